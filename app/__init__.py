@@ -1,0 +1,1 @@
+"""The service: HTTP, the job engine's records, the command line."""

