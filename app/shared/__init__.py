@@ -1,0 +1,1 @@
+"""What the API and the worker both use; no FastAPI, no torch."""

@@ -1,0 +1,182 @@
+"""One database, SQLite or PostgreSQL, spoken to in short transactions.
+
+On SQLite a writer takes the lock when it begins (BEGIN IMMEDIATE): a transaction that reads first
+and writes later would fail at once when another writes in between. On PostgreSQL each session
+carries timeouts, so that a frozen process cannot hold a row for ever.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from app.shared.errors import UnavailableError
+from app.shared.settings import Settings
+from app.shared.tables import UtcTime
+
+__all__ = ["Connection", "Database", "db_now", "is_at_head", "migrate", "open_database"]
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+POSTGRESQL_OPTIONS = (
+    "-c idle_in_transaction_session_timeout=10s -c lock_timeout=3s -c statement_timeout=15s"
+)
+BUSY_TIMEOUT_SECONDS = 30
+
+
+class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
+    """The database's clock, so many seconds from now; every lease is compared by it alone."""
+
+    type = UtcTime()
+    inherit_cache = True
+
+    def __init__(self, plus_seconds: float = 0) -> None:
+        super().__init__(bindparam(None, round(plus_seconds * 1000), BigInteger))
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + {offset})"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
+
+
+class Database:
+    """An engine and its two kinds of transaction.
+
+    Attributes:
+        committed: set after every write of this process; the relay waits for it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.committed = threading.Event()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that commits at the end of the block and rolls back on any error.
+
+        Raises:
+            UnavailableError: the database does not answer, or is locked for too long.
+        """
+        with self._transaction(is_writing=True) as connection:
+            yield connection
+        self.committed.set()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent look; nothing is written.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self._transaction(is_writing=False) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, *, is_writing: bool) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(ddcal_is_writing=is_writing)
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            if _is_passing(error):
+                raise UnavailableError(
+                    "database_unavailable", "the database does not answer; try again"
+                ) from error
+            raise
+
+
+def open_database(settings: Settings) -> Database:
+    """Connect lazily to the database the settings name."""
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() == "sqlite":
+        return Database(_sqlite_engine(settings))
+    return Database(
+        create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
+        )
+    )
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema to the newest revision; does nothing when it is there."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    command.upgrade(_alembic(settings.sqlalchemy_url), "head")
+
+
+def is_at_head(database: Database) -> bool:
+    """Has every migration been applied?"""
+    head = ScriptDirectory.from_config(_alembic("")).get_current_head()
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
+def _alembic(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def _sqlite_engine(settings: Settings) -> Engine:
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(settings.sqlalchemy_url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+
+    def on_connect(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the begin hook below says BEGIN, not the driver
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    def on_begin(connection: Connection) -> None:
+        is_writing = connection.get_execution_options().get("ddcal_is_writing", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Is this the database being away or busy, rather than a wrong statement?"""
+    if error.connection_invalidated:
+        return True
+    text = str(error.orig)
+    passing = (
+        "locked",
+        "lock timeout",
+        "statement timeout",
+        "deadlock",
+        "connect",
+        "closed",
+        "terminat",
+        "shutting down",
+        "starting up",
+    )
+    return any(word in text for word in passing)

@@ -1,0 +1,110 @@
+"""What can go wrong in the service, and the code each error carries to HTTP.
+
+DdcalError
+├── InvalidRequestError    422  fields that cannot be: one Problem each, with a JSON pointer
+├── MalformedRequestError  400  a body, header or token that cannot be read
+├── UnauthorizedError      401
+├── NotFoundError          404  also for another owner's
+├── ConflictError          409  the state forbids it
+├── TooLargeError          413
+├── UnsupportedTypeError   415
+├── UnavailableError       503  the database does not answer
+└── FencedOutError              a run that lost its lease tried to write; never reaches HTTP
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One field that cannot be.
+
+    Attributes:
+        pointer: JSON pointer into the request body ("/params/distill/mask/ratio").
+        code: a stable word for the kind of problem.
+        detail: what was wanted and what was got.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class DdcalError(Exception):
+    """Anything the service raises on purpose."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class InvalidRequestError(DdcalError):
+    """The request can be read, but asks for something that cannot be."""
+
+    status = 422
+    title = "The request cannot be carried out"
+
+    def __init__(self, code: str, detail: str, problems: Sequence[FieldProblem] = ()) -> None:
+        super().__init__(code, detail)
+        self.problems = tuple(problems)
+
+
+class MalformedRequestError(DdcalError):
+    """The request cannot be read."""
+
+    status = 400
+    title = "The request cannot be read"
+
+
+class UnauthorizedError(DdcalError):
+    """No valid API key came with the request."""
+
+    status = 401
+    title = "An API key is needed"
+
+
+class NotFoundError(DdcalError):
+    """There is no such thing, or it is another owner's."""
+
+    status = 404
+    title = "Not found"
+
+
+class ConflictError(DdcalError):
+    """The state of the thing forbids what was asked."""
+
+    status = 409
+    title = "The current state forbids this"
+
+
+class TooLargeError(DdcalError):
+    """More bytes than the limit."""
+
+    status = 413
+    title = "Too large"
+
+
+class UnsupportedTypeError(DdcalError):
+    """A content type the endpoint does not take."""
+
+    status = 415
+    title = "Unsupported content type"
+
+
+class UnavailableError(DdcalError):
+    """Something the service needs does not answer."""
+
+    status = 503
+    title = "Temporarily unavailable"
+
+
+class FencedOutError(DdcalError):
+    """This run no longer owns its job: another run or a cancel went past it."""
+
+    title = "The run lost its job"

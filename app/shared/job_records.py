@@ -1,0 +1,98 @@
+"""What a job is when it is submitted, when it is read, and when a run of it ends."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.shared import tables
+from app.shared.tables import jobs
+
+TERMINAL_STATES = frozenset(tables.TERMINAL_STATES)
+PIPELINE = "pipeline"
+NO_QUEUE = ""
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of jobs, as it stood when it was read; see tables.py for the columns."""
+
+    id: str
+    owner_id: str
+    kind: str
+    state: str
+    params: dict[str, Any]
+    parent_id: str | None
+    role: str | None
+    queue: str
+    priority: int
+    timeout_seconds: int | None
+    attempt: int
+    max_attempts: int
+    fence: int
+    stop_requested: str | None
+    progress: dict[str, Any] | None
+    error: dict[str, Any] | None
+    version: int
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Has it ended, for good?"""
+        return self.state in TERMINAL_STATES
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id: `prefix`, then 26 characters that sort by time and cannot be guessed."""
+    number = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
+    digits = (ID_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{prefix}_{''.join(digits)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job to be: what submission knows of it.
+
+    Attributes:
+        needs: ids of the jobs it waits for.
+        queue: who may claim it; a pipeline has none.
+    """
+
+    kind: str
+    params: Mapping[str, Any]
+    queue: str = NO_QUEUE
+    role: str | None = None
+    priority: int = 0
+    timeout_seconds: int | None = None
+    max_attempts: int = 3
+    needs: tuple[str, ...] = ()
+    id: str = field(default_factory=lambda: new_id("job"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a run ended, for its attempt.
+
+    Attributes:
+        reason: in words ("killed by signal 9").
+        peak_memory_bytes: most memory the trainer held, where known.
+    """
+
+    reason: str | None = None
+    peak_memory_bytes: int | None = None
+
+
+JOB_COLUMNS = tuple(jobs.c[name] for name in Job.__dataclass_fields__)
+
+
+def job_of(row: Row[Any]) -> Job:
+    """A row of JOB_COLUMNS as a Job."""
+    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})

@@ -1,0 +1,348 @@
+"""The life of a job: `move` here is the only writer of jobs.state.
+
+    ┌────────────────────────── a ───────────────────────────┐
+    ∅ ─ b ─▶ blocked ─ c ─▶ queued ─ e ─▶ running ─ f ─▶ succeeded
+                │ d           │  ▲          │ │ │ └─ g ─▶ failed
+                ▼             │  └──── h ───┘ │ i
+             failed           j               ▼
+                              └──────▶ cancelled ◀─ k ─ cancelling
+
+    a  submitted, nothing to wait for: insert_job
+    b  submitted, waits for other jobs: insert_job, insert_pipeline
+    c  the last job it waited for has succeeded: _settle
+    d  a job it waited for has failed (dependency_failed): _settle
+    e  claimed by a worker, fence + 1, attempt + 1: runs.claim_next
+    f  ended with results, unless a cancel came first: runs.succeed
+    g  ended with a final error: runs.fail; lost once too often: runs.recover_lost
+    h  another attempt: runs.fail with retry, runs.release (not counted), runs.recover_lost
+    i  a cancel of a running job: request_cancel
+    j  a cancel of a waiting job, blocked ones too: request_cancel; a job it waited for has been
+       cancelled (dependency_cancelled): _settle
+    k  stopped by its supervisor: runs.end_cancelled; or lost while stopping: runs.recover_lost
+
+A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline alone.
+Nothing leaves a terminal state. Each move is one UPDATE guarded by the states it may leave and,
+from running on, by the fence of the run.
+
+Locks: whoever may end a job, or move its siblings, first locks the pipeline above it, so that
+two children ending at once are seen one after the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from app.shared import events
+from app.shared.database import db_now
+from app.shared.errors import ConflictError, NotFoundError
+from app.shared.job_records import (
+    JOB_COLUMNS,
+    PIPELINE,
+    TERMINAL_STATES,
+    Job,
+    NewJob,
+    job_of,
+)
+from app.shared.queue import order_ring
+from app.shared.tables import job_deps, jobs
+
+WAITING_STATES = ("scheduled", "blocked", "queued", "paused")
+
+
+def insert_job(
+    connection: Connection, owner_id: str, new: NewJob, *, parent_id: str | None = None
+) -> Job:
+    """Edges a and b: write a job, its first event and, when it can start, its ring.
+
+    Raises:
+        ConflictError: a job it waits for has ended without success.
+    """
+    waits = _unfinished(connection, new.needs)
+    is_blocked = bool(waits) or new.kind == PIPELINE
+    row = connection.execute(
+        insert(jobs)
+        .values(
+            id=new.id,
+            owner_id=owner_id,
+            kind=new.kind,
+            state="blocked" if is_blocked else "queued",
+            params=dict(new.params),
+            parent_id=parent_id,
+            role=new.role,
+            queue=new.queue,
+            priority=new.priority,
+            timeout_seconds=new.timeout_seconds,
+            max_attempts=new.max_attempts,
+            n_events=1,
+            created_at=db_now(),
+            queued_at=None if is_blocked else db_now(),
+        )
+        .returning(*JOB_COLUMNS)
+    ).one()
+    job = job_of(row)
+    for needed in waits:
+        connection.execute(
+            insert(job_deps).values(owner_id=owner_id, job_id=job.id, needs_job_id=needed)
+        )
+    _record(connection, job, 1)
+    if job.state == "queued":
+        order_ring(connection, owner_id, job.queue)
+    return job
+
+
+def insert_pipeline(
+    connection: Connection, owner_id: str, pipeline: NewJob, children: Sequence[NewJob]
+) -> Job:
+    """Edge b for a pipeline: its row, then its children in an order that respects `needs`."""
+    job = insert_job(connection, owner_id, pipeline)
+    for child in children:
+        insert_job(connection, owner_id, child, parent_id=job.id)
+    return job
+
+
+def request_cancel(
+    connection: Connection, owner_id: str, job_id: str, *, grace_seconds: float
+) -> Job:
+    """Edges i and j; on a job already cancelled or cancelling nothing changes.
+
+    Args:
+        connection: a write transaction.
+        owner_id: whose job it has to be.
+        job_id: the job; of a pipeline all children are cancelled.
+        grace_seconds: time after which the reconciler stops waiting for the supervisor.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has succeeded, failed or expired.
+    """
+    lock_family(connection, job_id)
+    job = locked_job(connection, owner_id, job_id)
+    if job.state in ("cancelling", "cancelled"):
+        return job
+    if job.is_terminal:
+        raise ConflictError(
+            "job_not_cancellable", f"job {job_id} has already ended: it is {job.state}"
+        )
+    _cancel(connection, job, grace_seconds)
+    return locked_job(connection, owner_id, job_id)
+
+
+def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
+    """Delete an ended job with its results, attempts and events; a pipeline with its children.
+
+    Returns:
+        The ids of the jobs deleted: their files can go once this has committed.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has not ended, is part of a pipeline, or an unended job needs it.
+    """
+    job = locked_job(connection, owner_id, job_id)
+    if job.parent_id is not None:
+        raise ConflictError(
+            "job_in_pipeline", f"job {job_id} is part of {job.parent_id}: delete that one"
+        )
+    if not job.is_terminal:
+        raise ConflictError(
+            "job_not_ended", f"job {job_id} is {job.state}: cancel it first, or wait for its end"
+        )
+    children = select(jobs.c.id).where(jobs.c.parent_id == job_id)
+    ids = [job_id, *connection.execute(children).scalars()]
+    waiting = select(jobs.c.id).join(job_deps, job_deps.c.job_id == jobs.c.id)
+    waiting = waiting.where(job_deps.c.needs_job_id.in_(ids), jobs.c.state.not_in(TERMINAL_STATES))
+    user = connection.execute(waiting.limit(1)).scalar_one_or_none()
+    if user is not None:
+        raise ConflictError("job_needed", f"job {user}, which has not ended, needs {job_id}")
+    connection.execute(delete(job_deps).where(job_deps.c.needs_job_id.in_(ids)))
+    connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+    return ids
+
+
+def lock_family(connection: Connection, job_id: str, *, skip_locked: bool = False) -> bool:
+    """Lock the pipeline above a job, or the pipeline that the job itself is.
+
+    Returns:
+        Whether it holds the lock; False only with `skip_locked`, or without such a job.
+    """
+    row = connection.execute(select(jobs.c.parent_id).where(jobs.c.id == job_id)).one_or_none()
+    top = job_id if row is None or row.parent_id is None else row.parent_id
+    locking = select(jobs.c.id).where(jobs.c.id == top).with_for_update(skip_locked=skip_locked)
+    return connection.execute(locking).one_or_none() is not None
+
+
+def locked_job(connection: Connection, owner_id: str, job_id: str) -> Job:
+    """One job of an owner, locked until the transaction ends.
+
+    Raises:
+        NotFoundError: there is no such job, or it is another owner's.
+    """
+    row = connection.execute(
+        select(*JOB_COLUMNS)
+        .where(jobs.c.id == job_id, jobs.c.owner_id == owner_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("job_not_found", f"there is no job {job_id}")
+    return job_of(row)
+
+
+def unsettled_pipelines(connection: Connection, *, limit: int = 20) -> list[str]:
+    """Ids of pipelines all of whose children have ended; none, unless a settling was missed."""
+    child = jobs.alias("child")
+    unended = select(child.c.id).where(
+        child.c.parent_id == jobs.c.id, child.c.state.not_in(TERMINAL_STATES)
+    )
+    statement = select(jobs.c.id).where(
+        jobs.c.kind == PIPELINE, jobs.c.state.not_in(TERMINAL_STATES), ~unended.exists()
+    )
+    return list(connection.execute(statement.limit(limit)).scalars())
+
+
+def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
+    """End a pipeline whose children have all ended: failed if one failed, cancelled if one was."""
+    children = connection.execute(
+        select(jobs.c.id, jobs.c.role, jobs.c.state, jobs.c.error)
+        .where(jobs.c.parent_id == pipeline_id)
+        .order_by(jobs.c.id)
+    ).all()
+    if any(child.state not in TERMINAL_STATES for child in children):
+        return None
+    states = {child.state for child in children}
+    if states == {"succeeded"}:
+        return move(connection, pipeline_id, ("blocked",), "succeeded")
+    if "failed" not in states:
+        return move(connection, pipeline_id, ("blocked", "cancelling"), "cancelled")
+    failed = [child for child in children if child.state == "failed"]
+    cause = min(failed, key=lambda child: (child.error or {}).get("type") == "dependency_failed")
+    message = f"{cause.role} ({cause.id}) failed: {(cause.error or {}).get('message', '')}"
+    error = {**(cause.error or {}), "message": message}
+    return move(connection, pipeline_id, ("blocked", "cancelling"), "failed", error=error)
+
+
+def _settle(connection: Connection, ended: Job) -> None:
+    """Edges c and d for the jobs that waited on one that has just ended; then its pipeline."""
+    waiting = (
+        select(jobs.c.id, jobs.c.owner_id, jobs.c.queue)
+        .join(job_deps, job_deps.c.job_id == jobs.c.id)
+        .where(job_deps.c.needs_job_id == ended.id, jobs.c.state == "blocked")
+        .order_by(jobs.c.id)
+        .with_for_update(of=jobs)
+    )
+    for row in connection.execute(waiting).all():
+        if ended.state != "succeeded":
+            _give_up(connection, row.id, ended)
+        elif not _unfinished(connection, _needs_of(connection, row.id)):
+            move(connection, row.id, ("blocked",), "queued", queued_at=db_now())
+            order_ring(connection, row.owner_id, row.queue)
+    if ended.parent_id is not None:
+        settle_pipeline(connection, ended.parent_id)
+
+
+def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
+    """End a job that waited for one that did not succeed: failed, or cancelled with it."""
+    is_failed = needed.state == "failed"
+    error = {
+        "type": "dependency_failed" if is_failed else "dependency_cancelled",
+        "message": f"it needs {needed.role or needed.kind} {needed.id}, which is {needed.state}",
+    }
+    move(connection, job_id, ("blocked",), "failed" if is_failed else "cancelled", error=error)
+
+
+def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
+    asked = {"stop_requested": "cancel"}
+    if job.kind != PIPELINE:
+        moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
+        deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
+        if moved is None:
+            move(connection, job.id, ("running",), "cancelling", **deadline)
+        return
+    move(connection, job.id, ("blocked",), "cancelling", **asked)
+    children = select(*JOB_COLUMNS).where(jobs.c.parent_id == job.id).order_by(jobs.c.id)
+    for row in connection.execute(children).all():
+        _cancel(connection, job_of(row), grace_seconds)
+    settle_pipeline(connection, job.id)
+
+
+def move(
+    connection: Connection,
+    job_id: str,
+    sources: Sequence[str],
+    target: str,
+    *guards: ColumnElement[bool],
+    **values: object,
+) -> Job | None:
+    """The one guarded UPDATE of a state; None when the job was in none of the sources."""
+    is_end = target in TERMINAL_STATES
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(sources), *guards)
+        .values(
+            state=target,
+            version=jobs.c.version + 1,
+            n_events=jobs.c.n_events + 1,
+            ended_at=db_now() if is_end else None,
+            **values,
+        )
+        .returning(*JOB_COLUMNS, jobs.c.n_events)
+    ).one_or_none()
+    if row is None:
+        return None
+    job = job_of(row)
+    _record(connection, job, row.n_events)
+    if is_end:
+        _settle(connection, job)
+    return job
+
+
+def _record(connection: Connection, job: Job, seq: int) -> None:
+    """Write the event of a change of state, and tell the pipeline above, if any.
+
+    A claim tells nobody: it holds the job's lock but not the family's.
+    """
+    data: dict[str, Any] = {"state": job.state}
+    if job.attempt:
+        data["attempt"] = job.attempt
+    if job.error is not None and job.state != "succeeded":
+        data["error"] = job.error
+    _write_event(connection, job, seq, events.STATE, data)
+    if job.parent_id is None or job.state == "running":
+        return
+    above = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.parent_id)
+        .values(version=jobs.c.version + 1, n_events=jobs.c.n_events + 1)
+        .returning(*JOB_COLUMNS, jobs.c.n_events)
+    ).one()
+    child = {**data, "role": job.role, "job_id": job.id}
+    _write_event(connection, job_of(above), above.n_events, events.CHILD, child)
+
+
+def _write_event(
+    connection: Connection, job: Job, seq: int, event_type: str, data: Mapping[str, Any]
+) -> None:
+    events.record_event(
+        connection, owner_id=job.owner_id, job_id=job.id, seq=seq, event_type=event_type, data=data
+    )
+
+
+def _unfinished(connection: Connection, needs: Sequence[str]) -> list[str]:
+    """Which of these jobs have still to succeed, each locked against ending meanwhile.
+
+    Raises:
+        ConflictError: one has ended without success.
+    """
+    if not needs:
+        return []
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(needs)).with_for_update(read=True)
+    ).all()
+    for row in rows:
+        if row.state in TERMINAL_STATES and row.state != "succeeded":
+            raise ConflictError("dependency_failed", f"job {row.id} is {row.state}")
+    return [row.id for row in rows if row.state != "succeeded"]
+
+
+def _needs_of(connection: Connection, job_id: str) -> list[str]:
+    needs = select(job_deps.c.needs_job_id).where(job_deps.c.job_id == job_id)
+    return list(connection.execute(needs).scalars())

@@ -1,0 +1,101 @@
+"""Everything that can be set, read from the environment with the prefix DDCAL_."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """Settings of one process, read once at its edge and passed inwards."""
+
+    model_config = SettingsConfigDict(env_prefix="DDCAL_", extra="forbid", frozen=True)
+
+    data_folder: Path = Field(
+        Path("ddcal-data"), description="Artifacts, logs, work folders, and SQLite when used."
+    )
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="The broker, as Celery reads it."
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535, description="0 takes a free port.")
+    api_key: SecretStr | None = Field(
+        None, description="When set, every request but healthz needs it as a bearer token."
+    )
+    max_upload_bytes: int = Field(2 * 2**30, ge=1)
+    max_decoded_bytes: int = Field(8 * 2**30, ge=1, description="Largest data set after decoding.")
+    intake_timeout_seconds: float = Field(600, gt=0)
+    dataset_folder: Path | None = Field(
+        None, description="Where torchvision's data sets lie; default: named/ in the data folder."
+    )
+    allow_downloads: bool = Field(False, description="May missing named data sets be fetched?")
+    lease_seconds: float = Field(20, gt=0, description="A run not heard of for so long is lost.")
+    heartbeat_seconds: float = Field(3, gt=0)
+    max_attempts: int = Field(3, ge=1)
+    retry_seconds: float = Field(1, ge=0, description="Wait before the second attempt; doubles.")
+    stop_grace_seconds: float = Field(
+        10, gt=0, description="From asking a trainer to stop to killing it."
+    )
+    ring_again_seconds: float = Field(
+        5, gt=0, description="A queue with a job waiting so long is rung again."
+    )
+    reconcile_seconds: float = Field(1, gt=0, description="Pause between the reconciler's looks.")
+    trainer_threads: int = Field(0, ge=0, description="CPU threads of a trainer; 0: all cores.")
+    log_level: str = "INFO"
+
+    @model_validator(mode="after")
+    def _beats_fit_lease(self) -> "Settings":
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                "lease_seconds has to be at least twice heartbeat_seconds, got "
+                f"{self.lease_seconds} and {self.heartbeat_seconds}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _open_only_with_key(self) -> "Settings":
+        if self.host not in LOOPBACK and self.api_key is None:
+            raise ValueError(
+                f"host {self.host} is reachable from outside: set DDCAL_API_KEY, "
+                "or listen on 127.0.0.1"
+            )
+        return self
+
+    @cached_property
+    def folder(self) -> Path:
+        """The data folder, absolute."""
+        return self.data_folder.resolve()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database, by default a SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.folder / 'ddcal.sqlite'}"
+
+    @property
+    def artifact_folder(self) -> Path:
+        """Where the artifact store keeps its bytes."""
+        return self.folder / "artifacts"
+
+    @property
+    def log_folder(self) -> Path:
+        """Where trainers' logs lie, one file a job."""
+        return self.folder / "logs"
+
+    @property
+    def work_folder(self) -> Path:
+        """Where each run of a job has its own scratch folder."""
+        return self.folder / "work"
+
+    @property
+    def upload_folder(self) -> Path:
+        """Where uploads lie until their intake has ended."""
+        return self.folder / "uploads"
+
+    @property
+    def named_folder(self) -> Path:
+        """Where torchvision's data sets are looked for."""
+        return self.dataset_folder or self.folder / "named"

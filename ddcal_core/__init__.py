@@ -1,0 +1,1 @@
+"""The mathematics of ddcal: tensors in, tensors out; no web, database or Celery."""

@@ -1,0 +1,387 @@
+"""What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_SEED = 2**31 - 1
+MAX_VALIDATION_BY_DEFAULT = 2_000
+JOB_REFERENCE = r"^job_[0-9a-z]{26}$"
+SET_REFERENCE = r"^(set|job)_[0-9a-z]{26}$"
+MODEL_REFERENCE = r"^(mdl|job)_[0-9a-z]{26}$"
+CALIBRATION_REFERENCE = r"^(cal|job)_[0-9a-z]{26}$"
+
+
+class Spec(BaseModel):
+    """A frozen request: unknown fields, wrong types, NaN and infinities are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+DatasetName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        description="A data set's name as listed by GET /v1/datasets.",
+        examples=["digits"],
+    ),
+]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="Seeds everything that is drawn.")]
+NValidation = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=1_000_000,
+        description=(
+            "Real images cut from the training split by class and seed, never touched by "
+            f"distillation or training. Default: one fifth, at most {MAX_VALIDATION_BY_DEFAULT}."
+        ),
+    ),
+]
+
+
+class MaskSpec(Spec):
+    """A random binary mask: each pixel, shared over channels, is set to 0 with chance `ratio`.
+
+    The mask is drawn for each image on its own and acts in network-input space, where 0 is the
+    mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
+    leaves unit, fill and redraw open).
+    """
+
+    ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")
+
+
+class DistillSpec(Spec):
+    """Distribution matching with masked distillation training.
+
+    Source: Zhao and Bilen, WACV 2023 (DM); the mask: arXiv 2307.12463 (MDT). The defaults are
+    sized for two CPU cores; the published setting is width 128, 20,000 iterations.
+    """
+
+    method: Literal["dm"] = "dm"
+    images_per_class: int = Field(10, ge=1, le=1_000)
+    init: Literal["real", "noise"] = Field(
+        "real", description="Start from random real training images or from N(0, 1)."
+    )
+    mask: MaskSpec = Field(MaskSpec(), description="MDT: mask on the synthetic images.")
+    iterations: int = Field(200, ge=1, le=1_000_000)
+    batch_real: int = Field(256, ge=1, le=10_000, description="Real images a class and iteration.")
+    lr: float = Field(1.0, gt=0, le=1e6, description="Step size on the images (SGD).")
+    momentum: float = Field(0.5, ge=0, lt=1)
+    width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet matched on.")
+    depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
+
+
+class TrainSpec(Spec):
+    """Train ConvNets: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
+
+    network: Literal["convnet"] = "convnet"
+    width: int = Field(32, ge=1, le=512)
+    depth: int = Field(3, ge=1, le=6, description="Blocks; each halves the image.")
+    n_seeds: int = Field(3, ge=1, le=20, description="Networks, each from its own seed.")
+    epochs: int = Field(300, ge=1, le=100_000)
+    batch_size: int = Field(256, ge=1, le=100_000)
+    lr: float = Field(0.01, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, le=1)
+
+
+FitOn = Annotated[
+    Literal["validation", "distilled"],
+    Field(
+        description=(
+            "Images the temperature is fitted on: real validation images, or the small set the "
+            "network was trained on (no further real label needed)."
+        )
+    ),
+]
+
+
+class NoCalibration(Spec):
+    """The network as trained: temperature 1."""
+
+    method: Literal["none"]
+
+
+class TemperatureScaling(Spec):
+    """The temperature of least NLL, solved exactly (Guo et al., ICML 2017)."""
+
+    method: Literal["ts"]
+    fit_on: FitOn = "validation"
+
+
+class MaskedTemperatureScaling(Spec):
+    """The temperature of least NLL on randomly masked images (MTS, arXiv 2307.12463)."""
+
+    method: Literal["mts"]
+    fit_on: FitOn = "distilled"
+    mask: MaskSpec = MaskSpec(ratio=0.7)
+
+
+CalibrationSpec = Annotated[
+    NoCalibration | TemperatureScaling | MaskedTemperatureScaling, Field(discriminator="method")
+]
+CalibrationSpecs = Annotated[list[CalibrationSpec], Field(min_length=1, max_length=32)]
+
+
+class EvaluateSpec(Spec):
+    """What the report measures on the test split."""
+
+    n_bins: int = Field(15, ge=1, le=100, description="Equal-width bins of the ECE.")
+    mts_ratios: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        max_length=50,
+        description="Mask ratios of the MTS curve; empty for none.",
+    )
+
+
+class DistilledTrainingSet(Spec):
+    """Train on a distilled set (a DDNN)."""
+
+    source: Literal["distilled"]
+    distilled_set: str = Field(
+        pattern=SET_REFERENCE, description="A distilled set, or the job that makes it."
+    )
+
+
+class RandomTrainingSet(Spec):
+    """Train on random real images, a fresh draw for each network (the coreset row)."""
+
+    source: Literal["random"]
+    images_per_class: int = Field(10, ge=1, le=100_000)
+
+
+class FullTrainingSet(Spec):
+    """Train on the real training images left after the validation cut (an FDNN)."""
+
+    source: Literal["full"]
+    n_images: int | None = Field(
+        None, ge=1, le=10_000_000, description="A random subset of that size; default: all."
+    )
+
+
+TrainingSet = Annotated[
+    DistilledTrainingSet | RandomTrainingSet | FullTrainingSet, Field(discriminator="source")
+]
+
+
+class DistillParams(Spec):
+    """The params of a `distill` job."""
+
+    dataset: DatasetName
+    seed: Seed = 0
+    n_validation: NValidation = None
+    distill: DistillSpec = DistillSpec()
+
+
+class TrainParams(Spec):
+    """The params of a `train` job.
+
+    A distilled set brings its data set and split along; random and full sets name theirs.
+    """
+
+    training_set: TrainingSet
+    dataset: DatasetName | None = None
+    seed: Seed = 0
+    n_validation: NValidation = None
+    train: TrainSpec = TrainSpec()
+
+    @model_validator(mode="after")
+    def _dataset_fits_source(self) -> "TrainParams":
+        is_distilled = isinstance(self.training_set, DistilledTrainingSet)
+        if is_distilled and (self.dataset is not None or self.n_validation is not None):
+            raise ValueError(
+                "a distilled set brings its data set and validation split along: "
+                "leave out dataset and n_validation"
+            )
+        if not is_distilled and self.dataset is None:
+            raise ValueError("dataset is needed to train on random or full real images")
+        return self
+
+
+class CalibrateParams(Spec):
+    """The params of a `calibrate` job."""
+
+    models: list[Annotated[str, Field(pattern=MODEL_REFERENCE)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="Models, or train jobs (all of their models).",
+    )
+    seed: Seed = 0
+    calibrate: CalibrationSpecs
+
+
+class EvaluateParams(Spec):
+    """The params of an `evaluate` job."""
+
+    calibrations: list[Annotated[str, Field(pattern=CALIBRATION_REFERENCE)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="Calibrations, or calibrate jobs (all of theirs); one data set in all.",
+    )
+    seed: Seed = 0
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+
+class RandomBaseline(Spec):
+    """Beside the distilled set: as many random real images."""
+
+    source: Literal["random"]
+
+
+class FullBaseline(Spec):
+    """Beside the distilled set: the real training images, or a random subset of them."""
+
+    source: Literal["full"]
+    n_images: int | None = Field(None, ge=1, le=10_000_000)
+    epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
+
+
+Baseline = Annotated[RandomBaseline | FullBaseline, Field(discriminator="source")]
+
+
+class PipelineParams(Spec):
+    """The params of a `pipeline`: distill, train, calibrate and evaluate in one submission."""
+
+    dataset: DatasetName
+    seed: Seed = 0
+    n_validation: NValidation = None
+    distill: DistillSpec = DistillSpec()
+    train: TrainSpec = TrainSpec()
+    baselines: list[Baseline] = Field(
+        [RandomBaseline(source="random")],
+        max_length=4,
+        description="Training sets to put beside the distilled one.",
+    )
+    calibrate: CalibrationSpecs
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+
+class DatasetFacts(Spec):
+    """What is known of a data set without opening it.
+
+    Attributes:
+        image_shape: (C, H, W).
+        class_names: one a class; label k is the k-th.
+        train_class_counts: training images of each class, before the validation cut.
+        test_class_counts: test images of each class.
+        mean: of each channel over the training images, of pixels in [0, 1].
+        std: likewise; never 0.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train_class_counts: tuple[int, ...]
+    test_class_counts: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes K there are."""
+        return len(self.class_names)
+
+
+DIGITS = tuple("0123456789")
+# mean and std: DC's published constants for MNIST, Fashion-MNIST and CIFAR-10; those of digits
+# are checked against scikit-learn's copy by a test.
+NAMED_DATASETS: dict[str, DatasetFacts] = {
+    "digits": DatasetFacts(
+        image_shape=(1, 8, 8),
+        class_names=DIGITS,
+        train_class_counts=(128, 131, 128, 132, 131, 131, 131, 129, 126, 130),
+        test_class_counts=(50, 51, 49, 51, 50, 51, 50, 50, 48, 50),
+        mean=(0.3053,),
+        std=(0.3758,),
+    ),
+    "mnist": DatasetFacts(
+        image_shape=(1, 28, 28),
+        class_names=DIGITS,
+        train_class_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+        test_class_counts=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+        mean=(0.1307,),
+        std=(0.3081,),
+    ),
+    "fashion_mnist": DatasetFacts(
+        image_shape=(1, 28, 28),
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        train_class_counts=(6000,) * 10,
+        test_class_counts=(1000,) * 10,
+        mean=(0.2861,),
+        std=(0.3530,),
+    ),
+    "cifar10": DatasetFacts(
+        image_shape=(3, 32, 32),
+        class_names=(
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ),
+        train_class_counts=(5000,) * 10,
+        test_class_counts=(1000,) * 10,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2023, 0.1994, 0.2010),
+    ),
+}
+
+
+def validation_counts(
+    train_class_counts: tuple[int, ...], n_validation: int | None
+) -> tuple[int, ...]:
+    """How many images of each class the validation cut takes.
+
+    Proportional to the class counts, by largest remainder (ties to the lower class), and never
+    the last image of a class.
+
+    Args:
+        train_class_counts: training images of each class.
+        n_validation: images to take; None for one fifth, at most 2,000.
+
+    Returns:
+        Counts that sum to `n_validation`, less where classes would run empty.
+    """
+    n_train = sum(train_class_counts)
+    n_wanted = (
+        min(n_train // 5, MAX_VALIDATION_BY_DEFAULT) if n_validation is None else n_validation
+    )
+    shares = [n_wanted * count / n_train for count in train_class_counts]
+    counts = [math.floor(share) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda k: (counts[k] - shares[k], k))
+    for k in by_remainder[: n_wanted - sum(counts)]:
+        counts[k] += 1
+    return tuple(
+        min(count, max(available - 1, 0))
+        for count, available in zip(counts, train_class_counts, strict=True)
+    )
+
+
+def smallest_training_class(facts: DatasetFacts, n_validation: int | None) -> int:
+    """How many images the smallest class keeps for training after the validation cut."""
+    cut = validation_counts(facts.train_class_counts, n_validation)
+    return min(n - c for n, c in zip(facts.train_class_counts, cut, strict=True))
+
+
+def max_convnet_depth(image_shape: tuple[int, int, int]) -> int:
+    """How many times a ConvNet can halve the image; 28-pixel grey images are padded to 32."""
+    n_channels, height, width = image_shape
+    pad = 4 if n_channels == 1 and (height, width) == (28, 28) else 0  # first convolution pads by 3
+    return int(math.log2(min(height, width) + pad))
