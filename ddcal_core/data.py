@@ -1,0 +1,206 @@
+"""Labelled images as tensors: reading, splitting, normalising."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import NAMED_DATASETS, DatasetFacts, validation_counts
+from ddcal_core.torchvision_readers import Split, read_torchvision
+
+N_DIGITS_TEST = 500
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images as they were stored, with one label each.
+
+    Attributes:
+        images: uint8 (N, C, H, W), pixels from 0 to 255.
+        labels: int64 (N,).
+
+    Raises:
+        InvalidDataError: shapes or dtypes are others, or the lengths differ.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise InvalidDataError(
+                f"images have to be uint8 (N, C, H, W), got {images.dtype} of shape "
+                f"{tuple(images.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise InvalidDataError(
+                f"labels have to be int64 of shape ({len(images)},), got {labels.dtype} of shape "
+                f"{tuple(labels.shape)}"
+            )
+
+
+def load_named(name: str, split: Split, folder: Path, allow_download: bool) -> LabelledImages:
+    """Read a data set that is known by name.
+
+    Args:
+        name: a key of `specs.NAMED_DATASETS`. "digits" comes with scikit-learn and is split into
+            1,297 and 500 images, stratified, always the same; the others come through torchvision.
+        split: "train" or "test".
+        folder: where torchvision's data sets lie; not read for "digits".
+        allow_download: fetch what is missing there.
+
+    Returns:
+        The images and labels of the split, in the order in which they are stored.
+
+    Raises:
+        InvalidDataError: the name is not known, or the files cannot be read.
+    """
+    if name == "digits":
+        return _load_digits(split)
+    if name not in NAMED_DATASETS:
+        raise InvalidDataError(
+            f"there is no data set named {name!r}; known: {', '.join(sorted(NAMED_DATASETS))}"
+        )
+    return LabelledImages(*read_torchvision(name, split, folder, allow_download))
+
+
+def _load_digits(split: Split) -> LabelledImages:
+    pixels, targets = load_digits(return_X_y=True)
+    train_index, test_index = train_test_split(
+        np.arange(len(targets)), test_size=N_DIGITS_TEST, random_state=0, stratify=targets
+    )
+    index = np.sort(train_index if split == "train" else test_index)
+    # scikit-learn's digits have 17 grey levels, 0 to 16.
+    images = np.round(pixels[index] * 255 / 16).astype(np.uint8).reshape(-1, 1, 8, 8)
+    return LabelledImages(torch.from_numpy(images), torch.from_numpy(targets[index]).long())
+
+
+def split_validation(
+    labels: Tensor, n_validation: int | None, n_classes: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Cut validation images from a training split, by class and seed.
+
+    Args:
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        n_validation: images to cut; None for the default of `specs.validation_counts`, which
+            also says how many each class gives.
+        n_classes: number of classes K.
+        seed: which images are cut; other classes' sizes do not matter for it.
+
+    Returns:
+        Indices of the images left for training and of those cut, both int64, ascending, disjoint,
+        together all of 0 to N - 1.
+
+    Raises:
+        InvalidDataError: there are no labels, or one is out of range.
+    """
+    by_class = _indices_by_class(labels, n_classes)
+    counts = validation_counts(tuple(len(index) for index in by_class), n_validation)
+    validation: list[Tensor] = []
+    training: list[Tensor] = []
+    for label, (index, count) in enumerate(zip(by_class, counts, strict=True)):
+        order = torch.randperm(len(index), generator=seeded_generator(seed, "validation", label))
+        validation.append(index[order[:count]])
+        training.append(index[order[count:]])
+    return torch.cat(training).sort().values, torch.cat(validation).sort().values
+
+
+def random_subset(
+    labels: Tensor, images_per_class: int, n_classes: int, generator: torch.Generator
+) -> Tensor:
+    """Indices of random images, equally many of each class, without repetition.
+
+    Args:
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        images_per_class: how many of each class.
+        n_classes: number of classes K.
+        generator: a CPU generator.
+
+    Returns:
+        int64 (K * images_per_class,): those of class 0, then of class 1, and so on.
+
+    Raises:
+        InvalidDataError: a class has too few images, there are no labels, or one is out of range.
+    """
+    chosen: list[Tensor] = []
+    for label, index in enumerate(_indices_by_class(labels, n_classes)):
+        if len(index) < images_per_class:
+            raise InvalidDataError(
+                f"{images_per_class} images of each class were wanted, but class {label} has "
+                f"{len(index)}"
+            )
+        order = torch.randperm(len(index), generator=generator)
+        chosen.append(index[order[:images_per_class].to(index.device)])
+    return torch.cat(chosen)
+
+
+def _indices_by_class(labels: Tensor, n_classes: int) -> list[Tensor]:
+    if len(labels) == 0:
+        raise InvalidDataError("at least one label is needed, got none")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= n_classes:
+        raise InvalidDataError(
+            f"labels have to lie in 0 to {n_classes - 1}, got {lowest} to {highest}"
+        )
+    return [(labels == label).nonzero().squeeze(1) for label in range(n_classes)]
+
+
+def normalise(images: Tensor, facts: DatasetFacts) -> Tensor:
+    """From pixels to network-input space: (pixel - mean) / std, channel by channel.
+
+    Args:
+        images: (N, C, H, W), uint8 from 0 to 255, or floating point in [0, 1].
+        facts: whose mean and std, of pixels in [0, 1].
+
+    Returns:
+        float32 (N, C, H, W); 0 is the mean colour.
+
+    Raises:
+        InvalidDataError: another dtype, floats outside [0, 1] or NaN, or another number of
+            channels.
+    """
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InvalidDataError(f"pixels have to be uint8 or floating point, got {images.dtype}")
+    pixels = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+        raise InvalidDataError(
+            "floating-point pixels have to lie in [0, 1], got "
+            f"{float(pixels.min())} to {float(pixels.max())}"
+        )
+    mean, std = _channel_moments(pixels, facts)
+    return (pixels - mean) / std
+
+
+def denormalise(images: Tensor, facts: DatasetFacts) -> Tensor:
+    """From network-input space back to pixels, the inverse of `normalise`.
+
+    Args:
+        images: float (N, C, H, W), network-input space.
+        facts: whose mean and std.
+
+    Returns:
+        float32 (N, C, H, W), 0 black and 1 white; not clamped: learned images leave [0, 1].
+
+    Raises:
+        InvalidDataError: another number of channels.
+    """
+    mean, std = _channel_moments(images, facts)
+    return images.float() * std + mean
+
+
+def _channel_moments(images: Tensor, facts: DatasetFacts) -> tuple[Tensor, Tensor]:
+    n_channels = len(facts.mean)
+    if images.ndim != 4 or images.shape[1] != n_channels:
+        raise InvalidDataError(
+            f"images have to be (N, {n_channels}, H, W), got shape {tuple(images.shape)}"
+        )
+    mean = torch.tensor(facts.mean, device=images.device).view(1, -1, 1, 1)
+    std = torch.tensor(facts.std, device=images.device).view(1, -1, 1, 1)
+    return mean, std

@@ -1,0 +1,86 @@
+"""The one module that imports torchvision, for its readers of named data sets.
+
+torchvision's wheel from PyPI has a compiled extension for CUDA builds of torch. Beside a CPU-only
+torch it does not load, and `import torchvision` then fails with "operator torchvision::nms does
+not exist", because it adds to operators that nobody has defined. We define their schemas first.
+"""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddcal_core.errors import InvalidDataError
+
+Split = Literal["train", "test"]
+
+_MISSING_SCHEMAS = {
+    "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "torchvision::qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+}
+
+
+def _loads_extension() -> bool:
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.submodule_search_locations is None:
+        return False
+    folder = Path(spec.submodule_search_locations[0])
+    try:
+        for path in folder.glob("_C.*"):
+            ctypes.CDLL(str(path))  # registers its operators
+    except OSError:
+        return False
+    return hasattr(torch.ops.torchvision, "nms")
+
+
+def _define_missing_operators() -> None:
+    if _loads_extension():
+        return
+    for name, schema in _MISSING_SCHEMAS.items():
+        torch.library.define(name, schema)
+
+
+_define_missing_operators()
+
+# Only now can torchvision be imported.
+from torchvision import datasets  # noqa: E402
+
+_READERS = {
+    "mnist": datasets.MNIST,
+    "fashion_mnist": datasets.FashionMNIST,
+    "cifar10": datasets.CIFAR10,
+}
+
+
+def read_torchvision(
+    name: str, split: Split, folder: Path, allow_download: bool
+) -> tuple[Tensor, Tensor]:
+    """Read a data set that torchvision knows.
+
+    Args:
+        name: "mnist", "fashion_mnist" or "cifar10".
+        split: "train" or "test".
+        folder: where torchvision's own sub-folders lie (MNIST/raw, cifar-10-batches-py).
+        allow_download: fetch files that are missing.
+
+    Returns:
+        Images uint8 (N, C, H, W), 0 to 255, and labels int64 (N,).
+
+    Raises:
+        InvalidDataError: the files are not there, or not those that torchvision expects.
+    """
+    reader = _READERS[name]
+    try:
+        dataset = reader(root=str(folder), train=split == "train", download=allow_download)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InvalidDataError(
+            f"{name} ({split}) could not be read from {folder}, where torchvision's files were "
+            f"wanted{'' if allow_download else ' (downloads are off)'}: {error}"
+        ) from error
+    images = torch.from_numpy(np.asarray(dataset.data))
+    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return images.contiguous(), torch.as_tensor(dataset.targets, dtype=torch.int64)
