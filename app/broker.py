@@ -25,7 +25,7 @@ class BrokerError(Exception):
 
 @contextlib.contextmanager
 def socket_path(folder: Path) -> Iterator[Path]:
-    """Where the broker of a folder listens: in it, or in a temporary one if its name is too long."""
+    """Where the broker of a folder listens: in it, or elsewhere if its name is too long."""
     path = folder.resolve() / "redis.sock"
     if len(bytes(path)) <= _LONGEST_SOCKET_PATH:
         yield path
