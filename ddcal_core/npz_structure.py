@@ -1,0 +1,323 @@
+"""The structure of an uploaded .npz, read without decoding a single image (standard library only).
+
+A data set is a zip of .npy files: x_train, y_train, x_test, y_test, optionally class_names. Only
+the zip's directory and the header of each member are read, so a file made to exhaust whoever
+opens it is refused before it can.
+"""
+
+import ast
+import math
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ddcal_core.errors import InvalidDataError
+
+REQUIRED_KEYS = ("x_train", "y_train", "x_test", "y_test")
+OPTIONAL_KEYS = ("class_names",)
+MIN_SIDE = 4
+MAX_SIDE = 128
+MAX_COMPRESSION_RATIO = 1_000
+MAX_CLASSES = 1_000
+MAX_NAME_ITEMSIZE = 4 * 1_024
+
+_MAX_HEADER_BYTES = 4_096
+_MAX_SIZE = 2**40
+_MAX_DIRECTORY_BYTES = 65_536
+_END_RECORD = struct.Struct("<4s4H2LH")
+_END_LOCATOR_64 = struct.Struct("<4sLQL")
+_END_RECORD_64 = struct.Struct("<4sQ2H2L4Q")
+_MAX_COMMENT_BYTES = 65_535
+# What zipfile raises on broken bytes, found by flipping them.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+_METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
+_ENCRYPTED_FLAG = 0x1
+_NAME_DTYPE = re.compile(r"[<>=|]?U([0-9]{1,6})")
+_INTEGER_DTYPE = re.compile(r"[<>=|]?[iu]([1248])")
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What the header of one .npy member declares.
+
+    Attributes:
+        dtype: as written, "|u1" for bytes.
+        fortran_order: whether the first axis varies fastest.
+        shape: sizes of the axes, non-negative.
+        offset: bytes of the member before the data.
+        n_bytes: bytes of data, itemsize times the product of the shape.
+    """
+
+    dtype: str
+    fortran_order: bool
+    shape: tuple[int, ...]
+    offset: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class NpzStructure:
+    """What a well-formed data set file declares.
+
+    Attributes:
+        image_shape: (C, H, W), C 1 or 3, H and W 4 to 128.
+        n_train: training images, at least 1.
+        n_test: test images, at least 1.
+        n_bytes: decoded size of all members, headers included.
+        headers: the header of each member, by key ("x_train").
+    """
+
+    image_shape: tuple[int, int, int]
+    n_train: int
+    n_test: int
+    n_bytes: int
+    headers: dict[str, NpyHeader]
+
+
+def inspect_npz(path: Path, max_decoded_bytes: int) -> NpzStructure:
+    """Check a data set file by its zip directory and .npy headers alone.
+
+    Args:
+        path: the file.
+        max_decoded_bytes: largest total size after decoding.
+
+    Returns:
+        What the file declares; the data behind it is not looked at.
+
+    Raises:
+        InvalidDataError: the file is not such a data set; says what was wanted and what was got.
+    """
+    _check_directory_size(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _check_members(archive.infolist(), max_decoded_bytes)
+            headers = {key: _read_header(archive, info) for key, info in members.items()}
+    except _UNREADABLE as error:
+        raise InvalidDataError(f"wanted a readable .npz (zip) file; got: {error}") from error
+    return _check_arrays(headers, sum(info.file_size for info in members.values()))
+
+
+def read_npy_header(stream: IO[bytes]) -> NpyHeader:
+    """Read the header of a .npy stream (format versions 1.0 and 2.0), evaluating literals only.
+
+    Args:
+        stream: at the start of the .npy; left at its first byte of data.
+
+    Raises:
+        InvalidDataError: no such header, too long a one, or a dtype other than bytes, integers
+            and text.
+    """
+    start = stream.read(8)
+    if len(start) < 8 or start[:6] != b"\x93NUMPY":
+        raise InvalidDataError(f"wanted a .npy file (\\x93NUMPY...); it starts with {start[:6]!r}")
+    version = (start[6], start[7])
+    if version not in ((1, 0), (2, 0)):
+        raise InvalidDataError(f"wanted .npy format 1.0 or 2.0; got {version[0]}.{version[1]}")
+    length_format = "<H" if version == (1, 0) else "<L"
+    raw_length = stream.read(struct.calcsize(length_format))
+    if len(raw_length) < struct.calcsize(length_format):
+        raise InvalidDataError("wanted a .npy header; the file ends before it")
+    (length,) = struct.unpack(length_format, raw_length)
+    if length > _MAX_HEADER_BYTES:
+        raise InvalidDataError(
+            f"wanted a .npy header of at most {_MAX_HEADER_BYTES:,} bytes; got {length:,}"
+        )
+    text = stream.read(length)
+    if len(text) < length:
+        raise InvalidDataError("wanted a whole .npy header; the file ends inside it")
+    return _parse_header(text.decode("latin-1"), offset=8 + len(raw_length) + length)
+
+
+def _parse_header(text: str, *, offset: int) -> NpyHeader:
+    # Nesting can exhaust the parser's stack, which it reports in several ways.
+    try:
+        header = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise InvalidDataError(
+            f"wanted a .npy header that is a plain dict; got {text.strip()[:80]!r}"
+        ) from error
+    if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
+        raise InvalidDataError(
+            f"wanted a .npy header with descr, fortran_order and shape; got {text.strip()[:80]!r}"
+        )
+    dtype, is_fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+    if not isinstance(dtype, str) or not isinstance(is_fortran, bool):
+        raise InvalidDataError(f"wanted a plain dtype; got {str(dtype)[:80]!r}")
+    if not isinstance(shape, tuple) or len(shape) > 4 or not all(map(_is_size, shape)):
+        raise InvalidDataError(f"wanted a shape of at most 4 sizes; got {text.strip()[:80]!r}")
+    n_bytes = _itemsize(dtype) * math.prod(shape)
+    return NpyHeader(dtype, is_fortran, shape, offset, n_bytes)
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_SIZE
+
+
+def _itemsize(dtype: str) -> int:
+    if match := _INTEGER_DTYPE.fullmatch(dtype):
+        return int(match[1])
+    if match := _NAME_DTYPE.fullmatch(dtype):
+        return 4 * int(match[1])
+    hint = " (object arrays hold pickled code and are never read)" if "O" in dtype else ""
+    raise InvalidDataError(f"wanted integer or text (U) arrays; got dtype {dtype[:40]!r}{hint}")
+
+
+def _check_directory_size(path: Path) -> None:
+    """Refuse a zip whose directory is long before zipfile reads it into memory."""
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        tail_start = max(0, n_bytes - _END_RECORD.size - _MAX_COMMENT_BYTES)
+        file.seek(tail_start)
+        tail = file.read()
+        end = tail.rfind(b"PK\x05\x06")
+        if end < 0 or len(tail) - end < _END_RECORD.size:
+            raise InvalidDataError(
+                f"wanted a .npz (zip) file; got {n_bytes:,} bytes that are no whole zip"
+            )
+        *_, directory_bytes, _, _ = _END_RECORD.unpack_from(tail, end)
+        locator = end - _END_LOCATOR_64.size
+        if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
+            file.seek(max(0, tail_start + locator - _END_RECORD_64.size))
+            directory_bytes = _directory_bytes_64(file.read(_END_RECORD_64.size))
+    if directory_bytes > _MAX_DIRECTORY_BYTES:
+        raise InvalidDataError(
+            f"wanted a .npz of at most {len(REQUIRED_KEYS) + len(OPTIONAL_KEYS)} arrays; "
+            f"its directory is {directory_bytes:,} bytes long"
+        )
+
+
+def _directory_bytes_64(record: bytes) -> int:
+    if len(record) < _END_RECORD_64.size or record[:4] != b"PK\x06\x06":
+        raise InvalidDataError("wanted a .npz (zip) file; got a broken zip64 directory")
+    n_bytes: int = _END_RECORD_64.unpack(record)[8]
+    return n_bytes
+
+
+def _check_members(
+    infos: list[zipfile.ZipInfo], max_decoded_bytes: int
+) -> dict[str, zipfile.ZipInfo]:
+    names = [info.filename for info in infos]
+    allowed = [f"{key}.npy" for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
+    missing = [f"{key}.npy" for key in REQUIRED_KEYS if f"{key}.npy" not in names]
+    unknown = [name for name in names if name not in allowed]
+    if missing or unknown or len(set(names)) != len(names):
+        raise InvalidDataError(
+            "wanted the arrays x_train, y_train, x_test, y_test and optionally class_names, each "
+            f"once; got {_shown(names)}"
+        )
+    for info in infos:
+        _check_member(info)
+    n_bytes = sum(info.file_size for info in infos)
+    if n_bytes > max_decoded_bytes:
+        raise InvalidDataError(
+            f"wanted at most {max_decoded_bytes:,} bytes after decoding; got {n_bytes:,}"
+        )
+    return {info.filename.removesuffix(".npy"): info for info in infos}
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"
+
+
+def _check_member(info: zipfile.ZipInfo) -> None:
+    if info.compress_type not in _METHODS:
+        raise InvalidDataError(
+            f"{info.filename}: wanted it stored or deflated; got zip method {info.compress_type}"
+        )
+    if info.flag_bits & _ENCRYPTED_FLAG:
+        raise InvalidDataError(f"{info.filename}: wanted it unencrypted; got an encrypted member")
+    if info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 1):
+        raise InvalidDataError(
+            f"{info.filename}: wanted a compression ratio of at most {MAX_COMPRESSION_RATIO}; "
+            f"got {info.file_size:,} bytes from {info.compress_size:,}"
+        )
+
+
+def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
+    try:
+        with archive.open(info) as stream:
+            header = read_npy_header(stream)
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{info.filename}: {error}") from error
+    declared = header.offset + header.n_bytes
+    if declared != info.file_size:
+        raise InvalidDataError(
+            f"{info.filename}: wanted {declared:,} bytes, as dtype {header.dtype} and shape "
+            f"{header.shape} make; got {info.file_size:,}"
+        )
+    return header
+
+
+def _check_arrays(headers: dict[str, NpyHeader], n_bytes: int) -> NpzStructure:
+    shapes = {part: _check_images(part, headers[f"x_{part}"]) for part in ("train", "test")}
+    if shapes["train"] != shapes["test"]:
+        raise InvalidDataError(
+            "wanted images of one shape in x_train and x_test; got (C, H, W) "
+            f"{shapes['train']} and {shapes['test']}"
+        )
+    for part in ("train", "test"):
+        _check_labels(part, headers[f"y_{part}"], headers[f"x_{part}"].shape[0])
+    if "class_names" in headers:
+        _check_class_names(headers["class_names"])
+    return NpzStructure(
+        image_shape=shapes["train"],
+        n_train=headers["x_train"].shape[0],
+        n_test=headers["x_test"].shape[0],
+        n_bytes=n_bytes,
+        headers=headers,
+    )
+
+
+def _check_images(part: str, header: NpyHeader) -> tuple[int, int, int]:
+    """Give (C, H, W) of the images."""
+    shape = header.shape
+    if header.dtype.lstrip("<>=|") != "u1":
+        raise InvalidDataError(f"x_{part}: wanted dtype uint8, 0 to 255; got {header.dtype!r}")
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        raise InvalidDataError(
+            f"x_{part}: wanted shape (N, H, W), (N, H, W, 1) or (N, H, W, 3); got {shape}"
+        )
+    n_images, height, width = shape[:3]
+    if n_images < 1:
+        raise InvalidDataError(f"x_{part}: wanted at least one image; got none")
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        raise InvalidDataError(
+            f"x_{part}: wanted images of {MIN_SIDE} to {MAX_SIDE} pixels a side; "
+            f"got {height} x {width}"
+        )
+    return (shape[3] if len(shape) == 4 else 1, height, width)
+
+
+def _check_labels(part: str, header: NpyHeader, n_images: int) -> None:
+    if not _INTEGER_DTYPE.fullmatch(header.dtype):
+        raise InvalidDataError(f"y_{part}: wanted an integer dtype; got {header.dtype!r}")
+    if header.shape != (n_images,):
+        raise InvalidDataError(
+            f"y_{part}: wanted one label an image, shape ({n_images},); got {header.shape}"
+        )
+
+
+def _check_class_names(header: NpyHeader) -> None:
+    match = _NAME_DTYPE.fullmatch(header.dtype)
+    if match is None or 4 * int(match[1]) > MAX_NAME_ITEMSIZE:
+        raise InvalidDataError(
+            f"class_names: wanted text (dtype U, at most {MAX_NAME_ITEMSIZE // 4} characters); "
+            f"got {header.dtype!r}"
+        )
+    if len(header.shape) != 1 or not 2 <= header.shape[0] <= MAX_CLASSES:
+        raise InvalidDataError(
+            f"class_names: wanted 2 to {MAX_CLASSES} names, shape (K,); got {header.shape}"
+        )
