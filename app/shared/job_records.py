@@ -14,6 +14,7 @@ from app.shared.tables import jobs
 
 TERMINAL_STATES = frozenset(tables.TERMINAL_STATES)
 PIPELINE = "pipeline"
+INTAKE = "intake"
 NO_QUEUE = ""
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -27,6 +28,7 @@ class Job:
     kind: str
     state: str
     params: dict[str, Any]
+    dataset: str | None
     parent_id: str | None
     role: str | None
     queue: str
@@ -62,12 +64,14 @@ class NewJob:
     """A job to be: what submission knows of it.
 
     Attributes:
+        dataset: name of the data set it reads, if any.
         needs: ids of the jobs it waits for.
         queue: who may claim it; a pipeline has none.
     """
 
     kind: str
     params: Mapping[str, Any]
+    dataset: str | None = None
     queue: str = NO_QUEUE
     role: str | None = None
     priority: int = 0

@@ -37,6 +37,7 @@ from app.shared import events
 from app.shared.database import db_now
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.job_records import (
+    INTAKE,
     JOB_COLUMNS,
     PIPELINE,
     TERMINAL_STATES,
@@ -45,7 +46,7 @@ from app.shared.job_records import (
     job_of,
 )
 from app.shared.queue import order_ring
-from app.shared.tables import job_deps, jobs
+from app.shared.tables import datasets, job_deps, jobs
 
 WAITING_STATES = ("scheduled", "blocked", "queued", "paused")
 
@@ -68,6 +69,7 @@ def insert_job(
             kind=new.kind,
             state="blocked" if is_blocked else "queued",
             params=dict(new.params),
+            dataset=new.dataset,
             parent_id=parent_id,
             role=new.role,
             queue=new.queue,
@@ -139,6 +141,10 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
         ConflictError: it has not ended, is part of a pipeline, or an unended job needs it.
     """
     job = locked_job(connection, owner_id, job_id)
+    if job.kind == INTAKE:
+        raise ConflictError(
+            "job_of_dataset", f"job {job_id} checked data set {job.dataset}: delete that instead"
+        )
     if job.parent_id is not None:
         raise ConflictError(
             "job_in_pipeline", f"job {job_id} is part of {job.parent_id}: delete that one"
@@ -149,14 +155,27 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
         )
     children = select(jobs.c.id).where(jobs.c.parent_id == job_id)
     ids = [job_id, *connection.execute(children).scalars()]
+    delete_rows(connection, ids)
+    return ids
+
+
+def delete_rows(connection: Connection, ids: Sequence[str]) -> None:
+    """Delete ended jobs and all that hangs on them.
+
+    Raises:
+        ConflictError: a job that has not ended needs one of them.
+    """
     waiting = select(jobs.c.id).join(job_deps, job_deps.c.job_id == jobs.c.id)
-    waiting = waiting.where(job_deps.c.needs_job_id.in_(ids), jobs.c.state.not_in(TERMINAL_STATES))
+    waiting = waiting.where(
+        job_deps.c.needs_job_id.in_(ids),
+        job_deps.c.job_id.not_in(ids),
+        jobs.c.state.not_in(TERMINAL_STATES),
+    )
     user = connection.execute(waiting.limit(1)).scalar_one_or_none()
     if user is not None:
-        raise ConflictError("job_needed", f"job {user}, which has not ended, needs {job_id}")
+        raise ConflictError("job_needed", f"job {user}, which has not ended, needs {ids[0]}")
     connection.execute(delete(job_deps).where(job_deps.c.needs_job_id.in_(ids)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-    return ids
 
 
 def lock_family(connection: Connection, job_id: str, *, skip_locked: bool = False) -> bool:
@@ -235,8 +254,20 @@ def _settle(connection: Connection, ended: Job) -> None:
         elif not _unfinished(connection, _needs_of(connection, row.id)):
             move(connection, row.id, ("blocked",), "queued", queued_at=db_now())
             order_ring(connection, row.owner_id, row.queue)
+    if ended.kind == INTAKE and ended.state != "succeeded":
+        _reject_unchecked(connection, ended)
     if ended.parent_id is not None:
         settle_pipeline(connection, ended.parent_id)
+
+
+def _reject_unchecked(connection: Connection, intake: Job) -> None:
+    """An upload whose check has ended without a verdict is not left `checking` for ever."""
+    detail = (intake.error or {}).get("message", f"its check was {intake.state}")
+    connection.execute(
+        update(datasets)
+        .where(datasets.c.job_id == intake.id, datasets.c.state == "checking")
+        .values(state="rejected", problem={"code": "check_failed", "detail": detail})
+    )
 
 
 def _give_up(connection: Connection, job_id: str, needed: Job) -> None:

@@ -13,6 +13,7 @@ from app.shared.database import db_now
 from app.shared.errors import FencedOutError
 from app.shared.job_records import JOB_COLUMNS, PIPELINE, Ending, Job, job_of
 from app.shared.jobs import lock_family, move
+from app.shared.queue import order_ring
 from app.shared.tables import attempts, jobs
 
 ACTIVE_STATES = ("running", "cancelling")
@@ -28,7 +29,7 @@ def claim_next(
     """
     waiting = (
         select(jobs.c.id)
-        .where(jobs.c.queue == queue, jobs.c.state == "queued", _is_due())
+        .where(jobs.c.queue == queue, jobs.c.state == "queued", is_due())
         .order_by(jobs.c.priority.desc(), jobs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -145,7 +146,9 @@ def release(connection: Connection, run: Job, ending: Ending) -> Job:
     if _is_cancelling(connection, run):
         return end_cancelled(connection, run, ending)
     not_counted = {"attempt": jobs.c.attempt - 1, "queued_at": db_now()}
-    return _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
+    released = _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
+    order_ring(connection, run.owner_id, run.queue)
+    return released
 
 
 def end_cancelled(connection: Connection, run: Job, ending: Ending) -> Job:
@@ -215,7 +218,8 @@ def _is_cancelling(connection: Connection, run: Job) -> bool:
     return connection.execute(state).scalar_one_or_none() == "cancelling"
 
 
-def _is_due() -> ColumnElement[bool]:
+def is_due() -> ColumnElement[bool]:
+    """May a queued job start now, by the database's clock?"""
     return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())
 
 

@@ -92,6 +92,7 @@ jobs = Table(
     Column("kind", String(20), nullable=False),
     Column("state", String(20), nullable=False),
     _json("params", nullable=False),
+    Column("dataset", String(64)),
     Column("parent_id", ForeignKey("jobs.id", ondelete="CASCADE"), index=True),
     Column("role", String(40)),
     Column("queue", String(20), nullable=False),
@@ -127,6 +128,7 @@ jobs = Table(
         "kind <> 'pipeline' OR state NOT IN ('queued', 'running', 'pausing')", name="composite"
     ),
     Index("ix_jobs_owner_id_id", "owner_id", "id"),
+    Index("ix_jobs_owner_id_dataset", "owner_id", "dataset"),
     Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
 )

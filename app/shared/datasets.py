@@ -1,0 +1,188 @@
+"""Data sets: the named ones, and what owners have uploaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.shared.database import db_now
+from app.shared.errors import ConflictError, NotFoundError
+from app.shared.job_records import TERMINAL_STATES, Job, new_id
+from app.shared.jobs import delete_rows
+from app.shared.settings import Settings
+from app.shared.tables import datasets, jobs
+from ddcal_core.specs import NAMED_DATASETS, DatasetFacts
+
+# A file that torchvision's reader of each data set needs, below the folder of named data sets.
+NEEDED_FILES = {
+    "mnist": "MNIST/raw/train-images-idx3-ubyte",
+    "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
+    "cifar10": "cifar-10-batches-py/data_batch_1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set that jobs can name.
+
+    Attributes:
+        id: None for a named one.
+        source: named or upload.
+        state: of an upload: checking, ready or rejected; a named one is ready or unavailable.
+        facts: known once it is ready.
+        problem: why it was rejected or is unavailable: code and detail.
+        job_id: the job that checks the upload.
+    """
+
+    name: str
+    source: str
+    state: str
+    facts: DatasetFacts | None
+    id: str | None = None
+    problem: dict[str, Any] | None = None
+    job_id: str | None = None
+    sha256: str | None = None
+    n_bytes: int | None = None
+    created_at: datetime | None = None
+
+
+def find_dataset(connection: Connection, owner_id: str, name: str, settings: Settings) -> Dataset:
+    """A named data set, or one the owner has uploaded.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    if name in NAMED_DATASETS:
+        return _named(name, settings)
+    statement = select(datasets).where(datasets.c.owner_id == owner_id, datasets.c.name == name)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise NotFoundError("dataset_not_found", f"there is no data set {name!r}")
+    return _upload(row)
+
+
+def list_datasets(connection: Connection, owner_id: str, settings: Settings) -> list[Dataset]:
+    """The named data sets, then the owner's uploads by name."""
+    statement = select(datasets).where(datasets.c.owner_id == owner_id).order_by(datasets.c.name)
+    uploads = [_upload(row) for row in connection.execute(statement)]
+    return [_named(name, settings) for name in NAMED_DATASETS] + uploads
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDataset:
+    """An upload whose structure is right and whose content is still to be checked."""
+
+    name: str
+    sha256: str
+    n_bytes: int
+
+
+def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intake: Job) -> Dataset:
+    """Record an upload as `checking`, with the job that checks it.
+
+    Raises:
+        ConflictError: the owner has one of that name, or a named data set is called so.
+    """
+    taken = ConflictError("dataset_exists", f"there already is a data set {new.name!r}")
+    if new.name in NAMED_DATASETS:
+        raise taken
+    try:
+        row = connection.execute(
+            insert(datasets)
+            .values(
+                id=new_id("data"),
+                owner_id=owner_id,
+                name=new.name,
+                state="checking",
+                sha256=new.sha256,
+                n_bytes=new.n_bytes,
+                job_id=intake.id,
+                created_at=db_now(),
+            )
+            .returning(datasets)
+        ).one()
+    except IntegrityError as error:
+        raise taken from error
+    return _upload(row)
+
+
+def accept_dataset(connection: Connection, intake: Job, facts: Mapping[str, Any]) -> str:
+    """The intake has found an upload good; returns the data set's id."""
+    DatasetFacts.model_validate(facts, strict=False)
+    return _decide(connection, intake, state="ready", facts=dict(facts))
+
+
+def reject_dataset(connection: Connection, intake: Job, problem: Mapping[str, Any]) -> str:
+    """The intake has found an upload bad; returns the data set's id."""
+    return _decide(connection, intake, state="rejected", problem=dict(problem))
+
+
+def delete_dataset(connection: Connection, owner_id: str, name: str) -> list[str]:
+    """Delete an upload; results made from it stay.
+
+    Returns:
+        Ids of the jobs whose files can go once this has committed.
+
+    Raises:
+        NotFoundError: there is no upload of that name.
+        ConflictError: a job that has not ended uses it.
+    """
+    statement = select(datasets.c.job_id).where(
+        datasets.c.owner_id == owner_id, datasets.c.name == name
+    )
+    intake_id = connection.execute(statement).scalar_one_or_none()
+    if intake_id is None:
+        raise NotFoundError("dataset_not_found", f"there is no uploaded data set {name!r}")
+    using = select(jobs.c.id).where(
+        jobs.c.owner_id == owner_id,
+        jobs.c.dataset == name,
+        jobs.c.state.not_in(TERMINAL_STATES),
+    )
+    user = connection.execute(using.limit(1)).scalar_one_or_none()
+    if user is not None:
+        raise ConflictError("dataset_in_use", f"job {user}, which has not ended, uses {name!r}")
+    delete_rows(connection, [intake_id])
+    return [intake_id]
+
+
+def _decide(connection: Connection, intake: Job, **values: object) -> str:
+    deciding = update(datasets).where(datasets.c.job_id == intake.id).values(**values)
+    dataset_id: str = connection.execute(deciding.returning(datasets.c.id)).scalar_one()
+    return dataset_id
+
+
+def _named(name: str, settings: Settings) -> Dataset:
+    facts = NAMED_DATASETS[name]
+    needed = NEEDED_FILES.get(name)
+    if needed is None or settings.allow_downloads or _exists(settings.named_folder / needed):
+        return Dataset(name=name, source="named", state="ready", facts=facts)
+    detail = (
+        f"the files of {name!r} are not in the service's data folder, and downloads are off "
+        "(DDCAL_ALLOW_DOWNLOADS)"
+    )
+    problem = {"code": "dataset_unavailable", "detail": detail}
+    return Dataset(name=name, source="named", state="unavailable", facts=facts, problem=problem)
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() or path.with_suffix(".gz").exists()
+
+
+def _upload(row: Row[Any]) -> Dataset:
+    facts = None if row.facts is None else DatasetFacts.model_validate(row.facts, strict=False)
+    return Dataset(
+        name=row.name,
+        source="upload",
+        state=row.state,
+        facts=facts,
+        id=row.id,
+        problem=row.problem,
+        job_id=row.job_id,
+        sha256=row.sha256,
+        n_bytes=row.n_bytes,
+        created_at=row.created_at,
+    )

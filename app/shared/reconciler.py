@@ -1,0 +1,108 @@
+"""What keeps jobs moving when messages, workers or processes get lost.
+
+Any number of copies may run: each pass is made of guarded, idempotent transactions.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, or_, select, update
+
+from app.shared.database import Database, db_now
+from app.shared.jobs import lock_family, settle_pipeline, unsettled_pipelines
+from app.shared.queue import INTAKE_QUEUE, Doorbell, order_ring, relay_rings
+from app.shared.runs import is_due, lost_jobs, recover_lost
+from app.shared.settings import Settings
+from app.shared.tables import jobs
+
+logger = logging.getLogger(__name__)
+
+
+def reconcile(database: Database, settings: Settings) -> None:
+    """One pass: recover what is lost, settle what was missed, ring for what waits too long."""
+    with database.read() as connection:
+        lost = lost_jobs(connection)
+        unsettled = unsettled_pipelines(connection)
+    for job_id in lost:
+        with database.write() as connection:
+            recover_lost(connection, job_id, retry_seconds=settings.retry_seconds)
+    for pipeline_id in unsettled:
+        with database.write() as connection:
+            if lock_family(connection, pipeline_id, skip_locked=True):
+                settle_pipeline(connection, pipeline_id)
+    ring_again(database, settings)
+
+
+def ring_again(database: Database, settings: Settings) -> None:
+    """Order one ring for each queue with a job that has been due for long and not rung for."""
+    is_retry = jobs.c.not_before_at.is_not(None)
+    not_rung_since = or_(jobs.c.rung_at.is_(None), jobs.c.rung_at < jobs.c.not_before_at)
+    last_rung_at = func.coalesce(jobs.c.rung_at, jobs.c.queued_at)
+    is_overdue = (
+        jobs.c.state == "queued",
+        jobs.c.queue != INTAKE_QUEUE,
+        is_due(),
+        or_(
+            and_(is_retry, not_rung_since),
+            last_rung_at < db_now(-settings.ring_again_seconds),
+        ),
+    )
+    overdue = select(jobs.c.queue, func.min(jobs.c.owner_id).label("owner_id"))
+    with database.read() as connection:
+        queues = connection.execute(overdue.where(*is_overdue).group_by(jobs.c.queue)).all()
+    if not queues:
+        return
+    with database.write() as connection:
+        for row in queues:
+            order_ring(connection, row.owner_id, row.queue)
+        connection.execute(update(jobs).where(*is_overdue).values(rung_at=db_now()))
+
+
+@dataclass(frozen=True)
+class Background:
+    """The two threads of a process that keep jobs moving."""
+
+    stopping: threading.Event
+    committed: threading.Event
+    threads: tuple[threading.Thread, ...]
+
+    def stop(self) -> None:
+        """Ask both to stop and wait until they have."""
+        self.stopping.set()
+        self.committed.set()
+        for thread in self.threads:
+            thread.join(timeout=10)
+
+
+def start_background(database: Database, settings: Settings, doorbell: Doorbell) -> Background:
+    """Start the relay, which rings after each commit, and the reconciler."""
+    stopping = threading.Event()
+
+    def relay() -> None:
+        database.committed.wait(settings.reconcile_seconds)
+        database.committed.clear()
+        relay_rings(database, doorbell)
+
+    def look() -> None:
+        reconcile(database, settings)
+        stopping.wait(settings.reconcile_seconds)
+
+    threads = tuple(
+        threading.Thread(target=_repeat, args=(step, stopping), name=step.__name__, daemon=True)
+        for step in (relay, look)
+    )
+    for thread in threads:
+        thread.start()
+    return Background(stopping, database.committed, threads)
+
+
+def _repeat(step: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a step until stopped; what fails is logged and tried again a second later."""
+    while not stopping.is_set():
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  the thread outlives any failure of a pass
+            logger.warning("%s failed and goes on: %s", step.__name__, error)
+            stopping.wait(1)

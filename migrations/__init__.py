@@ -1,0 +1,1 @@
+"""Alembic's chain of migrations, one for SQLite and PostgreSQL."""
