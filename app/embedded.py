@@ -12,6 +12,7 @@ kill by the kernel's parent-death signal.
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -39,6 +40,8 @@ _LONGEST_BACKOFF_SECONDS = 30
 _HEALTHY_SECONDS = 30
 _STOP_SECONDS = 5
 _LOG_TAIL_LINES = 15
+GPU_QUEUE = "gpu"
+INTAKE_QUEUE = "intake"
 
 Tell = Callable[[str], None]
 
@@ -190,12 +193,25 @@ def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
     }
 
 
+def worker_argv(queues: str) -> list[str]:
+    """The command of a worker: one Celery process that runs one job at a time.
+
+    Args:
+        queues: the queues it serves, separated by commas.
+    """
+    name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
+    return [
+        *(sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"),
+        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
+        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+    ]
+
+
 def service_programs(
     settings: Settings, environment: Mapping[str, str], listener: socket.socket
 ) -> list[Program]:
     """The API and a worker for each queue, so that no upload waits behind a long distillation."""
     fd = str(listener.fileno())
-    worker = (sys.executable, "-m", "app.cli", "worker")
     patience = settings.stop_grace_seconds + _STOP_SECONDS
     return [
         Program(
@@ -207,14 +223,14 @@ def service_programs(
         ),
         Program(
             "worker",
-            (*worker, "--queue", "gpu"),
+            tuple(worker_argv(GPU_QUEUE)),
             environment,
             _log_path(settings, "worker"),
             stop_seconds=patience,
         ),
         Program(
             "intake",
-            (*worker, "--queue", "intake"),
+            tuple(worker_argv(INTAKE_QUEUE)),
             environment,
             _log_path(settings, "intake"),
             stop_seconds=patience,

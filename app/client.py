@@ -1,0 +1,224 @@
+"""The HTTP client that the command line and users' scripts use.
+
+with connect("http://127.0.0.1:8000") as client:
+    job = client.submit({"kind": "pipeline", "params": {...}})
+    for job in client.watch(job["id"]):
+        print(job["state"])
+    client.download(job["id"], Path("results"))
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+Json = dict[str, Any]
+Answer = TypeVar("Answer")
+
+TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
+_CHUNK_BYTES = 1 << 20
+_POLL_SECONDS = 0.5
+_PATIENCE_SECONDS = 30
+_MAX_PROBLEMS_SHOWN = 10
+
+
+class ServiceError(Exception):
+    """The service refused a request, or sent something damaged.
+
+    Attributes:
+        status: of the HTTP answer.
+        code: the problem's stable word.
+        problems: of a request refused for its fields, one entry each (pointer, code, detail).
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, problems: tuple[Json, ...] = ()
+    ) -> None:
+        lines = [detail] + [
+            f"  {problem.get('pointer') or '(body)'}: {problem.get('detail')}"
+            for problem in problems[:_MAX_PROBLEMS_SHOWN]
+        ]
+        super().__init__("\n".join(lines))
+        self.status = status
+        self.code = code
+        self.problems = problems
+
+
+class DamagedDownloadError(Exception):
+    """A downloaded file is not the one that the service announced."""
+
+
+@contextlib.contextmanager
+def connect(url: str, *, api_key: str | None = None) -> Iterator["Client"]:
+    """A client of the service at a URL, with its API key where it wants one."""
+    headers = {"Accept": "application/json"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    # trust_env off: a proxy set for the web has no business with a service on loopback.
+    with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+        yield Client(http)
+
+
+@dataclass(frozen=True)
+class Client:
+    """One service; see `connect`."""
+
+    http: httpx.Client
+
+    def get(self, path: str, **query: str | int) -> Json:
+        """The JSON document at a path under the service's URL.
+
+        Raises:
+            ServiceError: the service refuses.
+            httpx.TransportError: it cannot be reached.
+        """
+        return _document(self.http.get(path, params=query))
+
+    def submit(self, request: Mapping[str, Any]) -> Json:
+        """Submit a job; sent again under the same key if the connection breaks, it runs once."""
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        response = _patiently(lambda: self.http.post("/v1/jobs", json=request, headers=headers))
+        return _document(response)
+
+    def upload_dataset(self, name: str, path: Path) -> Json:
+        """Upload an .npz as a data set of one's own."""
+        with path.open("rb") as file:
+            response = self.http.post(
+                "/v1/datasets",
+                params={"name": name},
+                content=iter(lambda: file.read(_CHUNK_BYTES), b""),
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(path.stat().st_size),
+                },
+            )
+        return _document(response)
+
+    def job(self, job_id: str) -> Json:
+        """A job as it stands."""
+        return self.get(f"/v1/jobs/{job_id}")
+
+    def jobs(self, **filters: str) -> Iterator[Json]:
+        """Jobs, newest first, over all pages; filters: state, kind, parent_id."""
+        return self._items("/v1/jobs", filters)
+
+    def children(self, job_id: str) -> list[Json]:
+        """The jobs of a pipeline in the order they were made; none for any other job."""
+        return sorted(self.jobs(parent_id=job_id), key=lambda job: str(job["id"]))
+
+    def cancel(self, job_id: str) -> Json:
+        """Ask a job to stop."""
+        return _document(self.http.post(f"/v1/jobs/{job_id}/cancel"))
+
+    def watch(self, job_id: str, *, poll_seconds: float = _POLL_SECONDS) -> Iterator[Json]:
+        """A job again and again until it has ended; a service that restarts is waited for."""
+        while True:
+            job = _patiently(lambda: self.job(job_id))
+            yield job
+            if job["state"] in TERMINAL_STATES:
+                return
+            time.sleep(poll_seconds)
+
+    def artifacts(self, job_id: str) -> list[Json]:
+        """What a job has made."""
+        return list(self._items(f"/v1/jobs/{job_id}/artifacts", {}))
+
+    def fetch(self, artifact: Json, path: Path) -> None:
+        """Write an artifact's bytes to a file, which appears only whole and checked.
+
+        Raises:
+            DamagedDownloadError: the bytes do not have the announced sha256.
+        """
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        url = f"/v1/artifacts/{artifact['id']}/content"
+        with self.http.stream("GET", url) as response, part.open("wb") as file:
+            _require_success(response)
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                digest.update(chunk)
+                file.write(chunk)
+        announced = response.headers.get("etag", "").strip('"').removeprefix("sha256-")
+        if digest.hexdigest() != announced:
+            part.unlink()
+            raise DamagedDownloadError(
+                f"{path.name}: wanted sha256 {announced or '(no ETag)'}, got {digest.hexdigest()}"
+            )
+        os.replace(part, path)  # noqa: PTH105 -- the atomic one, by its name
+
+    def download(self, job_id: str, folder: Path) -> list[Path]:
+        """Fetch all that a job has made, and its log; of a pipeline, a folder for each child.
+
+        Returns:
+            The files written: ROLE/FILE, or ROLE/N/FILE where a job made several results.
+        """
+        written: list[Path] = []
+        for job in self.children(job_id) or [self.job(job_id)]:
+            into = folder / (job.get("role") or "")
+            artifacts = self.artifacts(job["id"])
+            places = _places(artifacts)
+            for artifact in artifacts:
+                path = into / places[artifact["id"]]
+                self.fetch(artifact, path)
+                written.append(path)
+        return written
+
+    def _items(self, path: str, query: Mapping[str, str]) -> Iterator[Json]:
+        token: str | None = ""
+        while token is not None:
+            page = self.get(path, **query, **({"page_token": token} if token else {}))
+            yield from page["items"]
+            token = page.get("next_page_token") or None
+
+
+def _places(artifacts: list[Json]) -> dict[str, Path]:
+    """Where below a job's folder each artifact goes, by id: one folder for each of its results."""
+    results = list(dict.fromkeys(artifact["resource_id"] for artifact in artifacts))
+    return {
+        artifact["id"]: Path(
+            str(results.index(artifact["resource_id"])) if len(results) > 1 else "",
+            Path(artifact["name"]).name,
+        )
+        for artifact in artifacts
+    }
+
+
+def _patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask again while the service cannot be reached, as when its API is being restarted."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+
+
+def _document(response: httpx.Response) -> Json:
+    _require_success(response)
+    document: Json = response.json()
+    return document
+
+
+def _require_success(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    response.read()
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    raise ServiceError(
+        response.status_code,
+        str(problem.get("code", "unknown")),
+        str(problem.get("detail") or f"the service answered {response.status_code}"),
+        tuple(problem.get("errors", ())),
+    )

@@ -1,0 +1,165 @@
+"""What the command line shows: a job's progress, and a report's table."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from app.client import TERMINAL_STATES, Client
+
+Json = Mapping[str, Any]
+
+_BAR_CELLS = 24
+_PLAIN_LINE_SECONDS = 10
+_MIN_STEPS_SEEN = 2
+
+
+@dataclass
+class Rate:
+    """How fast a phase goes, by the clock of who watches.
+
+    Attributes:
+        phase: what is watched, the job included; another phase starts anew.
+        step: the first step seen of it.
+        seen: when that was, in seconds of the clock.
+    """
+
+    phase: tuple[str, str] = ("", "")
+    step: int = 0
+    seen: float = 0.0
+
+    def seconds_left(
+        self, phase: tuple[str, str], step: int, steps: int, now: float
+    ) -> float | None:
+        """Time to the end of the phase at the speed seen so far; None before there is one."""
+        if phase != self.phase or step < self.step:
+            self.phase, self.step, self.seen = phase, step, now
+        done = step - self.step
+        if done < _MIN_STEPS_SEEN or now <= self.seen:
+            return None
+        return (steps - step) * (now - self.seen) / done
+
+
+@dataclass
+class ProgressView:
+    """Shows a job while it works: one bar that moves on a terminal, plain lines elsewhere."""
+
+    stream: TextIO = sys.stderr
+    clock: Callable[[], float] = time.monotonic
+    _rate: Rate = field(default_factory=Rate)
+    _begun: float | None = None
+    _shown: str = ""
+    _shown_phase: tuple[str, ...] = ()
+    _shown_at: float = float("-inf")
+
+    def show(self, job: Json, children: Sequence[Json]) -> None:
+        """Show a job, with its children when it is a pipeline, as they stand."""
+        now = self.clock()
+        if self._begun is None:
+            self._begun = now
+        active = active_job(job, children)
+        line = self._line(active, children, now)
+        if self.stream.isatty():
+            self._redraw(line)
+            return
+        progress = active.get("progress") or {}
+        phase = (active["id"], active["state"], str(progress.get("phase")))
+        if phase != self._shown_phase or now - self._shown_at >= _PLAIN_LINE_SECONDS:
+            self._shown_phase, self._shown_at = phase, now
+            print(f"{now - self._begun:6.1f} s  {line}", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self._shown:
+            print(file=self.stream, flush=True)
+            self._shown = ""
+
+    def _redraw(self, line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        padded = line[:width].ljust(min(len(self._shown), width))
+        print(f"\r{padded}", end="", file=self.stream, flush=True)
+        self._shown = line[:width]
+
+    def _line(self, active: Json, children: Sequence[Json], now: float) -> str:
+        name = active.get("role") or active["kind"]
+        parts = []
+        if children:
+            n_ended = sum(child["state"] in TERMINAL_STATES for child in children)
+            parts.append(f"[{n_ended}/{len(children)}]")
+        progress = active.get("progress")
+        if active["state"] != "running" or not progress:
+            return " ".join([*parts, name, str(active["state"])])
+        step, steps = int(progress["step"]), int(progress["steps"])
+        phase = str(progress["phase"])
+        parts += [name, phase if phase != name else "", bar(step, steps), f"{step}/{steps}"]
+        parts += [f"{key} {value:.4g}" for key, value in _numbers(progress.get("values"))]
+        left = self._rate.seconds_left((active["id"], phase), step, steps, now)
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return " ".join(part for part in parts if part)
+
+
+def active_job(job: Json, children: Sequence[Json]) -> Json:
+    """Which of a pipeline's jobs to show: a running one, else the next to run, else the last."""
+    for states in (("running", "cancelling"), ("queued",), ("blocked", "scheduled")):
+        for child in children:
+            if child["state"] in states:
+                return child
+    return job
+
+
+def bar(step: int, steps: int) -> str:
+    """A bar filled to step / steps."""
+    filled = round(_BAR_CELLS * min(max(step / steps, 0), 1)) if steps else 0
+    return "█" * filled + "░" * (_BAR_CELLS - filled)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _numbers(values: object) -> list[tuple[str, float]]:
+    if not isinstance(values, Mapping):
+        return []
+    return [(str(key), value) for key, value in values.items() if isinstance(value, int | float)]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned left, as wide as their widest cell, a rule below the header."""
+    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
+    lines = [header, ["─" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def watch(client: Client, job_id: str) -> Json:
+    """Show a job until it has ended, then say how; the job as it ended."""
+    view = ProgressView()
+    try:
+        for job in client.watch(job_id):
+            is_pipeline = job["kind"] == "pipeline"
+            children = client.children(job_id) if is_pipeline else []
+            view.show(job, children)
+    finally:
+        view.close()
+    print(f"{job_id} {job['state']}", file=sys.stderr)
+    for one in (job, *children):
+        if one.get("error"):
+            print(f"  {one.get('role') or one['kind']}: {failure(one)}", file=sys.stderr)
+    return job
+
+
+def failure(job: Json) -> str:
+    """A job's error in one line."""
+    error = job.get("error") or {}
+    return f"{error.get('type', 'unknown')}: {error.get('message', 'no message')}"

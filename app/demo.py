@@ -1,0 +1,109 @@
+"""`ddcal demo`: one pipeline on scikit-learn's digits, through the real service, to a report."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from app.client import connect
+from app.console import duration, failure, table, watch
+from app.embedded import ADDRESS_FILE
+from app.processes import spawn, stop
+
+PIPELINE: Mapping[str, Any] = {
+    "kind": "pipeline",
+    "params": {
+        "dataset": "digits",
+        "seed": 0,
+        "distill": {"method": "dm", "images_per_class": 10, "mask": {"ratio": 0.3}},
+        "train": {"network": "convnet", "width": 32, "depth": 3, "n_seeds": 3, "epochs": 300},
+        "baselines": [{"source": "random"}, {"source": "full", "epochs": 30}],
+        "calibrate": [
+            {"method": "none"},
+            {"method": "ts", "fit_on": "validation"},
+            {"method": "ts", "fit_on": "distilled"},
+            {"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.7}},
+        ],
+        "evaluate": {"n_bins": 15},
+    },
+}
+_START_SECONDS = 90
+_STOP_SECONDS = 40
+
+
+class DemoError(Exception):
+    """The demo's service did not start, or its job did not succeed."""
+
+
+def demo(out: Path) -> int:
+    """Start a service, run the pipeline, show its table, fetch its files, stop the service.
+
+    Args:
+        out: folder that gets the results.
+
+    Returns:
+        0; anything else is an error.
+
+    Raises:
+        DemoError: with the job's error; the service's folder with all logs is kept then.
+    """
+    begun = time.monotonic()
+    data_folder = Path(tempfile.mkdtemp(prefix="ddcal-demo-"))
+    with _service(data_folder) as address, connect(address) as client:
+        _say(f"service up at {address} after {duration(time.monotonic() - begun)}")
+        job_id = str(client.submit(PIPELINE)["id"])
+        _say(f"submitted {job_id}: distil, train, calibrate and evaluate on digits")
+        job = watch(client, job_id)
+        if job["state"] != "succeeded":
+            raise DemoError(f"{job_id} {job['state']}: {failure(job)}; logs: {data_folder}/logs")
+        written = client.download(job_id, out)
+    shutil.rmtree(data_folder, ignore_errors=True)
+    report = json.loads(_only(written, "report.json").read_text("utf-8"))
+    print(results_table(report))
+    print(f"\n{len(written)} files in {out.resolve()}")
+    print(f"report: {_only(written, 'report.html').resolve()}")
+    _say(f"done in {duration(time.monotonic() - begun)}")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _only(paths: list[Path], name: str) -> Path:
+    return next(path for path in paths if path.name == name)
+
+
+@contextlib.contextmanager
+def _service(data_folder: Path) -> Iterator[str]:
+    """`ddcal serve` on a free port as long as the context; gives its address."""
+    # The caller's own service, database or key have no part in this.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DDCAL_")}
+    log_path = data_folder / "logs" / "serve.log"
+    process = spawn(
+        [sys.executable, "-m", "app.cli", "serve", "--data-folder", data_folder, "--port", "0"],
+        log_path=log_path,
+        environment=environment,
+    )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        address_file = data_folder / ADDRESS_FILE
+        while not address_file.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"the service did not start:\n{log_path.read_text()}")
+            time.sleep(0.05)
+        yield address_file.read_text()
+    finally:
+        stop(process, grace_seconds=_STOP_SECONDS)
+
+
+def results_table(report: Mapping[str, Any]) -> str:
+    """A report's rows: one a training set and calibration, mean ± deviation over seeds."""
+    header = ["training set", "calibration", "temperature", "accuracy", "ECE", "gap", "null ECE"]
+    return table(header, [[str(row)] for row in report["rows"]])
