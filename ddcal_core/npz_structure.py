@@ -106,7 +106,7 @@ def inspect_npz(path: Path, max_decoded_bytes: int) -> NpzStructure:
             members = _check_members(archive.infolist(), max_decoded_bytes)
             headers = {key: _read_header(archive, info) for key, info in members.items()}
     except (*_UNREADABLE, OSError) as error:
-        # A broken offset ends in an impossible seek; any other OSError is the disk's, not the file's.
+        # A broken offset ends in an impossible seek; other OSErrors are the disk's fault.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise InvalidDataError(f"wanted a readable .npz (zip) file; got: {error}") from error
