@@ -47,6 +47,35 @@ class NullLevel:
     p95: float
 
 
+def check_scores(scores: Tensor, labels: Tensor) -> None:
+    """Refuse what cannot be scores and labels of the same samples.
+
+    Args:
+        scores: logits or probabilities (N, K), N, K >= 1, floating point, finite.
+        labels: int64 (N,), 0 to K - 1.
+
+    Raises:
+        ValueError: says what was wanted and what was got.
+    """
+    if scores.ndim != 2 or scores.numel() == 0 or not scores.is_floating_point():
+        raise ValueError(
+            "floating-point scores (N, K) with N, K >= 1 are wanted, got "
+            f"{scores.dtype} of shape {tuple(scores.shape)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != scores.shape[:1]:
+        raise ValueError(
+            f"labels int64 of shape ({len(scores)},) are wanted, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
+    if not bool(scores.isfinite().all()):
+        raise ValueError("finite scores are wanted, got NaN or infinite ones")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= scores.shape[1]:
+        raise ValueError(
+            f"labels in 0 to {scores.shape[1] - 1} are wanted, got {lowest} to {highest}"
+        )
+
+
 def accuracy(scores: Tensor, labels: Tensor) -> float:
     """Share of samples whose first largest score is the label's.
 
@@ -60,7 +89,7 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
     Raises:
         ValueError: empty, misshapen, not finite, or a label out of range.
     """
-    _check(scores, labels)
+    check_scores(scores, labels)
     return float((scores.argmax(1) == labels).double().mean())
 
 
@@ -80,7 +109,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float =
     Raises:
         ValueError: empty, misshapen, not finite, a label out of range, or T not in (0, inf).
     """
-    _check(logits, labels)
+    check_scores(logits, labels)
     if not 0 < temperature < math.inf:
         raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
     return float(functional.cross_entropy(logits.double() / temperature, labels))
@@ -252,28 +281,8 @@ def _confidence_and_hits(probabilities: Tensor, labels: Tensor) -> tuple[Tensor,
     return confidence, (probabilities.argmax(1) == labels).double()
 
 
-def _check(scores: Tensor, labels: Tensor) -> None:
-    if scores.ndim != 2 or scores.numel() == 0 or not scores.is_floating_point():
-        raise ValueError(
-            "floating-point scores (N, K) with N, K >= 1 are wanted, got "
-            f"{scores.dtype} of shape {tuple(scores.shape)}"
-        )
-    if labels.dtype != torch.int64 or labels.shape != scores.shape[:1]:
-        raise ValueError(
-            f"labels int64 of shape ({len(scores)},) are wanted, got {labels.dtype} of shape "
-            f"{tuple(labels.shape)}"
-        )
-    if not bool(scores.isfinite().all()):
-        raise ValueError("finite scores are wanted, got NaN or infinite ones")
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= scores.shape[1]:
-        raise ValueError(
-            f"labels in 0 to {scores.shape[1] - 1} are wanted, got {lowest} to {highest}"
-        )
-
-
 def _check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    _check(probabilities, labels)
+    check_scores(probabilities, labels)
     total = probabilities.double().sum(1)
     if float(probabilities.min()) < 0 or float((total - 1).abs().max()) > 1e-2:
         raise ValueError(
