@@ -68,9 +68,15 @@ def connect(url: str, *, api_key: str | None = None) -> Iterator["Client"]:
 
 @dataclass(frozen=True)
 class Client:
-    """One service; see `connect`."""
+    """One service; see `connect`.
+
+    Attributes:
+        http: sends the requests.
+        retry_seconds: pause before asking a service again that could not be reached.
+    """
 
     http: httpx.Client
+    retry_seconds: float = 0.5
 
     def get(self, path: str, **query: str | int) -> Json:
         """The JSON document at a path under the service's URL.
@@ -84,7 +90,9 @@ class Client:
     def submit(self, request: Mapping[str, Any]) -> Json:
         """Submit a job; sent again under the same key if the connection breaks, it runs once."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        response = _patiently(lambda: self.http.post("/v1/jobs", json=request, headers=headers))
+        response = self._patiently(
+            lambda: self.http.post("/v1/jobs", json=request, headers=headers)
+        )
         return _document(response)
 
     def upload_dataset(self, name: str, path: Path) -> Json:
@@ -109,9 +117,11 @@ class Client:
         """Jobs, newest first, over all pages; filters: state, kind, parent_id."""
         return self._items("/v1/jobs", filters)
 
-    def children(self, job_id: str) -> list[Json]:
-        """The jobs of a pipeline in the order they were made; none for any other job."""
-        return sorted(self.jobs(parent_id=job_id), key=lambda job: str(job["id"]))
+    def log(self, job_id: str) -> str:
+        """What the job's trainer wrote, all attempts."""
+        response = self.http.get(f"/v1/jobs/{job_id}/log")
+        _require_success(response)
+        return response.text
 
     def cancel(self, job_id: str) -> Json:
         """Ask a job to stop."""
@@ -120,7 +130,7 @@ class Client:
     def watch(self, job_id: str, *, poll_seconds: float = _POLL_SECONDS) -> Iterator[Json]:
         """A job again and again until it has ended; a service that restarts is waited for."""
         while True:
-            job = _patiently(lambda: self.job(job_id))
+            job = self._patiently(lambda: self.job(job_id))
             yield job
             if job["state"] in TERMINAL_STATES:
                 return
@@ -154,14 +164,15 @@ class Client:
         os.replace(part, path)  # noqa: PTH105 -- the atomic one, by its name
 
     def download(self, job_id: str, folder: Path) -> list[Path]:
-        """Fetch all that a job has made, and its log; of a pipeline, a folder for each child.
+        """Fetch all that a job has made; of a pipeline, a folder for each child.
 
         Returns:
             The files written: ROLE/FILE, or ROLE/N/FILE where a job made several results.
         """
         written: list[Path] = []
-        for job in self.children(job_id) or [self.job(job_id)]:
-            into = folder / (job.get("role") or "")
+        whole = self.job(job_id)
+        for job in whole["children"] or [whole]:
+            into = folder / (job["role"] or "")
             artifacts = self.artifacts(job["id"])
             places = _places(artifacts)
             for artifact in artifacts:
@@ -169,6 +180,17 @@ class Client:
                 self.fetch(artifact, path)
                 written.append(path)
         return written
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask again while the service cannot be reached, as when its API is being restarted."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return ask()
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(self.retry_seconds)
 
     def _items(self, path: str, query: Mapping[str, str]) -> Iterator[Json]:
         token: str | None = ""
@@ -188,18 +210,6 @@ def _places(artifacts: list[Json]) -> dict[str, Path]:
         )
         for artifact in artifacts
     }
-
-
-def _patiently(ask: Callable[[], Answer]) -> Answer:
-    """Ask again while the service cannot be reached, as when its API is being restarted."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return ask()
-        except httpx.TransportError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
 
 
 def _document(response: httpx.Response) -> Json:

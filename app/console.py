@@ -54,18 +54,18 @@ class ProgressView:
     _shown_phase: tuple[str, ...] = ()
     _shown_at: float = float("-inf")
 
-    def show(self, job: Json, children: Sequence[Json]) -> None:
-        """Show a job, with its children when it is a pipeline, as they stand."""
+    def show(self, job: Json) -> None:
+        """Show a job as it stands; of a pipeline, the child that works."""
         now = self.clock()
         if self._begun is None:
             self._begun = now
-        active = active_job(job, children)
-        line = self._line(active, children, now)
+        active = active_job(job)
+        line = self._line(active, job["children"], now)
         if self.stream.isatty():
             self._redraw(line)
             return
-        progress = active.get("progress") or {}
-        phase = (active["id"], active["state"], str(progress.get("phase")))
+        progress = active["progress"]
+        phase = (active["id"], active["state"], progress["phase"] if progress else "")
         if phase != self._shown_phase or now - self._shown_at >= _PLAIN_LINE_SECONDS:
             self._shown_phase, self._shown_at = phase, now
             print(f"{now - self._begun:6.1f} s  {line}", file=self.stream, flush=True)
@@ -83,26 +83,29 @@ class ProgressView:
         self._shown = line[:width]
 
     def _line(self, active: Json, children: Sequence[Json], now: float) -> str:
-        name = active.get("role") or active["kind"]
+        name = active["role"] or active["kind"]
         parts = []
         if children:
             n_ended = sum(child["state"] in TERMINAL_STATES for child in children)
             parts.append(f"[{n_ended}/{len(children)}]")
-        progress = active.get("progress")
-        if active["state"] != "running" or not progress:
+        progress = active["progress"]
+        if active["state"] != "running" or progress is None:
             return " ".join([*parts, name, str(active["state"])])
         step, steps = int(progress["step"]), int(progress["steps"])
         phase = str(progress["phase"])
         parts += [name, phase if phase != name else "", bar(step, steps), f"{step}/{steps}"]
-        parts += [f"{key} {value:.4g}" for key, value in _numbers(progress.get("values"))]
-        left = self._rate.seconds_left((active["id"], phase), step, steps, now)
+        left = progress["eta_seconds"]
+        if left is None:
+            left = self._rate.seconds_left((active["id"], phase), step, steps, now)
         if left is not None:
             parts.append(f"about {duration(left)} left")
+        parts += [f"{key} {value:.4g}" for key, value in progress["values"].items()]
         return " ".join(part for part in parts if part)
 
 
-def active_job(job: Json, children: Sequence[Json]) -> Json:
+def active_job(job: Json) -> Json:
     """Which of a pipeline's jobs to show: a running one, else the next to run, else the last."""
+    children: list[Json] = job["children"]
     for states in (("running", "cancelling"), ("queued",), ("blocked", "scheduled")):
         for child in children:
             if child["state"] in states:
@@ -126,12 +129,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _numbers(values: object) -> list[tuple[str, float]]:
-    if not isinstance(values, Mapping):
-        return []
-    return [(str(key), value) for key, value in values.items() if isinstance(value, int | float)]
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned left, as wide as their widest cell, a rule below the header."""
     widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
@@ -147,19 +144,18 @@ def watch(client: Client, job_id: str) -> Json:
     view = ProgressView()
     try:
         for job in client.watch(job_id):
-            is_pipeline = job["kind"] == "pipeline"
-            children = client.children(job_id) if is_pipeline else []
-            view.show(job, children)
+            view.show(job)
     finally:
         view.close()
     print(f"{job_id} {job['state']}", file=sys.stderr)
-    for one in (job, *children):
-        if one.get("error"):
-            print(f"  {one.get('role') or one['kind']}: {failure(one)}", file=sys.stderr)
+    failed = [client.job(child["id"]) for child in job["children"] if child["state"] == "failed"]
+    for one in (job, *failed):
+        if one["error"]:
+            print(f"  {one['role'] or one['kind']}: {failure(one)}", file=sys.stderr)
     return job
 
 
 def failure(job: Json) -> str:
     """A job's error in one line."""
-    error = job.get("error") or {}
-    return f"{error.get('type', 'unknown')}: {error.get('message', 'no message')}"
+    error = job["error"]
+    return f"{error['type']}: {error['message']}" if error else "no error recorded"

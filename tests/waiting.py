@@ -1,0 +1,21 @@
+"""Waiting for things to happen, and telling dead processes from living ones."""
+
+import time
+
+import psutil
+
+
+def until(condition, *, seconds=10.0):
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def has_ended(pid):
+    """Is a process gone, or a zombie that its foster parent has yet to bury?"""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
