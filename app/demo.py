@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from app.children import spawn, stop
 from app.client import connect
 from app.console import duration, failure, table, watch
 from app.embedded import ADDRESS_FILE
-from app.processes import spawn, stop
 
 PIPELINE: Mapping[str, Any] = {
     "kind": "pipeline",

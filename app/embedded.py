@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 
 from app.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
-from app.processes import spawn, wait_or_kill
+from app.children import spawn, wait_or_kill
 from app.shared.settings import Settings
 
 ADDRESS_FILE = "address"

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from app.broker import await_broker, broker_argv, running_broker, socket_path
+from app.children import spawn
 from app.embedded import (
     EmbeddedError,
     Program,
@@ -18,7 +19,6 @@ from app.embedded import (
     start,
     stop_in_order,
 )
-from app.processes import spawn
 from app.shared.settings import Settings
 from tests.waiting import has_ended, until
 

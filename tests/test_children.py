@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from app.processes import spawn, stop
+from app.children import spawn, stop
 from tests.waiting import has_ended, until
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from app.processes import spawn
+from app.children import spawn
 child = spawn([sys.executable, "-c", "import time; time.sleep(60)"])
 Path(sys.argv[1]).write_text(str(child.pid))
 time.sleep(60)

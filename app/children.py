@@ -1,18 +1,14 @@
-"""Child processes that cannot outlive the process that started them (Linux)."""
+"""Starting and stopping child processes, none of which outlives its parent (Linux)."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-# Looked up before any fork: the child of a fork must not load libraries.
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from app.shared.processes import die_with_parent
 
 
 def spawn(
@@ -27,8 +23,7 @@ def spawn(
     """Start a program in a session of its own, so that a terminal's Ctrl-C does not reach it.
 
     When the calling *thread* ends, however it ends, the kernel sends `death_signal`: call this
-    from the main thread. On systems without that feature a `kill -9` of the caller leaves the
-    child behind.
+    from the main thread.
 
     Args:
         argv: the program and its arguments.
@@ -38,15 +33,6 @@ def spawn(
         pass_fds: file descriptors that stay open in the child under the same number.
         death_signal: what the child gets when the calling thread ends.
     """
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        if sys.platform != "linux":
-            return
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
     log = subprocess.DEVNULL if log_path is None else _open_log(log_path)
     try:
         return subprocess.Popen(
@@ -58,7 +44,7 @@ def spawn(
             cwd=folder,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 -- two system calls, no Python locks
+            preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 -- two system calls, no Python locks
         )
     finally:
         if log != subprocess.DEVNULL:
