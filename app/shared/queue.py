@@ -58,12 +58,7 @@ def celery_sender(settings: Settings) -> Celery:
 
 
 def order_ring(connection: Connection, owner_id: str, queue: str) -> None:
-    """Put a ring into the outbox, in the transaction that gives the queue work.
-
-    The intake has no bell: each worker looks for it by itself.
-    """
-    if queue == INTAKE_QUEUE:
-        return
+    """Put a ring into the outbox, in the transaction that gives the queue work."""
     connection.execute(insert(outbox).values(owner_id=owner_id, queue=queue, created_at=db_now()))
 
 

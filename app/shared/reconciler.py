@@ -12,7 +12,7 @@ from sqlalchemy import and_, func, or_, select, update
 
 from app.shared.database import Database, db_now
 from app.shared.jobs import lock_family, settle_pipeline, unsettled_pipelines
-from app.shared.queue import INTAKE_QUEUE, Doorbell, order_ring, relay_rings
+from app.shared.queue import Doorbell, order_ring, relay_rings
 from app.shared.runs import is_due, lost_jobs, recover_lost
 from app.shared.settings import Settings
 from app.shared.tables import jobs
@@ -42,7 +42,6 @@ def ring_again(database: Database, settings: Settings) -> None:
     last_rung_at = func.coalesce(jobs.c.rung_at, jobs.c.queued_at)
     is_overdue = (
         jobs.c.state == "queued",
-        jobs.c.queue != INTAKE_QUEUE,
         is_due(),
         or_(
             and_(is_retry, not_rung_since),

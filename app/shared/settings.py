@@ -1,5 +1,6 @@
 """Everything that can be set, read from the environment with the prefix DDCAL_."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -99,3 +100,8 @@ class Settings(BaseSettings):
     def named_folder(self) -> Path:
         """Where torchvision's data sets are looked for."""
         return self.dataset_folder or self.folder / "named"
+
+    @property
+    def n_threads(self) -> int:
+        """How many CPU threads a trainer computes with."""
+        return self.trainer_threads or os.cpu_count() or 1

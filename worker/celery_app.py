@@ -1,0 +1,87 @@
+"""The Celery app of a worker: what it is set to, and what its processes do when they start.
+
+The parent process hosts the relay and the reconciler; its one child, started afresh rather than
+forked from a process with threads, runs the jobs. Reasons for each setting: early ack, because a
+lost run is found by its lease, and a late ack runs a job twice; no prefetch, so that a job never
+waits behind a busy worker; no time limits, because the supervisor enforces them.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from celery.apps.worker import Worker
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+
+from app.shared.database import open_database
+from app.shared.queue import CeleryDoorbell, celery_sender
+from app.shared.reconciler import Background, start_background
+from app.shared.settings import Settings
+
+QUEUES_VARIABLE = "WORKER_QUEUES"
+WORKER_SETTINGS: dict[str, Any] = {
+    "imports": ("worker.tasks",),
+    "task_acks_late": False,
+    "worker_disable_prefetch": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_concurrency": 1,
+    "worker_pool": "prefork",
+    "worker_pool_start_method": "spawn",
+    "task_reject_on_worker_lost": False,
+    "task_time_limit": None,
+    "task_soft_time_limit": None,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "result_backend": None,
+}
+
+
+def drain_file(settings: Settings, parent_pid: int) -> Path:
+    """Exists from the moment the worker with that pid has been asked to go down."""
+    return settings.folder / "run" / f"drain-{parent_pid}"
+
+
+def create_celery(settings: Settings) -> Celery:
+    """The worker's Celery app."""
+    celery = celery_sender(settings)
+    celery.conf.update(WORKER_SETTINGS)
+    return celery
+
+
+settings = Settings()
+celery = create_celery(settings)
+
+
+class _Parent:
+    """What the worker's parent process keeps while it is up."""
+
+    background: Background | None = None
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _tell_queues(sender: Worker, **_: object) -> None:
+    """The pool's child learns through its environment which trainers to keep warm."""
+    os.environ[QUEUES_VARIABLE] = ",".join(sender.app.amqp.queues.consume_from)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _start_background(**_: object) -> None:
+    database = open_database(settings)
+    _Parent.background = start_background(database, settings, CeleryDoorbell(settings))
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _drain(**_: object) -> None:
+    """Called in the signal handler: the file tells the child, which has its own main thread."""
+    path = drain_file(settings, os.getpid())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop_background(**_: object) -> None:
+    if _Parent.background is not None:
+        _Parent.background.stop()
+    drain_file(settings, os.getpid()).unlink(missing_ok=True)

@@ -1,0 +1,370 @@
+"""One run of one job: claim it, give it to a trainer, beat while it works, write down its end.
+
+The supervisor is the only one that speaks to both sides: to the database, with the run's fence on
+every write, and to the trainer, through a pipe.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.shared import runs
+from app.shared.artifacts import ArtifactStore
+from app.shared.catalog import record_artifact, record_result
+from app.shared.database import Connection, Database
+from app.shared.datasets import accept_dataset, reject_dataset
+from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
+from app.shared.job_records import Ending, Job
+from app.shared.queue import INTAKE_QUEUE
+from app.shared.run_inputs import inputs_of
+from app.shared.settings import Settings
+from worker.trainer_process import TrainerProcess, start_trainer
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+PROGRESS_SECONDS = 0.5
+PROGRESS_EVENT_SECONDS = 5.0
+RETRIED_ERRORS = frozenset({"trainer_crashed", "disk_full"})
+FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
+
+
+@dataclass
+class Run:
+    """What is known of a run while its trainer works.
+
+    Attributes:
+        stop: why it should stop: cancel, timeout, drain or lost; None while it should not.
+        verdict: the trainer's last word, once it has come; empty before.
+    """
+
+    job: Job
+    trainer: TrainerProcess
+    started: float = field(default_factory=time.monotonic)
+    stop: str | None = None
+    stop_asked: float = 0.0
+    verdict: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] | None = None
+    is_progress_new: bool = False
+    beaten: float = field(default_factory=time.monotonic)
+    tried: float = 0.0
+    event_phase: str | None = None
+    event_at: float = 0.0
+    phase: str | None = None
+    phase_started: float = 0.0
+
+
+class Supervisor:
+    """Works off one queue, one job at a time, with a warm trainer waiting for the next."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        queue: str,
+        worker: str,
+        is_draining: Callable[[], bool],
+        new_trainer: Callable[[str], TrainerProcess] = start_trainer,
+    ) -> None:
+        """Start the first trainer.
+
+        Args:
+            database: of this process alone.
+            settings: of the service.
+            queue: whose jobs to claim.
+            worker: this worker's name, for leases and attempts.
+            is_draining: whether the worker is going down.
+            new_trainer: starts a process for one job of a queue.
+        """
+        self._database = database
+        self._settings = settings
+        self._queue = queue
+        self._worker = worker
+        self._is_draining = is_draining
+        self._new_trainer = new_trainer
+        self._store = ArtifactStore(settings.artifact_folder)
+        self._warm: TrainerProcess | None = None
+        self._keep_warm()
+
+    def work(self) -> int:
+        """Run jobs until the queue has none left; tells how many."""
+        n_jobs = 0
+        while not self._is_draining():
+            with self._database.write() as connection:
+                job = runs.claim_next(
+                    connection,
+                    queue=self._queue,
+                    worker=self._worker,
+                    lease_seconds=self._settings.lease_seconds,
+                )
+            if job is None:
+                break
+            self._run(job)
+            n_jobs += 1
+        return n_jobs
+
+    def close(self) -> None:
+        """End the trainer that waits for a job."""
+        if self._warm is not None:
+            self._warm.end(0)
+            self._warm = None
+
+    def _run(self, job: Job) -> None:
+        logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
+        folder = self._settings.work_folder / f"{job.id}-{job.fence}"
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer = self._take_trainer()
+        run = Run(job, trainer)
+        try:
+            trainer.send(self._job_line(job, folder))
+            self._keep_warm()
+            self._watch(run)
+            exit_words = trainer.end(self._grace(run))
+            self._conclude(run, exit_words)
+        except (NotFoundError, ConflictError) as error:
+            lost = {"type": "user_error", "message": error.detail}
+            self._write(run, lambda connection: runs.fail(connection, job, lost, Ending()))
+        except FencedOutError as error:
+            logger.warning("job %s: %s", job.id, error)
+        finally:
+            trainer.end(0)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _job_line(self, job: Job, folder: Path) -> dict[str, Any]:
+        with self._database.read() as connection:
+            inputs = inputs_of(connection, job, self._settings, self._store)
+        log_file = self._settings.log_folder / f"{job.id}.log"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("a") as log:
+            log.write(f"--- attempt {job.attempt} on {self._worker}\n")
+        return {
+            "kind": job.kind,
+            "job_id": job.id,
+            "params": job.params,
+            "inputs": inputs,
+            "work_folder": str(folder),
+            "log_file": str(log_file),
+            "threads": self._settings.n_threads,
+        }
+
+    def _watch(self, run: Run) -> None:
+        """Follow a trainer until it has said its last word, has died, or has to be killed."""
+        while run.trainer.is_open and not run.verdict:
+            try:
+                for message in run.trainer.messages(LOOK_SECONDS):
+                    self._hear(run, message)
+            except ValueError as error:
+                logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
+                return
+            self._beat(run)
+            self._look_at_clock(run)
+            if run.stop == "lost" or self._is_overdue(run):
+                return
+
+    def _hear(self, run: Run, message: dict[str, Any]) -> None:
+        if message["type"] == "progress":
+            run.progress, run.is_progress_new = _with_estimate(run, message), True
+        elif message["type"] in FINAL_MESSAGES:
+            run.verdict = message
+
+    def _beat(self, run: Run, *, is_forced: bool = False) -> None:
+        """Prolong the lease when it is time, with the progress since; learn of a cancel."""
+        now = time.monotonic()
+        pause = PROGRESS_SECONDS if run.is_progress_new else self._settings.heartbeat_seconds
+        if now - run.tried < pause and not is_forced:
+            return
+        run.tried = now
+        run.trainer.measure()
+        progress = run.progress if run.is_progress_new else None
+        is_event = progress is not None and _is_worth_an_event(run, now)
+        try:
+            with self._database.write() as connection:
+                stop = runs.beat(
+                    connection,
+                    run.job,
+                    lease_seconds=self._settings.lease_seconds,
+                    progress=progress,
+                    is_event=is_event,
+                )
+        except UnavailableError:
+            self._fence_itself(run)
+            return
+        run.beaten, run.is_progress_new = now, False
+        if is_event:
+            run.event_phase, run.event_at = run.phase, now
+        if stop is not None:
+            self._ask_to_stop(run, stop)
+
+    def _fence_itself(self, run: Run) -> None:
+        """Without the database for nearly a lease, the job may be somebody else's: let it go."""
+        silent = time.monotonic() - run.beaten
+        if silent > self._settings.lease_seconds - self._settings.heartbeat_seconds:
+            logger.warning("job %s: no database for %.0f s, giving it up", run.job.id, silent)
+            run.stop = "lost"
+
+    def _look_at_clock(self, run: Run) -> None:
+        limit = run.job.timeout_seconds
+        if run.job.queue == INTAKE_QUEUE:
+            limit = round(self._settings.intake_timeout_seconds)
+        if limit is not None and time.monotonic() - run.started > limit:
+            self._ask_to_stop(run, "timeout")
+        if self._is_draining():
+            self._ask_to_stop(run, "drain")
+
+    def _ask_to_stop(self, run: Run, why: str) -> None:
+        if run.stop is None:
+            logger.info("job %s: asked to stop (%s)", run.job.id, why)
+            run.stop, run.stop_asked = why, time.monotonic()
+            run.trainer.ask_to_stop()
+
+    def _is_overdue(self, run: Run) -> bool:
+        grace = self._settings.stop_grace_seconds
+        return run.stop is not None and time.monotonic() - run.stop_asked > grace
+
+    def _grace(self, run: Run) -> float:
+        """How long to wait for a trainer's exit once no more word is expected of it."""
+        return self._settings.stop_grace_seconds if run.verdict else 0.2
+
+    def _conclude(self, run: Run, exit_words: str) -> None:
+        ending = Ending(reason=exit_words, peak_memory_bytes=run.trainer.peak_memory_bytes)
+        kind = run.verdict.get("type")
+        if run.stop == "lost":
+            return
+        if run.stop == "cancel":
+            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+        elif kind == "outputs":
+            self._record_outputs(run, ending)
+        elif kind == "rejected":
+            self._record_rejection(run, ending)
+        elif run.stop == "drain":
+            self._write(run, lambda connection: runs.release(connection, run.job, ending))
+        else:
+            self._record_failure(run, ending)
+        if run.job.queue == INTAKE_QUEUE and run.stop != "drain":
+            self._delete_upload(run.job)
+
+    def _record_outputs(self, run: Run, ending: Ending) -> None:
+        """Bytes first, then, in one transaction, the rows and the end of the job."""
+        outputs = run.verdict["outputs"]
+        stored = [self._put_files(run, output["files"]) for output in outputs]
+
+        def record(connection: Connection) -> None:
+            for output, files in zip(outputs, stored, strict=True):
+                resource_id = _record_output(connection, run.job, output)
+                for file in files:
+                    record_artifact(connection, run.job, resource_id, **file)
+            runs.succeed(connection, run.job, ending)
+
+        try:
+            self._write(run, record)
+        except FencedOutError:
+            # A cancel came between the last beat and now: it wins, and no result is kept.
+            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+
+    def _put_files(self, run: Run, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        rows = []
+        for file in files:
+            stored = self._store.put(run.job.id, Path(file["path"]))
+            self._beat(run)
+            rows.append(
+                {
+                    "name": file["name"],
+                    "media_type": file["media_type"],
+                    "sha256": stored.sha256,
+                    "n_bytes": stored.n_bytes,
+                }
+            )
+        return rows
+
+    def _record_rejection(self, run: Run, ending: Ending) -> None:
+        problem = run.verdict["problem"]
+        error = {"type": "invalid_data", "message": problem["detail"]}
+
+        def record(connection: Connection) -> None:
+            reject_dataset(connection, run.job, problem)
+            runs.fail(connection, run.job, error, ending)
+
+        self._write(run, record)
+
+    def _record_failure(self, run: Run, ending: Ending) -> None:
+        error = _error_of(run, ending)
+        pause = self._settings.retry_seconds if error["type"] in RETRIED_ERRORS else None
+        logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
+        self._write(
+            run,
+            lambda connection: runs.fail(connection, run.job, error, ending, retry_seconds=pause),
+        )
+
+    def _write(self, run: Run, change: Callable[[Connection], object]) -> None:
+        """One transaction, tried again while the database is away and the lease may still hold."""
+        while True:
+            try:
+                with self._database.write() as connection:
+                    change(connection)
+            except UnavailableError:
+                self._fence_itself(run)
+                if run.stop == "lost":
+                    raise
+                time.sleep(self._settings.heartbeat_seconds / 4)
+            else:
+                return
+
+    def _delete_upload(self, job: Job) -> None:
+        (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
+
+    def _take_trainer(self) -> TrainerProcess:
+        trainer, self._warm = self._warm, None
+        if trainer is not None and trainer.is_alive():
+            return trainer
+        if trainer is not None:
+            trainer.end(0)
+        return self._new_trainer(self._queue)
+
+    def _keep_warm(self) -> None:
+        """Loading torch takes seconds: have it done before the next job is claimed."""
+        if self._warm is None:
+            self._warm = self._new_trainer(self._queue)
+
+
+def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) -> str:
+    if output["resource"] == "dataset":
+        return accept_dataset(connection, job, output["values"]["facts"])
+    return record_result(connection, job, output["resource"], output["values"])
+
+
+def _error_of(run: Run, ending: Ending) -> dict[str, str]:
+    if run.stop == "timeout":
+        limit = run.job.timeout_seconds
+        return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
+    if run.verdict.get("type") == "failed":
+        error: dict[str, str] = run.verdict["error"]
+        return error
+    return {"type": "trainer_crashed", "message": f"the trainer {ending.reason}"}
+
+
+def _is_worth_an_event(run: Run, now: float) -> bool:
+    return run.phase != run.event_phase or now - run.event_at > PROGRESS_EVENT_SECONDS
+
+
+def _with_estimate(run: Run, message: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's report as users see it: with the share done and the seconds left of a phase."""
+    now = time.monotonic()
+    if message["phase"] != run.phase:
+        run.phase, run.phase_started = message["phase"], now
+    step, steps = message["step"], message["steps"]
+    left = None
+    if step > 0:
+        left = round((now - run.phase_started) / step * (steps - step), 1)
+    return {
+        "phase": message["phase"],
+        "step": step,
+        "steps": steps,
+        "fraction": round(step / steps, 4) if steps else 1.0,
+        "eta_seconds": left,
+        "values": message["values"],
+    }
