@@ -7,10 +7,12 @@ not exist", because it adds to operators that nobody has defined. We define thei
 
 import ctypes
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -76,11 +78,26 @@ def read_torchvision(
     reader = _READERS[name]
     try:
         dataset = reader(root=str(folder), train=split == "train", download=allow_download)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError, LookupError) as error:
         raise InvalidDataError(
             f"{name} ({split}) could not be read from {folder}, where torchvision's files were "
             f"wanted{'' if allow_download else ' (downloads are off)'}: {error}"
         ) from error
-    images = torch.from_numpy(np.asarray(dataset.data))
+    return as_tensors(np.asarray(dataset.data), dataset.targets)
+
+
+def as_tensors(
+    pixels: npt.NDArray[np.uint8], targets: Sequence[int] | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Pixels and labels as the core has them, from how torchvision keeps them.
+
+    Args:
+        pixels: uint8 (N, H, W) or (N, H, W, C).
+        targets: N labels.
+
+    Returns:
+        Images uint8 (N, C, H, W), contiguous, and labels int64 (N,).
+    """
+    images = torch.from_numpy(pixels)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    return images.contiguous(), torch.as_tensor(dataset.targets, dtype=torch.int64)
+    return images.contiguous(), torch.as_tensor(targets, dtype=torch.int64)
