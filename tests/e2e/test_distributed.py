@@ -1,0 +1,72 @@
+"""The distributed form as plain processes: PostgreSQL, broker, API and two workers by URL."""
+
+import contextlib
+import os
+import socket
+import sys
+
+import httpx
+import pytest
+
+from app.children import spawn, stop
+from app.client import connect
+from tests.services import TINY_DISTILL, TINY_PIPELINE
+from tests.waiting import until
+
+
+@pytest.fixture
+def topology(tmp_path, postgres_url, broker_url):
+    """URL of an API with two workers; nothing but the settings joins them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "DDCAL_DATA_FOLDER": str(tmp_path / "data"),
+        "DDCAL_DATABASE_URL": postgres_url,
+        "DDCAL_REDIS_URL": broker_url,
+        "DDCAL_PORT": str(port),
+        "DDCAL_TRAINER_THREADS": "1",
+    }
+    url = f"http://127.0.0.1:{port}"
+
+    def run(name, *command):
+        process = spawn(
+            [sys.executable, "-m", "app.cli", *command],
+            log_path=tmp_path / f"{name}.log",
+            environment=environment,
+            folder=tmp_path,
+        )
+        running.callback(stop, process, grace_seconds=30)
+        return process
+
+    def answers():
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{url}/readyz", trust_env=False).is_success
+        return False
+
+    with contextlib.ExitStack() as running:
+        assert run("migrate", "migrate").wait(60) == 0, (tmp_path / "migrate.log").read_text()
+        run("api", "api")
+        for name in ("one", "two"):
+            run(name, "worker")
+        until(answers, seconds=60)
+        for name in ("one", "two"):
+            until(lambda name=name: "ready" in (tmp_path / f"{name}.log").read_text(), seconds=60)
+        yield url
+
+
+def test_two_workers_share_the_work(topology):
+    """Two jobs at once go to two workers, and a pipeline runs to its report."""
+    long = {"dataset": "digits", "distill": {**TINY_DISTILL, "iterations": 300}}
+    with connect(topology) as client:
+        ids = [
+            client.submit({"kind": "distill", "params": {**long, "seed": seed}})["id"]
+            for seed in (0, 1)
+        ]
+        ids.append(client.submit(TINY_PIPELINE)["id"])
+        ended = [list(client.watch(job_id))[-1] for job_id in ids]
+        assert [job["state"] for job in ended] == ["succeeded"] * 3
+        workers = [attempt["worker"] for job in ended[:2] for attempt in job["attempts"]]
+        assert len(workers) == len(set(workers)) == 2
+        names = [artifact["name"] for artifact in client.artifacts(ended[2]["children"][-1]["id"])]
+    assert "report.html" in names

