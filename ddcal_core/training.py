@@ -42,7 +42,8 @@ def train_network(
 
     Raises:
         ValueError: no images, or another number of labels.
-        DivergedError: an epoch's loss is not finite; carries the epoch, from 1.
+        DivergedError: an epoch's loss, or a parameter at the end, is not finite; carries the
+            epoch, from 1.
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(
@@ -68,6 +69,9 @@ def train_network(
             on_progress(
                 Progress(phase=phase, step=epoch + 1, steps=spec.epochs, values={"loss": loss})
             )
+    # The last step's loss is never computed, but its parameters are used.
+    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+        raise DivergedError(spec.epochs, math.nan)
 
 
 def _train_epoch(
