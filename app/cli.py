@@ -140,10 +140,12 @@ def _cancel(arguments: Arguments) -> int:
 
 def _jobs(arguments: Arguments) -> int:
     filters = {"state": arguments.state} if arguments.state else {}
+    if not arguments.all:
+        filters["parent"] = "none"
     with _connect(arguments) as client:
         for job in client.jobs(**filters):
-            if job["parent_id"] is None or arguments.all:
-                print(job["id"], job["created_at"], job["kind"], job["role"] or "", job["state"])
+            name = job["role"] or job["kind"]
+            print(job["id"], job["created_at"], f"{job['state']:<10}", name, job["dataset"] or "")
     return 0
 
 

@@ -23,6 +23,12 @@ Json = dict[str, Any]
 Answer = TypeVar("Answer")
 
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
+_COLLECTIONS = {
+    "distill": "distilled-sets",
+    "train": "models",
+    "calibrate": "calibrations",
+    "evaluate": "reports",
+}
 _CHUNK_BYTES = 1 << 20
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 30
@@ -114,7 +120,7 @@ class Client:
         return self.get(f"/v1/jobs/{job_id}")
 
     def jobs(self, **filters: str) -> Iterator[Json]:
-        """Jobs, newest first, over all pages; filters: state, kind, parent_id."""
+        """Jobs, newest first, over all pages; filters: state, kind, dataset, parent."""
         return self._items("/v1/jobs", filters)
 
     def log(self, job_id: str) -> str:
@@ -139,6 +145,13 @@ class Client:
     def artifacts(self, job_id: str) -> list[Json]:
         """What a job has made."""
         return list(self._items(f"/v1/jobs/{job_id}/artifacts", {}))
+
+    def results(self, job: Json) -> list[Json]:
+        """The results of an atomic job (id, resource, details, artifacts), first made first."""
+        if job["kind"] not in _COLLECTIONS:
+            return []
+        newest_first = self._items(f"/v1/{_COLLECTIONS[job['kind']]}", {"job_id": job["id"]})
+        return list(newest_first)[::-1]
 
     def fetch(self, artifact: Json, path: Path) -> None:
         """Write an artifact's bytes to a file, which appears only whole and checked.
@@ -167,16 +180,17 @@ class Client:
         """Fetch all that a job has made; of a pipeline, a folder for each child.
 
         Returns:
-            The files written: ROLE/FILE, or ROLE/N/FILE where a job made several results.
+            The files written, such as distill/manifest.json, train-full/seed-0/config.json,
+            calibrate-full/ts-validation/seed-0/calibrated_model.pt2.
         """
         written: list[Path] = []
         whole = self.job(job_id)
         for job in whole["children"] or [whole]:
             into = folder / (job["role"] or "")
-            artifacts = self.artifacts(job["id"])
-            places = _places(artifacts)
-            for artifact in artifacts:
-                path = into / places[artifact["id"]]
+            folders = _folders(self.results(job))
+            for artifact in self.artifacts(job["id"]):
+                name = Path(artifact["name"]).name  # a file's name, whatever it says
+                path = into / folders.get(artifact["resource_id"], Path()) / name
                 self.fetch(artifact, path)
                 written.append(path)
         return written
@@ -200,16 +214,27 @@ class Client:
             token = page.get("next_page_token") or None
 
 
-def _places(artifacts: list[Json]) -> dict[str, Path]:
-    """Where below a job's folder each artifact goes, by id: one folder for each of its results."""
-    results = list(dict.fromkeys(artifact["resource_id"] for artifact in artifacts))
-    return {
-        artifact["id"]: Path(
-            str(results.index(artifact["resource_id"])) if len(results) > 1 else "",
-            Path(artifact["name"]).name,
-        )
-        for artifact in artifacts
-    }
+def _folders(results: list[Json]) -> dict[str, Path]:
+    """Where below its job's folder each result's files go, by id; no two go to the same."""
+    folders: dict[str, Path] = {}
+    for result in results:
+        wanted = Path(*_folder_names(result["resource"], result["details"]))
+        folder, n_taken = wanted, 1
+        while folder in folders.values():
+            n_taken += 1
+            folder = wanted.with_name(f"{wanted.name}-{n_taken}")
+        folders[result["id"]] = folder
+    return folders
+
+
+def _folder_names(resource: str, details: Json) -> list[str]:
+    if resource not in ("model", "calibration"):
+        return []
+    names = [f"seed-{details['seed_index']}"]
+    if resource == "calibration":
+        words = (details["method"], details["fit_on"], details["mask_ratio"])
+        names.insert(0, "-".join(str(word) for word in words if word is not None))
+    return names
 
 
 def _document(response: httpx.Response) -> Json:

@@ -94,9 +94,7 @@ class ProgressView:
         step, steps = int(progress["step"]), int(progress["steps"])
         phase = str(progress["phase"])
         parts += [name, phase if phase != name else "", bar(step, steps), f"{step}/{steps}"]
-        left = progress["eta_seconds"]
-        if left is None:
-            left = self._rate.seconds_left((active["id"], phase), step, steps, now)
+        left = self._rate.seconds_left((active["id"], phase), step, steps, now)
         if left is not None:
             parts.append(f"about {duration(left)} left")
         parts += [f"{key} {value:.4g}" for key, value in progress["values"].items()]

@@ -33,6 +33,11 @@ PIPELINE: Mapping[str, Any] = {
         "evaluate": {"n_bins": 15},
     },
 }
+NOTES = """
+± deviation over 3 seeds, {n_test} test images, ECE over {n_bins} bins. gap: confidence − accuracy,
+above 0 over-confident. null level: the ECE a perfectly calibrated network would show by chance.
+separable: every image fitted on is classified right, so no temperature is best; the row is the
+limit T → 0, where ECE = 1 − accuracy."""
 _START_SECONDS = 90
 _STOP_SECONDS = 40
 
@@ -65,7 +70,9 @@ def demo(out: Path) -> int:
         written = client.download(job_id, out)
     shutil.rmtree(data_folder, ignore_errors=True)
     report = json.loads(_only(written, "report.json").read_text("utf-8"))
+    print(f"\n{report['headline']}\n")
     print(results_table(report))
+    print(NOTES.format(n_test=report["n_test"], n_bins=report["n_bins"]))
     print(f"\n{len(written)} files in {out.resolve()}")
     print(f"report: {_only(written, 'report.html').resolve()}")
     _say(f"done in {duration(time.monotonic() - begun)}")
@@ -104,6 +111,44 @@ def _service(data_folder: Path) -> Iterator[str]:
 
 
 def results_table(report: Mapping[str, Any]) -> str:
-    """A report's rows: one a training set and calibration, mean ± deviation over seeds."""
-    header = ["training set", "calibration", "temperature", "accuracy", "ECE", "gap", "null ECE"]
-    return table(header, [[str(row)] for row in report["rows"]])
+    """A report's rows: one a training set and calibration, mean ± deviation over networks."""
+    header = ["training set", "calibration", "temperature", "accuracy", "ECE", "gap", "null level"]
+    rows = []
+    label = ""
+    for row in report["rows"]:
+        rows.append(
+            [
+                row["training_set_label"] if row["training_set_label"] != label else "",
+                row["calibration"],
+                _temperature(row),
+                _percent(row["accuracy"]),
+                _percent(row["ece"]),
+                f"{100 * row['signed_gap']['mean']:+.2f} %",
+                f"{100 * row['null_mean']['mean']:.2f} %",
+            ]
+        )
+        label = row["training_set_label"]
+    return table(header, rows)
+
+
+def _temperature(row: Mapping[str, Any]) -> str:
+    """The temperature where every network has one, else why not."""
+    found, n_networks = row["temperature"], row["n_networks"]
+    if row["method"] == "none":
+        return "1 (as trained)"
+    if found["n"] == n_networks:
+        return _number(found["mean"], found["std"], ".3g")
+    if found["n"] == 0:
+        return str(row["status"])
+    others = ", ".join(f"{n} {status}" for status, n in row["statuses"].items() if status != "ok")
+    return f"{_number(found['mean'], found['std'], '.3g')} ({others})"
+
+
+def _percent(value: Mapping[str, float | None]) -> str:
+    mean, std = value["mean"], value["std"]
+    assert mean is not None  # accuracy and ECE are always finite
+    return f"{_number(100 * mean, None if std is None else 100 * std, '.2f')} %"
+
+
+def _number(mean: float, std: float | None, form: str) -> str:
+    return f"{mean:{form}}" + ("" if std is None else f" ± {std:{form}}")

@@ -96,22 +96,43 @@ def test_watch_ends_with_the_job():
     assert seen == ["queued", "running", "cancelled"]
 
 
-def test_download_of_a_pipeline_has_a_folder_for_each_child(tmp_path):
-    """Files lie under their job's role, and under a number where a job made several results."""
-    children = [{"id": "job_2", "role": "distill"}, {"id": "job_3", "role": "train-distilled"}]
-    models = [artifact(k, resource=f"mdl_{k}", name="model.safetensors") for k in (2, 3)]
+def calibration(number, seed_index, **details):
+    """A calibration as the service lists it."""
+    known = {"seed_index": seed_index, "fit_on": None, "mask_ratio": None, **details}
+    return {"id": f"cal_{number}", "resource": "calibration", "details": known}
+
+
+def test_download_of_a_pipeline_has_a_folder_for_each_result(tmp_path):
+    """Files lie under role, calibration and seed; two results alike in all these stay apart."""
+    children = [
+        {"id": "job_2", "role": "distill", "kind": "distill"},
+        {"id": "job_3", "role": "calibrate-full", "kind": "calibrate"},
+    ]
+    calibrations = [  # newest first
+        calibration(6, 0, method="ts", fit_on="validation"),
+        calibration(5, 0, method="ts", fit_on="validation"),
+        calibration(4, 1, method="mts", fit_on="distilled", mask_ratio=0.7),
+        calibration(3, 0, method="none"),
+    ]
+    distilled = {"id": "set_1", "resource": "distilled_set", "details": {}}
+    files = [artifact(k, resource=f"cal_{k}", name="config.json") for k in (3, 4, 5, 6)]
+    preview = artifact(1, resource="set_1", name="preview.png")
     written = service(
         {
             "GET /v1/jobs/job_1": {"id": "job_1", "role": None, "children": children},
-            "GET /v1/jobs/job_2/artifacts": {"items": [artifact(1, name="preview.png")]},
-            "GET /v1/jobs/job_3/artifacts": {"items": models},
-            **{f"GET /v1/artifacts/art_{k}/content": content() for k in (1, 2, 3)},
+            "GET /v1/distilled-sets?job_id=job_2": {"items": [distilled], "next_page_token": None},
+            "GET /v1/calibrations?job_id=job_3": {"items": calibrations, "next_page_token": None},
+            "GET /v1/jobs/job_2/artifacts": {"items": [preview]},
+            "GET /v1/jobs/job_3/artifacts": {"items": files},
+            **{f"GET /v1/artifacts/art_{k}/content": content() for k in (1, 3, 4, 5, 6)},
         }
     ).download("job_1", tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in written] == [
         "distill/preview.png",
-        "train-distilled/0/model.safetensors",
-        "train-distilled/1/model.safetensors",
+        "calibrate-full/none/seed-0/config.json",
+        "calibrate-full/mts-distilled-0.7/seed-1/config.json",
+        "calibrate-full/ts-validation/seed-0/config.json",
+        "calibrate-full/ts-validation/seed-0-2/config.json",
     ]
     assert all(path.read_bytes() == CONTENT for path in written)
 
@@ -129,7 +150,7 @@ def test_names_of_files_cannot_lead_out_of_the_folder(tmp_path):
     """An artifact's name is a file name, whatever it says."""
     written = service(
         {
-            "GET /v1/jobs/job_1": {"id": "job_1", "role": None, "children": []},
+            "GET /v1/jobs/job_1": {"id": "job_1", "role": None, "kind": "intake", "children": []},
             "GET /v1/jobs/job_1/artifacts": {"items": [artifact(1, name="../../outside")]},
             "GET /v1/artifacts/art_1/content": content(),
         }

@@ -44,8 +44,9 @@ def test_download_fetches_everything_whole(service, pipeline, tmp_path):
     assert {
         "distill/distilled_set.safetensors",
         "distill/manifest.json",
-        "train-distilled/0/model.safetensors",
-        "train-distilled/1/model.safetensors",
+        "train-distilled/seed-0/model.safetensors",
+        "train-distilled/seed-1/model.safetensors",
+        "calibrate-random/ts-validation/seed-1/config.json",
         "evaluate/report.html",
         "evaluate/report.json",
     } <= names
