@@ -1,6 +1,7 @@
 """What a job is when it is submitted, when it is read, and when a run of it ends."""
 
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,9 +53,26 @@ class Job:
         return self.state in TERMINAL_STATES
 
 
+class _Clock:
+    """Gives numbers that rise, even within one millisecond of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def tick(self) -> int:
+        fresh = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
+        with self._lock:
+            self._last = max(fresh, self._last + 1 + secrets.randbits(40))
+            return self._last
+
+
+_clock = _Clock()
+
+
 def new_id(prefix: str) -> str:
     """A fresh id: `prefix`, then 26 characters that sort by time and cannot be guessed."""
-    number = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
+    number = _clock.tick()
     digits = (ID_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
     return f"{prefix}_{''.join(digits)}"
 
