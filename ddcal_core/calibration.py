@@ -35,7 +35,8 @@ from ddcal_core.training import predict_logits
 Status = Literal["ok", "separable", "worse_than_chance", "unidentified"]
 
 MIN_MASKED_ROWS = 1000
-_LAST_STEP = 1e-8  # Newton's error is its last step squared: far below float64
+_LAST_STEP = 1e-8  # the error left after a Newton step goes with its square
+_LAST_BRACKET = 1e-12
 _FIRST_STEP_LIMIT = 4.0
 _MAX_LOG = 700.0  # exp overflows just above
 _NUMBERS_AT_ONCE = 2**18  # float64 of a chunk, to stay in a core's cache
@@ -314,7 +315,12 @@ def _solve(samples: _Samples) -> tuple[float, int]:
     for iteration in itertools.count(1):
         excess, fall = _excess_and_fall(samples, math.exp(log_b))
         low, high = (log_b, high) if excess > 0 else (low, log_b)
-        step = max(-limit, min(limit, _newton_step(excess, fall, target)))
+        step = _newton_step(excess, fall, target)
+        if abs(step) <= _LAST_STEP:
+            return math.exp(log_b + step), iteration
+        if high - low <= _LAST_BRACKET:  # near chance rounding hides the slope
+            return math.exp(log_b), iteration
+        step = max(-limit, min(limit, step))
         if math.isinf(low) or math.isinf(high):
             limit *= 2
         elif not low < log_b + step < high or abs(step) > abs(last_step) / 2:
@@ -322,8 +328,6 @@ def _solve(samples: _Samples) -> tuple[float, int]:
         log_b, last_step = log_b + step, step
         if abs(log_b) > _MAX_LOG:
             raise ValueError("the logits' gaps differ by more than float64 can hold")
-        if abs(step) <= _LAST_STEP:
-            return math.exp(log_b), iteration
     raise AssertionError  # for type checkers: count() does not end
 
 
