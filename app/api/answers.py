@@ -1,0 +1,51 @@
+"""Answers that several endpoints give: bodies as JSON, and nothing new (304)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from app.api.errors import PROBLEM_MEDIA_TYPE
+
+PROBLEM_REF = {"$ref": "#/components/schemas/ProblemBody"}
+_DESCRIPTIONS = {
+    400: "The request cannot be read.",
+    404: "There is no such thing.",
+    409: "The present state forbids it.",
+    413: "Too many bytes.",
+    415: "Not a content type this takes.",
+    416: "The range lies outside of the content.",
+    422: "What is asked cannot be; `errors` points at each field.",
+    503: "Something the service needs does not answer.",
+}
+
+
+def json_answer(
+    body: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A body as JSON, serialised once."""
+    return Response(
+        body.model_dump_json(), status_code=status, headers=headers, media_type="application/json"
+    )
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Does If-None-Match say that the client has this version (RFC 9110, weak comparison)?"""
+    known = request.headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return "*" in tags or etag in tags
+
+
+def not_modified(headers: Mapping[str, str]) -> Response:
+    """304: the client's version is the present one."""
+    return Response(status_code=304, headers=headers)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint for the problems it may answer with."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_REF}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
+    }

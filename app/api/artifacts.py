@@ -1,0 +1,91 @@
+"""/v1/artifacts: the files of results, and their bytes."""
+
+import base64
+import os
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+
+from app.api.answers import is_known, json_answer, not_modified, problems
+from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.schemas import ArtifactBody, artifact_body
+from app.shared.catalog import Artifact, find_artifact
+from app.shared.errors import NotFoundError
+
+router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
+
+# A report runs nothing and fetches nothing: it is data that happens to be read in a browser.
+REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+INLINE_TYPES = ("text/html", "image/png")
+
+
+@router.head("/{artifact_id}", include_in_schema=False)
+@router.get(
+    "/{artifact_id}",
+    response_model=ArtifactBody,
+    responses=problems(404),
+    summary="Look at a file's name, size and digest",
+)
+def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> Response:
+    """A file's name, type, size and sha256."""
+    return json_answer(artifact_body(_find(service, owner_id, artifact_id)))
+
+
+@router.head("/{artifact_id}/content", include_in_schema=False)
+@router.get(
+    "/{artifact_id}/content",
+    response_class=FileResponse,
+    responses={
+        206: {"description": "The range asked for."},
+        304: {"description": "If-None-Match has its ETag."},
+        **problems(404, 416),
+    },
+    summary="Download a file",
+)
+def get_content(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, artifact_id: str
+) -> Response:
+    """The bytes of a file, whole or a Range; reports and pictures show in a browser."""
+    artifact = _find(service, owner_id, artifact_id)
+    headers = _headers(artifact)
+    if is_known(request, headers["ETag"]):
+        return not_modified(headers)
+    path, status = _stored(service, artifact)
+    return FileResponse(
+        path,
+        headers=headers,
+        media_type=artifact.media_type,
+        filename=artifact.name,
+        stat_result=status,
+        content_disposition_type=(
+            "inline" if artifact.media_type in INLINE_TYPES else "attachment"
+        ),
+    )
+
+
+def _find(service: Service, owner_id: str, artifact_id: str) -> Artifact:
+    with service.database.read() as connection:
+        return find_artifact(connection, owner_id, checked_id("art", artifact_id))
+
+
+def _stored(service: Service, artifact: Artifact) -> tuple[Path, os.stat_result]:
+    path = service.store.path(artifact.job_id, artifact.sha256)
+    try:
+        return path, path.stat()
+    except FileNotFoundError:
+        # Its job was deleted since the row was read.
+        detail = f"the file of artifact {artifact.id} has been deleted"
+        raise NotFoundError("artifact_not_found", detail) from None
+
+
+def _headers(artifact: Artifact) -> dict[str, str]:
+    digest = base64.b64encode(bytes.fromhex(artifact.sha256)).decode()
+    headers = {
+        "ETag": f'"sha256-{artifact.sha256}"',
+        "Repr-Digest": f"sha-256=:{digest}:",
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    if artifact.media_type == "text/html":
+        headers["Content-Security-Policy"] = REPORT_POLICY
+    return headers

@@ -1,0 +1,53 @@
+"""What endpoints are given: the service's parts, the owner, and checked ids."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.event_stream import EventReader
+from app.shared.artifacts import ArtifactStore
+from app.shared.catalog import LOCAL_OWNER
+from app.shared.database import Database
+from app.shared.errors import NotFoundError
+from app.shared.settings import Settings
+
+_ID_TAIL = re.compile(r"[0-9a-z]{26}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The parts of a running API process."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    reader: EventReader
+
+
+async def service_of(request: Request) -> Service:
+    """The service that the application was started with."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def current_owner() -> str:
+    """Whose request this is: the one owner there is until there are accounts."""
+    return LOCAL_OWNER
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]
+OwnerDep = Annotated[str, Depends(current_owner)]
+
+
+def checked_id(prefix: str, value: str) -> str:
+    """An id from a path, well-formed before any query sees it.
+
+    Raises:
+        NotFoundError: it cannot be the id of anything.
+    """
+    head, _, tail = value.partition("_")
+    if head != prefix or not _ID_TAIL.fullmatch(tail):
+        raise NotFoundError("not_found", f"there is nothing at this address: ids are {prefix}_...")
+    return value

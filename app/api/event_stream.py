@@ -1,0 +1,187 @@
+"""Events as they happen (server-sent events): one reader a process, however many listen."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from time import monotonic
+
+from app.shared.database import Database
+from app.shared.errors import DdcalError
+from app.shared.events import STATE, Event, events_after
+from app.shared.job_records import TERMINAL_STATES
+
+POLL_SECONDS = 0.5
+PING_SECONDS = 15.0
+MAX_STREAM_SECONDS = 3600.0
+RETRY_MILLISECONDS = 3000
+READ_LIMIT = 1000
+MAX_PENDING = 2000
+
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """One listener: where it stands, and what it has still to send."""
+
+    def __init__(self, job_id: str, *, after: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.job_id = job_id
+        self.position = after
+        self._loop = loop
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    @property
+    def is_behind(self) -> bool:
+        """Has its client so much unsent that the reader had better wait for it?"""
+        return self._queue.qsize() > MAX_PENDING
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """Take from the reader's thread what is new to this stream."""
+        for event in events:
+            if event.seq > self.position:
+                self.position = event.seq
+                self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+
+    def end(self) -> None:
+        """Say from the reader's thread that nothing more will come."""
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+
+    async def next(self) -> Event | None:
+        """The next event; None when the reader has stopped."""
+        return await self._queue.get()
+
+
+class EventReader:
+    """Polls the database for the new events of every job that somebody listens to.
+
+    Its thread starts with the first listener and ends with the last; a listener whose client is
+    slow is left out of the look until it has caught up, so nothing is dropped and nothing piles up.
+    """
+
+    def __init__(self, database: Database, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._database = database
+        self._poll_seconds = poll_seconds
+        self._lock = threading.Lock()
+        self._streams: set[Stream] = set()
+        self._thread: threading.Thread | None = None
+        self._look = threading.Event()
+        self._is_stopped = False
+
+    @property
+    def is_reading(self) -> bool:
+        """Is a thread polling at present?"""
+        return self._thread is not None
+
+    @contextmanager
+    def listen(self, job_id: str, *, after: int) -> Iterator[Stream]:
+        """A stream of a job's events numbered above `after`, open as long as the block."""
+        stream = Stream(job_id, after=after, loop=asyncio.get_running_loop())
+        with self._lock:
+            self._streams.add(stream)
+            if self._is_stopped:
+                stream.end()
+            elif self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+                self._thread.start()
+        self._look.set()
+        try:
+            yield stream
+        finally:
+            with self._lock:
+                self._streams.discard(stream)
+            self._look.set()
+
+    def stop(self) -> None:
+        """End every stream and the thread."""
+        with self._lock:
+            self._is_stopped = True
+            thread = self._thread
+        self._look.set()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        is_idle = False
+        try:
+            while not self._is_stopped and not (is_idle := self._is_idle()):
+                if self._read_once() < READ_LIMIT:
+                    self._look.wait(self._poll_seconds)
+                    self._look.clear()
+        finally:
+            # Idle, this thread is no longer the reader: a newer one may have streams already.
+            if not is_idle:
+                self._end_streams()
+
+    def _is_idle(self) -> bool:
+        with self._lock:
+            if self._streams:
+                return False
+            self._thread = None
+            return True
+
+    def _end_streams(self) -> None:
+        with self._lock:
+            self._thread = None
+            streams = list(self._streams)
+        for stream in streams:
+            stream.end()
+
+    def _read_once(self) -> int:
+        with self._lock:
+            streams = [stream for stream in self._streams if not stream.is_behind]
+        positions: dict[str, int] = {}
+        for stream in streams:
+            seen = positions.get(stream.job_id, stream.position)
+            positions[stream.job_id] = min(seen, stream.position)
+        try:
+            with self._database.read() as connection:
+                events = events_after(connection, positions, limit=READ_LIMIT)
+        except DdcalError as error:
+            log.warning("events cannot be read just now: %s", error)
+            return 0
+        for job_id, news in groupby(events, key=lambda event: event.job_id):
+            batch = list(news)
+            for stream in streams:
+                if stream.job_id == job_id:
+                    stream.offer(batch)
+        return len(events)
+
+
+async def server_sent_events(
+    reader: EventReader, job_id: str, *, after: int, ping_seconds: float = PING_SECONDS
+) -> AsyncIterator[str]:
+    """The lines of a text/event-stream: each event once, in order, until the job has ended.
+
+    Args:
+        reader: the process's reader.
+        job_id: a job whose events the caller may see.
+        after: the last number the client has.
+        ping_seconds: longest silence; a comment breaks it, so that nobody cuts the line.
+    """
+    closes_at = monotonic() + MAX_STREAM_SECONDS
+    with reader.listen(job_id, after=after) as stream:
+        yield f"retry: {RETRY_MILLISECONDS}\n\n"
+        while monotonic() < closes_at:
+            try:
+                event = await asyncio.wait_for(stream.next(), ping_seconds)
+            except TimeoutError:
+                yield ": ping\n\n"
+                continue
+            if event is None:
+                return
+            yield _lines(event)
+            if is_last(event):
+                return
+
+
+def is_last(event: Event) -> bool:
+    """Does nothing follow this event?"""
+    return event.type == STATE and event.data.get("state") in TERMINAL_STATES
+
+
+def _lines(event: Event) -> str:
+    data = {**event.data, "created_at": event.created_at.isoformat().replace("+00:00", "Z")}
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"

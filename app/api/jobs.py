@@ -1,0 +1,253 @@
+"""/v1/jobs: submit, look, list, cancel, delete."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.answers import is_known, json_answer, not_modified, problems
+from app.api.bodies import json_bytes, read_json, validated
+from app.api.dependencies import OwnerDep, ServiceDep, checked_id
+from app.api.job_shapes import job_body, job_etag, job_summary, retry_after_seconds
+from app.api.logs import log_lines
+from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.pointers import brief
+from app.api.schemas import ArtifactList, JobBody, JobPage, artifact_body
+from app.job_requests import EXAMPLES, JOB_REQUESTS, JobRequest
+from app.shared.catalog import (
+    MAKERS,
+    Result,
+    artifacts_of_job,
+    attempts_of,
+    children_of,
+    find_job,
+    list_jobs,
+    results_of_jobs,
+)
+from app.shared.database import Connection
+from app.shared.errors import FieldProblem, InvalidRequestError
+from app.shared.job_records import PIPELINE, Job
+from app.shared.jobs import delete_job
+from app.submission import cancel, submit
+from ddcal_core.specs import JOB_REFERENCE
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+State = Literal[
+    "scheduled",
+    "blocked",
+    "queued",
+    "running",
+    "cancelling",
+    "pausing",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+]
+Kind = Literal["distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
+
+SUBMISSION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/JobRequest"},
+                "examples": EXAMPLES,
+            }
+        },
+    }
+}
+
+
+class JobListQuery(BaseModel):
+    """Which jobs a list shows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State | None = None
+    kind: Kind | None = None
+    dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    parent: str | None = Field(
+        None,
+        pattern=f"^none$|{JOB_REFERENCE}",
+        description="Jobs of this pipeline; `none` for jobs that are in no pipeline.",
+    )
+    page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
+    page_token: str | None = Field(None, max_length=200)
+
+    def filters(self) -> dict[str, str]:
+        """Wanted values, by column."""
+        wanted = {
+            "state": self.state,
+            "kind": self.kind,
+            "dataset": self.dataset,
+            "parent_id": self.parent and self.parent.replace("none", ""),
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobBody,
+    responses=problems(400, 413, 415, 422),
+    openapi_extra=SUBMISSION_BODY,
+    summary="Submit a job",
+)
+def submit_job(
+    service: ServiceDep, owner_id: OwnerDep, body: Annotated[bytes, Depends(json_bytes)]
+) -> Response:
+    """Check a job and queue it; a pipeline is queued with all its children.
+
+    `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
+    until those have succeeded.
+    """
+    request = read_job_request(body)
+    job = submit(service.database, service.settings, owner_id, request)
+    with service.database.read() as connection:
+        shown = _shown(connection, owner_id, job, _children(connection, job))
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(retry_after_seconds(job))}
+    return json_answer(shown, status=202, headers=headers)
+
+
+@router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
+def get_jobs(
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[JobListQuery, Query()]
+) -> Response:
+    """Jobs, newest first, a page at a time."""
+    filters = query.filters()
+    after = page_position(query.page_token, filters)
+    with service.database.read() as connection:
+        found = list_jobs(
+            connection, owner_id, filters=filters, after=after, limit=query.page_size + 1
+        )
+    shown = found[: query.page_size]
+    token = page_token(shown[-1].id, filters) if len(found) > len(shown) else None
+    return json_answer(JobPage(items=[job_summary(job) for job in shown], next_page_token=token))
+
+
+@router.get("/{job_id}", response_model=JobBody, responses=problems(404), summary="Look at a job")
+def get_job(request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+    """A job with its attempts, children and results; 304 when If-None-Match has its ETag."""
+    with service.database.read() as connection:
+        job = find_job(connection, owner_id, checked_id("job", job_id))
+        children = _children(connection, job)
+        headers = {"ETag": job_etag(job, children), "Cache-Control": "no-cache"}
+        if not job.is_terminal:
+            headers["Retry-After"] = str(retry_after_seconds(job))
+        if is_known(request, headers["ETag"]):
+            return not_modified(headers)
+        shown = _shown(connection, owner_id, job, children)
+    return json_answer(shown, headers=headers)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    response_model=JobBody,
+    responses={
+        202: {"description": "It is running and has been asked to stop.", "model": JobBody},
+        **problems(404, 409),
+    },
+    summary="Cancel a job",
+)
+def cancel_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+    """Cancel a job, of a pipeline every child; again on a cancelled one changes nothing."""
+    job = cancel(service.database, service.settings, owner_id, checked_id("job", job_id))
+    with service.database.read() as connection:
+        shown = _shown(connection, owner_id, job, _children(connection, job))
+    return json_answer(shown, status=200 if job.is_terminal else 202)
+
+
+@router.delete(
+    "/{job_id}", status_code=204, responses=problems(404, 409), summary="Delete an ended job"
+)
+def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+    """Delete an ended job with its results and their files; a pipeline with its children."""
+    with service.database.write() as connection:
+        deleted = delete_job(connection, owner_id, checked_id("job", job_id))
+    for one in deleted:
+        service.store.delete_job(one)
+        (service.settings.log_folder / f"{one}.log").unlink(missing_ok=True)
+    return Response(status_code=204)
+
+
+@router.get("/{job_id}/log", responses=problems(404), summary="Read a job's log")
+def get_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+    """What the trainer printed, as plain text; of a pipeline the logs of its children in turn."""
+    with service.database.read() as connection:
+        job = find_job(connection, owner_id, checked_id("job", job_id))
+        children = _children(connection, job)
+    lines = log_lines(service.settings.log_folder, job, children)
+    return StreamingResponse(
+        lines, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )
+
+
+@router.get(
+    "/{job_id}/artifacts",
+    response_model=ArtifactList,
+    responses=problems(404),
+    summary="List a job's files",
+)
+def get_artifacts(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+    """The files a job has made; of a pipeline those of its children."""
+    with service.database.read() as connection:
+        job = find_job(connection, owner_id, checked_id("job", job_id))
+        makers = [job, *_children(connection, job)]
+        found = [
+            artifact_body(artifact)
+            for maker in makers
+            for artifact in artifacts_of_job(connection, owner_id, maker.id)
+        ]
+    return json_answer(ArtifactList(items=found))
+
+
+def read_job_request(body: bytes) -> JobRequest:
+    """A submission, read strictly and checked field by field.
+
+    Raises:
+        MalformedRequestError: it is no JSON.
+        InvalidRequestError: a field is wrong, missing or unknown.
+    """
+    document = read_json(body)
+    if not isinstance(document, dict):
+        raise _wrong("", "not_an_object", f"wanted an object, got {brief(document)}")
+    kind = document.get("kind")
+    model = JOB_REQUESTS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        got = brief(kind) if "kind" in document else "none"
+        wanted = f"wanted one of {', '.join(JOB_REQUESTS)}; got {got}"
+        raise _wrong("/kind", "unknown_kind", wanted)
+    return validated(model, document)
+
+
+def _wrong(pointer: str, code: str, detail: str) -> InvalidRequestError:
+    place = pointer or "the body"
+    problem = FieldProblem(pointer, code, detail)
+    return InvalidRequestError("invalid_request", f"{place}: {detail}", [problem])
+
+
+def _children(connection: Connection, job: Job) -> list[Job]:
+    return children_of(connection, job.owner_id, job.id) if job.kind == PIPELINE else []
+
+
+def _shown(connection: Connection, owner_id: str, job: Job, children: list[Job]) -> JobBody:
+    return job_body(
+        job,
+        attempts=attempts_of(connection, owner_id, job.id) if job.attempt else [],
+        children=children,
+        results=_results(connection, owner_id, [job, *children]),
+    )
+
+
+def _results(connection: Connection, owner_id: str, makers: list[Job]) -> list[Result]:
+    """What some jobs have made; asked only for what their kinds can make."""
+    found: list[Result] = []
+    for resource, kind in MAKERS.items():
+        ids = [job.id for job in makers if job.kind == kind and job.state == "succeeded"]
+        if ids:
+            found += results_of_jobs(connection, owner_id, resource, ids)
+    return found

@@ -1,0 +1,56 @@
+"""The OpenAPI document: FastAPI's own, with what our readers and errors add to it."""
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from app.api.answers import PROBLEM_REF
+from app.api.errors import PROBLEM_MEDIA_TYPE
+from app.api.schemas import ProblemBody
+from app.job_requests import JobRequest
+
+REF_TEMPLATE = "#/components/schemas/{model}"
+DESCRIPTION = """Distills image data sets, trains networks on them, calibrates their confidence and
+reports what came of it. A job is submitted, answered with 202, and followed at its `Location`.
+Every refusal is `application/problem+json` with a `code`, and a pointer to each field."""
+
+
+def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
+    """The whole document.
+
+    Args:
+        app: the application, complete with its routes.
+        needs_key: whether requests need the service's key.
+    """
+    document = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= _schemas("ProblemBody", TypeAdapter(ProblemBody), mode="serialization")
+    request = Annotated[JobRequest, Field(discriminator="kind")]
+    schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _describe_problems(operation["responses"])
+    if needs_key:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _schemas(name: str, adapter: TypeAdapter[Any], *, mode: JsonSchemaMode) -> dict[str, Any]:
+    schema = adapter.json_schema(ref_template=REF_TEMPLATE, mode=mode)
+    return {**schema.pop("$defs", {}), name: schema}
+
+
+def _describe_problems(responses: dict[str, Any]) -> None:
+    """Put problems where FastAPI describes its own 422, and for all that is not listed."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_REF}}
+    if "422" in responses:
+        responses["422"] = {"description": "A parameter or field cannot be.", "content": content}
+    responses["default"] = {"description": "Any other refusal.", "content": content}

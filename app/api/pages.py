@@ -1,0 +1,150 @@
+"""/: the jobs and their reports, for people; one page without scripts that renews itself."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from app.api.dependencies import OwnerDep, ServiceDep
+from app.api.job_shapes import job_body
+from app.api.schemas import JobBody
+from app.shared.catalog import (
+    artifacts_of_resources,
+    children_of,
+    list_jobs,
+    results_of_jobs,
+)
+from app.shared.database import Connection
+from app.shared.job_records import PIPELINE, Job
+
+router = APIRouter(include_in_schema=False)
+
+N_JOBS = 50
+REFRESH_SECONDS = 5
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #888; --bar: #3a7bd5; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
+p { color: var(--soft); margin: 0 0 1.2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+th { font-weight: 600; color: var(--soft); }
+a { color: var(--bar); }
+small, .soft { color: var(--soft); }
+code { font-size: .85em; }
+progress { width: 9rem; height: .7rem; accent-color: var(--bar); }
+.state { white-space: nowrap; }
+.succeeded { color: #2e8b57; } .failed, .expired { color: #c0392b; } .running { color: var(--bar); }
+"""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="{refresh}">
+<title>ddcal</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>ddcal</h1>
+<p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
+<a href="/v1/datasets">data sets</a> · <a href="/openapi.json">API</a></p>
+{content}
+</body>
+</html>
+"""
+
+TABLE = """<table>
+<thead><tr><th>Job</th><th>Data set</th><th>State</th><th>Progress</th><th>Submitted</th>
+<th>Report</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>"""
+
+EMPTY = """<p>No jobs yet. Submit one:
+<code>ddcal submit FILE.json</code>, or <code>POST /v1/jobs</code>.</p>"""
+
+
+@router.get("/")
+def get_front_page(service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
+    """The latest jobs, with progress and links to their reports."""
+    with service.database.read() as connection:
+        jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
+        children = {
+            job.id: children_of(connection, owner_id, job.id)
+            for job in jobs
+            if job.kind == PIPELINE
+        }
+        reports = _report_urls(connection, owner_id, jobs, children)
+    now = datetime.now(UTC)
+    rows = [
+        _row(job_body(job, children=children.get(job.id, ())), reports.get(job.id), now)
+        for job in jobs
+    ]
+    content = TABLE.format(rows="\n".join(rows)) if rows else EMPTY
+    return HTMLResponse(
+        PAGE.format(refresh=REFRESH_SECONDS, style=STYLE, content=content),
+        headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"},
+    )
+
+
+def _report_urls(
+    connection: Connection, owner_id: str, jobs: Sequence[Job], children: dict[str, list[Job]]
+) -> dict[str, str]:
+    """Address of the report.html that a job, or a child of it, has made; by the job."""
+    top_of = {job.id: job.id for job in jobs}
+    top_of |= {child.id: top for top, family in children.items() for child in family}
+    reports = results_of_jobs(connection, owner_id, "report", list(top_of))
+    maker_of = {report.id: report.job_id for report in reports}
+    files = artifacts_of_resources(connection, owner_id, maker_of)
+    return {
+        top_of[maker_of[file.resource_id]]: f"/v1/artifacts/{file.id}/content"
+        for file in files
+        if file.name == "report.html"
+    }
+
+
+def _row(job: JobBody, report_url: str | None, now: datetime) -> str:
+    report = f'<a href="{escape(report_url)}">report</a>' if report_url else ""
+    cells = [
+        f'<a href="{escape(job.links["self"])}">{escape(job.kind)}</a><br>'
+        f"<small><code>{escape(job.id)}</code></small>",
+        escape(job.dataset or ""),
+        f'<span class="state {escape(job.state)}">{escape(_state_words(job))}</span>',
+        _progress(job),
+        f'<span class="soft">{escape(_ago(job.created_at, now))}</span>',
+        report,
+    ]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _state_words(job: JobBody) -> str:
+    """A pipeline waits for its children all the while they work."""
+    if job.state == "blocked" and any(child.state == "running" for child in job.children):
+        return "running"
+    return "waiting" if job.state == "blocked" else job.state
+
+
+def _progress(job: JobBody) -> str:
+    if job.error is not None:
+        return f"<small>{escape(job.error.message[:300])}</small>"
+    if job.progress is None or job.ended_at is not None:
+        return ""
+    at = job.progress
+    label = f"{at.phase} {at.step}/{at.steps}"
+    return f'<progress value="{at.fraction:.3f}"></progress><br><small>{escape(label)}</small>'
+
+
+def _ago(time: datetime, now: datetime) -> str:
+    seconds = max(int((now - time).total_seconds()), 0)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

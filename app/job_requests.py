@@ -1,0 +1,159 @@
+"""What a submission looks like, one model a kind; shared by submission and the OpenAPI document."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ddcal_core.specs import (
+    CalibrateParams,
+    DistillParams,
+    EvaluateParams,
+    PipelineParams,
+    Spec,
+    TrainParams,
+)
+
+MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
+MAX_PRIORITY = 100
+
+TimeoutSeconds = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=MAX_TIMEOUT_SECONDS,
+        description="Longest running time of one attempt in seconds, of each child of a pipeline; "
+        "default: none.",
+    ),
+]
+Priority = Annotated[
+    int,
+    Field(
+        ge=-MAX_PRIORITY,
+        le=MAX_PRIORITY,
+        description="Higher is run first; jobs of one priority in the order they came.",
+    ),
+]
+
+
+class DistillRequest(Spec):
+    """Make a distilled set."""
+
+    kind: Literal["distill"]
+    params: DistillParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+
+
+class TrainRequest(Spec):
+    """Train networks on a distilled set, on random real images, or on the real data."""
+
+    kind: Literal["train"]
+    params: TrainParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+
+
+class CalibrateRequest(Spec):
+    """Fit temperatures to trained networks."""
+
+    kind: Literal["calibrate"]
+    params: CalibrateParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+
+
+class EvaluateRequest(Spec):
+    """Measure calibrations on the test split and write the report."""
+
+    kind: Literal["evaluate"]
+    params: EvaluateParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+
+
+class PipelineRequest(Spec):
+    """All four in one submission, with baselines beside the distilled set."""
+
+    kind: Literal["pipeline"]
+    params: PipelineParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+
+
+JobRequest = DistillRequest | TrainRequest | CalibrateRequest | EvaluateRequest | PipelineRequest
+
+JOB_REQUESTS: dict[str, type[JobRequest]] = {
+    "distill": DistillRequest,
+    "train": TrainRequest,
+    "calibrate": CalibrateRequest,
+    "evaluate": EvaluateRequest,
+    "pipeline": PipelineRequest,
+}
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "pipeline": {
+        "summary": "Everything at once: about two minutes on two cores",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "seed": 0,
+                "distill": {
+                    "method": "dm",
+                    "images_per_class": 10,
+                    "mask": {"ratio": 0.3},
+                },
+                "train": {
+                    "network": "convnet",
+                    "width": 32,
+                    "depth": 3,
+                    "n_seeds": 3,
+                    "epochs": 300,
+                },
+                "baselines": [{"source": "random"}, {"source": "full", "epochs": 30}],
+                "calibrate": [
+                    {"method": "none"},
+                    {"method": "ts", "fit_on": "validation"},
+                    {"method": "ts", "fit_on": "distilled"},
+                    {"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.7}},
+                ],
+                "evaluate": {"n_bins": 15},
+            },
+            "timeout_seconds": 3600,
+        },
+    },
+    "distill": {
+        "summary": "A distilled set of ten images a class",
+        "value": {
+            "kind": "distill",
+            "params": {
+                "dataset": "digits",
+                "distill": {"images_per_class": 10, "mask": {"ratio": 0.3}, "iterations": 200},
+            },
+        },
+    },
+    "train-random": {
+        "summary": "Two networks on as many random real images (the coreset row)",
+        "value": {
+            "kind": "train",
+            "params": {
+                "dataset": "digits",
+                "training_set": {"source": "random", "images_per_class": 10},
+                "train": {"n_seeds": 2},
+            },
+        },
+    },
+    "train-full": {
+        "summary": "One network on 500 of the real images",
+        "value": {
+            "kind": "train",
+            "params": {
+                "dataset": "digits",
+                "training_set": {"source": "full", "n_images": 500},
+                "train": {"n_seeds": 1, "epochs": 30},
+            },
+            "priority": 1,
+        },
+    },
+}
+"""Submissions that work as they stand, for the OpenAPI document."""

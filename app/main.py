@@ -1,0 +1,77 @@
+"""create_app(): settings, routers, error handlers; nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.api import artifacts, datasets, health, job_events, jobs, pages, results
+from app.api.dependencies import Service
+from app.api.edge import Edge
+from app.api.errors import answer_problem
+from app.api.event_stream import EventReader
+from app.api.openapi import describe
+from app.shared.artifacts import ArtifactStore
+from app.shared.database import open_database
+from app.shared.errors import DdcalError
+from app.shared.queue import CeleryDoorbell, Doorbell
+from app.shared.reconciler import start_background
+from app.shared.settings import Settings
+from ddcal_core.errors import InvalidDataError
+
+VERSION = "0.1.0"
+ANSWERED_ERRORS = (
+    DdcalError,
+    InvalidDataError,
+    RequestValidationError,
+    HTTPException,
+    ClientDisconnect,
+)
+
+
+def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
+    """The API as an ASGI application; its database is opened when it starts.
+
+    Args:
+        settings: of this process.
+        doorbell: rung for new jobs; default: the settings' broker.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = open_database(settings)
+        reader = EventReader(database)
+        app.state.service = Service(
+            settings=settings,
+            database=database,
+            store=ArtifactStore(settings.artifact_folder),
+            reader=reader,
+        )
+        background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
+        try:
+            yield
+        finally:
+            await run_in_threadpool(reader.stop)
+            await run_in_threadpool(background.stop)
+            database.close()
+
+    app = FastAPI(
+        title="ddcal",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from a foreign server
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Edge, settings=settings)
+    for error in ANSWERED_ERRORS:
+        app.add_exception_handler(error, answer_problem)
+    for room in (pages, health, datasets, jobs, job_events, results, artifacts):
+        app.include_router(room.router)
+    document = describe(app, needs_key=settings.api_key is not None)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook
+    return app

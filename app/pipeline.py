@@ -1,0 +1,116 @@
+"""A pipeline taken apart: the atomic jobs it stands for, each naming the ones it builds on."""
+
+from collections.abc import Sequence
+
+from app.job_requests import PipelineRequest
+from app.shared.job_records import NewJob
+from app.shared.queue import GPU_QUEUE
+from ddcal_core.specs import (
+    Baseline,
+    CalibrateParams,
+    CalibrationSpecs,
+    DistilledTrainingSet,
+    DistillParams,
+    EvaluateParams,
+    FullBaseline,
+    FullTrainingSet,
+    NoCalibration,
+    PipelineParams,
+    RandomTrainingSet,
+    Spec,
+    TrainParams,
+    TrainSpec,
+)
+
+
+def children_of_pipeline(
+    request: PipelineRequest, pipeline: NewJob, intake: tuple[str, ...]
+) -> list[NewJob]:
+    """The children in an order that respects what they need.
+
+    Args:
+        request: what was asked, checked.
+        pipeline: the composite job, whose settings the children share.
+        intake: the job that checks the data set, where it has not ended.
+
+    Returns:
+        distill; then train and calibrate for the distilled set and each baseline; evaluate.
+    """
+    params = request.params
+
+    def child(kind: str, role: str, of: Spec, needs: Sequence[str]) -> NewJob:
+        return NewJob(
+            kind=kind,
+            role=role,
+            params=of.model_dump(mode="json"),
+            dataset=params.dataset,
+            queue=GPU_QUEUE,
+            priority=pipeline.priority,
+            timeout_seconds=pipeline.timeout_seconds,
+            max_attempts=pipeline.max_attempts,
+            needs=tuple(needs),
+        )
+
+    distill = child("distill", "distill", _distill_params(params), intake)
+    children = [distill]
+    calibrations = []
+    for source, train_params in _train_params(params, distill.id).items():
+        needs = [distill.id] if source == "distilled" else intake
+        train = child("train", f"train-{source}", train_params, needs)
+        calibrate_params = CalibrateParams(
+            models=[train.id],
+            seed=params.seed,
+            calibrate=_calibrations_for(source, params.calibrate),
+        )
+        calibrate = child("calibrate", f"calibrate-{source}", calibrate_params, [train.id])
+        children += [train, calibrate]
+        calibrations.append(calibrate.id)
+    evaluate_params = EvaluateParams(
+        calibrations=calibrations, seed=params.seed, evaluate=params.evaluate
+    )
+    return [*children, child("evaluate", "evaluate", evaluate_params, calibrations)]
+
+
+def _distill_params(params: PipelineParams) -> DistillParams:
+    return DistillParams(
+        dataset=params.dataset,
+        seed=params.seed,
+        n_validation=params.n_validation,
+        distill=params.distill,
+    )
+
+
+def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainParams]:
+    """What to train, by the source of the training set."""
+    distilled = DistilledTrainingSet(source="distilled", distilled_set=distill_id)
+    rows = {"distilled": TrainParams(training_set=distilled, seed=params.seed, train=params.train)}
+    for baseline in params.baselines:
+        rows[baseline.source] = TrainParams(
+            training_set=_training_set(baseline, params.distill.images_per_class),
+            dataset=params.dataset,
+            seed=params.seed,
+            n_validation=params.n_validation,
+            train=_train_spec(baseline, params.train),
+        )
+    return rows
+
+
+def _training_set(baseline: Baseline, images_per_class: int) -> RandomTrainingSet | FullTrainingSet:
+    if isinstance(baseline, FullBaseline):
+        return FullTrainingSet(source="full", n_images=baseline.n_images)
+    return RandomTrainingSet(source="random", images_per_class=images_per_class)
+
+
+def _train_spec(baseline: Baseline, spec: TrainSpec) -> TrainSpec:
+    if isinstance(baseline, FullBaseline):
+        return spec.model_copy(update={"epochs": baseline.epochs})
+    return spec
+
+
+def _calibrations_for(source: str, specs: CalibrationSpecs) -> CalibrationSpecs:
+    """A network trained on the full data has no distilled set to fit on."""
+    if source != "full":
+        return specs
+    return [
+        spec for spec in specs if isinstance(spec, NoCalibration) or spec.fit_on == "validation"
+    ]

@@ -1,0 +1,261 @@
+"""Submit and cancel: check a request against what there is, write the row and its ring, commit.
+
+Everything that can be known to fail is refused here, with a pointer to each field; nothing of a
+refused request is written.
+"""
+
+from app.job_requests import (
+    CalibrateRequest,
+    DistillRequest,
+    EvaluateRequest,
+    JobRequest,
+    PipelineRequest,
+    TrainRequest,
+)
+from app.pipeline import children_of_pipeline
+from app.references import (
+    Desk,
+    common_dataset,
+    facts_source,
+    intake_of,
+    origin_of,
+    usable_dataset,
+)
+from app.shared.database import Database
+from app.shared.datasets import Dataset
+from app.shared.job_records import NO_QUEUE, Job, NewJob
+from app.shared.jobs import insert_job, insert_pipeline, request_cancel
+from app.shared.queue import GPU_QUEUE
+from app.shared.settings import Settings
+from ddcal_core.specs import (
+    CalibrationSpecs,
+    DistilledTrainingSet,
+    DistillSpec,
+    FullTrainingSet,
+    NoCalibration,
+    RandomTrainingSet,
+    TrainParams,
+    max_convnet_depth,
+    smallest_training_class,
+    validation_counts,
+)
+
+Plan = tuple[str | None, tuple[str, ...]]
+"""The data set a job belongs to, and the ids of the jobs it needs."""
+
+
+def submit(database: Database, settings: Settings, owner_id: str, request: JobRequest) -> Job:
+    """Check a request and write its job, of a pipeline with all its children.
+
+    Raises:
+        InvalidRequestError: it asks for what cannot be, one problem a field.
+    """
+    with database.write() as connection:
+        desk = Desk(connection=connection, owner_id=owner_id, settings=settings)
+        if isinstance(request, PipelineRequest):
+            dataset = _check_pipeline(desk, request)
+            desk.close()
+            pipeline = _new_job(request, (request.params.dataset, ()), settings)
+            children = children_of_pipeline(request, pipeline, intake_of(dataset))
+            return insert_pipeline(connection, owner_id, pipeline, children)
+        plan = _check(desk, request)
+        desk.close()
+        return insert_job(connection, owner_id, _new_job(request, plan, settings))
+
+
+def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -> Job:
+    """Cancel a job, of a pipeline all children; see request_cancel for what it raises."""
+    with database.write() as connection:
+        # The supervisor is given its whole grace and a lease's time to tell, then not waited for.
+        patience = settings.stop_grace_seconds + settings.lease_seconds
+        return request_cancel(connection, owner_id, job_id, grace_seconds=patience)
+
+
+def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
+    dataset, needs = plan
+    return NewJob(
+        kind=request.kind,
+        params=request.params.model_dump(mode="json"),
+        dataset=dataset,
+        queue=NO_QUEUE if isinstance(request, PipelineRequest) else GPU_QUEUE,
+        priority=request.priority,
+        timeout_seconds=request.timeout_seconds,
+        max_attempts=settings.max_attempts,
+        needs=tuple(dict.fromkeys(needs)),
+    )
+
+
+def _check(desk: Desk, request: JobRequest) -> Plan:
+    match request:
+        case DistillRequest():
+            return _check_distill(desk, request)
+        case TrainRequest():
+            return _check_train(desk, request.params)
+        case CalibrateRequest():
+            return _check_calibrate(desk, request)
+        case EvaluateRequest():
+            return _check_evaluate(desk, request)
+        case PipelineRequest():
+            raise AssertionError("a pipeline has no plan of its own")
+
+
+def _check_distill(desk: Desk, request: DistillRequest) -> Plan:
+    params = request.params
+    dataset = usable_dataset(desk, params.dataset, "/params/dataset")
+    _check_split(desk, dataset, params.n_validation)
+    _check_distill_spec(desk, dataset, params.distill, params.n_validation)
+    return params.dataset, intake_of(dataset)
+
+
+def _check_train(desk: Desk, params: TrainParams) -> Plan:
+    source = params.training_set
+    if isinstance(source, DistilledTrainingSet):
+        pointer = "/params/training_set/distilled_set"
+        origin = origin_of(desk, "distilled_set", source.distilled_set, pointer)
+        _check_depth(desk, facts_source(desk, origin), params.train.depth, "/params/train/depth")
+        return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
+    name = params.dataset or ""
+    dataset = usable_dataset(desk, name, "/params/dataset")
+    _check_split(desk, dataset, params.n_validation)
+    _check_depth(desk, dataset, params.train.depth, "/params/train/depth")
+    match source:
+        case RandomTrainingSet():
+            pointer = "/params/training_set/images_per_class"
+            wanted = source.images_per_class
+            _check_images_per_class(desk, dataset, wanted, params.n_validation, pointer)
+        case FullTrainingSet():
+            pointer = "/params/training_set/n_images"
+            _check_n_images(desk, dataset, source.n_images, params.n_validation, pointer)
+    return name, intake_of(dataset)
+
+
+def _check_calibrate(desk: Desk, request: CalibrateRequest) -> Plan:
+    params = request.params
+    origins, dataset = common_dataset(desk, "model", params.models, "/params/models")
+    full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
+    if full:
+        _refuse_fit_on_distilled(desk, params.calibrate, full[0])
+    needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
+    return (None if dataset is None else dataset.name), needs
+
+
+def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) -> None:
+    for k, spec in enumerate(specs):
+        if not isinstance(spec, NoCalibration) and spec.fit_on == "distilled":
+            detail = (
+                "wanted fit_on validation for a network trained on the full data, which has no "
+                f"distilled set: /params/models/{model}; got distilled"
+            )
+            desk.refuse(f"/params/calibrate/{k}/fit_on", "no_distilled_set", detail)
+
+
+def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
+    references = request.params.calibrations
+    origins, dataset = common_dataset(desk, "calibration", references, "/params/calibrations")
+    needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
+    return (None if dataset is None else dataset.name), needs
+
+
+def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
+    params = request.params
+    dataset = usable_dataset(desk, params.dataset, "/params/dataset")
+    _check_split(desk, dataset, params.n_validation)
+    _check_distill_spec(desk, dataset, params.distill, params.n_validation)
+    _check_depth(desk, dataset, params.train.depth, "/params/train/depth")
+    _check_calibrations(desk, dataset, request)
+    sources = [baseline.source for baseline in params.baselines]
+    for k, baseline in enumerate(params.baselines):
+        pointer = f"/params/baselines/{k}"
+        if baseline.source in sources[:k]:
+            detail = f"wanted each baseline once, got {baseline.source!r} again"
+            desk.refuse(pointer, "duplicate_baseline", detail)
+        if baseline.source == "full":
+            n_images, pointer = baseline.n_images, f"{pointer}/n_images"
+            _check_n_images(desk, dataset, n_images, params.n_validation, pointer)
+    if "random" in sources and params.distill.init != "real":
+        pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
+        _check_images_per_class(desk, dataset, wanted, params.n_validation, pointer)
+    return dataset
+
+
+def _check_calibrations(desk: Desk, dataset: Dataset | None, request: PipelineRequest) -> None:
+    """Validation images where a fit wants them, and something to show in each row."""
+    params = request.params
+    fits = [getattr(spec, "fit_on", None) for spec in params.calibrate]
+    if dataset is not None and dataset.facts is not None and "validation" in fits:
+        cut = validation_counts(dataset.facts.train_class_counts, params.n_validation)
+        if sum(cut) == 0:
+            pointer = f"/params/calibrate/{fits.index('validation')}/fit_on"
+            detail = "wanted validation images to fit on, got too few training images to cut any"
+            desk.refuse(pointer, "no_validation_images", detail)
+    has_full = any(baseline.source == "full" for baseline in params.baselines)
+    if has_full and all(fit == "distilled" for fit in fits):
+        detail = (
+            "wanted a calibration that the full baseline can take (none, or one fitted on "
+            "validation), got only ones fitted on the distilled set"
+        )
+        desk.refuse("/params/calibrate", "no_calibration_left", detail)
+
+
+def _check_distill_spec(
+    desk: Desk, dataset: Dataset | None, spec: DistillSpec, n_validation: int | None
+) -> None:
+    _check_depth(desk, dataset, spec.depth, "/params/distill/depth")
+    if spec.init == "real":
+        pointer = "/params/distill/images_per_class"
+        _check_images_per_class(desk, dataset, spec.images_per_class, n_validation, pointer)
+
+
+def _check_split(desk: Desk, dataset: Dataset | None, n_validation: int | None) -> None:
+    if dataset is None or dataset.facts is None or n_validation is None:
+        return
+    counts = dataset.facts.train_class_counts
+    n_cut = sum(validation_counts(counts, n_validation))
+    if n_cut < n_validation:
+        detail = (
+            f"wanted a cut that leaves each class of {dataset.name!r} an image to train on, of "
+            f"{sum(counts)} in all; got {n_validation}"
+        )
+        desk.refuse("/params/n_validation", "n_validation_too_large", detail)
+
+
+def _check_images_per_class(
+    desk: Desk, dataset: Dataset | None, wanted: int, n_validation: int | None, pointer: str
+) -> None:
+    if dataset is None or dataset.facts is None:
+        return
+    smallest = smallest_training_class(dataset.facts, n_validation)
+    if wanted > smallest:
+        detail = (
+            f"wanted at most {smallest}, the images that the smallest class of {dataset.name!r} "
+            f"has for training after the validation cut; got {wanted}"
+        )
+        desk.refuse(pointer, "images_per_class_too_large", detail)
+
+
+def _check_n_images(
+    desk: Desk, dataset: Dataset | None, wanted: int | None, n_validation: int | None, pointer: str
+) -> None:
+    if dataset is None or dataset.facts is None or wanted is None:
+        return
+    counts = dataset.facts.train_class_counts
+    n_left = sum(counts) - sum(validation_counts(counts, n_validation))
+    if wanted > n_left:
+        detail = (
+            f"wanted at most {n_left}, the training images of {dataset.name!r} left after the "
+            f"validation cut; got {wanted}"
+        )
+        desk.refuse(pointer, "n_images_too_large", detail)
+
+
+def _check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:
+    if dataset is None or dataset.facts is None:
+        return
+    deepest = max_convnet_depth(dataset.facts.image_shape)
+    if depth > deepest:
+        n_channels, height, width = dataset.facts.image_shape
+        detail = (
+            f"wanted at most {deepest} blocks, each halves the image of "
+            f"{n_channels} x {height} x {width}; got {depth}"
+        )
+        desk.refuse(pointer, "depth_too_large", detail)
