@@ -82,6 +82,29 @@ def _load_digits(split: Split) -> LabelledImages:
     return LabelledImages(torch.from_numpy(images), torch.from_numpy(targets[index]).long())
 
 
+def indices_by_class(labels: Tensor, n_classes: int) -> list[Tensor]:
+    """Where the images of each class are.
+
+    Args:
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        n_classes: number of classes K.
+
+    Returns:
+        K index tensors, int64, ascending; empty for a class without images.
+
+    Raises:
+        InvalidDataError: there are no labels, or one is out of range.
+    """
+    if len(labels) == 0:
+        raise InvalidDataError("at least one label is needed, got none")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= n_classes:
+        raise InvalidDataError(
+            f"labels have to lie in 0 to {n_classes - 1}, got {lowest} to {highest}"
+        )
+    return [(labels == label).nonzero().squeeze(1) for label in range(n_classes)]
+
+
 def split_validation(
     labels: Tensor, n_validation: int | None, n_classes: int, seed: int
 ) -> tuple[Tensor, Tensor]:
@@ -101,7 +124,7 @@ def split_validation(
     Raises:
         InvalidDataError: there are no labels, or one is out of range.
     """
-    by_class = _indices_by_class(labels, n_classes)
+    by_class = indices_by_class(labels, n_classes)
     counts = validation_counts(tuple(len(index) for index in by_class), n_validation)
     validation: list[Tensor] = []
     training: list[Tensor] = []
@@ -130,7 +153,7 @@ def random_subset(
         InvalidDataError: a class has too few images, there are no labels, or one is out of range.
     """
     chosen: list[Tensor] = []
-    for label, index in enumerate(_indices_by_class(labels, n_classes)):
+    for label, index in enumerate(indices_by_class(labels, n_classes)):
         if len(index) < images_per_class:
             raise InvalidDataError(
                 f"{images_per_class} images of each class were wanted, but class {label} has "
@@ -139,17 +162,6 @@ def random_subset(
         order = torch.randperm(len(index), generator=generator)
         chosen.append(index[order[:images_per_class].to(index.device)])
     return torch.cat(chosen)
-
-
-def _indices_by_class(labels: Tensor, n_classes: int) -> list[Tensor]:
-    if len(labels) == 0:
-        raise InvalidDataError("at least one label is needed, got none")
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= n_classes:
-        raise InvalidDataError(
-            f"labels have to lie in 0 to {n_classes - 1}, got {lowest} to {highest}"
-        )
-    return [(labels == label).nonzero().squeeze(1) for label in range(n_classes)]
 
 
 def normalise(images: Tensor, facts: DatasetFacts) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddcal_core.data import random_subset
-from ddcal_core.errors import DivergedError
+from ddcal_core.data import indices_by_class, random_subset
+from ddcal_core.errors import DivergedError, InvalidDataError
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
@@ -63,10 +63,10 @@ def distill_dm(
         K * images_per_class images.
 
     Raises:
-        InvalidDataError: a class has fewer real images than images_per_class.
+        InvalidDataError: a class has no real images, or with init "real" fewer than
+            images_per_class; or a label is out of range.
         ValueError: the images are too small for the depth.
-        DivergedError: a loss, or an image at the end, is not finite; carries the iteration,
-            from 1.
+        DivergedError: a loss is not finite; carries the iteration, from 1.
 
     Source:
         Zhao and Bilen, WACV 2023 (DM); arXiv 2307.12463 (MDT, whose place in DM is our reading).
@@ -90,8 +90,6 @@ def distill_dm(
         on_progress(
             Progress(phase=PHASE, step=step + 1, steps=spec.iterations, values={"loss": loss_value})
         )
-    if not bool(synthetic.isfinite().all()):
-        raise DivergedError(spec.iterations, math.nan)
     return DistilledSet(synthetic.detach(), _synthetic_labels(spec, facts).to(images.device))
 
 
@@ -113,7 +111,9 @@ def _real_batches(
     images: Tensor, labels: Tensor, batch_size: int, n_classes: int
 ) -> Callable[[torch.Generator], list[Tensor]]:
     """A function that draws, for each class, a batch of its images, all where it has fewer."""
-    by_class = [images[labels == label] for label in range(n_classes)]
+    by_class = [images[index] for index in indices_by_class(labels, n_classes)]
+    if empty := [label for label, own in enumerate(by_class) if len(own) == 0]:
+        raise InvalidDataError(f"every class needs a real image, but class {empty[0]} has none")
 
     def draw(generator: torch.Generator) -> list[Tensor]:
         orders = [torch.randperm(len(own), generator=generator) for own in by_class]

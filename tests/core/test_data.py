@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from ddcal_core.data import (
     LabelledImages,
     denormalise,
+    indices_by_class,
     load_named,
     normalise,
     random_subset,
@@ -146,6 +147,12 @@ def test_cuts_refuse_labels_that_cannot_be(labels, message):
         split_validation(labels, 1, 3, 0)
     with pytest.raises(InvalidDataError, match=message):
         random_subset(labels, 1, 3, seeded_generator(0))
+
+
+def test_indices_by_class_find_every_image():
+    """Ascending positions for each class; none for one that is not there."""
+    found = indices_by_class(torch.tensor([2, 0, 2, 0, 0]), 4)
+    assert [index.tolist() for index in found] == [[1, 3, 4], [], [0, 2], []]
 
 
 def test_random_subset_takes_equally_many_of_each_class():
