@@ -95,10 +95,12 @@ def _await_postgres(server: subprocess.Popen[bytes], folder: str) -> None:
 
 
 @contextlib.contextmanager
-def fresh_postgres_database(folder: str, name: str) -> Iterator[str]:
-    """A database that exists as long as the context; gives its SQLAlchemy URL."""
+def fresh_postgres_database(
+    folder: str, name: str, *, template: str = "template1"
+) -> Iterator[str]:
+    """A copy of `template` that exists as long as the context; gives its SQLAlchemy URL."""
     with psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
         yield f"postgresql+psycopg://postgres@/{name}?host={folder}"
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.shared import jobs, runs
-from app.shared.database import Database, migrate, open_database
+from app.shared.database import Database, open_database
 from app.shared.job_records import Ending, Job, NewJob
 from app.shared.settings import Settings
 
@@ -21,10 +21,15 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
+def migrated_settings(migrated_url: str, tmp_path: Path) -> Settings:
+    """Settings of a service whose database is at head."""
+    return Settings(data_folder=tmp_path / "data", database_url=migrated_url)
+
+
+@pytest.fixture
+def database(migrated_settings: Settings) -> Iterator[Database]:
     """A migrated database: each test that asks runs on SQLite and on PostgreSQL."""
-    migrate(settings)
-    database = open_database(settings)
+    database = open_database(migrated_settings)
     yield database
     database.close()
 

@@ -133,7 +133,7 @@ def test_a_job_reference_stands_for_all_it_made(database: Database, chain: Chain
 
 
 def test_only_an_evaluation_learns_where_the_test_images_are(
-    database: Database, settings: Settings, chain: Chain, tmp_path: Path
+    database: Database, migrated_settings: Settings, chain: Chain, tmp_path: Path
 ) -> None:
     """Honest splits: no other kind is given a path to the test split."""
     store = ArtifactStore(tmp_path)
@@ -156,7 +156,7 @@ def test_only_an_evaluation_learns_where_the_test_images_are(
         distill = jobs.insert_job(connection, OWNER, new_job(params={"dataset": "mine"}))
 
     with database.read() as connection:
-        inputs = inputs_of(connection, distill, settings, store)
+        inputs = inputs_of(connection, distill, migrated_settings, store)
 
     assert inputs["dataset"]["train_path"].endswith("trai" * 16)
     assert inputs["dataset"]["test_path"] is None
@@ -164,13 +164,13 @@ def test_only_an_evaluation_learns_where_the_test_images_are(
 
 
 def test_an_evaluation_gets_its_models_sets_and_calibrations(
-    database: Database, settings: Settings, chain: Chain, tmp_path: Path
+    database: Database, migrated_settings: Settings, chain: Chain, tmp_path: Path
 ) -> None:
     """All that a report needs comes from one reference."""
     with database.write() as connection:
         params = {"calibrations": [chain.jobs["calibrate"].id]}
         job = jobs.insert_job(connection, OWNER, new_job(kind="evaluate", params=params))
-        inputs = inputs_of(connection, job, settings, ArtifactStore(tmp_path))
+        inputs = inputs_of(connection, job, migrated_settings, ArtifactStore(tmp_path))
 
     assert [model["id"] for model in inputs["models"]] == [chain.model_id]
     assert list(inputs["distilled_sets"]) == [chain.set_id]
@@ -210,20 +210,22 @@ def test_a_name_is_taken_once(database: Database, name: str) -> None:
 
 
 def test_named_data_sets_say_whether_their_files_are_there(
-    database: Database, settings: Settings
+    database: Database, migrated_settings: Settings
 ) -> None:
     """Digits needs no file; the others are ready once theirs lie in the folder, or may come."""
     with database.read() as connection:
-        found = {row.name: row for row in datasets.list_datasets(connection, OWNER, settings)}
+        found = {
+            row.name: row for row in datasets.list_datasets(connection, OWNER, migrated_settings)
+        }
     assert found["digits"].state == "ready"
     assert found["mnist"].state == "unavailable"
     assert "downloads are off" in found["mnist"].problem["detail"]
 
-    (settings.named_folder / "MNIST/raw").mkdir(parents=True)
-    (settings.named_folder / datasets.NEEDED_FILES["mnist"]).touch()
-    may_download = settings.model_copy(update={"allow_downloads": True})
+    (migrated_settings.named_folder / "MNIST/raw").mkdir(parents=True)
+    (migrated_settings.named_folder / datasets.NEEDED_FILES["mnist"]).touch()
+    may_download = migrated_settings.model_copy(update={"allow_downloads": True})
     with database.read() as connection:
-        assert datasets.find_dataset(connection, OWNER, "mnist", settings).state == "ready"
+        assert datasets.find_dataset(connection, OWNER, "mnist", migrated_settings).state == "ready"
         assert datasets.find_dataset(connection, OWNER, "cifar10", may_download).state == "ready"
 
 

@@ -39,14 +39,14 @@ class Bell:
 
 
 def test_a_lost_run_is_queued_again_and_its_zombie_refused(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """Edge h, by the lease."""
     job = submit()
     zombie = claim(LOST)
     assert zombie is not None
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert state_of(database, job.id) == "queued"
     with database.read() as connection:
@@ -57,25 +57,25 @@ def test_a_lost_run_is_queued_again_and_its_zombie_refused(
 
 
 def test_a_run_within_its_lease_is_left_alone(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """A live run is not taken away."""
     job = submit()
     claim(60)
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert state_of(database, job.id) == "running"
 
 
 def test_a_run_lost_once_too_often_fails(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """Edge g, by the lease: a job that kills its workers ends."""
     job = submit(max_attempts=1)
     claim(LOST)
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     with database.read() as connection:
         ended = find_job(connection, OWNER, job.id)
@@ -83,20 +83,20 @@ def test_a_run_lost_once_too_often_fails(
 
 
 def test_a_cancel_whose_supervisor_is_gone_ends(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """Edge k, by the lease."""
     job = submit()
     claim(LOST)
     cancel(database, job.id)
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert state_of(database, job.id) == "cancelled"
 
 
 def test_a_cancel_that_takes_too_long_ends(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """Edge k, by the deadline, though the supervisor still beats; it is fenced out by then."""
     job = submit()
@@ -105,7 +105,7 @@ def test_a_cancel_that_takes_too_long_ends(
     with database.write() as connection:
         jobs.request_cancel(connection, OWNER, job.id, grace_seconds=-1)
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert state_of(database, job.id) == "cancelled"
     with pytest.raises(FencedOutError), database.write() as connection:
@@ -113,7 +113,7 @@ def test_a_cancel_that_takes_too_long_ends(
 
 
 def test_a_pipeline_left_unsettled_is_settled(
-    database: Database, settings: Settings, claim: Claim
+    database: Database, migrated_settings: Settings, claim: Claim
 ) -> None:
     """A backstop: children that have all ended end their pipeline."""
     with database.write() as connection:
@@ -127,25 +127,27 @@ def test_a_pipeline_left_unsettled_is_settled(
             .values(state="succeeded", ended_at=db_now())
         )
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert state_of(database, job.id) == "succeeded"
 
 
 def test_three_reconcilers_do_what_one_does(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """Passes are idempotent: a lost run is requeued once, with one closed attempt."""
     ids = [submit().id for _ in range(5)]
     for _ in ids:
         claim(LOST)
 
-    threads = [threading.Thread(target=reconcile, args=(database, settings)) for _ in range(3)]
+    threads = [
+        threading.Thread(target=reconcile, args=(database, migrated_settings)) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     with database.read() as connection:
         for job_id in ids:
@@ -179,24 +181,24 @@ def test_a_broken_bell_loses_no_ring(database: Database, submit: Submit) -> None
 
 
 def test_a_job_that_nobody_takes_is_rung_for_again_but_not_always(
-    database: Database, settings: Settings, submit: Submit
+    database: Database, migrated_settings: Settings, submit: Submit
 ) -> None:
     """A ring lost with the broker is made up for; the queue is not flooded."""
-    hasty = settings.model_copy(update={"ring_again_seconds": 0.0001})
+    hasty = migrated_settings.model_copy(update={"ring_again_seconds": 0.0001})
     for _ in range(3):
         submit()
     relay_rings(database, Bell())
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
     assert relay_rings(database, Bell()) == 0
     reconcile(database, hasty)
     assert relay_rings(database, Bell()) == 1
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
     assert relay_rings(database, Bell()) == 0
 
 
 def test_a_retry_is_rung_for_when_its_time_has_come(
-    database: Database, settings: Settings, submit: Submit, claim: Claim
+    database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:
     """A job put back with a wait is rung for at its end, not after the long pause."""
     submit()
@@ -207,16 +209,16 @@ def test_a_retry_is_rung_for_when_its_time_has_come(
         runs.fail(connection, run, {"type": "x", "message": ""}, Ending(), retry_seconds=0)
     threading.Event().wait(0.01)
 
-    reconcile(database, settings)
+    reconcile(database, migrated_settings)
 
     assert relay_rings(database, Bell()) == 1
 
 
 def test_the_background_rings_right_after_a_commit(
-    database: Database, settings: Settings, submit: Submit
+    database: Database, migrated_settings: Settings, submit: Submit
 ) -> None:
     """The relay does not wait for its next look when this process has committed."""
-    slow = settings.model_copy(update={"reconcile_seconds": 30.0})
+    slow = migrated_settings.model_copy(update={"reconcile_seconds": 30.0})
     bell = Bell()
     background = start_background(database, slow, bell)
     try:
@@ -229,11 +231,11 @@ def test_the_background_rings_right_after_a_commit(
 
 
 def test_the_background_outlives_a_broken_bell(
-    database: Database, settings: Settings, submit: Submit
+    database: Database, migrated_settings: Settings, submit: Submit
 ) -> None:
     """A broker that is away only delays."""
     bell = Bell(is_broken=True)
-    background = start_background(database, settings, bell)
+    background = start_background(database, migrated_settings, bell)
     try:
         submit()
         threading.Event().wait(0.3)

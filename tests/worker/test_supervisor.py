@@ -21,7 +21,7 @@ from app.shared.catalog import (
     find_job,
     list_results,
 )
-from app.shared.database import Database, migrate, open_database
+from app.shared.database import Database, open_database
 from app.shared.datasets import NewDataset, find_dataset, insert_dataset
 from app.shared.events import list_events
 from app.shared.job_records import Job, NewJob
@@ -110,14 +110,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+def bench(migrated_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Makes benches; whatever trainer they leave is killed."""
     made: list[Bench] = []
 
     def make(*moods: str, **settings: Any) -> Bench:
         quick = {"heartbeat_seconds": 0.05, "lease_seconds": 5, "retry_seconds": 0, **settings}
-        chosen = Settings(data_folder=tmp_path / "data", database_url=database_url, **quick)
-        migrate(chosen)
+        chosen = Settings(data_folder=tmp_path / "data", database_url=migrated_url, **quick)
         made.append(Bench(open_database(chosen), chosen, list(moods)))
         return made[-1]
 
