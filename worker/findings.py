@@ -1,0 +1,162 @@
+"""What the numbers say, in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
+
+# The signed gap has to explain this share of the ECE to give the miscalibration a direction.
+_DIRECTED_SHARE = 0.5
+
+STATUS_WORDS = {
+    "ok": "",
+    "separable": (
+        "No temperature is best: the network gets every image it was fitted on right, so the NLL "
+        "keeps falling as T → 0. Shown is that limit: every prediction at confidence 1, "
+        "ECE = 1 − accuracy, NLL infinite as soon as one prediction is wrong."
+    ),
+    "worse_than_chance": (
+        "No finite temperature is best: on the images fitted on, the labels are no likelier than "
+        "chance, so the NLL keeps falling as T → ∞. Shown is that limit: every class at 1/K, "
+        "ECE = |accuracy − 1/K|."
+    ),
+    "unidentified": (
+        "Every temperature fits alike: the logits are constant on the images fitted on. "
+        "The network is shown as it is, T = 1."
+    ),
+    "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
+}
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """Write a fraction as percent, with a narrow space and a true minus sign."""
+    return f"{100 * fraction:.{digits}f} %".replace("-", "−").replace(" ", "\u202f")
+
+
+def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
+    """Name the direction of a miscalibration, if there is more of it than chance shows.
+
+    Args:
+        ece: in [0, 1].
+        signed_gap: mean confidence - accuracy.
+        null_p95: 95 % point of the ECE that a perfectly calibrated model shows.
+    """
+    if ece <= null_p95:
+        return "within chance"
+    if signed_gap > _DIRECTED_SHARE * ece:
+        return "over-confident"
+    if signed_gap < -_DIRECTED_SHARE * ece:
+        return "under-confident"
+    return "off both ways"
+
+
+def describe_row(row: Mapping[str, Any]) -> str:
+    """Say in a sentence or two what one row of the table shows."""
+    ece, gap, chance = (row[key]["mean"] for key in ("ece", "signed_gap", "null_p95"))
+    words = {
+        "over-confident": f"Over-confident: confidence exceeds accuracy by {percent(gap)}",
+        "under-confident": f"Under-confident: confidence falls short of accuracy by "
+        f"{percent(-gap)}",
+        "off both ways": "Miscalibrated both ways: over-confident in some bins, under-confident "
+        "in others",
+        "within chance": "Within what chance shows",
+    }[row["verdict"]]
+    level = f"ECE {percent(ece)}, chance alone reaches {percent(chance)}"
+    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[row["status"]]]))
+
+
+def temperature_words(row: Mapping[str, Any]) -> str:
+    """Write a row's temperature, or what stands in its place."""
+    found, status = row["temperature"], row["status"]
+    limits = {"separable": "→ 0", "worse_than_chance": "→ ∞", "unidentified": "any"}
+    if status in limits:
+        return limits[status]
+    if found["mean"] is None:
+        return "none"
+    deviation = "" if found["std"] is None else f" ± {found['std']:.2g}"
+    some = f" ({found['n']} of {row['n_networks']})" if status == "mixed" else ""
+    return f"{found['mean']:.3g}{deviation}{some}" if row["method"] != "none" else "1"
+
+
+def findings(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say the findings, the main one first.
+
+    Args:
+        dataset: its name.
+        rows: of the table, those of one training set together, `none` first.
+
+    Returns:
+        Sentences: the first training set as it is; what calibration made of it; the others.
+    """
+    by_set: dict[int, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_set.setdefault(row["training_set_index"], []).append(row)
+    (as_it_is, *calibrated), *others = by_set.values()
+    first = (
+        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is['training_set_label']} "
+        f"{_are(as_it_is)} {_confidence_words(as_it_is)}, at "
+        f"{percent(as_it_is['accuracy']['mean'])} accuracy."
+    )
+    said = [first, _of_calibrations(calibrated), _of_others([own[0] for own in others])]
+    return [sentence for sentence in said if sentence]
+
+
+def _networks(row: Mapping[str, Any]) -> str:
+    return "the network" if row["n_networks"] == 1 else f"the {row['n_networks']} networks"
+
+
+def _are(row: Mapping[str, Any]) -> str:
+    return "is" if row["n_networks"] == 1 else "are"
+
+
+def _confidence_words(row: Mapping[str, Any]) -> str:
+    ece, chance = percent(row["ece"]["mean"]), percent(row["null_p95"]["mean"])
+    if row["verdict"] == "within chance":
+        return f"as well calibrated as this test can tell (ECE {ece}, chance reaches {chance})"
+    direction = "miscalibrated both ways" if row["verdict"] == "off both ways" else row["verdict"]
+    return f"{direction} (ECE {ece}, where chance alone reaches {chance})"
+
+
+def _of_calibrations(rows: Sequence[Mapping[str, Any]]) -> str:
+    fitted = [row for row in rows if row["status"] == "ok"]
+    sentences = []
+    if fitted:
+        best = min(fitted, key=lambda row: row["ece"]["mean"])
+        lead = f"Of the {len(rows)} calibrations tried, " if len(rows) > 1 else ""
+        sentences.append(f"{lead}{best['calibration']} {_effect(best)}.")
+        worse = [row["calibration"] for row in fitted if _change(row) > 0 and row is not best]
+        if worse:
+            sentences.append(f"{_listed(worse)} made it worse.")
+    failed = [row["calibration"] for row in rows if row["status"] != "ok"]
+    if failed:
+        has = "has" if len(failed) == 1 else "have"
+        sentences.append(f"{_listed(failed)} {has} no best temperature.")
+    return " ".join(sentences)
+
+
+def _change(row: Mapping[str, Any]) -> float:
+    change: float = row["ece"]["mean"] - row["before"]["ece"]["mean"]
+    return change
+
+
+def _effect(row: Mapping[str, Any]) -> str:
+    ece = percent(row["ece"]["mean"])
+    how = f"does not lower the ECE ({ece})" if _change(row) >= 0 else f"brings the ECE to {ece}"
+    if row["verdict"] == "within chance":
+        return f"{how}, within what chance shows"
+    return f"{how}, still {row['verdict']}"
+
+
+def _of_others(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    said = [
+        f"{row['training_set_label']} is {row['verdict']} with ECE {percent(row['ece']['mean'])} "
+        f"at {percent(row['accuracy']['mean'])} accuracy"
+        for row in rows
+    ]
+    return f"For comparison, uncalibrated: {'; '.join(said)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

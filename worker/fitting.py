@@ -1,0 +1,121 @@
+"""One network, one calibration spec -> a temperature or the reason why there is none."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ddcal_core.calibration import TemperatureFit, fit_masked_temperature, fit_temperature
+from ddcal_core.specs import (
+    MAX_SEED,
+    CalibrationSpec,
+    MaskedTemperatureScaling,
+    MaskSpec,
+    NoCalibration,
+    TemperatureScaling,
+)
+from ddcal_core.training import predict_logits
+from worker.calibration_images import CalibrationImages
+from worker.inputs import ModelInput
+
+
+class Fitter:
+    """Fits temperatures of one network; its logits on each image source are computed once.
+
+    Args:
+        network: in evaluation mode, on the images' device.
+        model: what the network is.
+        images: finds its validation images and small set.
+        seed: of the job; masks are drawn from it and the network's place among its seeds.
+    """
+
+    def __init__(
+        self, network: nn.Module, model: ModelInput, images: CalibrationImages, *, seed: int
+    ) -> None:
+        self._network = network
+        self._model = model
+        self._images = images
+        self._mask_seed = mask_seed(seed, model.config)
+        self._logits: dict[str, Tensor] = {}
+
+    def fit(self, spec: CalibrationSpec) -> dict[str, Any]:
+        """Fit what a spec asks for.
+
+        Returns:
+            method, fit_on, mask_ratio, status, temperature (None where there is none), n,
+            nll_before and nll_after on the images fitted on (None where infinite or not fitted),
+            standard_error of log T, n_draws, masked_accuracy and spec.
+        """
+        match spec:
+            case NoCalibration():
+                return {**_NOT_FITTED, "spec": spec.model_dump(mode="json")}
+            case TemperatureScaling():
+                found = self._fit_plain(spec.fit_on)
+            case MaskedTemperatureScaling():
+                found = self.fit_masked(spec.fit_on, spec.mask)
+        return {
+            **_NOT_FITTED,
+            "method": spec.method,
+            "fit_on": spec.fit_on,
+            **found,
+            "spec": spec.model_dump(mode="json"),
+        }
+
+    def _fit_plain(self, fit_on: str) -> dict[str, Any]:
+        examples = self._images.of(self._model, fit_on)
+        if fit_on not in self._logits:
+            self._logits[fit_on] = predict_logits(self._network, examples.images)
+        return _described(fit_temperature(self._logits[fit_on], examples.labels))
+
+    def fit_masked(self, fit_on: str, mask: MaskSpec) -> dict[str, Any]:
+        """Fit on masked images; see `fit` for what comes back."""
+        examples = self._images.of(self._model, fit_on)
+        found = fit_masked_temperature(
+            self._network, examples.images, examples.labels, mask, seed=self._mask_seed
+        )
+        return {
+            **_described(found.fit),
+            "mask_ratio": mask.ratio,
+            "n_draws": found.n_draws,
+            "masked_accuracy": found.masked_accuracy,
+        }
+
+
+_NOT_FITTED: dict[str, Any] = {
+    "method": "none",
+    "fit_on": None,
+    "mask_ratio": None,
+    "status": "ok",
+    "temperature": 1.0,
+    "n": 0,
+    "nll_before": None,
+    "nll_after": None,
+    "standard_error": None,
+    "n_draws": None,
+    "masked_accuracy": None,
+}
+
+
+def mask_seed(seed: int, config: Mapping[str, Any]) -> int:
+    """Give the seed of one network's masks, unlike that of the networks beside it."""
+    text = json.dumps([seed, "mask", config["training_set"], config["seed_index"]])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
+
+
+def _described(fit: TemperatureFit) -> dict[str, Any]:
+    return {
+        "status": fit.status,
+        "temperature": fit.temperature,
+        "n": fit.n,
+        "nll_before": finite_or_none(fit.nll_before),
+        "nll_after": finite_or_none(fit.nll_after),
+        "standard_error": fit.standard_error,
+    }
+
+
+def finite_or_none(value: float) -> float | None:
+    """Give a number as JSON can write it: null where it is infinite or not a number."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,234 @@
+"""A job's inputs -> tensors and networks, checked.
+
+Splits are honest: validation is cut from the training images by the split's seed, and the test
+images have a reader of their own that only `evaluate` calls.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from ddcal_core.data import (
+    LabelledImages,
+    load_named,
+    normalise,
+    random_subset,
+    split_validation,
+)
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.export import facts_of, read_distilled_set, read_model, read_tensors
+from ddcal_core.networks import ConvNet
+from ddcal_core.progress import ProgressCallback
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import DatasetFacts
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Input(BaseModel):
+    """Something the supervisor resolved for a job."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class DatasetInput(Input):
+    """A data set and where its images lie.
+
+    Attributes:
+        name: as listed.
+        facts: shape, classes, statistics.
+        source: "named" through a reader, or "upload" as tensors on disk.
+        named_folder: where torchvision's data sets lie.
+        allow_downloads: whether a missing named data set may be fetched.
+        train_path: tensors of an upload's training images.
+        test_path: of its test images; given to `evaluate` alone.
+    """
+
+    name: str
+    facts: DatasetFacts
+    source: Literal["named", "upload"]
+    named_folder: Path | None = None
+    allow_downloads: bool = False
+    train_path: Path | None = None
+    test_path: Path | None = None
+
+
+class Split(Input):
+    """How validation images are cut from a data set's training images."""
+
+    dataset: str
+    seed: int
+    n_validation: int | None
+
+
+class SetInput(Input):
+    """A distilled set on disk, with its manifest."""
+
+    id: str
+    path: Path
+    manifest: dict[str, Any]
+
+
+class ModelInput(Input):
+    """A model on disk, with its config."""
+
+    id: str
+    path: Path
+    config: dict[str, Any]
+
+
+class CalibrationInput(Input):
+    """A calibration and what it found."""
+
+    id: str
+    model_id: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job as a kind sees it.
+
+    Attributes:
+        params: as submitted, defaults filled in.
+        inputs: as resolved by the supervisor.
+        folder: an existing folder for the job's files.
+        device: where to compute.
+        on_progress: to be told often; raises StoppedError when the job has to stop.
+    """
+
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    folder: Path
+    device: torch.device
+    on_progress: ProgressCallback
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images ready for a network.
+
+    Attributes:
+        images: float32 (N, C, H, W), network-input space, on the task's device.
+        labels: int64 (N,), likewise.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+def parse_json(model: type[ModelT], value: object) -> ModelT:
+    """Validate a JSON value strictly, with JSON's own types (a list is a tuple there).
+
+    Raises:
+        ValueError: it does not fit the model.
+    """
+    return model.model_validate_json(json.dumps(value))
+
+
+def load_train_images(dataset: DatasetInput) -> LabelledImages:
+    """Read all training images, before the validation cut: uint8 (N, C, H, W), int64 (N,).
+
+    Raises:
+        InvalidDataError: they are not there, or not what the facts say.
+    """
+    if dataset.source == "named":
+        return load_named(dataset.name, "train", _named_folder(dataset), dataset.allow_downloads)
+    return _read_upload(dataset.train_path, dataset, dataset.facts.train_class_counts)
+
+
+def load_test_images(dataset: DatasetInput) -> LabelledImages:
+    """Read the test images: uint8 (N, C, H, W), int64 (N,). For `evaluate` alone.
+
+    Raises:
+        InvalidDataError: they are not there, or not what the facts say.
+    """
+    if dataset.source == "named":
+        return load_named(dataset.name, "test", _named_folder(dataset), dataset.allow_downloads)
+    return _read_upload(dataset.test_path, dataset, dataset.facts.test_class_counts)
+
+
+def _named_folder(dataset: DatasetInput) -> Path:
+    return dataset.named_folder or Path("named")
+
+
+def _read_upload(
+    path: Path | None, dataset: DatasetInput, class_counts: tuple[int, ...]
+) -> LabelledImages:
+    if path is None:
+        raise InvalidDataError(f"wanted the images of {dataset.name}; got no path to them")
+    tensors = read_tensors(path)
+    images, labels = tensors["images"], tensors["labels"]
+    if images.shape != (sum(class_counts), *dataset.facts.image_shape):
+        raise InvalidDataError(
+            f"wanted {sum(class_counts)} images {dataset.facts.image_shape} in {dataset.name}; "
+            f"got {tuple(images.shape)}"
+        )
+    return LabelledImages(images, labels)
+
+
+def as_examples(
+    data: LabelledImages, index: Tensor | None, facts: DatasetFacts, device: torch.device
+) -> Examples:
+    """Normalise images, all or those at an index.
+
+    Args:
+        data: uint8 images and labels.
+        index: int64 (M,) into them, or None for all.
+        facts: mean and standard deviation.
+        device: where the result lives.
+    """
+    images = data.images if index is None else data.images[index]
+    labels = data.labels if index is None else data.labels[index]
+    return Examples(normalise(images, facts).to(device), labels.to(device))
+
+
+def cut(data: LabelledImages, split: Split, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Give the indices int64 of the images to train on and of the validation images."""
+    return split_validation(data.labels, split.n_validation, n_classes, split.seed)
+
+
+def random_index(
+    data: LabelledImages, train_index: Tensor, n_classes: int, *, config: Mapping[str, Any]
+) -> Tensor:
+    """Draw the random images of one network, the same ones each time it is asked.
+
+    Args:
+        data: all training images.
+        train_index: those left by the validation cut.
+        n_classes: K.
+        config: the network's: `seed`, `seed_index` and `images_per_class` say which images.
+
+    Returns:
+        int64 (K * images_per_class,), into `data`.
+    """
+    generator = seeded_generator(config["seed"], "random", config["seed_index"])
+    chosen = random_subset(
+        data.labels[train_index], config["images_per_class"], n_classes, generator
+    )
+    return train_index[chosen]
+
+
+def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:
+    """Read a distilled set, already in network-input space.
+
+    Raises:
+        InvalidDataError: the file does not hold the set its manifest tells of.
+    """
+    images, labels = read_distilled_set(distilled.path, facts_of(distilled.manifest))
+    return Examples(images.to(device), labels.to(device))
+
+
+def load_model(model: ModelInput, device: torch.device) -> ConvNet:
+    """Rebuild a network, in evaluation mode.
+
+    Raises:
+        InvalidDataError: the file does not hold the network its config tells of.
+    """
+    return read_model(model.path, model.config).to(device)

@@ -1,0 +1,14 @@
+"""The kinds of job a trainer can compute, by name."""
+
+from collections.abc import Callable
+
+from worker.inputs import Task
+from worker.kinds import calibrate, distill, evaluate, train
+from worker.outputs import Output
+
+KINDS: dict[str, Callable[[Task], list[Output]]] = {
+    "distill": distill.run,
+    "train": train.run,
+    "calibrate": calibrate.run,
+    "evaluate": evaluate.run,
+}

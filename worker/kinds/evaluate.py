@@ -1,0 +1,189 @@
+"""`evaluate`: calibrated networks on the test images -> a report. The one reader of test images."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddcal_core.export import write_json
+from ddcal_core.progress import Progress, ProgressCallback
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import EvaluateParams
+from ddcal_core.training import predict_logits
+from worker.calibration_images import CalibrationImages, has_small_set
+from worker.fitting import Fitter
+from worker.inputs import (
+    CalibrationInput,
+    DatasetInput,
+    Examples,
+    ModelInput,
+    SetInput,
+    Task,
+    as_examples,
+    load_model,
+    load_test_images,
+    parse_json,
+)
+from worker.measurements import Measurement, measure
+from worker.mts_curve import mts_curve
+from worker.outputs import Output, versions
+from worker.pictures import set_pictures
+from worker.report import (
+    Measured,
+    TrainingSet,
+    build_report,
+    build_rows,
+    group_models,
+    headline_values,
+)
+from worker.report_page import report_page
+
+_UNCALIBRATED: Mapping[str, Any] = {
+    "method": "none",
+    "fit_on": None,
+    "mask_ratio": None,
+    "status": "ok",
+    "temperature": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every measurement of one report shares.
+
+    Attributes:
+        logits: of each model on the test images, float32 (N, K) on the CPU.
+        labels: of the test images, int64 (N,) on the CPU.
+        n_bins: of the ECE.
+        seed: of the null level's draws.
+    """
+
+    logits: Mapping[str, Tensor]
+    labels: Tensor
+    n_bins: int
+    seed: int
+
+    def measure(self, model_id: str, values: Mapping[str, Any]) -> Measurement:
+        """Measure one network under what one calibration found."""
+        return measure(
+            self.logits[model_id],
+            self.labels,
+            status=values["status"],
+            temperature=values["temperature"],
+            n_bins=self.n_bins,
+            generator=seeded_generator(self.seed, "null"),
+        )
+
+
+def run(task: Task) -> list[Output]:
+    """Measure, write report.json and report.html; one report comes out."""
+    started = time.monotonic()
+    params = parse_json(EvaluateParams, task.params)
+    dataset = parse_json(DatasetInput, task.inputs["dataset"])
+    models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
+    calibrations = [parse_json(CalibrationInput, value) for value in task.inputs["calibrations"]]
+    sets = {
+        key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()
+    }
+    test = as_examples(load_test_images(dataset), None, dataset.facts, task.device)
+    networks = {model.id: load_model(model, task.device) for model in models}
+    bench = _Bench(
+        logits=_test_logits(networks, test, task.on_progress),
+        labels=test.labels.cpu(),
+        n_bins=params.evaluate.n_bins,
+        seed=params.seed,
+    )
+    groups = group_models(models, sets)
+    measured = _measure_all(models, calibrations, bench, task.on_progress)
+    rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=bench.n_bins)
+    images = CalibrationImages(dataset, sets, task.device)
+    fitters = {
+        model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
+    }
+    curves = _curves(groups, fitters, params, bench, task.on_progress)
+    seconds = round(time.monotonic() - started, 3)
+    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
+    about = {
+        "name": dataset.name,
+        "n_test": len(test.labels),
+        **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
+    }
+    report = build_report(about, groups, rows, curves, made_with=made_with)
+    return [_write(report, groups, dataset, task)]
+
+
+def _test_logits(
+    networks: Mapping[str, torch.nn.Module], test: Examples, on_progress: ProgressCallback
+) -> dict[str, Tensor]:
+    logits: dict[str, Tensor] = {}
+    for model_id, network in networks.items():
+        logits[model_id] = predict_logits(network, test.images).cpu()
+        on_progress(Progress(phase="predict", step=len(logits), steps=len(networks)))
+    return logits
+
+
+def _measure_all(
+    models: Sequence[ModelInput],
+    calibrations: Sequence[CalibrationInput],
+    bench: _Bench,
+    on_progress: ProgressCallback,
+) -> list[Measured]:
+    """Measure each network as it is, then under each of its calibrations."""
+    measured: list[Measured] = []
+    for done, model in enumerate(models, start=1):
+        own = [one for one in calibrations if one.model_id == model.id]
+        before = bench.measure(model.id, _UNCALIBRATED)
+        as_it_is = next((one.id for one in own if one.values["method"] == "none"), None)
+        measured.append(Measured(model, as_it_is, _UNCALIBRATED, before, before))
+        for one in own:
+            if one.values["method"] != "none":
+                after = bench.measure(model.id, one.values)
+                measured.append(Measured(model, one.id, one.values, after, before))
+        on_progress(Progress(phase="measure", step=done, steps=len(models)))
+    return measured
+
+
+def _curves(
+    groups: Sequence[TrainingSet],
+    fitters: Mapping[str, Fitter],
+    params: EvaluateParams,
+    bench: _Bench,
+    on_progress: ProgressCallback,
+) -> list[dict[str, Any]]:
+    """Draw two curves for each training set that has a small set: fitted on it, on validation."""
+    with_set = [group for group in groups if has_small_set(group.config)]
+    ratios = sorted(set(params.evaluate.mts_ratios))
+    n_points = 2 * len(ratios) * sum(len(group.models) for group in with_set)
+    done = 0
+
+    def on_point() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(phase="mts curve", step=done, steps=n_points))
+
+    return [
+        mts_curve(
+            [(model.id, fitters[model.id]) for model in group.models],
+            label=group.label,
+            fit_on=fit_on,
+            ratios=ratios,
+            measure_fit=bench.measure,
+            on_point=on_point,
+        )
+        for group in with_set
+        for fit_on in ("distilled", "validation")
+        if ratios
+    ]
+
+
+def _write(
+    report: dict[str, Any], groups: Sequence[TrainingSet], dataset: DatasetInput, task: Task
+) -> Output:
+    numbers, page = task.folder / "report.json", task.folder / "report.html"
+    write_json(numbers, report)
+    pictures = set_pictures(groups, dataset.facts)
+    page.write_text(report_page(report, pictures), encoding="utf-8")
+    return Output("report", "report", headline_values(report), (numbers, page))

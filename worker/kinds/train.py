@@ -1,0 +1,172 @@
+"""`train`: `n_seeds` networks on a distilled set, on random real images, or on the real data."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ddcal_core.data import LabelledImages
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.export import facts_of, write_model
+from ddcal_core.metrics import accuracy
+from ddcal_core.networks import build_network
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import (
+    DatasetFacts,
+    DistilledTrainingSet,
+    FullTrainingSet,
+    RandomTrainingSet,
+    TrainParams,
+)
+from ddcal_core.training import predict_logits, train_network
+from worker.inputs import (
+    DatasetInput,
+    Examples,
+    SetInput,
+    Split,
+    Task,
+    as_examples,
+    cut,
+    load_distilled_set,
+    load_train_images,
+    parse_json,
+    random_index,
+)
+from worker.outputs import Output, versions
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the networks of one job learn from.
+
+    Attributes:
+        facts: of the data set behind it.
+        config: what each model's config says of it.
+        examples_of: a network's config -> its training images; config has its `seed_index`.
+    """
+
+    facts: DatasetFacts
+    config: dict[str, Any]
+    examples_of: Callable[[dict[str, Any]], Examples]
+
+
+def run(task: Task) -> list[Output]:
+    """Train the networks one after the other; one model each comes out."""
+    params = parse_json(TrainParams, task.params)
+    source = _open_source(params, task)
+    return [
+        _train_one(seed_index, params, source, task) for seed_index in range(params.train.n_seeds)
+    ]
+
+
+def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task) -> Output:
+    spec, seed = params.train, params.seed
+    config = {
+        **source.config,
+        "seed": seed,
+        "seed_index": seed_index,
+        "network": {"name": spec.network, "width": spec.width, "depth": spec.depth},
+        "train": spec.model_dump(mode="json"),
+    }
+    examples = source.examples_of(config)
+    network = build_network(spec, source.facts, seeded_generator(seed, "network", seed_index))
+    network.to(task.device)
+    started = time.monotonic()
+    train_network(
+        network,
+        examples.images,
+        examples.labels,
+        spec,
+        generator=seeded_generator(seed, "order", seed_index),
+        on_progress=task.on_progress,
+        phase=f"train {source.config['training_set']} {seed_index + 1}/{spec.n_seeds}",
+    )
+    config |= {
+        "n_train": len(examples.labels),
+        "train_accuracy": accuracy(predict_logits(network, examples.images), examples.labels),
+        "seconds": round(time.monotonic() - started, 3),
+        "made_with": versions(task.device),
+    }
+    folder = task.folder / f"model_{seed_index}"
+    folder.mkdir()
+    config = write_model(folder, network, facts=source.facts, provenance=config)
+    return Output("model", folder.name, config, _model_files(folder))
+
+
+def _model_files(folder: Path) -> tuple[Path, ...]:
+    return (folder / "model.safetensors", folder / "config.json")
+
+
+def _open_source(params: TrainParams, task: Task) -> _Source:
+    match params.training_set:
+        case DistilledTrainingSet():
+            return _open_distilled(parse_json(SetInput, task.inputs["distilled_set"]), task)
+        case RandomTrainingSet(images_per_class=images_per_class):
+            return _open_random(images_per_class, params, task)
+        case FullTrainingSet(n_images=n_images):
+            return _open_full(n_images, params, task)
+
+
+def _open_distilled(distilled: SetInput, task: Task) -> _Source:
+    examples = load_distilled_set(distilled, task.device)
+    manifest = distilled.manifest
+    config = {
+        "dataset": manifest["dataset"],
+        "training_set": "distilled",
+        "distilled_set_id": distilled.id,
+        "images_per_class": manifest["images_per_class"],
+        "split": manifest["split"],
+    }
+    return _Source(facts_of(manifest), config, lambda _: examples)
+
+
+def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
+    dataset, split, data, train_index = _open_real(params, task)
+    facts = dataset.facts
+
+    def examples_of(config: dict[str, Any]) -> Examples:
+        index = random_index(data, train_index, facts.n_classes, config=config)
+        return as_examples(data, index, facts, task.device)
+
+    config = {
+        "dataset": dataset.name,
+        "training_set": "random",
+        "distilled_set_id": None,
+        "images_per_class": images_per_class,
+        "split": split.model_dump(),
+    }
+    return _Source(facts, config, examples_of)
+
+
+def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source:
+    dataset, split, data, train_index = _open_real(params, task)
+    if n_images is not None:
+        if n_images > len(train_index):
+            raise InvalidDataError(
+                f"wanted {n_images:,} training images of {dataset.name}; the validation cut leaves "
+                f"{len(train_index):,}"
+            )
+        order = torch.randperm(len(train_index), generator=seeded_generator(params.seed, "full"))
+        train_index = train_index[order[:n_images]].sort().values
+    examples = as_examples(data, train_index, dataset.facts, task.device)
+    config = {
+        "dataset": dataset.name,
+        "training_set": "full",
+        "distilled_set_id": None,
+        "images_per_class": None,
+        "split": split.model_dump(),
+    }
+    return _Source(dataset.facts, config, lambda _: examples)
+
+
+def _open_real(
+    params: TrainParams, task: Task
+) -> tuple[DatasetInput, Split, LabelledImages, torch.Tensor]:
+    dataset = parse_json(DatasetInput, task.inputs["dataset"])
+    split = Split(dataset=dataset.name, seed=params.seed, n_validation=params.n_validation)
+    data = load_train_images(dataset)
+    train_index, _ = cut(data, split, dataset.facts.n_classes)
+    return dataset, split, data, train_index

@@ -1,0 +1,153 @@
+"""What one network shows on the test images under one temperature, limits included."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddcal_core.calibration import (
+    LimitMetrics,
+    Status,
+    infinite_temperature_limit,
+    zero_temperature_limit,
+)
+from ddcal_core.metrics import (
+    NullLevel,
+    ReliabilityBins,
+    accuracy,
+    brier_score,
+    expected_calibration_error,
+    negative_log_likelihood,
+    null_level,
+    reliability_bins,
+    signed_calibration_gap,
+)
+from worker.fitting import finite_or_none
+
+METRICS = ("accuracy", "nll", "brier", "ece", "signed_gap", "null_mean", "null_p95")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A network's numbers on the test images.
+
+    Attributes:
+        accuracy: in [0, 1].
+        nll: in nats, from logits; None where it is infinite.
+        brier: summed over classes, in [0, 2].
+        ece: in [0, 1].
+        signed_gap: mean confidence - accuracy, in [-1, 1].
+        null_mean: ECE of a perfectly calibrated model with these confidences, mean over draws.
+        null_p95: its 95 % point.
+        bins: the bins of the ECE.
+    """
+
+    accuracy: float
+    nll: float | None
+    brier: float
+    ece: float
+    signed_gap: float
+    null_mean: float
+    null_p95: float
+    bins: ReliabilityBins
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all fields; bins as lists."""
+        return dataclasses.asdict(self)
+
+
+def measure(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    status: Status,
+    temperature: float | None,
+    n_bins: int,
+    generator: torch.Generator,
+) -> Measurement:
+    """Measure logits under a temperature, or under the limit its status stands for.
+
+    separable: T -> 0; worse_than_chance: T -> infinity; unidentified: every T fits alike, so the
+    network is left as it is, T = 1.
+
+    Args:
+        logits: float32 (N, K).
+        labels: int64 (N,).
+        status: of the fit.
+        temperature: T > 0 when status is "ok".
+        n_bins: equal-width bins of the ECE.
+        generator: draws the null level.
+    """
+    if status == "separable":
+        return _at_zero(logits, labels, n_bins, generator)
+    if status == "worse_than_chance":
+        return _at_infinity(logits, labels, n_bins, generator)
+    return _at_temperature(logits, labels, temperature or 1.0, n_bins, generator)
+
+
+def _at_temperature(
+    logits: Tensor, labels: Tensor, temperature: float, n_bins: int, generator: torch.Generator
+) -> Measurement:
+    probabilities = torch.softmax(logits.double() / temperature, 1)
+    null = null_level(probabilities.amax(1), n_bins, generator=generator)
+    return Measurement(
+        accuracy=accuracy(logits, labels),
+        nll=finite_or_none(negative_log_likelihood(logits, labels, temperature)),
+        brier=brier_score(probabilities, labels),
+        ece=expected_calibration_error(probabilities, labels, n_bins),
+        signed_gap=signed_calibration_gap(probabilities, labels),
+        null_mean=null.mean,
+        null_p95=null.p95,
+        bins=reliability_bins(probabilities, labels, n_bins),
+    )
+
+
+def _at_zero(
+    logits: Tensor, labels: Tensor, n_bins: int, generator: torch.Generator
+) -> Measurement:
+    is_largest = (logits == logits.amax(1, keepdim=True)).double()
+    probabilities = is_largest / is_largest.sum(1, keepdim=True)
+    null = null_level(probabilities.amax(1), n_bins, generator=generator)
+    limit = zero_temperature_limit(logits, labels, n_bins)
+    return _limit_measurement(limit, null, reliability_bins(probabilities, labels, n_bins))
+
+
+def _at_infinity(
+    logits: Tensor, labels: Tensor, n_bins: int, generator: torch.Generator
+) -> Measurement:
+    uniform = torch.full_like(logits, 1 / logits.shape[1], dtype=torch.float64)
+    null = null_level(uniform.amax(1), n_bins, generator=generator)
+    limit = infinite_temperature_limit(logits, labels)
+    # Uniform probabilities have lost which class is largest; in the limit it stays the logits'.
+    bins = reliability_bins(uniform, labels, n_bins)
+    shares = tuple(limit.accuracy if n else None for n in bins.count)
+    return _limit_measurement(limit, null, dataclasses.replace(bins, accuracy=shares))
+
+
+def _limit_measurement(limit: LimitMetrics, null: NullLevel, bins: ReliabilityBins) -> Measurement:
+    return Measurement(
+        accuracy=limit.accuracy,
+        nll=finite_or_none(limit.nll),
+        brier=limit.brier,
+        ece=limit.ece,
+        signed_gap=limit.signed_gap,
+        null_mean=null.mean,
+        null_p95=null.p95,
+        bins=bins,
+    )
+
+
+def mean_and_deviation(values: list[float | None]) -> dict[str, float | str | None]:
+    """Give mean and sample standard deviation (n - 1) over networks.
+
+    A deviation needs two values. One infinite value (None) makes the mean infinite, said by a
+    word, as JSON has no number for it.
+    """
+    finite = [value for value in values if value is not None]
+    if len(finite) < len(values) or not values:
+        return {"mean": None, "std": None, "word": "infinite" if values else "none"}
+    numbers = torch.tensor(finite, dtype=torch.float64)
+    deviation = float(numbers.std()) if len(finite) > 1 else None
+    return {"mean": float(numbers.mean()), "std": deviation}

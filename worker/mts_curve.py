@@ -1,0 +1,68 @@
+"""ECE on test over the mask ratio of MTS."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ddcal_core.specs import MaskSpec
+from worker.fitting import Fitter
+from worker.measurements import Measurement, mean_and_deviation
+
+MeasureFit = Callable[[str, dict[str, Any]], Measurement]
+"""(model id, what a fit found) -> the network's numbers on test."""
+
+
+def mts_curve(
+    fitters: Sequence[tuple[str, Fitter]],
+    *,
+    label: str,
+    fit_on: str,
+    ratios: Sequence[float],
+    measure_fit: MeasureFit,
+    on_point: Callable[[], None],
+) -> dict[str, Any]:
+    """Fit T on masked images at each ratio and measure the ECE on test.
+
+    Args:
+        fitters: (model id, fitter) of each network of one training set.
+        label: of the training set.
+        fit_on: "distilled" or "validation".
+        ratios: share of pixels masked; 0 is plain TS.
+        measure_fit: the test side.
+        on_point: told after each network and ratio.
+
+    Returns:
+        training_set_label, fit_on and points: ratio, ece and temperature (mean and deviation over
+        networks), statuses, and each network's own numbers.
+    """
+    points = []
+    for ratio in sorted(ratios):
+        networks = []
+        for model_id, fitter in fitters:
+            found = fitter.fit_masked(fit_on, MaskSpec(ratio=ratio))
+            measurement = measure_fit(model_id, found)
+            networks.append(
+                {
+                    "model_id": model_id,
+                    "status": found["status"],
+                    "temperature": found["temperature"],
+                    "masked_accuracy": found["masked_accuracy"],
+                    "ece": measurement.ece,
+                    "signed_gap": measurement.signed_gap,
+                }
+            )
+            on_point()
+        points.append(_point(ratio, networks))
+    return {"training_set_label": label, "fit_on": fit_on, "points": points}
+
+
+def _point(ratio: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    temperatures = [network["temperature"] for network in networks]
+    return {
+        "ratio": ratio,
+        "ece": mean_and_deviation([network["ece"] for network in networks]),
+        "signed_gap": mean_and_deviation([network["signed_gap"] for network in networks]),
+        "temperature": mean_and_deviation([t for t in temperatures if t is not None]),
+        "statuses": dict(Counter(network["status"] for network in networks)),
+        "networks": list(networks),
+    }

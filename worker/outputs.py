@@ -1,0 +1,56 @@
+"""What a kind hands back: results with their files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".html": "text/html",
+    ".png": "image/png",
+    ".npz": "application/x-npz",
+    ".pt2": "application/x-torch-export",
+    ".safetensors": "application/x-safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a job.
+
+    Attributes:
+        resource: "distilled_set", "model", "calibration" or "report".
+        key: unlike any other output's of the job.
+        values: what is stored of it; finite JSON.
+        files: existing files, in the job's work folder; the name is the file's own.
+    """
+
+    resource: str
+    key: str
+    values: Mapping[str, Any]
+    files: tuple[Path, ...]
+
+    def as_message(self) -> dict[str, Any]:
+        """Give the output as the protocol writes it."""
+        files = [
+            {"name": path.name, "path": str(path), "media_type": MEDIA_TYPES[path.suffix]}
+            for path in self.files
+        ]
+        return {
+            "resource": self.resource,
+            "key": self.key,
+            "values": dict(self.values),
+            "files": files,
+        }
+
+
+def versions(device: torch.device) -> dict[str, str | int]:
+    """Say what a result was computed with: its bytes may differ with another."""
+    return {
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,269 @@
+"""Measurements of many networks -> the numbers of report.json."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.findings import describe_row, findings, percent, verdict_of
+from worker.inputs import ModelInput, SetInput
+from worker.measurements import METRICS, Measurement, mean_and_deviation
+
+CONVENTIONS = {
+    "n_test": "Test images behind every number; no other part of this service reads them.",
+    "accuracy": "Share of test images whose largest logit is the label's.",
+    "nll": "Mean negative log-likelihood in nats, from logits in float64.",
+    "brier": "Mean over images of the sum over classes of (p − [class = label])², 0 to 2.",
+    "ece": (
+        "Expected calibration error: the sum over bins of n/N × |accuracy − mean confidence|. "
+        "Equal-width bins (a, b] on [0, 1], 0 in the first; empty bins count 0."
+    ),
+    "signed_gap": "Mean confidence − accuracy; above 0 over-confident, below 0 under-confident.",
+    "null": (
+        "Chance level: the ECE that a perfectly calibrated model with the same confidences shows "
+        "on so many images, mean and 95 % point over 200 draws of its labels."
+    ),
+    "temperature": (
+        "Probabilities are softmax(logits / T). T minimises the NLL on the images fitted on, "
+        "solved exactly. TS: on the images as they are; MTS: each pixel set to 0 (the mean "
+        "colour) with the given chance. On test nothing is masked."
+    ),
+    "fit_on": (
+        "validation: real images cut from the training split, never distilled from or trained on; "
+        "distilled: the small set the network itself was trained on (for a random baseline its "
+        "own random images)."
+    ),
+    "mean_std": "Mean and sample standard deviation (n − 1) over networks; none for one network.",
+    "verdict": (
+        "within chance: mean ECE at most the mean 95 % point of the chance level; otherwise "
+        "over- or under-confident if the signed gap explains at least half of the ECE, else off "
+        "both ways."
+    ),
+    "units": "Fractions in this file; percent on the page.",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network under one calibration.
+
+    Attributes:
+        model: the network.
+        calibration_id: None for the reference T = 1 that nobody asked for.
+        values: what the calibration found (method, fit_on, status, temperature, ...).
+        after: the numbers under it.
+        before: the numbers at T = 1.
+    """
+
+    model: ModelInput
+    calibration_id: str | None
+    values: Mapping[str, Any]
+    after: Measurement
+    before: Measurement
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Networks that differ by seed alone.
+
+    Attributes:
+        label: for people ("distilled (DM, 10 per class)"), unlike any other's.
+        config: of the first network.
+        models: the networks, by seed.
+        distilled: the set they were trained on, if it was a distilled one.
+    """
+
+    label: str
+    config: Mapping[str, Any]
+    models: tuple[ModelInput, ...]
+    distilled: SetInput | None
+
+
+def group_models(
+    models: Sequence[ModelInput], distilled_sets: Mapping[str, SetInput]
+) -> list[TrainingSet]:
+    """Put together the networks that differ by seed alone: distilled, random, full."""
+    groups: dict[str, list[ModelInput]] = {}
+    for model in models:
+        groups.setdefault(_group_key(model.config), []).append(model)
+    order = ("distilled", "random", "full")
+    found: list[TrainingSet] = []
+    for members in sorted(groups.values(), key=lambda g: order.index(g[0].config["training_set"])):
+        config = members[0].config
+        distilled = distilled_sets.get(config["distilled_set_id"] or "")
+        label = _label(config, distilled)
+        n_alike = sum(group.label.split(" #")[0] == label for group in found)
+        found.append(
+            TrainingSet(
+                label=f"{label} #{n_alike + 1}" if n_alike else label,
+                config=config,
+                models=tuple(sorted(members, key=lambda m: m.config["seed_index"])),
+                distilled=distilled,
+            )
+        )
+    return found
+
+
+def _group_key(config: Mapping[str, Any]) -> str:
+    train = {key: value for key, value in config["train"].items() if key != "n_seeds"}
+    names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "network", "split")
+    return json.dumps([train, *(config[name] for name in names)], sort_keys=True)
+
+
+def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
+    if config["training_set"] == "full":
+        return f"full ({config['n_train']:,} images)"
+    each = f"{config['images_per_class']} per class"
+    if distilled is None:
+        return f"{config['training_set']} ({each})"
+    ratio = distilled.manifest["mask_ratio"]
+    mdt = f", MDT {percent(ratio, 0)}" if ratio else ""
+    return f"distilled ({distilled.manifest['method'].upper()}{mdt}, {each})"
+
+
+def calibration_label(values: Mapping[str, Any]) -> str:
+    """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
+    if values["method"] == "none":
+        return "none"
+    ratio = "" if values["mask_ratio"] is None else f" {percent(values['mask_ratio'], 0)}"
+    return f"{values['method'].upper()}{ratio} on {values['fit_on']}"
+
+
+def build_rows(
+    groups: Sequence[TrainingSet], measured: Sequence[Measured], *, n_test: int, n_bins: int
+) -> list[dict[str, Any]]:
+    """Give the table: one row a training set and calibration, `none` first.
+
+    Args:
+        groups: the training sets, in the order wanted.
+        measured: every network under every calibration, `none` among them.
+        n_test: number of test images.
+        n_bins: bins of the ECE.
+    """
+    rows = []
+    for index, group in enumerate(groups):
+        ids = {model.id for model in group.models}
+        by_label: dict[str, list[Measured]] = {}
+        for one in measured:
+            if one.model.id in ids:
+                by_label.setdefault(calibration_label(one.values), []).append(one)
+        for label in sorted(by_label, key=lambda label: label != "none"):
+            row = _row(by_label[label], n_test=n_test, n_bins=n_bins)
+            rows.append(
+                {
+                    "training_set": group.config["training_set"],
+                    "training_set_label": group.label,
+                    "training_set_index": index,
+                    "calibration": label,
+                    **row,
+                }
+            )
+    return [{**row, "words": describe_row(row)} for row in rows]
+
+
+def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, Any]:
+    values = members[0].values
+    after = _summary([member.after for member in members])
+    statuses = Counter(str(member.values["status"]) for member in members)
+    temperatures = [member.values["temperature"] for member in members]
+    found = [temperature for temperature in temperatures if temperature is not None]
+    return {
+        "method": values["method"],
+        "fit_on": values["fit_on"],
+        "mask_ratio": values["mask_ratio"],
+        "n_networks": len(members),
+        "n_test": n_test,
+        "n_bins": n_bins,
+        "status": next(iter(statuses)) if len(statuses) == 1 else "mixed",
+        "statuses": dict(statuses),
+        "temperature": {**mean_and_deviation(found), "n": len(found)},
+        **after,
+        "before": _summary([member.before for member in members]),
+        "verdict": verdict_of(*(after[key]["mean"] for key in ("ece", "signed_gap", "null_p95"))),
+        "calibration_ids": [m.calibration_id for m in members if m.calibration_id is not None],
+        "networks": [_network(member) for member in members],
+    }
+
+
+def _summary(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    return {
+        metric: mean_and_deviation([getattr(one, metric) for one in measurements])
+        for metric in METRICS
+    }
+
+
+def _network(member: Measured) -> dict[str, Any]:
+    return {
+        "model_id": member.model.id,
+        "calibration_id": member.calibration_id,
+        "seed": member.model.config["seed"],
+        "seed_index": member.model.config["seed_index"],
+        "status": member.values["status"],
+        "temperature": member.values["temperature"],
+        **{metric: getattr(member.after, metric) for metric in METRICS},
+        "bins": dataclasses.asdict(member.after.bins),
+    }
+
+
+def build_report(
+    dataset: Mapping[str, Any],
+    groups: Sequence[TrainingSet],
+    rows: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]],
+    *,
+    made_with: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put everything together that report.json holds.
+
+    Args:
+        dataset: name, facts and number of test images.
+        groups: the training sets.
+        rows: from `build_rows`.
+        curves: the MTS curves.
+        made_with: seed, versions and seconds.
+    """
+    said = findings(dataset["name"], rows)
+    return {
+        "format": "ddcal report 1",
+        "dataset": dataset["name"],
+        "headline": said[0],
+        "findings": said,
+        "n_test": dataset["n_test"],
+        "n_bins": rows[0]["n_bins"],
+        "class_names": dataset["class_names"],
+        "image_shape": dataset["image_shape"],
+        "training_sets": [_training_set(group) for group in groups],
+        "rows": list(rows),
+        "mts_curves": list(curves),
+        "conventions": CONVENTIONS,
+        "calibration_ids": sorted({id_ for row in rows for id_ in row["calibration_ids"]}),
+        "made_with": dict(made_with),
+    }
+
+
+def _training_set(group: TrainingSet) -> dict[str, Any]:
+    config = group.config
+    names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "split")
+    return {
+        "label": group.label,
+        **{name: config[name] for name in names},
+        "network": config["network"],
+        "train": config["train"],
+        "train_accuracy": [model.config["train_accuracy"] for model in group.models],
+        "model_ids": [model.id for model in group.models],
+        "distilled": None if group.distilled is None else _provenance(group.distilled),
+    }
+
+
+def _provenance(distilled: SetInput) -> dict[str, Any]:
+    names = ("method", "mask_ratio", "n_images", "n_real_images", "seed", "seconds", "distill")
+    return {"id": distilled.id, **{name: distilled.manifest.get(name) for name in names}}
+
+
+def headline_values(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is stored of a report beside its files: no bins, no networks."""
+    rows = [{key: row[key] for key in row if key != "networks"} for row in report["rows"]]
+    names = ("dataset", "headline", "findings", "n_test", "n_bins", "calibration_ids")
+    return {**{name: report[name] for name in names}, "rows": rows}

@@ -1,0 +1,255 @@
+"""report.json's numbers -> one self-contained page: no scripts, no links, every text escaped."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from worker.figures import curve_figure, ece_spark, nice_ceiling, pool_bins, reliability_diagram
+from worker.findings import STATUS_WORDS, percent, temperature_words
+from worker.pictures import SetPicture
+from worker.report_notes import lineage_section, method_section, network_section
+
+MAX_DIAGRAMS_PER_SET = 9
+
+_STYLE = Path(__file__).with_name("report.css")
+_PILLS = {"over-confident": "over", "under-confident": "under"}
+
+
+def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> str:
+    """Write the page.
+
+    Args:
+        report: from `report.build_report`.
+        pictures: of the distilled sets.
+
+    Returns:
+        A whole HTML document that needs nothing from elsewhere.
+    """
+    title = f"Calibration report: {report['dataset']}"
+    sections = [
+        _header(report),
+        _table_section(report["rows"]),
+        _reliability_section(report),
+        _curve_section(report),
+        _picture_section(pictures),
+        method_section(report),
+        network_section(report["rows"]),
+        lineage_section(report),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+
+
+def _header(report: Mapping[str, Any]) -> str:
+    first, *others = report["findings"]
+    sets = report["training_sets"]
+    height, width = report["image_shape"][1:]
+    networks = sorted({len(training_set["model_ids"]) for training_set in sets})
+    facts = {
+        "test images": f"{report['n_test']:,}",
+        "classes": f"{len(report['class_names']):,}",
+        "image": f"{height} × {width}, {'grey' if report['image_shape'][0] == 1 else 'colour'}",
+        "training sets": str(len(sets)),
+        "networks on each": " or ".join(map(str, networks)),
+        "ECE bins": str(report["n_bins"]),
+    }
+    cells = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in facts.items()
+    )
+    lead = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in others)
+    return (
+        f'<header><p class="kicker">Calibration report · {escape(report["dataset"])}</p>'
+        f'<h1>{escape(first)}</h1>{lead}<dl class="facts">{cells}</dl></header>'
+    )
+
+
+def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    ends = [
+        max(row["before"]["ece"]["mean"], row["ece"]["mean"] + (row["ece"]["std"] or 0.0))
+        for row in rows
+    ]
+    top = nice_ceiling(max(ends) * 1.02)
+    head = "".join(
+        f'<th class="{class_}">{name}</th>'
+        for name, class_ in (
+            ("calibration", ""),
+            ("temperature", ""),
+            ("accuracy", ""),
+            ("ECE", ""),
+            (f"ECE, 0 to {percent(top, 0)}", "words"),
+            ("signed gap", ""),
+            ("chance level", ""),
+            ("NLL", ""),
+            ("Brier", ""),
+            ("confidence is", "words"),
+        )
+    )
+    body = []
+    for index in dict.fromkeys(row["training_set_index"] for row in rows):
+        own = [row for row in rows if row["training_set_index"] == index]
+        label = escape(own[0]["training_set_label"])
+        lines = "".join(_table_row(row, top) for row in own)
+        body.append(f'<tbody><tr class="set"><th colspan="10">{label}</th></tr>{lines}</tbody>')
+    return (
+        "<section><h2>What calibration made of it</h2>"
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{"".join(body)}</table></div>'
+        '<p class="caption">How to read it: in the small drawings ● is the ECE after, ○ before '
+        "calibration (T = 1), the whisker ± one standard deviation over networks, a ring the limit "
+        'where no temperature is best. <span class="swatch chance"></span>Grey reaches up to the '
+        "ECE that a perfectly calibrated network with the same confidences stays under in 95 % of "
+        "tests of this size: a dot on the grey cannot be told from perfect. The chance level is "
+        "that ECE's mean and, after the slash, its 95 % point.</p>"
+        f"{_status_notes(rows)}</section>"
+    )
+
+
+def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
+    statuses = {status for row in rows for status in (row["status"], *row["statuses"])} - {"ok"}
+    notes = [
+        f"<li><b>{escape(status.replace('_', ' '))}</b>: {escape(words)}</li>"
+        for status, words in STATUS_WORDS.items()
+        if status in statuses
+    ]
+    return f'<ul class="foot">{"".join(notes)}</ul>' if notes else ""
+
+
+def _table_row(row: Mapping[str, Any], top: float) -> str:
+    chance = f"{percent(row['null_mean']['mean'])} / {percent(row['null_p95']['mean'])}"
+    pill = f'<span class="pill {_PILLS.get(row["verdict"], "")}">{escape(row["verdict"])}</span>'
+    cells = (
+        escape(row["calibration"]),
+        escape(temperature_words(row)),
+        _percent_cell(row["accuracy"]),
+        _percent_cell(row["ece"]),
+        ece_spark(row, top=top),
+        _percent_cell(row["signed_gap"], sign=True),
+        chance,
+        _number_cell(row["nll"]),
+        _number_cell(row["brier"]),
+    )
+    written = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr>{written}<td class="words" title="{escape(row["words"])}">{pill}</td></tr>'
+
+
+def _percent_cell(value: Mapping[str, Any], *, sign: bool = False) -> str:
+    plus = "+" if sign and value["mean"] > 0 else ""
+    return f"{plus}{percent(value['mean'])}{_deviation(value, 100, 1)}"
+
+
+def _number_cell(value: Mapping[str, Any]) -> str:
+    if value["mean"] is None:
+        return "∞"
+    return f"{value['mean']:.3f}{_deviation(value, 1, 3)}"
+
+
+def _deviation(value: Mapping[str, Any], factor: float, digits: int) -> str:
+    if value["std"] is None:
+        return ""
+    return f' <span class="dev">± {factor * value["std"]:.{digits}f}</span>'
+
+
+def _reliability_section(report: Mapping[str, Any]) -> str:
+    rows = report["rows"]
+    parts = [
+        "<section><h2>Reliability: is confidence earned?</h2>"
+        '<p class="caption">Test predictions of all networks of a training set are pooled and '
+        "sorted into bins by confidence. "
+        '<span class="swatch bar"></span>Bars show how often the bin was right; '
+        '<span class="swatch over"></span>confidence that was not earned, '
+        '<span class="swatch under"></span>accuracy beyond the confidence. On the dashed line the '
+        "two agree. Whiskers: 95 % Wilson interval, each test image counted once. Below: how many "
+        "predictions a bin holds; a tall gap over an empty bin means little.</p>"
+    ]
+    for index, training_set in enumerate(report["training_sets"]):
+        own = [row for row in rows if row["training_set_index"] == index]
+        figures = "".join(_diagram(row) for row in own[:MAX_DIAGRAMS_PER_SET])
+        left_out = len(own) - MAX_DIAGRAMS_PER_SET
+        note = f'<p class="foot">{left_out} more in report.json.</p>' if left_out > 0 else ""
+        parts.append(
+            f'<h3>{escape(training_set["label"])}</h3><div class="grid">{figures}</div>{note}'
+        )
+    return "".join(parts) + "</section>"
+
+
+def _diagram(row: Mapping[str, Any]) -> str:
+    name = "before calibration" if row["method"] == "none" else row["calibration"]
+    bins = pool_bins([network["bins"] for network in row["networks"]])
+    title = f"Reliability diagram, {row['training_set_label']}, {name}"
+    numbers = (
+        f"T {temperature_words(row)} · ECE {percent(row['ece']['mean'])} · "
+        f"gap {percent(row['signed_gap']['mean'])}"
+    )
+    return (
+        f"<figure><figcaption><b>{escape(name)}</b><span>{escape(numbers)}</span></figcaption>"
+        f"{reliability_diagram(bins, n_networks=row['n_networks'], title=title)}</figure>"
+    )
+
+
+def _curve_section(report: Mapping[str, Any]) -> str:
+    if not report["mts_curves"]:
+        return ""
+    figures = []
+    for training_set in report["training_sets"]:
+        label = training_set["label"]
+        curves = [curve for curve in report["mts_curves"] if curve["training_set_label"] == label]
+        reference = next(row for row in report["rows"] if row["training_set_label"] == label)
+        if curves:
+            drawing = curve_figure(
+                curves,
+                before=reference["ece"]["mean"],
+                chance=reference["null_p95"]["mean"],
+                title=f"ECE over the mask ratio, {label}",
+            )
+            figures.append(
+                f"<figure><figcaption><b>{escape(label)}</b></figcaption>{drawing}</figure>"
+            )
+    return (
+        "<section><h2>Masked temperature scaling: everything hangs on the ratio</h2>"
+        f'<div class="grid wide">{"".join(figures)}</div>'
+        '<p class="caption"><span class="key k-distilled"></span>T fitted on the small set the '
+        'networks were trained on, no further real label used; <span class="key k-validation">'
+        "</span>T fitted on real validation images. At 0 % masked it is plain temperature scaling. "
+        "Line: mean over networks; band: ± one standard deviation. Open circles: some network had "
+        'no best temperature, its limit is shown. <span class="swatch chance"></span>Grey: what '
+        "chance shows for the uncalibrated networks. Whoever picks the lowest point of this curve "
+        "has used the test labels.</p></section>"
+    )
+
+
+def _picture_section(pictures: Sequence[SetPicture]) -> str:
+    if not pictures:
+        return ""
+    return (
+        "<section><h2>The distilled images</h2>"
+        '<p class="caption">Back in pixel space. Learned values may leave the range of real '
+        "pixels; they are clipped for these pictures only.</p>"
+        f"{''.join(map(_picture, pictures))}</section>"
+    )
+
+
+def _picture(picture: SetPicture) -> str:
+    rows = []
+    for strip in picture.strips:
+        scale = max(1, 36 // strip.height)
+        alt = f"{strip.n_shown} distilled images of class {strip.class_name}"
+        rows.append(
+            f"<span>{escape(strip.class_name)}</span>"
+            f'<img src="{strip.data_url}" alt="{escape(alt)}" '
+            f'width="{strip.width * scale}" height="{strip.height * scale}">'
+        )
+    n_left = picture.n_classes - len(picture.strips)
+    notes = [f"{n_left} more classes are not shown." if n_left else ""]
+    n_most = max(strip.n_images for strip in picture.strips)
+    n_shown = max(strip.n_shown for strip in picture.strips)
+    notes.append(f"The first {n_shown} of {n_most} images a class." if n_shown < n_most else "")
+    return (
+        f'<h3>{escape(picture.label)}</h3><div class="strips">{"".join(rows)}</div>'
+        f'<p class="foot">{" ".join(filter(None, notes))}</p>'
+    )

@@ -1,0 +1,174 @@
+"""The process that computes: one job in, its results out, then it ends.
+
+It is started before there is a job and loads everything heavy first, so that a job starts at
+once. It talks to its supervisor alone, in JSON lines (see ddcal_core.job_channel), and touches
+neither database nor broker.
+"""
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ddcal_core.errors import StoppedError
+from ddcal_core.job_channel import (
+    JobChannel,
+    describe_failure,
+    print_into,
+    read_job,
+    take_stdout,
+)
+from ddcal_core.progress import Progress
+from worker.inputs import Task
+from worker.kinds import KINDS
+from worker.outputs import Output
+
+SECONDS_BETWEEN_REPORTS = 0.2
+
+_LOG = logging.getLogger("ddcal.trainer")
+
+
+class StopRequest:
+    """Whether SIGTERM has come; waiting for the job and for it at once, so that neither is lost."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+        signal.set_wakeup_fd(self._wake_writer)
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, _signal_number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+    def wait_for_input(self, descriptor: int) -> bool:
+        """Wait until there is something to read; False when the stop came first."""
+        ready, _, _ = select.select([descriptor, self._wake_reader], [], [])
+        return descriptor in ready
+
+
+class Reporter:
+    """Sends progress, five times a second at most, and stops the computation when asked to.
+
+    The first and the last report of each phase are always sent.
+
+    Args:
+        channel: to the supervisor.
+        stop: looked at on every report.
+    """
+
+    def __init__(self, channel: JobChannel, stop: StopRequest) -> None:
+        self._channel = channel
+        self._stop = stop
+        self._phase: str | None = None
+        self._sent_at = 0.0
+        self._held_back: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Take a report.
+
+        Raises:
+            StoppedError: the job has to stop.
+        """
+        if self._stop.is_set:
+            raise StoppedError
+        is_new_phase = progress.phase != self._phase
+        if is_new_phase:
+            self.flush()
+            self._phase = progress.phase
+            _LOG.info("phase: %s, %d steps", progress.phase, progress.steps)
+        is_last = progress.step >= progress.steps
+        is_due = time.monotonic() - self._sent_at >= SECONDS_BETWEEN_REPORTS
+        self._held_back = progress
+        if is_new_phase or is_last or is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the report held back, if there is one."""
+        if self._held_back is None:
+            return
+        progress, self._held_back = self._held_back, None
+        self._sent_at = time.monotonic()
+        self._channel.send(
+            {
+                "type": "progress",
+                "phase": progress.phase,
+                "step": progress.step,
+                "steps": progress.steps,
+                "values": dict(progress.values),
+            }
+        )
+
+
+def main() -> int:
+    """Say ready, take one job, compute it, say how it ended; give the exit status."""
+    channel = take_stdout()
+    stop = StopRequest()
+    channel.send({"type": "ready"})
+    if not stop.wait_for_input(sys.stdin.fileno()):
+        return 0
+    job = read_job(sys.stdin.buffer)
+    if job is None:
+        return 0
+    print_into(Path(job["log_file"]))
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    reporter = Reporter(channel, stop)
+    try:
+        outputs = _compute(job, reporter)
+        reporter.flush()
+        channel.send({"type": "outputs", "outputs": [output.as_message() for output in outputs]})
+    except StoppedError:
+        _LOG.info("stopped, as asked")
+        channel.send({"type": "stopped"})
+        return 0
+    except Exception as error:  # noqa: BLE001  the process's edge: whatever it is, say so and end
+        _LOG.exception("failed")
+        channel.send({"type": "failed", "error": describe_failure(error)})
+        return 1
+    return 0
+
+
+def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
+    device = _prepare_torch(int(job["threads"]))
+    started = time.monotonic()
+    _LOG.info(
+        "start: %s, job %s, device %s, %d threads, torch %s",
+        job["kind"],
+        job["job_id"],
+        torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        torch.get_num_threads(),
+        torch.__version__,
+    )
+    folder = Path(job["work_folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    task = Task(job["params"], job["inputs"], folder, device, reporter)
+    outputs = KINDS[job["kind"]](task)
+    names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]
+    _LOG.info(
+        "end: %d results after %.1f s; files: %s",
+        len(outputs),
+        time.monotonic() - started,
+        ", ".join(names),
+    )
+    return outputs
+
+
+def _prepare_torch(n_threads: int) -> torch.device:
+    torch.set_num_threads(max(1, n_threads))
+    # The same bytes from the same recipe: no algorithm chosen by timing.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
