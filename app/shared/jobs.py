@@ -83,7 +83,8 @@ def insert_job(
         .returning(*JOB_COLUMNS)
     ).one()
     job = job_of(row)
-    for needed in waits:
+    # Those that have ended stand here too: their results must stay until this job has read them.
+    for needed in dict.fromkeys(new.needs):
         connection.execute(
             insert(job_deps).values(owner_id=owner_id, job_id=job.id, needs_job_id=needed)
         )
