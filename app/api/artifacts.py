@@ -20,7 +20,7 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 INLINE_TYPES = ("text/html", "image/png")
 
 
-@router.head("/{artifact_id}", include_in_schema=False)
+@router.head("/{artifact_id}", responses=problems(404), summary="Does a file exist?")
 @router.get(
     "/{artifact_id}",
     response_model=ArtifactBody,
@@ -32,7 +32,7 @@ def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> R
     return json_answer(artifact_body(_find(service, owner_id, artifact_id)))
 
 
-@router.head("/{artifact_id}/content", include_in_schema=False)
+@router.head("/{artifact_id}/content", responses=problems(404), summary="A file's headers")
 @router.get(
     "/{artifact_id}/content",
     response_class=FileResponse,

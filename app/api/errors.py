@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -128,9 +129,19 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> Respons
 
 async def answer_problem(request: Request, error: Exception) -> Response:
     """Turn what an endpoint raised into its problem; FastAPI's handler for all of them."""
-    return problem_response(
-        problem_of(error), path=request.url.path, request_id=request.state.request_id
-    )
+    problem = problem_of(error)
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed_methods(request.app.openapi(), request.url.path)
+        problem = status_problem(problem.status, {**problem.headers, **allowed})
+    return problem_response(problem, path=request.url.path, request_id=request.state.request_id)
+
+
+def _allowed_methods(document: Mapping[str, Any], path: str) -> dict[str, str]:
+    """The Allow header of a path: the router knows only the first of its routes."""
+    for template, operations in document["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return {"allow": ", ".join(sorted(method.upper() for method in operations))}
+    return {}
 
 
 def _invalid_parameters(error: RequestValidationError) -> Problem:
