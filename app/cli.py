@@ -157,6 +157,8 @@ def _upload(arguments: Arguments) -> int:
 
 
 def _demo(arguments: Arguments) -> int:
+    # As Ctrl-C: the service is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return demo(arguments.out)
 
 
