@@ -1,0 +1,161 @@
+"""How long from a committed job to its computation, beside a bare Celery task in the same run.
+
+    python -m benchmarks.dispatch [--jobs 10]
+
+Prints medians, and the ratio of ddcal's dispatch (commit to claim: outbox, relay, message, claim)
+to a bare Celery task's (send to start), taken in turn on one broker.
+"""
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from celery import Celery
+
+from app.broker import running_broker
+from app.embedded import worker_argv
+from app.shared import jobs
+from app.shared.catalog import attempts_of, find_job
+from app.shared.database import Database, migrate, open_database
+from app.shared.job_records import Job, NewJob
+from app.shared.queue import GPU_QUEUE, CeleryDoorbell
+from app.shared.reconciler import start_background
+from app.shared.settings import Settings
+
+OWNER = "local"
+TINY = {
+    "dataset": "digits",
+    "distill": {"images_per_class": 1, "iterations": 1, "width": 4, "depth": 1, "batch_real": 4},
+}
+WARM_UP_SECONDS = 6.0
+PATIENCE_SECONDS = 60.0
+BARE_QUEUE = "bare"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from the commit of one job.
+
+    Attributes:
+        claim: until a worker had it, by the database's clock.
+        compute: until its trainer logged its start, to the millisecond of that log.
+    """
+
+    claim: float
+    compute: float
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure in turn, print medians and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10)
+    n_jobs = parser.parse_args(arguments).jobs
+    with tempfile.TemporaryDirectory(prefix="dispatch-") as folder:
+        bare, own = measure(Path(folder), n_jobs)
+    claim = statistics.median(one.claim for one in own)
+    compute = statistics.median(one.compute for one in own)
+    floor = statistics.median(bare)
+    print(f"{n_jobs} jobs and as many bare tasks, in turn, one worker each, medians")
+    print(f"bare Celery task, send to start      {floor * 1000:8.1f} ms")
+    print(f"ddcal job, commit to claim           {claim * 1000:8.1f} ms   {claim / floor:.1f}x")
+    print(f"ddcal job, commit to compute start   {compute * 1000:8.1f} ms   {compute / floor:.1f}x")
+
+
+def measure(folder: Path, n_jobs: int) -> tuple[list[float], list[Latency]]:
+    """Latencies of bare tasks and of jobs, taken one after the other."""
+    with running_broker(folder) as broker_url:
+        settings = Settings(data_folder=folder / "data", redis_url=broker_url)
+        migrate(settings)
+        database = open_database(settings)
+        background = start_background(database, settings, CeleryDoorbell(settings))
+        sender = Celery(broker=broker_url)
+        with _worker(worker_argv(GPU_QUEUE), settings), _worker(_bare_argv(), settings):
+            try:
+                bare, own = [], []
+                for number in range(n_jobs + 1):
+                    time.sleep(WARM_UP_SECONDS)
+                    bare.append(_bare_latency(sender, folder, number))
+                    own.append(_job_latency(database, settings))
+            finally:
+                background.stop()
+                database.close()
+    return bare[1:], own[1:]  # the first of each warms the workers up
+
+
+def _bare_latency(sender: Celery, folder: Path, number: int) -> float:
+    sent = time.time()
+    sender.send_task("bare.note", args=[str(folder), number], queue=BARE_QUEUE)
+    note = folder / str(number)
+    _wait_until(lambda: note.exists() and note.stat().st_size > 0)
+    return float(note.read_text()) - sent
+
+
+def _job_latency(database: Database, settings: Settings) -> Latency:
+    with database.write() as connection:
+        new = NewJob(kind="distill", params=TINY, queue=GPU_QUEUE)
+        job = jobs.insert_job(connection, OWNER, new)
+    committed = time.time()
+    _wait_until(lambda: _read(database, job.id).is_terminal)
+    ended = _read(database, job.id)
+    if ended.state != "succeeded":
+        raise RuntimeError(f"the job {ended.state}: {ended.error}")
+    with database.read() as connection:
+        (attempt,) = attempts_of(connection, OWNER, job.id)
+    started = _logged_start(settings.log_folder / f"{job.id}.log")
+    return Latency(attempt.started_at.timestamp() - committed, started - committed)
+
+
+def _read(database: Database, job_id: str) -> Job:
+    with database.read() as connection:
+        return find_job(connection, OWNER, job_id)
+
+
+def _logged_start(log: Path) -> float:
+    line = next(line for line in log.read_text().splitlines() if " start: " in line)
+    return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+
+
+def _bare_argv() -> list[str]:
+    return [
+        *(sys.executable, "-m", "celery", "-A", "benchmarks.bare_celery", "worker"),
+        *("-P", "prefork", "-c", "1", "-Q", BARE_QUEUE, "-n", "bare@%h"),
+        *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
+    ]
+
+
+@contextlib.contextmanager
+def _worker(argv: Sequence[str], settings: Settings) -> Iterator[None]:
+    environment = {
+        **os.environ,
+        "DDCAL_DATA_FOLDER": str(settings.folder),
+        "DDCAL_REDIS_URL": settings.redis_url,
+        "BARE_BROKER_URL": settings.redis_url,
+    }
+    with (settings.folder / "workers.log").open("ab") as log:
+        process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TimeoutError("nothing happened for a minute")
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
