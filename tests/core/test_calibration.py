@@ -182,9 +182,10 @@ def test_nll_is_told_before_and_after_and_is_least(seed, scale):
 
 @pytest.mark.parametrize("gap_of_the_mistake", [1e-3, 1e-9, 1e-13])
 def test_nearly_separable_rows_still_have_their_root(gap_of_the_mistake):
-    """One mistake by a hair among confident rows: T tends to 0 with the hair, never past it."""
+    """One mistake by a hair among confident rows: T tends to 0 with the hair, in few passes."""
     logits, labels = groups([1.0, gap_of_the_mistake], [50, 0], [0, 1])
     fit = fit_temperature(logits, labels)
+    assert fit.iterations <= 12
     assert fit.status == "ok"
     assert 0 < fit.temperature < 1
     assert fit.temperature == pytest.approx(slow_temperature(logits, labels), rel=1e-9)
@@ -197,6 +198,15 @@ def test_nearly_chance_rows_still_have_their_root(excess):
     fit = fit_temperature(*groups([2.0], [n // 2 + excess], [n // 2 - excess]))
     share = 0.5 + excess / n
     assert fit.temperature == pytest.approx(2 / math.log(share / (1 - share)), rel=1e-9)
+
+
+@pytest.mark.parametrize("excess", [1e-9, 1e-11, 1e-12])
+def test_rounding_near_chance_does_not_keep_it_from_ending(excess):
+    """Gaps g right and g (1 - e) wrong: T = g / e, as far as float64 can tell it."""
+    fit = fit_temperature(*groups([3.7, 3.7 * (1 - excess)], [1, 0], [0, 1]))
+    assert fit.status == "ok"
+    assert fit.temperature == pytest.approx(3.7 / excess, rel=1e-14 / excess)
+    assert fit.iterations < 100
 
 
 def test_rows_of_very_different_scales_are_solved():
@@ -280,14 +290,26 @@ def test_standard_error_is_the_spread_over_samples():
     assert np.mean([fit.standard_error for fit in fits]) == pytest.approx(spread, rel=0.15)
 
 
-def test_draws_of_one_sample_count_once_in_the_error():
-    """Stacked copies declared as draws leave the standard error of the samples."""
+def test_draws_of_one_sample_are_one_observation():
+    """With three noisy draws a sample the error is the cluster-robust one, written out in numpy."""
     logits, labels = some_logits(6)
-    once = fit_temperature(logits, labels)
-    drawn = fit_temperature(logits.repeat(4, 1), labels.repeat(4), n_draws=4)
-    assert drawn.standard_error == pytest.approx(once.standard_error, rel=1e-9)
+    noise = torch.randn((900, 5), generator=seeded_generator(0, "noise"), dtype=torch.float64)
+    drawn, all_labels = logits.repeat(3, 1) + noise / 3, labels.repeat(3)
+    fit = fit_temperature(drawn, all_labels, n_draws=3)
+    z, y, b = drawn.numpy(), all_labels.numpy(), 1 / fit.temperature
+    p = np.exp(b * z - logsumexp(b * z, axis=1, keepdims=True))
+    mean = (p * z).sum(1)
+    per_sample = (mean - z[np.arange(900), y]).reshape(3, 300).mean(0)
+    curvature = np.mean((p * (z - mean[:, None]) ** 2).sum(1))
+    wanted = per_sample.std() / math.sqrt(300) / (b * curvature)
+    assert fit.standard_error == pytest.approx(wanted, rel=1e-9)
+    assert fit.standard_error > 1.3 * fit_temperature(drawn, all_labels).standard_error
+
+
+def test_rows_that_are_no_whole_draws_are_refused():
+    """Three hundred rows are not seven draws of anything."""
     with pytest.raises(ValueError, match="divisible by n_draws = 7 is wanted, got 300"):
-        fit_temperature(logits, labels, n_draws=7)
+        fit_temperature(*some_logits(6), n_draws=7)
 
 
 LABELS = torch.tensor([0, 1])
