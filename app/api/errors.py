@@ -132,7 +132,7 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _allowed_methods(request.app.openapi(), request.url.path)
-        problem = status_problem(problem.status, {**problem.headers, **allowed})
+        problem = status_problem(problem.status, allowed or problem.headers)
     return problem_response(problem, path=request.url.path, request_id=request.state.request_id)
 
 

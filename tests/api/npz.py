@@ -1,0 +1,28 @@
+"""Uploads for tests: a good .npz, and how to post it."""
+
+import io
+
+import numpy as np
+
+GOOD = {
+    "x_train": np.zeros((50, 8, 8), np.uint8),
+    "y_train": np.arange(50) % 2,
+    "x_test": np.zeros((10, 8, 8), np.uint8),
+    "y_test": np.arange(10) % 2,
+}
+
+
+def npz(**changes):
+    """The bytes of a good .npz with some arrays changed; None leaves one out."""
+    arrays = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npz_bytes(**changes):
+    """What httpx needs to post it."""
+    return {
+        "content": npz(**changes),
+        "headers": {"Content-Type": "application/octet-stream"},
+    }
