@@ -8,6 +8,13 @@ Verdict = Literal["over-confident", "under-confident", "off both ways", "within 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
 _DIRECTED_SHARE = 0.5
 
+_VERDICT_WORDS: dict[Verdict, str] = {
+    "over-confident": "over-confident",
+    "under-confident": "under-confident",
+    "off both ways": "over-confident here and under-confident there",
+    "within chance": "well-calibrated",
+}
+
 STATUS_WORDS = {
     "ok": "",
     "separable": (
@@ -30,7 +37,10 @@ STATUS_WORDS = {
 
 def percent(fraction: float, digits: int = 1) -> str:
     """Write a fraction as percent, with a narrow space and a true minus sign."""
-    return f"{100 * fraction:.{digits}f} %".replace("-", "−").replace(" ", "\u202f")
+    number = f"{100 * fraction:.{digits}f}"
+    if float(number) == 0:
+        number = number.lstrip("-")
+    return f"{number} %".replace("-", "−").replace(" ", "\u202f")
 
 
 def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
@@ -93,9 +103,8 @@ def findings(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         by_set.setdefault(row["training_set_index"], []).append(row)
     (as_it_is, *calibrated), *others = by_set.values()
     first = (
-        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is['training_set_label']} "
-        f"{_are(as_it_is)} {_confidence_words(as_it_is)}, at "
-        f"{percent(as_it_is['accuracy']['mean'])} accuracy."
+        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is['training_images']} "
+        f"{_are(as_it_is)} {_confidence_words(as_it_is)}."
     )
     said = [first, _of_calibrations(calibrated), _of_others([own[0] for own in others])]
     return [sentence for sentence in said if sentence]
@@ -110,11 +119,11 @@ def _are(row: Mapping[str, Any]) -> str:
 
 
 def _confidence_words(row: Mapping[str, Any]) -> str:
-    ece, chance = percent(row["ece"]["mean"]), percent(row["null_p95"]["mean"])
+    ece, share, chance = (percent(row[key]["mean"]) for key in ("ece", "accuracy", "null_p95"))
+    verdict = _VERDICT_WORDS[row["verdict"]]
     if row["verdict"] == "within chance":
-        return f"as well calibrated as this test can tell (ECE {ece}, chance reaches {chance})"
-    direction = "miscalibrated both ways" if row["verdict"] == "off both ways" else row["verdict"]
-    return f"{direction} (ECE {ece}, where chance alone reaches {chance})"
+        verdict = "as well calibrated as this test can tell"
+    return f"{verdict}: ECE {ece} at {share} accuracy, where chance alone reaches {chance}"
 
 
 def _of_calibrations(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -144,18 +153,18 @@ def _effect(row: Mapping[str, Any]) -> str:
     how = f"does not lower the ECE ({ece})" if _change(row) >= 0 else f"brings the ECE to {ece}"
     if row["verdict"] == "within chance":
         return f"{how}, within what chance shows"
-    return f"{how}, still {row['verdict']}"
+    return f"{how}; the networks are then {_VERDICT_WORDS[row['verdict']]}"
 
 
 def _of_others(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     said = [
-        f"{row['training_set_label']} is {row['verdict']} with ECE {percent(row['ece']['mean'])} "
-        f"at {percent(row['accuracy']['mean'])} accuracy"
+        f"{row['training_images']} give {_VERDICT_WORDS[row['verdict']]} networks (ECE "
+        f"{percent(row['ece']['mean'])} at {percent(row['accuracy']['mean'])} accuracy)"
         for row in rows
     ]
-    return f"For comparison, uncalibrated: {'; '.join(said)}."
+    return f"For comparison: {', '.join(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

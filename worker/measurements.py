@@ -87,6 +87,31 @@ def measure(
     return _at_temperature(logits, labels, temperature or 1.0, n_bins, generator)
 
 
+def ece_and_gap(
+    logits: Tensor, labels: Tensor, *, status: Status, temperature: float | None, n_bins: int
+) -> tuple[float, float]:
+    """Give ECE and signed gap alone, of a temperature or the limit its status stands for.
+
+    Args:
+        logits: float32 (N, K).
+        labels: int64 (N,).
+        status: of the fit.
+        temperature: T > 0 when status is "ok".
+        n_bins: equal-width bins.
+    """
+    if status == "separable":
+        limit = zero_temperature_limit(logits, labels, n_bins)
+        return limit.ece, limit.signed_gap
+    if status == "worse_than_chance":
+        limit = infinite_temperature_limit(logits, labels)
+        return limit.ece, limit.signed_gap
+    probabilities = torch.softmax(logits.double() / (temperature or 1.0), 1)
+    return (
+        expected_calibration_error(probabilities, labels, n_bins),
+        signed_calibration_gap(probabilities, labels),
+    )
+
+
 def _at_temperature(
     logits: Tensor, labels: Tensor, temperature: float, n_bins: int, generator: torch.Generator
 ) -> Measurement:

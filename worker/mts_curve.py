@@ -6,10 +6,10 @@ from typing import Any
 
 from ddcal_core.specs import MaskSpec
 from worker.fitting import Fitter
-from worker.measurements import Measurement, mean_and_deviation
+from worker.measurements import mean_and_deviation
 
-MeasureFit = Callable[[str, dict[str, Any]], Measurement]
-"""(model id, what a fit found) -> the network's numbers on test."""
+MeasureFit = Callable[[str, dict[str, Any]], tuple[float, float]]
+"""(model id, what a fit found) -> the network's ECE and signed gap on test."""
 
 
 def mts_curve(
@@ -40,15 +40,15 @@ def mts_curve(
         networks = []
         for model_id, fitter in fitters:
             found = fitter.fit_masked(fit_on, MaskSpec(ratio=ratio))
-            measurement = measure_fit(model_id, found)
+            ece, signed_gap = measure_fit(model_id, found)
             networks.append(
                 {
                     "model_id": model_id,
                     "status": found["status"],
                     "temperature": found["temperature"],
                     "masked_accuracy": found["masked_accuracy"],
-                    "ece": measurement.ece,
-                    "signed_gap": measurement.signed_gap,
+                    "ece": ece,
+                    "signed_gap": signed_gap,
                 }
             )
             on_point()

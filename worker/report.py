@@ -70,12 +70,14 @@ class TrainingSet:
 
     Attributes:
         label: for people ("distilled (DM, 10 per class)"), unlike any other's.
+        images: what was trained on, in a sentence ("10 distilled images per class").
         config: of the first network.
         models: the networks, by seed.
         distilled: the set they were trained on, if it was a distilled one.
     """
 
     label: str
+    images: str
     config: Mapping[str, Any]
     models: tuple[ModelInput, ...]
     distilled: SetInput | None
@@ -98,6 +100,7 @@ def group_models(
         found.append(
             TrainingSet(
                 label=f"{label} #{n_alike + 1}" if n_alike else label,
+                images=_images_words(config),
                 config=config,
                 models=tuple(sorted(members, key=lambda m: m.config["seed_index"])),
                 distilled=distilled,
@@ -121,6 +124,14 @@ def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
     ratio = distilled.manifest["mask_ratio"]
     mdt = f", MDT {percent(ratio, 0)}" if ratio else ""
     return f"distilled ({distilled.manifest['method'].upper()}{mdt}, {each})"
+
+
+def _images_words(config: Mapping[str, Any]) -> str:
+    if config["training_set"] == "full":
+        return f"{config['n_train']:,} real images"
+    n = config["images_per_class"]
+    kind = "distilled" if config["training_set"] == "distilled" else "random real"
+    return f"{n} {kind} {'image' if n == 1 else 'images'} per class"
 
 
 def calibration_label(values: Mapping[str, Any]) -> str:
@@ -155,6 +166,7 @@ def build_rows(
                 {
                     "training_set": group.config["training_set"],
                     "training_set_label": group.label,
+                    "training_images": group.images,
                     "training_set_index": index,
                     "calibration": label,
                     **row,

@@ -80,15 +80,15 @@ def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
         f'<th class="{class_}">{name}</th>'
         for name, class_ in (
             ("calibration", ""),
-            ("temperature", ""),
-            ("accuracy", ""),
             ("ECE", ""),
             (f"ECE, 0 to {percent(top, 0)}", "words"),
+            ("the network is", "words"),
             ("signed gap", ""),
+            ("accuracy", ""),
+            ("temperature", ""),
             ("chance level", ""),
             ("NLL", ""),
             ("Brier", ""),
-            ("confidence is", "words"),
         )
     )
     body = []
@@ -122,20 +122,23 @@ def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table_row(row: Mapping[str, Any], top: float) -> str:
     chance = f"{percent(row['null_mean']['mean'])} / {percent(row['null_p95']['mean'])}"
-    pill = f'<span class="pill {_PILLS.get(row["verdict"], "")}">{escape(row["verdict"])}</span>'
+    pill = (
+        f'<span class="pill {_PILLS.get(row["verdict"], "")}" title="{escape(row["words"])}">'
+        f"{escape(row['verdict'])}</span>"
+    )
     cells = (
         escape(row["calibration"]),
-        escape(temperature_words(row)),
-        _percent_cell(row["accuracy"]),
         _percent_cell(row["ece"]),
         ece_spark(row, top=top),
+        pill,
         _percent_cell(row["signed_gap"], sign=True),
+        _percent_cell(row["accuracy"]),
+        escape(temperature_words(row)),
         chance,
         _number_cell(row["nll"]),
         _number_cell(row["brier"]),
     )
-    written = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr>{written}<td class="words" title="{escape(row["words"])}">{pill}</td></tr>'
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _percent_cell(value: Mapping[str, Any], *, sign: bool = False) -> str:
@@ -146,7 +149,7 @@ def _percent_cell(value: Mapping[str, Any], *, sign: bool = False) -> str:
 def _number_cell(value: Mapping[str, Any]) -> str:
     if value["mean"] is None:
         return "∞"
-    return f"{value['mean']:.3f}{_deviation(value, 1, 3)}"
+    return f"{value['mean']:.3f}{_deviation(value, 1, 2)}"
 
 
 def _deviation(value: Mapping[str, Any], factor: float, digits: int) -> str:

@@ -27,7 +27,7 @@ from worker.inputs import (
     load_test_images,
     parse_json,
 )
-from worker.measurements import Measurement, measure
+from worker.measurements import Measurement, ece_and_gap, measure
 from worker.mts_curve import mts_curve
 from worker.outputs import Output, versions
 from worker.pictures import set_pictures
@@ -75,6 +75,16 @@ class _Bench:
             temperature=values["temperature"],
             n_bins=self.n_bins,
             generator=seeded_generator(self.seed, "null"),
+        )
+
+    def ece_and_gap(self, model_id: str, found: Mapping[str, Any]) -> tuple[float, float]:
+        """Give ECE and signed gap of one network under a fit."""
+        return ece_and_gap(
+            self.logits[model_id],
+            self.labels,
+            status=found["status"],
+            temperature=found["temperature"],
+            n_bins=self.n_bins,
         )
 
 
@@ -170,7 +180,7 @@ def _curves(
             label=group.label,
             fit_on=fit_on,
             ratios=ratios,
-            measure_fit=bench.measure,
+            measure_fit=bench.ece_and_gap,
             on_point=on_point,
         )
         for group in with_set
