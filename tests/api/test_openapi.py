@@ -1,0 +1,109 @@
+import re
+
+import jsonschema
+import pytest
+
+from app.job_requests import EXAMPLES
+
+REFUSED = {"4", "5"}
+
+
+@pytest.fixture(scope="module")
+def document(shared_api):
+    """The document as served."""
+    return shared_api.client.get("/openapi.json").json()
+
+
+def operations(document):
+    """Every (method, path, operation)."""
+    return [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def references(node):
+    """Every $ref below a node."""
+    if isinstance(node, dict):
+        found = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return found + [ref for value in node.values() for ref in references(value)]
+    if isinstance(node, list):
+        return [ref for item in node for ref in references(item)]
+    return []
+
+
+def test_every_reference_leads_somewhere(document):
+    """No schema is missing."""
+    for reference in references(document):
+        name = reference.removeprefix("#/components/schemas/")
+        assert name in document["components"]["schemas"], reference
+
+
+def test_every_operation_is_described(document):
+    """A summary or description, a body for success, problem+json for the rest."""
+    for method, path, operation in operations(document):
+        assert operation.get("description") or operation.get("summary"), path
+        for status, response in operation["responses"].items():
+            if status[0] in REFUSED or status == "default":
+                assert list(response["content"]) == ["application/problem+json"], (method, path)
+
+
+def test_the_document_covers_the_issue(document):
+    """Every resource that was promised."""
+    paths = set(document["paths"])
+    for path in (
+        "/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/cancel", "/v1/jobs/{job_id}/events",
+        "/v1/jobs/{job_id}/log", "/v1/jobs/{job_id}/artifacts", "/v1/datasets",
+        "/v1/datasets/{name}", "/v1/distilled-sets", "/v1/models", "/v1/calibrations",
+        "/v1/reports", "/v1/reports/{result_id}", "/v1/artifacts/{artifact_id}",
+        "/v1/artifacts/{artifact_id}/content", "/healthz", "/readyz",
+    ):  # fmt: skip
+        assert path in paths
+
+
+def test_operation_ids_are_unique(document):
+    """Generated clients name their functions by them."""
+    ids = [operation["operationId"] for *_, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_fit_the_schema_they_illustrate(document, name):
+    """Checked by a validator that is not ours."""
+    body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    example = body["examples"][name]["value"]
+    validator = jsonschema.Draft202012Validator(
+        {**body["schema"], "components": document["components"]}
+    )
+    validator.validate(example)
+    wrong = {**example, "params": {**example["params"], "dataset": 3}}
+    assert not validator.is_valid(wrong)
+
+
+def test_answers_fit_their_schemas(shared_api, document):
+    """What is sent is what is described."""
+    job = shared_api.submit("distill", {"dataset": "digits"})
+    for path, template in (
+        (f"/v1/jobs/{job['id']}", "/v1/jobs/{job_id}"),
+        ("/v1/jobs", "/v1/jobs"),
+        (f"/v1/jobs/{job['id']}/events", "/v1/jobs/{job_id}/events"),
+        ("/v1/datasets", "/v1/datasets"),
+        ("/v1/datasets/digits", "/v1/datasets/{name}"),
+        ("/v1/reports", "/v1/reports"),
+        ("/readyz", "/readyz"),
+    ):
+        responses = document["paths"][template]["get"]["responses"]
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        validator = jsonschema.Draft202012Validator(
+            {**schema, "components": document["components"]}
+        )
+        validator.validate(shared_api.client.get(path).json())
+
+
+def test_problems_fit_their_schema(shared_api, document):
+    """A refusal too."""
+    body = shared_api.client.post("/v1/jobs", json={"kind": "x"}).json()
+    schema = {"$ref": "#/components/schemas/ProblemBody", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(body)
+    assert re.fullmatch(r"urn:ddcal:problem:[a-z_]+", body["type"])

@@ -1,0 +1,57 @@
+import re
+
+from tests.api.serving import problem
+from tests.api.test_results import DISTILL, chain
+
+__all__ = ["chain"]  # a fixture, asked for by name
+
+
+def test_an_empty_service_says_what_to_do(shared_api):
+    """No jobs yet, and how to submit one."""
+    answer = shared_api.client.get("/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "No jobs yet" in answer.text
+
+
+def test_the_front_page_links_jobs_and_reports(api, chain):
+    """Every link on it leads somewhere."""
+    page = api.client.get("/").text
+    links = re.findall(r'href="([^"]+)"', page)
+    assert any(link.endswith("/content") for link in links)
+    for link in links:
+        assert api.client.get(link).status_code == 200
+
+
+def test_the_front_page_needs_nothing_else(api):
+    """No script, no foreign address; it renews itself."""
+    api.submit("distill", DISTILL)
+    answer = api.client.get("/")
+    assert '<meta http-equiv="refresh"' in answer.text
+    assert "<script" not in answer.text
+    assert "http:" not in answer.text.replace("http-equiv", "")
+    assert "https:" not in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_pipeline_is_one_row_with_its_progress(api):
+    """Its children stand behind it, and what runs is named."""
+    params = {"dataset": "digits", "baselines": [], "calibrate": [{"method": "none"}]}
+    api.submit("pipeline", params)
+    api.claim()
+    page = api.client.get("/").text
+    assert page.count("<tr><td>") == 1
+    assert "running" in page
+    assert "distill 0/4" in page
+
+
+def test_a_failed_job_says_why_without_markup(api):
+    """What an error says is text, whatever it holds."""
+    api.submit("distill", DISTILL)
+    run = api.claim()
+    api.fail(run)
+    assert "<small>loss</small>" in api.client.get("/").text
+
+
+def test_the_front_page_takes_only_reading(shared_api):
+    """There is nothing to post to it."""
+    problem(shared_api.client.post("/"), 405)
