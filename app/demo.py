@@ -22,7 +22,7 @@ PIPELINE: Mapping[str, Any] = {
         "dataset": "digits",
         "seed": 0,
         "distill": {"method": "dm", "images_per_class": 10, "mask": {"ratio": 0.3}},
-        "train": {"network": "convnet", "width": 32, "depth": 3, "n_seeds": 3, "epochs": 300},
+        "train": {"network": "convnet", "width": 32, "depth": 2, "n_seeds": 3, "epochs": 300},
         "baselines": [{"source": "random"}, {"source": "full", "epochs": 30}],
         "calibrate": [
             {"method": "none"},
