@@ -106,7 +106,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "train": {
                     "network": "convnet",
                     "width": 32,
-                    "depth": 3,
+                    "depth": 2,
                     "n_seeds": 3,
                     "epochs": 300,
                 },
@@ -139,7 +139,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "params": {
                 "dataset": "digits",
                 "training_set": {"source": "random", "images_per_class": 10},
-                "train": {"n_seeds": 2},
+                "train": {"depth": 2, "n_seeds": 2},
             },
         },
     },
@@ -150,7 +150,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "params": {
                 "dataset": "digits",
                 "training_set": {"source": "full", "n_images": 500},
-                "train": {"n_seeds": 1, "epochs": 30},
+                "train": {"depth": 2, "n_seeds": 1, "epochs": 30},
             },
             "priority": 1,
         },

@@ -32,17 +32,21 @@ class Stream:
         self.position = after
         self._loop = loop
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        # Two counts, each written by one thread alone: the reader's, the event loop's.
+        self._n_offered = 0
+        self._n_taken = 0
 
     @property
-    def is_behind(self) -> bool:
-        """Has its client so much unsent that the reader had better wait for it?"""
-        return self._queue.qsize() > MAX_PENDING
+    def n_pending(self) -> int:
+        """How many events its client has still to take."""
+        return self._n_offered - self._n_taken
 
     def offer(self, events: Sequence[Event]) -> None:
         """Take from the reader's thread what is new to this stream."""
         for event in events:
             if event.seq > self.position:
                 self.position = event.seq
+                self._n_offered += 1
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
 
     def end(self) -> None:
@@ -51,7 +55,9 @@ class Stream:
 
     async def next(self) -> Event | None:
         """The next event; None when the reader has stopped."""
-        return await self._queue.get()
+        event = await self._queue.get()
+        self._n_taken += 1
+        return event
 
 
 class EventReader:
@@ -61,9 +67,18 @@ class EventReader:
     slow is left out of the look until it has caught up, so nothing is dropped and nothing piles up.
     """
 
-    def __init__(self, database: Database, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        read_limit: int = READ_LIMIT,
+        max_pending: int = MAX_PENDING,
+    ) -> None:
         self._database = database
         self._poll_seconds = poll_seconds
+        self._read_limit = read_limit
+        self._max_pending = max_pending
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._thread: threading.Thread | None = None
@@ -107,7 +122,7 @@ class EventReader:
         is_idle = False
         try:
             while not self._is_stopped and not (is_idle := self._is_idle()):
-                if self._read_once() < READ_LIMIT:
+                if self._read_once() < self._read_limit:
                     self._look.wait(self._poll_seconds)
                     self._look.clear()
         finally:
@@ -131,14 +146,14 @@ class EventReader:
 
     def _read_once(self) -> int:
         with self._lock:
-            streams = [stream for stream in self._streams if not stream.is_behind]
+            streams = [one for one in self._streams if one.n_pending <= self._max_pending]
         positions: dict[str, int] = {}
         for stream in streams:
             seen = positions.get(stream.job_id, stream.position)
             positions[stream.job_id] = min(seen, stream.position)
         try:
             with self._database.read() as connection:
-                events = events_after(connection, positions, limit=READ_LIMIT)
+                events = events_after(connection, positions, limit=self._read_limit)
         except DdcalError as error:
             log.warning("events cannot be read just now: %s", error)
             return 0

@@ -154,10 +154,10 @@ async def lines_until_stopped_again(reader, job_id):
 
 def test_a_slow_listener_misses_nothing(api):
     """Backlogs longer than what is read at once, and than what may pile up, come whole."""
-    reader = EventReader(api.database, poll_seconds=0.01)
+    reader = EventReader(api.database, poll_seconds=0.01, read_limit=20, max_pending=30)
     job_id = api.submit("distill", DISTILL)["id"]
     run = api.claim()
-    n_beats = 4_500
+    n_beats = 200
     with api.database.write() as connection:
         for step in range(n_beats):
             runs.beat(connection, run, lease_seconds=60, progress={"step": step}, is_event=True)
@@ -165,7 +165,8 @@ def test_a_slow_listener_misses_nothing(api):
     async def read_slowly():
         with reader.listen(job_id, after=0) as stream:
             await stream.next()
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.2)
+            assert stream.n_pending <= 50
             return [(await stream.next()).seq for _ in range(n_beats + 1)]
 
     assert asyncio.run(asyncio.wait_for(read_slowly(), 60)) == list(range(2, n_beats + 3))
