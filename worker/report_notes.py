@@ -17,6 +17,8 @@ _TERMS = {
     "brier": "Brier",
     "mean_std": "±",
     "verdict": "verdict",
+    "n_test": "test images",
+    "units": "units",
 }
 
 
