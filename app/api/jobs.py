@@ -107,10 +107,12 @@ def submit_job(
     """
     request = read_job_request(body)
     job = submit(service.database, service.settings, owner_id, request)
-    with service.database.read() as connection:
-        shown = _shown(connection, owner_id, job, _children(connection, job))
+    children: list[Job] = []
+    if job.kind == PIPELINE:
+        with service.database.read() as connection:
+            children = _children(connection, job)
     headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(retry_after_seconds(job))}
-    return json_answer(shown, status=202, headers=headers)
+    return json_answer(job_body(job, children=children), status=202, headers=headers)
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")

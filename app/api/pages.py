@@ -12,7 +12,7 @@ from app.api.job_shapes import job_body
 from app.api.schemas import JobBody
 from app.shared.catalog import (
     artifacts_of_resources,
-    children_of,
+    children_by_parent,
     list_jobs,
     results_of_jobs,
 )
@@ -77,11 +77,8 @@ def get_front_page(service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
     """The latest jobs, with progress and links to their reports."""
     with service.database.read() as connection:
         jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
-        children = {
-            job.id: children_of(connection, owner_id, job.id)
-            for job in jobs
-            if job.kind == PIPELINE
-        }
+        pipelines = [job.id for job in jobs if job.kind == PIPELINE]
+        children = children_by_parent(connection, owner_id, pipelines)
         reports = _report_urls(connection, owner_id, jobs, children)
     now = datetime.now(UTC)
     rows = [

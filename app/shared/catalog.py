@@ -323,3 +323,16 @@ def _artifacts(connection: Connection, owner_id: str, which: ColumnElement[bool]
 
 def _artifact(row: Row[Any]) -> Artifact:
     return Artifact(**{name: getattr(row, name) for name in Artifact.__dataclass_fields__})
+
+
+def children_by_parent(
+    connection: Connection, owner_id: str, parent_ids: Iterable[str]
+) -> dict[str, list[Job]]:
+    """The jobs of some pipelines, in one query; each pipeline's in the order they were written."""
+    found: dict[str, list[Job]] = {parent_id: [] for parent_id in parent_ids}
+    statement = select(*JOB_COLUMNS).where(
+        jobs.c.owner_id == owner_id, jobs.c.parent_id.in_(list(found))
+    )
+    for row in connection.execute(statement.order_by(jobs.c.id)):
+        found[row.parent_id].append(job_of(row))
+    return found
