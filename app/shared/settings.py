@@ -45,7 +45,9 @@ class Settings(BaseSettings):
         5, gt=0, description="A queue with a job waiting so long is rung again."
     )
     reconcile_seconds: float = Field(1, gt=0, description="Pause between the reconciler's looks.")
-    trainer_threads: int = Field(0, ge=0, description="CPU threads of a trainer; 0: all cores.")
+    trainer_threads: int = Field(
+        0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
+    )
     log_level: str = "INFO"
 
     @model_validator(mode="after")
@@ -103,5 +105,9 @@ class Settings(BaseSettings):
 
     @property
     def n_threads(self) -> int:
-        """How many CPU threads a trainer computes with."""
-        return self.trainer_threads or os.cpu_count() or 1
+        """How many CPU threads a trainer computes with.
+
+        One core stays with the service and the warming of the next trainer: threads that wait for
+        each other on a core that is taken make small networks many times slower.
+        """
+        return self.trainer_threads or max((os.cpu_count() or 1) - 1, 1)
