@@ -128,11 +128,17 @@ def duration(seconds: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned left, as wide as their widest cell, a rule below the header."""
-    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
+    """Columns aligned left, as wide as their widest cell, a rule below the header.
+
+    Args:
+        header: the columns' names.
+        rows: as many cells each; a row of one cell is a heading for those below it.
+    """
+    full_rows = [row for row in rows if len(row) > 1]
+    widths = [max(len(row[k]) for row in (header, *full_rows)) for k in range(len(header))]
     lines = [header, ["─" * width for width in widths], *rows]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
         for line in lines
     )
 

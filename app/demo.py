@@ -1,6 +1,7 @@
 """`ddcal demo`: one pipeline on scikit-learn's digits, through the real service, to a report."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -113,32 +115,22 @@ def _service(data_folder: Path) -> Iterator[str]:
 
 
 def results_table(report: Mapping[str, Any]) -> str:
-    """A report's rows: one a training set and calibration, mean ± deviation over networks."""
-    header = [
-        "training set",
-        "calibration",
-        "temperature",
-        "accuracy",
-        "ECE",
-        "gap",
-        "chance: mean, 95 %",
-    ]
-    rows = []
-    label = ""
-    for row in report["rows"]:
-        rows.append(
-            [
-                row["training_set_label"] if row["training_set_label"] != label else "",
-                row["calibration"],
-                _temperature(row),
-                _percent(row["accuracy"]),
-                _percent(row["ece"]),
-                f"{100 * row['signed_gap']['mean']:+.2f} %",
-                f"{_plain(row['null_mean'])}, {_plain(row['null_p95'])}",
-            ]
-        )
-        label = row["training_set_label"]
+    """A report's rows under their training sets: mean ± deviation over networks."""
+    header = ["  calibration", "temperature", "accuracy", "ECE", "gap", "chance: mean, 95 %"]
+    rows: list[list[str]] = []
+    for label, group in itertools.groupby(report["rows"], itemgetter("training_set_label")):
+        rows += [[label], *([f"  {row['calibration']}", *_cells(row)] for row in group)]
     return table(header, rows)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        _temperature(row),
+        _percent(row["accuracy"]),
+        _percent(row["ece"]),
+        f"{100 * row['signed_gap']['mean']:+.2f} %",
+        f"{_plain(row['null_mean'])}, {_plain(row['null_p95'])}",
+    ]
 
 
 def _temperature(row: Mapping[str, Any]) -> str:

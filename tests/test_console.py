@@ -108,10 +108,12 @@ def test_duration_in_words(seconds, words):
 
 
 def test_table_columns_are_as_wide_as_their_widest_cell():
-    """Cells of a column start below each other."""
-    assert table(["a", "long header"], [["1", "2"], ["333", "4"]]).splitlines() == [
+    """Cells of a column start below each other; a heading in between widens nothing."""
+    rows = [["a heading"], ["1", "2"], ["333", "4"]]
+    assert table(["a", "long header"], rows).splitlines() == [
         "a    long header",
         "───  ───────────",
+        "a heading",
         "1    2",
         "333  4",
     ]

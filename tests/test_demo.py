@@ -24,7 +24,7 @@ def row(**changed):
 
 
 def cells(*rows):
-    """The table's lines below the header, split at two blanks or more."""
+    """The table's lines below header and rule, split at two blanks or more."""
     lines = results_table({"rows": rows}).splitlines()[2:]
     return [[cell.strip() for cell in line.split("  ") if cell] for line in lines]
 
@@ -32,22 +32,22 @@ def cells(*rows):
 def test_numbers_are_mean_and_deviation_in_percent():
     """Fractions are shown as percent, the gap with its sign."""
     assert cells(row()) == [
+        ["full (9 images)"],
         [
-            "full (9 images)",
             "TS on validation",
             "0.667 ± 0.0123",
             "90.00 ± 1.00 %",
             "10.00 ± 2.00 %",
             "-5.00 %",
             "50.00 %, 50.00 %",
-        ]
+        ],
     ]
 
 
 def test_one_network_has_no_deviation():
     """Without a deviation there is no ±."""
     one = row(n_networks=1, temperature={"mean": 2.0, "std": None, "n": 1})
-    assert cells(one)[0][2] == "2"
+    assert cells(one)[1][1] == "2"
 
 
 def test_status_stands_where_there_is_no_temperature():
@@ -59,6 +59,15 @@ def test_status_stands_where_there_is_no_temperature():
         row(status="separable", statuses={"separable": 3}, temperature=none),
         row(status="mixed", statuses={"ok": 2, "separable": 1}, temperature=two),
     )
-    assert found[0][2] == "1 (as trained)"
-    assert found[1][1] == "separable"  # the training set's name stands in its first row alone
-    assert found[2][1] == "0.5 ± 0.1 (1 separable)"
+    assert [line[1] for line in found[1:]] == [
+        "1 (as trained)",
+        "separable",
+        "0.5 ± 0.1 (1 separable)",
+    ]
+
+
+def test_each_training_set_is_named_once():
+    """Rows stand below their training set, in the report's order."""
+    found = cells(row(), row(), row(training_set_label="random"), row(training_set_label="random"))
+    assert [line[0] for line in found if len(line) == 1] == ["full (9 images)", "random"]
+    assert len(found) == 6
