@@ -70,12 +70,18 @@ def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None)
 
 
 @contextlib.contextmanager
-def running_service(folder: Path) -> Iterator[Service]:
-    """`ddcal serve` on a free port, stopped at the end if the test has not done so."""
+def running_service(folder: Path, **settings: str) -> Iterator[Service]:
+    """`ddcal serve` on a free port, stopped at the end if the test has not done so.
+
+    Args:
+        folder: the data folder.
+        settings: DDCAL_ variables.
+    """
     log_path = folder / "logs" / "serve.log"
     process = spawn(
         [sys.executable, "-m", "app.cli", "serve", "--data-folder", folder, "--port", "0"],
         log_path=log_path,
+        environment={**os.environ, **settings},
     )
     address = folder / "address"
 

@@ -1,0 +1,72 @@
+"""A kill -9 in the middle of a job: it still ends, once, with its attempts listed."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from app.client import connect
+from tests.services import TINY_DISTILL, running_service
+from tests.waiting import until
+
+# Seconds of computing, so that there is a middle.
+JOB = {
+    "kind": "distill",
+    "params": {"dataset": "digits", "distill": {**TINY_DISTILL, "iterations": 400}},
+}
+LEASE_SECONDS = 4
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A service that notices a lost worker within seconds."""
+    settings = {
+        "DDCAL_LEASE_SECONDS": str(LEASE_SECONDS),
+        "DDCAL_HEARTBEAT_SECONDS": "1",
+        "DDCAL_TRAINER_THREADS": "1",
+    }
+    with running_service(tmp_path_factory.mktemp("kill"), **settings) as running:
+        yield running
+
+
+def busy_trainer(service):
+    """The trainer that computes: of those alive the one with most CPU time behind it."""
+    trainers = [
+        child
+        for child in psutil.Process(service.process.pid).children(recursive=True)
+        if "worker.trainer" in child.cmdline()
+    ]
+    return max(trainers, key=lambda one: sum(one.cpu_times()[:2])).pid
+
+
+@pytest.mark.parametrize(
+    ("victim", "outcomes"),
+    [
+        (busy_trainer, ["failed", "succeeded"]),
+        (lambda service: service.child("-Q gpu"), ["lost", "succeeded"]),
+        (lambda service: service.child("app.server api"), ["succeeded"]),
+    ],
+    ids=["trainer", "worker", "api"],
+)
+def test_job_survives(service, victim, outcomes):
+    """The killed part's run is listed as it ended, and the job has one result."""
+    with connect(service.url) as client:
+        job_id = client.submit(JOB)["id"]
+
+        def is_in_the_middle():
+            progress = client.job(job_id)["progress"]
+            return progress is not None and progress["step"] > 20
+
+        until(is_in_the_middle, seconds=60)
+        os.kill(victim(service), signal.SIGKILL)
+        *_, ended = client.watch(job_id)
+        assert ended["state"] == "succeeded"
+        assert [attempt["outcome"] for attempt in ended["attempts"]] == outcomes
+        assert len(client.results(ended)) == 1
+        states = [
+            event["data"]["state"]
+            for event in client.get(f"/v1/jobs/{job_id}/events", limit=200)["items"]
+            if event["type"] == "state"
+        ]
+        assert states.count("succeeded") == 1
