@@ -18,6 +18,7 @@ from typing import NoReturn, TypeAlias
 import httpx
 from pydantic import ValidationError
 
+from app.broker import BrokerError
 from app.client import Client, DamagedDownloadError, ServiceError, connect
 from app.console import watch
 from app.demo import DemoError, demo
@@ -25,6 +26,7 @@ from app.embedded import EmbeddedError, serve, worker_argv
 from app.shared.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+TOLD_ERRORS = (ServiceError, DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
 _INTERRUPTED = 130
 
 Arguments = argparse.Namespace
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except ValidationError as error:
         return _complain(_settings_problem(error))
-    except (ServiceError, DamagedDownloadError, EmbeddedError, DemoError, OSError) as error:
+    except TOLD_ERRORS as error:
         return _complain(str(error))
 
 
