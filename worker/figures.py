@@ -163,11 +163,11 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
 
 
 def nice_ceiling(value: float) -> float:
-    """Give the smallest of 1, 2, 2.5, 5, 10 times a power of ten that is no less; for axes."""
+    """Give the smallest of 1, 2, 4, 6, 8, 10 times a power of ten that is no less; for axes."""
     if value <= 0:
         return 0.01
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
 def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
@@ -229,10 +229,12 @@ def curve_figure(
             y1=_curve_y(before, top),
             y2=_curve_y(before, top),
         ),
-        text(right, _curve_y(before, top) - 4, "uncalibrated", text_anchor="end"),
     ]
     for curve in curves:
         parts += _curve_marks(curve, top)
+    parts.append(
+        text(right, _curve_y(before, top) - 4, "uncalibrated", "t halo", text_anchor="end")
+    )
     return _drawing(right + 14, foot + 40, title, parts)
 
 

@@ -22,7 +22,7 @@ CONVENTIONS = {
     ),
     "signed_gap": "Mean confidence − accuracy; above 0 over-confident, below 0 under-confident.",
     "null": (
-        "Chance level: the ECE that a perfectly calibrated model with the same confidences shows "
+        "The ECE that a perfectly calibrated model with the same confidences shows "
         "on so many images, mean and 95 % point over 200 draws of its labels."
     ),
     "temperature": (
@@ -38,10 +38,10 @@ CONVENTIONS = {
     "mean_std": "Mean and sample standard deviation (n − 1) over networks; none for one network.",
     "verdict": (
         "within chance: mean ECE at most the mean 95 % point of the chance level; otherwise "
-        "over- or under-confident if the signed gap explains at least half of the ECE, else off "
+        "over- or under-confident if the signed gap explains more than half of the ECE, else off "
         "both ways."
     ),
-    "units": "Fractions in this file; percent on the page.",
+    "units": "Fractions in report.json; percent on its page.",
 }
 
 

@@ -80,13 +80,13 @@ def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
         f'<th class="{class_}">{name}</th>'
         for name, class_ in (
             ("calibration", ""),
-            ("ECE", ""),
+            ("ECE, %", ""),
             (f"ECE, 0 to {percent(top, 0)}", "words"),
             ("the network is", "words"),
-            ("signed gap", ""),
-            ("accuracy", ""),
+            ("signed gap, %", ""),
+            ("accuracy, %", ""),
             ("temperature", ""),
-            ("chance level", ""),
+            ("chance level, %", ""),
             ("NLL", ""),
             ("Brier", ""),
         )
@@ -105,7 +105,8 @@ def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
         'where no temperature is best. <span class="swatch chance"></span>Grey reaches up to the '
         "ECE that a perfectly calibrated network with the same confidences stays under in 95 % of "
         "tests of this size: a dot on the grey cannot be told from perfect. The chance level is "
-        "that ECE's mean and, after the slash, its 95 % point.</p>"
+        "that ECE's mean and, after the slash, its 95 % point. “On distilled” means on the small "
+        "set the network itself was trained on, for a random baseline its own images.</p>"
         f"{_status_notes(rows)}</section>"
     )
 
@@ -121,7 +122,7 @@ def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table_row(row: Mapping[str, Any], top: float) -> str:
-    chance = f"{percent(row['null_mean']['mean'])} / {percent(row['null_p95']['mean'])}"
+    chance = f"{_hundredths(row['null_mean']['mean'])} / {_hundredths(row['null_p95']['mean'])}"
     pill = (
         f'<span class="pill {_PILLS.get(row["verdict"], "")}" title="{escape(row["words"])}">'
         f"{escape(row['verdict'])}</span>"
@@ -133,17 +134,27 @@ def _table_row(row: Mapping[str, Any], top: float) -> str:
         pill,
         _percent_cell(row["signed_gap"], sign=True),
         _percent_cell(row["accuracy"]),
-        escape(temperature_words(row)),
+        _small_deviation(escape(temperature_words(row))),
         chance,
         _number_cell(row["nll"]),
-        _number_cell(row["brier"]),
+        f"{row['brier']['mean']:.3f}",
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
+def _small_deviation(words: str) -> str:
+    number, plus_minus, deviation = words.partition(" ± ")
+    return f'{number} <span class="dev">± {deviation}</span>' if plus_minus else words
+
+
 def _percent_cell(value: Mapping[str, Any], *, sign: bool = False) -> str:
     plus = "+" if sign and value["mean"] > 0 else ""
-    return f"{plus}{percent(value['mean'])}{_deviation(value, 100, 1)}"
+    return f"{plus}{_hundredths(value['mean'])}{_deviation(value, 100, 1)}"
+
+
+def _hundredths(fraction: float) -> str:
+    """Write percent without the sign, for columns that have it in their head."""
+    return percent(fraction).rstrip("%").rstrip()
 
 
 def _number_cell(value: Mapping[str, Any]) -> str:
@@ -185,12 +196,11 @@ def _diagram(row: Mapping[str, Any]) -> str:
     name = "before calibration" if row["method"] == "none" else row["calibration"]
     bins = pool_bins([network["bins"] for network in row["networks"]])
     title = f"Reliability diagram, {row['training_set_label']}, {name}"
-    numbers = (
-        f"T {temperature_words(row)} · ECE {percent(row['ece']['mean'])} · "
-        f"gap {percent(row['signed_gap']['mean'])}"
-    )
+    gap = row["signed_gap"]["mean"]
+    numbers = f"ECE {percent(row['ece']['mean'])} · gap {'+' if gap > 0 else ''}{percent(gap)}"
     return (
-        f"<figure><figcaption><b>{escape(name)}</b><span>{escape(numbers)}</span></figcaption>"
+        f"<figure><figcaption><b>{escape(name)}</b><span>{escape(numbers)}</span>"
+        f"<span>T {escape(temperature_words(row))}</span></figcaption>"
         f"{reliability_diagram(bins, n_networks=row['n_networks'], title=title)}</figure>"
     )
 
@@ -218,8 +228,8 @@ def _curve_section(report: Mapping[str, Any]) -> str:
         f'<div class="grid wide">{"".join(figures)}</div>'
         '<p class="caption"><span class="key k-distilled"></span>T fitted on the small set the '
         'networks were trained on, no further real label used; <span class="key k-validation">'
-        "</span>T fitted on real validation images. At 0 % masked it is plain temperature scaling. "
-        "Line: mean over networks; band: ± one standard deviation. Open circles: some network had "
+        "</span>T fitted on real validation images. At 0\u202f% masked it is plain temperature "
+        "scaling. Line: mean over networks; band: ± one standard deviation. Open circles: some network had "
         'no best temperature, its limit is shown. <span class="swatch chance"></span>Grey: what '
         "chance shows for the uncalibrated networks. Whoever picks the lowest point of this curve "
         "has used the test labels.</p></section>"

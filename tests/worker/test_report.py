@@ -381,10 +381,10 @@ def test_wilson_intervals_are_the_published_ones(share, n, low, high):
 
 
 @pytest.mark.parametrize(
-    ("value", "top"), [(0.0, 0.01), (0.03, 0.05), (0.05, 0.05), (0.21, 0.25), (0.7, 1.0)]
+    ("value", "top"), [(0.0, 0.01), (0.03, 0.04), (0.06, 0.06), (0.21, 0.4), (0.7, 0.8)]
 )
 def test_axes_end_at_round_numbers(value, top):
-    """The end of an axis is the next of 1, 2, 2.5, 5 and 10 times a power of ten."""
+    """The end of an axis is the next of 1, 2, 4, 6, 8 and 10 times a power of ten."""
     assert nice_ceiling(value) == pytest.approx(top)
 
 
