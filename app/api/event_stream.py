@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from time import monotonic
 
+from app.api.schemas import rfc3339
 from app.shared.database import Database
 from app.shared.errors import DdcalError
 from app.shared.events import STATE, Event, events_after
@@ -198,5 +199,5 @@ def is_last(event: Event) -> bool:
 
 
 def _lines(event: Event) -> str:
-    data = {**event.data, "created_at": event.created_at.isoformat().replace("+00:00", "Z")}
+    data = {**event.data, "created_at": rfc3339(event.created_at)}
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"

@@ -110,11 +110,12 @@ def _report_urls(
 
 def _row(job: JobBody, report_url: str | None, now: datetime) -> str:
     report = f'<a href="{escape(report_url)}">report</a>' if report_url else ""
+    state = escape(_state_words(job))
     cells = [
         f'<a href="{escape(job.links["self"])}">{escape(job.kind)}</a><br>'
         f"<small><code>{escape(job.id)}</code></small>",
         escape(job.dataset or ""),
-        f'<span class="state {escape(job.state)}">{escape(_state_words(job))}</span>',
+        f'<span class="state {state}">{state}</span>',
         _progress(job),
         f'<span class="soft">{escape(_ago(job.created_at, now))}</span>',
         report,

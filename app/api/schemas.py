@@ -17,11 +17,12 @@ COLLECTIONS = {
 }
 
 
-def _rfc3339(time: datetime) -> str:
+def rfc3339(time: datetime) -> str:
+    """An aware time in UTC with milliseconds: 2026-11-23T01:02:03.004Z."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Time = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
+Time = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]
 """An aware time, written as RFC 3339 in UTC with milliseconds."""
 
 

@@ -116,6 +116,20 @@ def test_one_thread_reads_for_all_listeners_and_none_without(api):
     reader.stop()
 
 
+def test_listeners_of_one_job_each_get_what_they_lack(api):
+    """Who has seen more is sent less, though one look serves both."""
+    reader = EventReader(api.database, poll_seconds=0.01)
+    job_id, _ = api.make("distill", DISTILL)
+
+    async def listen():
+        with reader.listen(job_id, after=2) as late, reader.listen(job_id, after=0) as early:
+            got = [await early.next() for _ in range(3)]
+            return [event.seq for event in got], (await late.next()).seq, late.n_pending
+
+    assert asyncio.run(asyncio.wait_for(listen(), 10)) == ([1, 2, 3], 3, 0)
+    reader.stop()
+
+
 def test_silence_is_broken_by_pings(api):
     """A comment now and then, so that nobody on the way cuts the line."""
     reader = EventReader(api.database, poll_seconds=0.01)
