@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from app.api.pointers import brief, json_pointer
+from app.api.pointers import brief, json_pointer, wanted_and_got
 from app.shared.errors import (
     FieldProblem,
     InvalidRequestError,
@@ -161,7 +161,6 @@ def _unstorable(path: tuple[str | int, ...]) -> FieldProblem:
 
 def _field_problem(error: ErrorDetails, document: object, path: tuple[str, ...]) -> FieldProblem:
     location = _without_union_tags(error["loc"], document)
-    message, got = error["msg"], brief(error["input"])
     match error["type"]:
         case "missing":
             return FieldProblem(json_pointer(path + location), "missing", "this field is needed")
@@ -176,12 +175,11 @@ def _field_problem(error: ErrorDetails, document: object, path: tuple[str, ...])
             detail = f"wanted one of {wanted}, got {got}"
             return FieldProblem(json_pointer((*path, *location, field)), code, detail)
         case "value_error":
-            detail = message.removeprefix("Value error, ")
+            detail = error["msg"].removeprefix("Value error, ")
             return FieldProblem(json_pointer(path + location), "invalid_value", detail)
         case code:
-            wanted = message.replace("Input should be", "wanted")
-            wanted = wanted[:1].lower() + wanted[1:]
-            return FieldProblem(json_pointer(path + location), code, f"{wanted}, got {got}")
+            detail = wanted_and_got(error["msg"], error["input"])
+            return FieldProblem(json_pointer(path + location), code, detail)
 
 
 def _without_union_tags(location: tuple[str | int, ...], document: object) -> tuple[str | int, ...]:

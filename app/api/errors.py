@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.api.pointers import brief, json_pointer
+from app.api.pointers import json_pointer, wanted_and_got
 from app.shared.errors import DdcalError, FieldProblem, InvalidRequestError
 from ddcal_core.errors import InvalidDataError
 
@@ -149,7 +149,7 @@ def _invalid_parameters(error: RequestValidationError) -> Problem:
         FieldProblem(
             json_pointer(one["loc"]),
             str(one["type"]),
-            f"{one['msg']}, got {brief(one.get('input'))}",
+            wanted_and_got(one["msg"], one.get("input")),
         )
         for one in error.errors()
     )

@@ -60,9 +60,12 @@ def test_health_needs_no_key(keyed_api):
 
 
 def test_browsers_may_look_with_basic(keyed_api):
-    """The front page takes the key as a password; the API proper does not."""
+    """The front page and reports take the key as a password; the API proper does not."""
     headers = {"Authorization": basic(KEY)}
     assert keyed_api.client.get("/", headers=headers).status_code == 200
+    report = "/v1/artifacts/art_00000000000000000000000000/content"
+    problem(keyed_api.client.get(report, headers=headers), 404)
+    problem(keyed_api.client.get(report), 401)
     assert "Basic" in keyed_api.client.get("/").headers["www-authenticate"]
     problem(keyed_api.client.get("/v1/jobs", headers=headers), 401)
     problem(keyed_api.client.post("/v1/jobs", headers=headers, json={}), 401)
@@ -168,6 +171,7 @@ def test_odd_parameters_are_pointed_at(shared_api, query, pointer):
     """A parameter that is wrong or unknown is refused, not ignored."""
     body = problem(shared_api.client.get(f"/v1/jobs?{query}"), 422)
     assert [one["pointer"] for one in body["errors"]] == [pointer]
+    assert ", got " in body["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("token", ["x", "é", "bm90aGluZw==", "%00", "a" * 200])
