@@ -140,6 +140,7 @@ def _bin_marks(bins: Mapping[str, Any], m: int, *, n_networks: int, share: float
         )
         + _rectangle("count", x, _COUNTS_TOP + _COUNTS_HEIGHT - bar_height, width, bar_height),
     )
+    # Networks see the same images: pooling them adds predictions, but hardly evidence.
     bottom, top = wilson_interval(accuracy, count / n_networks)
     yield element(
         "line", class_="whisker", x1=center, x2=center, y1=_unit_y(bottom), y2=_unit_y(top)
@@ -193,6 +194,7 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
     if after["std"] is not None:
         low, high = x(max(0.0, after["mean"] - after["std"])), x(after["mean"] + after["std"])
         parts.append(element("line", class_="whisker", x1=low, x2=high, y1=y, y2=y))
+    # A limit is drawn hollow: no program shows it, as no temperature reaches it.
     class_ = "dot" if row["status"] == "ok" else "limit"
     parts.append(element("circle", class_=class_, cx=x(after["mean"]), cy=y, r=4.5))
     title = f"ECE {percent(after['mean'])}, before {percent(before)}, chance {percent(chance)}"

@@ -12,7 +12,7 @@ _VERDICT_WORDS: dict[Verdict, str] = {
     "over-confident": "over-confident",
     "under-confident": "under-confident",
     "off both ways": "over-confident here and under-confident there",
-    "within chance": "well-calibrated",
+    "within chance": "as well calibrated as this test can tell",
 }
 
 STATUS_WORDS = {
@@ -121,12 +121,11 @@ def _are(row: Mapping[str, Any]) -> str:
 def _confidence_words(row: Mapping[str, Any]) -> str:
     ece, share, chance = (percent(row[key]["mean"]) for key in ("ece", "accuracy", "null_p95"))
     verdict = _VERDICT_WORDS[row["verdict"]]
-    if row["verdict"] == "within chance":
-        verdict = "as well calibrated as this test can tell"
     return f"{verdict}: ECE {ece} at {share} accuracy, where chance alone reaches {chance}"
 
 
 def _of_calibrations(rows: Sequence[Mapping[str, Any]]) -> str:
+    # Best on test, so a reader must not take it for a way to choose: hence "of those tried".
     fitted = [row for row in rows if row["status"] == "ok"]
     sentences = []
     if fitted:
@@ -160,11 +159,11 @@ def _of_others(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     said = [
-        f"{row['training_images']} give {_VERDICT_WORDS[row['verdict']]} networks (ECE "
-        f"{percent(row['ece']['mean'])} at {percent(row['accuracy']['mean'])} accuracy)"
+        f"those trained on {row['training_images']} are {_VERDICT_WORDS[row['verdict']]} "
+        f"(ECE {percent(row['ece']['mean'])} at {percent(row['accuracy']['mean'])} accuracy)"
         for row in rows
     ]
-    return f"For comparison: {', '.join(said)}."
+    return f"For comparison, {'; '.join(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -101,6 +101,7 @@ _NOT_FITTED: dict[str, Any] = {
 
 def mask_seed(seed: int, config: Mapping[str, Any]) -> int:
     """Give the seed of one network's masks, unlike that of the networks beside it."""
+    # With equal masks the spread over networks would leave out the spread over masks.
     text = json.dumps([seed, "mask", config["training_set"], config["seed_index"]])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
 

@@ -34,6 +34,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Input(BaseModel):
     """Something the supervisor resolved for a job."""
 
+    # Fields unknown here are let through: they come from our own supervisor, not from a user.
     model_config = ConfigDict(frozen=True)
 
 

@@ -96,6 +96,7 @@ def group_models(
         config = members[0].config
         distilled = distilled_sets.get(config["distilled_set_id"] or "")
         label = _label(config, distilled)
+        # Two sets may be made alike from different seeds; people need to tell them apart.
         n_alike = sum(group.label.split(" #")[0] == label for group in found)
         found.append(
             TrainingSet(
@@ -110,6 +111,7 @@ def group_models(
 
 
 def _group_key(config: Mapping[str, Any]) -> str:
+    # Not the number of networks: a job that adds seeds adds to the same training set.
     train = {key: value for key, value in config["train"].items() if key != "n_seeds"}
     names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "network", "split")
     return json.dumps([train, *(config[name] for name in names)], sort_keys=True)

@@ -229,10 +229,10 @@ def _curve_section(report: Mapping[str, Any]) -> str:
         '<p class="caption"><span class="key k-distilled"></span>T fitted on the small set the '
         'networks were trained on, no further real label used; <span class="key k-validation">'
         "</span>T fitted on real validation images. At 0\u202f% masked it is plain temperature "
-        "scaling. Line: mean over networks; band: ± one standard deviation. Open circles: some network had "
-        'no best temperature, its limit is shown. <span class="swatch chance"></span>Grey: what '
-        "chance shows for the uncalibrated networks. Whoever picks the lowest point of this curve "
-        "has used the test labels.</p></section>"
+        "scaling. Line: mean over networks; band: ± one standard deviation. Open circles: some "
+        'network had no best temperature, its limit is shown. <span class="swatch chance"></span>'
+        "Grey: what chance shows for the uncalibrated networks. Whoever picks the lowest point of "
+        "this curve has used the test labels.</p></section>"
     )
 
 
@@ -250,7 +250,7 @@ def _picture_section(pictures: Sequence[SetPicture]) -> str:
 def _picture(picture: SetPicture) -> str:
     rows = []
     for strip in picture.strips:
-        scale = max(1, 36 // strip.height)
+        scale = max(1, round(48 / strip.height))
         alt = f"{strip.n_shown} distilled images of class {strip.class_name}"
         rows.append(
             f"<span>{escape(strip.class_name)}</span>"

@@ -40,6 +40,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.is_set = False
+        # A handler alone would leave a blocking read asleep: Python starts the read again after it.
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
         signal.set_wakeup_fd(self._wake_writer)
@@ -122,6 +123,7 @@ def main() -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     reporter = Reporter(channel, stop)
+    # A stop that came meanwhile is not lost: the first report finds it.
     try:
         outputs = _compute(job, reporter)
         reporter.flush()

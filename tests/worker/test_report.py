@@ -319,7 +319,7 @@ def test_findings_name_what_failed_and_what_helped(report):
     )
     assert "TS on distilled has no best temperature." in second
     assert "MTS 70\u202f% on distilled brings the ECE to" in second
-    assert third.startswith("For comparison: 8 real images give")
+    assert third.startswith("For comparison, those trained on 8 real images are")
 
 
 def test_a_calibration_that_hurts_is_said_to(report):

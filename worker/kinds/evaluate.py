@@ -74,6 +74,7 @@ class _Bench:
             status=values["status"],
             temperature=values["temperature"],
             n_bins=self.n_bins,
+            # The same draws for every network: rows differ by their confidences alone.
             generator=seeded_generator(self.seed, "null"),
         )
 
@@ -145,6 +146,7 @@ def _measure_all(
     measured: list[Measured] = []
     for done, model in enumerate(models, start=1):
         own = [one for one in calibrations if one.model_id == model.id]
+        # The reference is measured whether or not somebody asked for `none`.
         before = bench.measure(model.id, _UNCALIBRATED)
         as_it_is = next((one.id for one in own if one.values["method"] == "none"), None)
         measured.append(Measured(model, as_it_is, _UNCALIBRATED, before, before))

@@ -149,6 +149,7 @@ def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source
                 f"wanted {n_images:,} training images of {dataset.name}; the validation cut leaves "
                 f"{len(train_index):,}"
             )
+        # One subset for all networks: they are to differ by their own seed, not by their data.
         order = torch.randperm(len(train_index), generator=seeded_generator(params.seed, "full"))
         train_index = train_index[order[:n_images]].sort().values
     examples = as_examples(data, train_index, dataset.facts, task.device)
