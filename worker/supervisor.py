@@ -56,6 +56,7 @@ class Run:
     event_at: float = 0.0
     phase: str | None = None
     phase_started: float = 0.0
+    phase_first_step: int = 0
 
 
 class Supervisor:
@@ -353,13 +354,11 @@ def _is_worth_an_event(run: Run, now: float) -> bool:
 
 def _with_estimate(run: Run, message: Mapping[str, Any]) -> dict[str, Any]:
     """A trainer's report as users see it: with the share done and the seconds left of a phase."""
-    now = time.monotonic()
+    now, step, steps = time.monotonic(), message["step"], message["steps"]
     if message["phase"] != run.phase:
-        run.phase, run.phase_started = message["phase"], now
-    step, steps = message["step"], message["steps"]
-    left = None
-    if step > 0:
-        left = round((now - run.phase_started) / step * (steps - step), 1)
+        run.phase, run.phase_started, run.phase_first_step = message["phase"], now, step
+    done = step - run.phase_first_step
+    left = round((now - run.phase_started) / done * (steps - step), 1) if done > 0 else None
     return {
         "phase": message["phase"],
         "step": step,

@@ -177,6 +177,24 @@ def test_progress_reaches_row_and_events(bench: Callable[..., Bench]) -> None:
     assert "progress" in types
 
 
+def test_the_estimate_goes_by_the_steps_seen(bench: Callable[..., Bench]) -> None:
+    """The first report of a phase has no estimate; later ones go by the pace since then."""
+    later = PROGRESS.replace("step=1", "step=3")
+    made = bench(PROGRESS + "time.sleep(1)\n" + later + "time.sleep(1)\n" + SET_OUTPUT)
+    job = made.submit()
+
+    made.supervisor().work()
+
+    with made.database.read() as connection:
+        events = list_events(connection, OWNER, job.id)
+    (first, *_) = [event.data for event in events if event.type == "progress"]
+    assert first["eta_seconds"] is None
+    progress = made.job(job.id).progress
+    assert progress is not None
+    # Two steps in about a second, one left.
+    assert 0.3 < progress["eta_seconds"] < 2
+
+
 def test_a_failure_named_by_the_trainer_is_final(bench: Callable[..., Bench]) -> None:
     """What a computation says of itself is not tried again."""
     made = bench(BROKEN)
