@@ -20,10 +20,10 @@ _LOOPBACK = ("127.", "::1", "localhost")
 
 def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
     """An audit hook: a test that reaches for anything but loopback or a unix socket fails."""
-    if event == "socket.connect":
+    if event in ("socket.connect", "socket.sendto"):
         _, address = arguments
         if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
-            raise PermissionError(f"tests have no network: connect to {address} refused")
+            raise PermissionError(f"tests have no network: {event} to {address} refused")
     elif event == "socket.getaddrinfo":
         host = arguments[0]
         if host is not None and not str(host).startswith((*_LOOPBACK, socket.gethostname())):

@@ -31,20 +31,44 @@ def _find_postgres() -> Path:
     return Path(found.origin).parent / "pginstall/bin"
 
 
-def _popen_postgres(argv: list[str | Path], death_signal: int) -> subprocess.Popen[bytes]:
-    """Start one of PostgreSQL's programs; they refuse root, so as root in a user namespace."""
+def _become_nobody_in_namespace(uid: int, gid: int) -> None:
+    """Look like another user to ourselves; files stay root's."""
+    if _LIBC.unshare(_CLONE_NEWUSER):
+        raise OSError(ctypes.get_errno(), "no user namespaces here")
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{_NOBODY} {uid} 1"),
+        ("gid_map", f"{_NOBODY} {gid} 1"),
+    ):
+        Path("/proc/self", name).write_text(text)
+
+
+def _has_namespaces() -> bool:
+    """May this process make user namespaces? Most containers' may not."""
+    ids = os.geteuid(), os.getegid()
+    try:
+        subprocess.run(["true"], preexec_fn=lambda: _become_nobody_in_namespace(*ids), check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _popen_postgres(
+    argv: list[str | Path], death_signal: int, folder: str
+) -> subprocess.Popen[bytes]:
+    """Start one of PostgreSQL's programs, which refuse root: as root, as nobody."""
     uid, gid = os.geteuid(), os.getegid()
+    has_namespaces = uid == 0 and _has_namespaces()
+    if uid == 0 and not has_namespaces:
+        os.chown(folder, _NOBODY, _NOBODY)
 
     def prepare() -> None:
-        if uid == 0:
-            if _LIBC.unshare(_CLONE_NEWUSER):
-                raise OSError(ctypes.get_errno(), "no user namespaces: run the tests as non-root")
-            for name, text in (
-                ("setgroups", "deny"),
-                ("uid_map", f"{_NOBODY} {uid} 1"),
-                ("gid_map", f"{_NOBODY} {gid} 1"),
-            ):
-                Path("/proc/self", name).write_text(text)
+        if has_namespaces:
+            _become_nobody_in_namespace(uid, gid)
+        elif uid == 0:
+            os.setgroups([])
+            os.setgid(_NOBODY)
+            os.setuid(_NOBODY)
         # Last: a change of uid clears it.
         _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
 
@@ -52,6 +76,7 @@ def _popen_postgres(argv: list[str | Path], death_signal: int) -> subprocess.Pop
         [str(argument) for argument in argv],
         preexec_fn=prepare,
         start_new_session=True,
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -67,12 +92,13 @@ def running_postgres() -> Iterator[str]:
     ) as folder:
         data = Path(folder, "data")
         initdb = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        status = _popen_postgres([programs / "initdb", *initdb], signal.SIGTERM).wait(120)
+        status = _popen_postgres([programs / "initdb", *initdb], signal.SIGTERM, folder).wait(120)
         assert status == 0, f"initdb ended with {status}"
         server = _popen_postgres(
             # -h "": no TCP at all; -F: no fsync, the data are thrown away
             [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-N", "200"],
             signal.SIGINT,
+            folder,
         )
         try:
             _await_postgres(server, folder)
