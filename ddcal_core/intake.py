@@ -339,9 +339,9 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    _LOG.info("intake, numpy %s", np.__version__)
     try:
         signal.signal(signal.SIGTERM, _stop)
+        _LOG.info("intake, numpy %s", np.__version__)
         _run(job, channel)
     except StoppedError:
         channel.send({"type": "stopped"})

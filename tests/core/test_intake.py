@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -149,9 +150,8 @@ def start_intake(**limits):
     )
 
 
-def run_intake(folder, values, **limits):
-    """Run one upload through the process; give its exit status and its messages."""
-    np.savez(folder / "upload.npz", **values)
+def job_line(folder):
+    """The job line for the upload in a folder."""
     job = {
         "kind": "intake",
         "job_id": "job_x",
@@ -161,8 +161,14 @@ def run_intake(folder, values, **limits):
         "log_file": str(folder / "log.txt"),
         "threads": 1,
     }
+    return json.dumps(job).encode() + b"\n"
+
+
+def run_intake(folder, values, **limits):
+    """Run one upload through the process; give its exit status and its messages."""
+    np.savez(folder / "upload.npz", **values)
     with start_intake(**limits) as process:
-        out, _ = process.communicate(json.dumps(job).encode() + b"\n", timeout=60)
+        out, _ = process.communicate(job_line(folder), timeout=60)
     return process.returncode, [json.loads(line) for line in out.splitlines()]
 
 
@@ -217,6 +223,24 @@ def test_a_stop_before_the_job_ends_the_process():
         assert json.loads(process.stdout.readline()) == {"type": "ready"}
         process.terminate()
         assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_a_stop_ends_a_running_intake(tmp_path):
+    """SIGTERM in mid-job is answered by `stopped` and exit 0."""
+    # A pipe that nobody writes to keeps the process reading for as long as it takes.
+    os.mkfifo(tmp_path / "upload.npz")
+    log = tmp_path / "log.txt"
+    with start_intake() as process:
+        process.stdin.write(job_line(tmp_path))
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        while not (log.exists() and "intake, numpy" in log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert json.loads(out.splitlines()[-1]) == {"type": "stopped"}
 
 
 def test_intake_never_loads_torch():
