@@ -36,8 +36,9 @@ PIPELINE: Mapping[str, Any] = {
     },
 }
 NOTES = """
-± deviation over 3 seeds, {n_test} test images, ECE over {n_bins} bins. gap: confidence − accuracy,
-above 0 over-confident. chance: the ECE that a perfectly calibrated network would show.
+± deviation over the networks; {n_test} test images; ECE over {n_bins} bins.
+gap: confidence − accuracy, above 0 over-confident.
+chance: the ECE that a perfectly calibrated network would show on so many images.
 separable: every image fitted on is classified right, so no temperature is best; the row is the
 limit T → 0, where ECE = 1 − accuracy."""
 _START_SECONDS = 90
@@ -48,11 +49,12 @@ class DemoError(Exception):
     """The demo's service did not start, or its job did not succeed."""
 
 
-def demo(out: Path) -> int:
+def demo(out: Path, *, pipeline: Mapping[str, Any] = PIPELINE) -> int:
     """Start a service, run the pipeline, show its table, fetch its files, stop the service.
 
     Args:
         out: folder that gets the results.
+        pipeline: what is submitted.
 
     Returns:
         0; anything else is an error.
@@ -64,7 +66,7 @@ def demo(out: Path) -> int:
     data_folder = Path(tempfile.mkdtemp(prefix="ddcal-demo-"))
     with _service(data_folder) as address, connect(address) as client:
         _say(f"service up at {address} after {duration(time.monotonic() - begun)}")
-        job_id = str(client.submit(PIPELINE)["id"])
+        job_id = str(client.submit(pipeline)["id"])
         _say(f"submitted {job_id}: distil, train, calibrate and evaluate on digits")
         job = watch(client, job_id)
         if job["state"] != "succeeded":

@@ -190,6 +190,8 @@ def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
         "DDCAL_REDIS_URL": url,
         "DDCAL_HOST": settings.host,
         "PYTHONUNBUFFERED": "1",
+        # torch would leave its folder in /tmp, where nobody clears it away.
+        "TORCHINDUCTOR_CACHE_DIR": str(settings.folder / "torch"),
     }
 
 
