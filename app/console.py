@@ -13,42 +13,14 @@ Json = Mapping[str, Any]
 
 _BAR_CELLS = 24
 _PLAIN_LINE_SECONDS = 10
-_MIN_STEPS_SEEN = 2
-
-
-@dataclass
-class Rate:
-    """How fast a phase goes, by the clock of who watches.
-
-    Attributes:
-        phase: what is watched, the job included; another phase starts anew.
-        step: the first step seen of it.
-        seen: when that was, in seconds of the clock.
-    """
-
-    phase: tuple[str, str] = ("", "")
-    step: int = 0
-    seen: float = 0.0
-
-    def seconds_left(
-        self, phase: tuple[str, str], step: int, steps: int, now: float
-    ) -> float | None:
-        """Time to the end of the phase at the speed seen so far; None before there is one."""
-        if phase != self.phase or step < self.step:
-            self.phase, self.step, self.seen = phase, step, now
-        done = step - self.step
-        if done < _MIN_STEPS_SEEN or now <= self.seen:
-            return None
-        return (steps - step) * (now - self.seen) / done
 
 
 @dataclass
 class ProgressView:
     """Shows a job while it works: one bar that moves on a terminal, plain lines elsewhere."""
 
-    stream: TextIO = sys.stderr
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
     clock: Callable[[], float] = time.monotonic
-    _rate: Rate = field(default_factory=Rate)
     _begun: float | None = None
     _shown: str = ""
     _shown_phase: tuple[str, ...] = ()
@@ -60,7 +32,7 @@ class ProgressView:
         if self._begun is None:
             self._begun = now
         active = active_job(job)
-        line = self._line(active, job["children"], now)
+        line = progress_line(active, job["children"])
         if self.stream.isatty():
             self._redraw(line)
             return
@@ -82,23 +54,24 @@ class ProgressView:
         print(f"\r{padded}", end="", file=self.stream, flush=True)
         self._shown = line[:width]
 
-    def _line(self, active: Json, children: Sequence[Json], now: float) -> str:
-        name = active["role"] or active["kind"]
-        parts = []
-        if children:
-            n_ended = sum(child["state"] in TERMINAL_STATES for child in children)
-            parts.append(f"[{n_ended}/{len(children)}]")
-        progress = active["progress"]
-        if active["state"] != "running" or progress is None:
-            return " ".join([*parts, name, str(active["state"])])
-        step, steps = int(progress["step"]), int(progress["steps"])
-        phase = str(progress["phase"])
-        parts += [name, phase if phase != name else "", bar(step, steps), f"{step}/{steps}"]
-        left = self._rate.seconds_left((active["id"], phase), step, steps, now)
-        if left is not None:
-            parts.append(f"about {duration(left)} left")
-        parts += [f"{key} {value:.4g}" for key, value in progress["values"].items()]
-        return " ".join(part for part in parts if part)
+
+def progress_line(active: Json, children: Sequence[Json]) -> str:
+    """How far a pipeline is, which of its jobs works, and how far that one is."""
+    name = active["role"] or active["kind"]
+    parts = []
+    if children:
+        n_ended = sum(child["state"] in TERMINAL_STATES for child in children)
+        parts.append(f"[{n_ended}/{len(children)}]")
+    progress = active["progress"]
+    if active["state"] != "running" or progress is None:
+        return " ".join([*parts, name, str(active["state"])])
+    step, steps = int(progress["step"]), int(progress["steps"])
+    phase = str(progress["phase"])
+    parts += [name, phase if phase != name else "", bar(step, steps), f"{step}/{steps}"]
+    if progress["eta_seconds"] is not None:
+        parts.append(f"about {duration(progress['eta_seconds'])} left")
+    parts += [f"{key} {value:.4g}" for key, value in progress["values"].items()]
+    return " ".join(part for part in parts if part)
 
 
 def active_job(job: Json) -> Json:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from app.console import ProgressView, Rate, bar, duration, table
+from app.console import ProgressView, bar, duration, table
 
 
 class Terminal(io.StringIO):
@@ -14,13 +14,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def child(state, *, role="distill", step=None):
+def child(state, *, role="distill", step=None, eta=None):
     """A pipeline's child as the service shows it."""
     progress = {
         "phase": "matching",
         "step": step,
         "steps": 100,
-        "eta_seconds": None,
+        "eta_seconds": eta,
         "values": {"loss": 0.51234},
     }
     return {
@@ -44,23 +44,6 @@ def pipeline(*children, state="blocked"):
     }
 
 
-def test_estimate_is_what_is_left_at_the_speed_so_far():
-    """20 steps in 4 s leave 70 more steps 14 s."""
-    rate = Rate()
-    phase = ("job", "train")
-    assert rate.seconds_left(phase, 10, 100, now=5.0) is None
-    assert rate.seconds_left(phase, 30, 100, now=9.0) == pytest.approx(14)
-
-
-def test_estimate_starts_anew_with_each_phase():
-    """The speed of one phase says nothing of the next, nor that of a run before a retry."""
-    rate = Rate()
-    rate.seconds_left(("job", "train"), 0, 100, now=0.0)
-    assert rate.seconds_left(("job", "test"), 50, 100, now=1.0) is None
-    assert rate.seconds_left(("job", "test"), 10, 100, now=2.0) is None
-    assert rate.seconds_left(("job", "test"), 20, 100, now=3.0) == pytest.approx(8)
-
-
 def test_plain_stream_gets_a_line_for_each_change_only():
     """Without a terminal a line comes when job, state or phase change, and each ten seconds."""
     stream, now = io.StringIO(), [0.0]
@@ -68,7 +51,7 @@ def test_plain_stream_gets_a_line_for_each_change_only():
     view.show(pipeline(child("queued")))
     for second in range(12):
         now[0] = float(second)
-        view.show(pipeline(child("running", step=second)))
+        view.show(pipeline(child("running", step=second, eta=100.0 - second)))
     view.close()
     lines = stream.getvalue().splitlines()
     assert [line.partition(" s  ")[0].strip() for line in lines] == ["0.0", "0.0", "10.0"]
@@ -81,7 +64,7 @@ def test_terminal_gets_one_line_that_is_redrawn():
     stream, now = Terminal(), iter([0.0, 1.0, 2.0])
     view = ProgressView(stream=stream, clock=lambda: next(now))
     view.show(pipeline(child("running", step=40)))
-    view.show(pipeline(child("running", step=50)))
+    view.show(pipeline(child("running", step=50, eta=5.2)))
     view.show(pipeline(child("succeeded"), state="succeeded"))
     view.close()
     _, _, second, last = stream.getvalue().split("\r")
