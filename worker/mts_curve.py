@@ -6,7 +6,7 @@ from typing import Any
 
 from ddcal_core.specs import MaskSpec
 from worker.fitting import Fitter
-from worker.measurements import mean_and_deviation
+from worker.report.measurements import mean_and_deviation
 
 MeasureFit = Callable[[str, dict[str, Any]], tuple[float, float]]
 """(model id, what a fit found) -> the network's ECE and signed gap on test."""

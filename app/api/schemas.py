@@ -284,7 +284,7 @@ def result_summary(result: Result, artifacts: Sequence[Artifact]) -> ResultSumma
         id=result.id,
         resource=result.resource,
         job_id=result.job_id,
-        dataset=result.columns.get("dataset"),
+        dataset=result.columns.get("dataset") or result.details.get("dataset"),
         created_at=result.created_at,
         details=result.details,
         artifacts=[artifact_body(one) for one in artifacts if one.resource_id == result.id],

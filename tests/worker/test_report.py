@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from ddcal_core.pictures import strip_png
-from worker.figures import (
+from worker.inputs import ModelInput, SetInput
+from worker.report.figures import (
     curve_figure,
     ece_spark,
     nice_ceiling,
@@ -21,12 +22,11 @@ from worker.figures import (
     reliability_diagram,
     wilson_interval,
 )
-from worker.findings import findings, percent, temperature_words, verdict_of
-from worker.inputs import ModelInput, SetInput
-from worker.measurements import ece_and_gap, mean_and_deviation, measure
-from worker.pictures import ClassStrip, SetPicture
-from worker.report import Measured, build_report, build_rows, calibration_label, group_models
-from worker.report_page import report_page
+from worker.report.findings import findings, percent, temperature_words, verdict_of
+from worker.report.measurements import ece_and_gap, mean_and_deviation, measure
+from worker.report.page import report_page
+from worker.report.pictures import ClassStrip, SetPicture
+from worker.report.rows import Measured, build_report, build_rows, calibration_label, group_models
 
 EVIL = "<script>alert('x')</script>&\"onload=\"x"
 NONE = {"method": "none", "fit_on": None, "mask_ratio": None, "status": "ok", "temperature": 1.0}

@@ -27,11 +27,12 @@ from worker.inputs import (
     load_test_images,
     parse_json,
 )
-from worker.measurements import Measurement, ece_and_gap, measure
 from worker.mts_curve import mts_curve
 from worker.outputs import Output, versions
-from worker.pictures import set_pictures
-from worker.report import (
+from worker.report.measurements import Measurement, ece_and_gap, measure
+from worker.report.page import report_page
+from worker.report.pictures import set_pictures
+from worker.report.rows import (
     Measured,
     TrainingSet,
     build_report,
@@ -39,7 +40,6 @@ from worker.report import (
     group_models,
     headline_values,
 )
-from worker.report_page import report_page
 
 _UNCALIBRATED: Mapping[str, Any] = {
     "method": "none",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worker.findings import percent
+from worker.report.findings import percent
 
 _TERMS = {
     "temperature": "temperature",

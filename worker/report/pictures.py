@@ -9,7 +9,7 @@ import torch
 from ddcal_core.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
 from ddcal_core.specs import DatasetFacts
 from worker.inputs import load_distilled_set
-from worker.report import TrainingSet
+from worker.report.rows import TrainingSet
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worker.findings import describe_row, findings, percent, verdict_of
 from worker.inputs import ModelInput, SetInput
-from worker.measurements import METRICS, Measurement, mean_and_deviation
+from worker.report.findings import describe_row, findings, percent, verdict_of
+from worker.report.measurements import METRICS, Measurement, mean_and_deviation
 
 CONVENTIONS = {
     "n_test": "Test images behind every number; no other part of this service reads them.",

@@ -5,14 +5,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from worker.figures import curve_figure, ece_spark, nice_ceiling, pool_bins, reliability_diagram
-from worker.findings import STATUS_WORDS, percent, temperature_words
-from worker.pictures import SetPicture
-from worker.report_notes import lineage_section, method_section, network_section
+from worker.report.figures import (
+    curve_figure,
+    ece_spark,
+    nice_ceiling,
+    pool_bins,
+    reliability_diagram,
+)
+from worker.report.findings import STATUS_WORDS, percent, temperature_words
+from worker.report.notes import lineage_section, method_section, network_section
+from worker.report.pictures import SetPicture
 
 MAX_DIAGRAMS_PER_SET = 9
 
-_STYLE = Path(__file__).with_name("report.css")
+_STYLE = Path(__file__).with_name("page.css")
 _PILLS = {"over-confident": "over", "under-confident": "under"}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worker.findings import percent
+from worker.report.findings import percent
 
 _BINS_SIDE = 200
 _BINS_LEFT, _BINS_TOP = 38, 10

@@ -1,0 +1,1 @@
+"""Measurements of many networks -> report.json and a page worth looking at."""
