@@ -5,7 +5,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,36 @@ def pytest_configure() -> None:
     sys.addaudithook(_refuse_network)
     for name in [name for name in os.environ if name.startswith("DDCAL_")]:
         del os.environ[name]
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    """Which real servers a test ran on."""
+    names = set(getattr(item, "fixturenames", ()))
+    servers = set()
+    if "postgresql" in item.nodeid or {"postgres_url", "topology"} & names:
+        servers.add("PostgreSQL")
+    if {"broker_url", "topology", "service", "hurt_service"} & names or "broker" in item.nodeid:
+        servers.add("broker")
+    return servers
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note on each report which real servers its test ran on."""
+    report = yield
+    report.user_properties += [("server", name) for name in sorted(_servers_of(item))]
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests ran on real servers, so that a run without them cannot go unseen."""
+    passed = terminalreporter.getreports("passed")
+    counts = Counter(name for report in passed for _, name in report.user_properties)
+    on = ", ".join(f"{counts[name]} on a real {name}" for name in ("PostgreSQL", "broker"))
+    skipped = len(terminalreporter.getreports("skipped"))
+    terminalreporter.write_line(f"{on}, {skipped} skipped")
 
 
 @pytest.fixture(scope="session")
