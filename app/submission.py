@@ -27,17 +27,17 @@ from app.shared.job_records import NO_QUEUE, Job, NewJob
 from app.shared.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.queue import GPU_QUEUE
 from app.shared.settings import Settings
+from ddcal_core.dataset_facts import max_convnet_depth, smallest_training_class, validation_counts
 from ddcal_core.specs import (
     CalibrationSpecs,
     DistilledTrainingSet,
     DistillSpec,
     FullTrainingSet,
+    MaskedTemperatureScaling,
+    MaskSpec,
     NoCalibration,
     RandomTrainingSet,
     TrainParams,
-    max_convnet_depth,
-    smallest_training_class,
-    validation_counts,
 )
 
 Plan = tuple[str | None, tuple[str, ...]]
@@ -135,6 +135,7 @@ def _check_calibrate(desk: Desk, request: CalibrateRequest) -> Plan:
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:
         _refuse_fit_on_distilled(desk, params.calibrate, full[0])
+    _check_masks(desk, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
@@ -181,6 +182,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
 def _check_calibrations(desk: Desk, dataset: Dataset | None, request: PipelineRequest) -> None:
     """Validation images where a fit wants them, and something to show in each row."""
     params = request.params
+    _check_masks(desk, dataset, params.calibrate)
     fits = [getattr(spec, "fit_on", None) for spec in params.calibrate]
     if dataset is not None and dataset.facts is not None and "validation" in fits:
         cut = validation_counts(dataset.facts.train_class_counts, params.n_validation)
@@ -201,6 +203,7 @@ def _check_distill_spec(
     desk: Desk, dataset: Dataset | None, spec: DistillSpec, n_validation: int | None
 ) -> None:
     _check_depth(desk, dataset, spec.depth, "/params/distill/depth")
+    _check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
     if spec.init == "real":
         pointer = "/params/distill/images_per_class"
         _check_images_per_class(desk, dataset, spec.images_per_class, n_validation, pointer)
@@ -246,6 +249,25 @@ def _check_n_images(
             f"validation cut; got {wanted}"
         )
         desk.refuse(pointer, "n_images_too_large", detail)
+
+
+def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
+    for k, spec in enumerate(specs):
+        if isinstance(spec, MaskedTemperatureScaling):
+            pointer = f"/params/calibrate/{k}/mask/patch_size"
+            _check_patch(desk, dataset, spec.mask, pointer)
+
+
+def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskSpec, pointer: str) -> None:
+    if dataset is None or dataset.facts is None or mask.patch_size is None:
+        return
+    _, height, width = dataset.facts.image_shape
+    if mask.patch_size > min(height, width):
+        detail = (
+            f"wanted at most {min(height, width)}, so that a patch fits into the images of "
+            f"{height} x {width}; got {mask.patch_size}"
+        )
+        desk.refuse(pointer, "patch_too_large", detail)
 
 
 def _check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ddcal_core.masking import draw_mask
+from ddcal_core.masking import mask_images
 from ddcal_core.metrics import (
     N_BINS,
     accuracy,
@@ -169,6 +169,7 @@ def fit_masked_temperature(
     mask: MaskSpec,
     *,
     seed: int,
+    n_draws: int | None = None,
     batch_size: int = 512,
 ) -> MaskedFit:
     """The temperature of least NLL on randomly masked images (MTS).
@@ -181,8 +182,9 @@ def fit_masked_temperature(
         network: maps images to logits (N, K).
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
         labels: int64 (N,).
-        mask: share of pixels to mask.
+        mask: share of pixels to mask, and how.
         seed: of the masks.
+        n_draws: masks drawn for each image; None for as many as make 1,000 rows, at least one.
         batch_size: images the network sees at once.
 
     Returns:
@@ -197,20 +199,16 @@ def fit_masked_temperature(
     n = len(images)
     if n == 0:
         raise ValueError("at least one image is wanted, got none")
-    n_draws = math.ceil(MIN_MASKED_ROWS / n) if mask.ratio > 0 else 1
+    n_draws = (n_draws or math.ceil(MIN_MASKED_ROWS / n)) if mask.ratio > 0 else 1
     draws_at_once = max(1, batch_size // n)
     logits: list[Tensor] = []
     for start in range(0, n_draws, draws_at_once):
         draws = range(start, min(start + draws_at_once, n_draws))
-        masked = [images * _mask_of_draw(mask, images, seed, draw) for draw in draws]
+        masked = [mask_images(mask, images, seeded_generator(seed, "mts", draw)) for draw in draws]
         logits.append(predict_logits(network, torch.cat(masked), batch_size=batch_size))
     all_logits, all_labels = torch.cat(logits), labels.repeat(n_draws)
     fit = fit_temperature(all_logits, all_labels, n_draws=n_draws)
     return MaskedFit(fit, n_draws, accuracy(all_logits, all_labels))
-
-
-def _mask_of_draw(mask: MaskSpec, images: Tensor, seed: int, draw: int) -> Tensor:
-    return draw_mask(mask, images, seeded_generator(seed, "mts", draw))
 
 
 def zero_temperature_limit(logits: Tensor, labels: Tensor, n_bins: int = N_BINS) -> LimitMetrics:

@@ -9,9 +9,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from ddcal_core.dataset_facts import NAMED_DATASETS, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import NAMED_DATASETS, DatasetFacts, validation_counts
+from ddcal_core.specs import DatasetFacts
 from ddcal_core.torchvision_readers import Split, read_torchvision
 
 N_DIGITS_TEST = 500
@@ -50,8 +51,9 @@ def load_named(name: str, split: Split, folder: Path, allow_download: bool) -> L
     """Read a data set that is known by name.
 
     Args:
-        name: a key of `specs.NAMED_DATASETS`. "digits" comes with scikit-learn and is split into
-            1,297 and 500 images, stratified, always the same; the others come through torchvision.
+        name: a key of `dataset_facts.NAMED_DATASETS`. "digits" comes with scikit-learn and is
+            split into 1,297 and 500 images, stratified, always the same; the others come through
+            torchvision.
         split: "train" or "test".
         folder: where torchvision's data sets lie; not read for "digits".
         allow_download: fetch what is missing there.
@@ -112,8 +114,8 @@ def split_validation(
 
     Args:
         labels: int64 (N,), 0 to `n_classes` - 1.
-        n_validation: images to cut; None for the default of `specs.validation_counts`, which
-            also says how many each class gives.
+        n_validation: images to cut; None for the default of `dataset_facts.validation_counts`,
+            which also says how many each class gives.
         n_classes: number of classes K.
         seed: which images are cut; other classes' sizes do not matter for it.
 

@@ -1,5 +1,7 @@
 """The one random binary mask: on synthetic images it is MDT, on validation images MTS."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -7,23 +9,25 @@ from ddcal_core.specs import MaskSpec
 
 
 def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Tensor:
-    """A mask for each image, to be used as `images * mask` in network-input space.
+    """A mask for each image: 0 where it is masked, 1 where it is kept.
 
-    Every pixel is 0 with chance `spec.ratio` and 1 otherwise, on its own, shared over channels;
-    what is kept is not rescaled. With ratio 0 all are 1, and `images * mask` is `images` bit for
-    bit. A pixel under a 0 gets no gradient.
+    Every pixel, or patch of pixels, is 0 with chance `spec.ratio` and 1 otherwise, on its own.
+    With ratio 0 all are 1.
 
     Args:
-        spec: the share of pixels to mask.
+        spec: the share to mask, and what is masked together: pixels of a patch, channels of an
+            image, images of the batch.
         images: (N, C, H, W), floating point; only shape, dtype and device are read.
-        generator: a CPU generator; N * H * W numbers are drawn from it in any case, so that masks
-            of growing ratio on equal generators are nested.
+        generator: a CPU generator; how many numbers are drawn from it does not depend on the
+            ratio, so that masks of growing ratio on equal generators are nested.
 
     Returns:
-        (N, 1, H, W) of 0 and 1, dtype and device of `images`.
+        (N, 1, H, W), or (N, C, H, W) with independent channels, of 0 and 1, dtype and device of
+        `images`.
 
     Raises:
-        ValueError: `images` is not (N, C, H, W) of a floating-point dtype.
+        ValueError: `images` is not (N, C, H, W) of a floating-point dtype, or a patch is larger
+            than an image.
 
     Source:
         arXiv 2307.12463, which leaves unit and distribution open: this is our reading.
@@ -33,6 +37,43 @@ def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Ten
             "a mask is drawn for floating-point images (N, C, H, W), got "
             f"{images.dtype} of shape {tuple(images.shape)}"
         )
-    n_images, _, height, width = images.shape
-    chance = torch.rand((n_images, 1, height, width), generator=generator)
-    return (chance >= spec.ratio).to(device=images.device, dtype=images.dtype)
+    n_images, n_channels, height, width = images.shape
+    side = spec.patch_size or 1
+    if side > min(height, width):
+        raise ValueError(
+            f"patches no larger than the images of {height} x {width} are wanted, got "
+            f"{side} x {side}"
+        )
+    shape = (
+        n_images if spec.scope == "per_sample" else min(n_images, 1),
+        n_channels if spec.channels == "independent" else 1,
+        math.ceil(height / side),
+        math.ceil(width / side),
+    )
+    is_kept = torch.rand(shape, generator=generator) >= spec.ratio
+    pixels = is_kept.repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :height, :width]
+    return pixels.expand(n_images, -1, -1, -1).to(device=images.device, dtype=images.dtype)
+
+
+def mask_images(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images under a mask drawn for them.
+
+    What is kept is not rescaled. With ratio 0 it is `images` bit for bit. A masked pixel gets no
+    gradient.
+
+    Args:
+        spec: the mask, and what a masked pixel becomes.
+        images: (N, C, H, W), floating point, network-input space.
+        generator: a CPU generator; draws the mask, then the noise where that is the fill.
+
+    Returns:
+        (N, C, H, W), dtype and device of `images`.
+
+    Raises:
+        ValueError: what `draw_mask` refuses.
+    """
+    mask = draw_mask(spec, images, generator)
+    if spec.fill == "zero":
+        return images * mask
+    noise = torch.randn(images.shape, generator=generator)
+    return torch.where(mask.bool(), images, noise.to(device=images.device, dtype=images.dtype))

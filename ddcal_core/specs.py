@@ -1,6 +1,5 @@
 """What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -42,14 +41,44 @@ NValidation = Annotated[
 
 
 class MaskSpec(Spec):
-    """A random binary mask: each pixel, shared over channels, is set to 0 with chance `ratio`.
+    """A random binary mask: each pixel, shared over channels, is masked with chance `ratio`.
 
-    The mask is drawn for each image on its own and acts in network-input space, where 0 is the
+    By default it is drawn for each image on its own and sets to 0 in network-input space, the
     mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
-    leaves unit, fill and redraw open).
+    leaves unit, fill and redraw open, hence the options).
     """
 
     ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")
+    unit: Literal["pixel", "patch"] = Field(
+        "pixel", description="What is masked as one: a pixel, or a square patch of pixels."
+    )
+    patch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1_024,
+        description="Side of a patch in pixels, with unit patch alone; patches lie side by side "
+        "from the top left corner, the last ones cut off by the image's edge.",
+    )
+    channels: Literal["shared", "independent"] = Field(
+        "shared", description="One mask for all channels of an image, or one for each."
+    )
+    scope: Literal["per_sample", "shared"] = Field(
+        "per_sample", description="A mask for each image, or one for all images of a draw."
+    )
+    fill: Literal["zero", "noise"] = Field(
+        "zero",
+        description="What a masked pixel becomes, in network-input space: 0 (the mean colour), or "
+        "a number drawn from N(0, 1), a channel each.",
+    )
+
+    @model_validator(mode="after")
+    def _patch_size_fits_unit(self) -> "MaskSpec":
+        if (self.unit == "patch") != (self.patch_size is not None):
+            raise ValueError(
+                f"patch_size goes with unit patch and nothing else: wanted both or neither, got "
+                f"unit {self.unit} and patch_size {self.patch_size}"
+            )
+        return self
 
 
 class DistillSpec(Spec):
@@ -117,6 +146,13 @@ class MaskedTemperatureScaling(Spec):
     method: Literal["mts"]
     fit_on: FitOn = "distilled"
     mask: MaskSpec = MaskSpec(ratio=0.7)
+    draws_per_image: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Masks drawn for each image; default: 1 from 1,000 images on, for fewer as "
+        "many as make 1,000 masked images.",
+    )
 
 
 CalibrationSpec = Annotated[
@@ -281,107 +317,3 @@ class DatasetFacts(Spec):
     def n_classes(self) -> int:
         """How many classes K there are."""
         return len(self.class_names)
-
-
-DIGITS = tuple("0123456789")
-# mean and std: DC's published constants for MNIST, Fashion-MNIST and CIFAR-10; those of digits
-# are checked against scikit-learn's copy by a test.
-NAMED_DATASETS: dict[str, DatasetFacts] = {
-    "digits": DatasetFacts(
-        image_shape=(1, 8, 8),
-        class_names=DIGITS,
-        train_class_counts=(128, 131, 128, 132, 131, 131, 131, 129, 126, 130),
-        test_class_counts=(50, 51, 49, 51, 50, 51, 50, 50, 48, 50),
-        mean=(0.3053,),
-        std=(0.3758,),
-    ),
-    "mnist": DatasetFacts(
-        image_shape=(1, 28, 28),
-        class_names=DIGITS,
-        train_class_counts=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
-        test_class_counts=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
-        mean=(0.1307,),
-        std=(0.3081,),
-    ),
-    "fashion_mnist": DatasetFacts(
-        image_shape=(1, 28, 28),
-        class_names=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        train_class_counts=(6000,) * 10,
-        test_class_counts=(1000,) * 10,
-        mean=(0.2861,),
-        std=(0.3530,),
-    ),
-    "cifar10": DatasetFacts(
-        image_shape=(3, 32, 32),
-        class_names=(
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
-        train_class_counts=(5000,) * 10,
-        test_class_counts=(1000,) * 10,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2023, 0.1994, 0.2010),
-    ),
-}
-
-
-def validation_counts(
-    train_class_counts: tuple[int, ...], n_validation: int | None
-) -> tuple[int, ...]:
-    """How many images of each class the validation cut takes.
-
-    Proportional to the class counts, by largest remainder (ties to the lower class), and never
-    the last image of a class.
-
-    Args:
-        train_class_counts: training images of each class.
-        n_validation: images to take; None for one fifth, at most 2,000.
-
-    Returns:
-        Counts that sum to `n_validation`, less where classes would run empty.
-    """
-    n_train = sum(train_class_counts)
-    n_wanted = (
-        min(n_train // 5, MAX_VALIDATION_BY_DEFAULT) if n_validation is None else n_validation
-    )
-    shares = [n_wanted * count / n_train for count in train_class_counts]
-    counts = [math.floor(share) for share in shares]
-    by_remainder = sorted(range(len(shares)), key=lambda k: (counts[k] - shares[k], k))
-    for k in by_remainder[: n_wanted - sum(counts)]:
-        counts[k] += 1
-    return tuple(
-        min(count, max(available - 1, 0))
-        for count, available in zip(counts, train_class_counts, strict=True)
-    )
-
-
-def smallest_training_class(facts: DatasetFacts, n_validation: int | None) -> int:
-    """How many images the smallest class keeps for training after the validation cut."""
-    cut = validation_counts(facts.train_class_counts, n_validation)
-    return min(n - c for n, c in zip(facts.train_class_counts, cut, strict=True))
-
-
-def max_convnet_depth(image_shape: tuple[int, int, int]) -> int:
-    """How many times a ConvNet can halve the image; 28-pixel grey images are padded to 32."""
-    n_channels, height, width = image_shape
-    pad = 4 if n_channels == 1 and (height, width) == (28, 28) else 0  # first convolution pads by 3
-    return int(math.log2(min(height, width) + pad))

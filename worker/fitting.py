@@ -55,7 +55,7 @@ class Fitter:
             case TemperatureScaling():
                 found = self._fit_plain(spec.fit_on)
             case MaskedTemperatureScaling():
-                found = self.fit_masked(spec.fit_on, spec.mask)
+                found = self.fit_masked(spec.fit_on, spec.mask, spec.draws_per_image)
         return {
             **_NOT_FITTED,
             "method": spec.method,
@@ -70,11 +70,16 @@ class Fitter:
             self._logits[fit_on] = predict_logits(self._network, examples.images)
         return _described(fit_temperature(self._logits[fit_on], examples.labels))
 
-    def fit_masked(self, fit_on: str, mask: MaskSpec) -> dict[str, Any]:
+    def fit_masked(self, fit_on: str, mask: MaskSpec, n_draws: int | None = None) -> dict[str, Any]:
         """Fit on masked images; see `fit` for what comes back."""
         examples = self._images.of(self._model, fit_on)
         found = fit_masked_temperature(
-            self._network, examples.images, examples.labels, mask, seed=self._mask_seed
+            self._network,
+            examples.images,
+            examples.labels,
+            mask,
+            seed=self._mask_seed,
+            n_draws=n_draws,
         )
         return {
             **_described(found.fit),

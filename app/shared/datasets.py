@@ -15,7 +15,8 @@ from app.shared.job_records import TERMINAL_STATES, Job, new_id
 from app.shared.jobs import delete_rows
 from app.shared.settings import Settings
 from app.shared.tables import datasets, jobs
-from ddcal_core.specs import NAMED_DATASETS, DatasetFacts
+from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.specs import DatasetFacts
 
 # A file that torchvision's reader of each data set needs, below the folder of named data sets.
 NEEDED_FILES = {

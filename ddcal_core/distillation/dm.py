@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ddcal_core.data import indices_by_class, random_subset
 from ddcal_core.errors import DivergedError, InvalidDataError
-from ddcal_core.masking import draw_mask
+from ddcal_core.masking import mask_images
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
@@ -45,9 +45,9 @@ def distill_dm(
     Each iteration draws a fresh ConvNet and, class by class, a batch of real images, and takes one
     gradient step on the images for
 
-        loss = sum over classes of || mean embed(real) - mean embed(mask * synthetic) ||^2,
+        loss = sum over classes of || mean embed(real) - mean embed(masked synthetic) ||^2,
 
-    with the mask (MDT) drawn anew for every synthetic image; with ratio 0 it is plain DM bit for
+    with the mask (MDT) drawn anew in each iteration; with ratio 0 it is plain DM bit for
     bit. Differences from the published method: no Siamese augmentation yet, and the defaults of
     `DistillSpec` are far smaller. Every draw has a generator of its own purpose and iteration.
 
@@ -78,9 +78,9 @@ def distill_dm(
     optimiser = torch.optim.SGD([synthetic], lr=spec.lr, momentum=spec.momentum)
     for step in range(spec.iterations):
         initialise(network, seeded_generator(seed, PHASE, "network", step))
-        mask = draw_mask(spec.mask, synthetic, seeded_generator(seed, PHASE, "mask", step))
+        masked = mask_images(spec.mask, synthetic, seeded_generator(seed, PHASE, "mask", step))
         real_means = _mean_features(network, draw_real(seeded_generator(seed, PHASE, "real", step)))
-        loss = _matching_loss(network, real_means, synthetic * mask)
+        loss = _matching_loss(network, real_means, masked)
         loss_value = float(loss.detach())
         if not math.isfinite(loss_value):
             raise DivergedError(step + 1, loss_value)

@@ -42,7 +42,14 @@ def test_an_accepted_job_says_where_to_look(api):
     assert int(answer.headers["retry-after"]) >= 1
     assert (body["kind"], body["state"], body["dataset"]) == ("distill", "queued", "digits")
     assert (body["priority"], body["timeout_seconds"]) == (3, 9)
-    assert body["params"]["distill"]["mask"] == {"ratio": 0.0}
+    assert body["params"]["distill"]["mask"] == {
+        "ratio": 0.0,
+        "unit": "pixel",
+        "patch_size": None,
+        "channels": "shared",
+        "scope": "per_sample",
+        "fill": "zero",
+    }
     assert api.client.get(answer.headers["location"]).json() == body
 
 
@@ -164,6 +171,22 @@ def test_odd_json_leaves_no_job(shared_api, body, status):
                 ("/params/distill/depth", "depth_too_large"),
                 ("/params/train/depth", "depth_too_large"),
             ],
+        ),
+        (
+            "distill",
+            {"dataset": "digits", "distill": {"mask": {"unit": "patch", "patch_size": 9}}},
+            [("/params/distill/mask/patch_size", "patch_too_large")],
+        ),
+        (
+            "pipeline",
+            {
+                **PIPELINE,
+                "calibrate": [
+                    {"method": "mts", "mask": {"ratio": 0.5, "unit": "patch", "patch_size": 8}},
+                    {"method": "mts", "mask": {"ratio": 0.5, "unit": "patch", "patch_size": 64}},
+                ],
+            },
+            [("/params/calibrate/1/mask/patch_size", "patch_too_large")],
         ),
         (
             "pipeline",

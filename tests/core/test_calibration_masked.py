@@ -49,6 +49,33 @@ def test_few_images_are_masked_until_a_thousand_rows(n, n_draws):
     assert len((seen != 0).unique(dim=0)) > 0.97 * min(len(seen), 2**16)
 
 
+@pytest.mark.parametrize("n", [3, 1200])
+def test_the_number_of_draws_can_be_chosen(n):
+    """Each image gets as many masks as asked for; the first ones are those of any other number."""
+    images, labels = some_images(n)
+    shown = []
+    for n_draws in (1, 5):
+        network = Recorder()
+        found = fit_masked_temperature(
+            network, images, labels, MaskSpec(ratio=0.5), seed=0, n_draws=n_draws
+        )
+        assert (found.n_draws, found.fit.n) == (n_draws, n * n_draws)
+        shown.append(torch.cat(network.seen))
+    assert torch.equal(shown[0], shown[1][:n])
+
+
+def test_options_of_the_mask_reach_the_images():
+    """With a shared patch mask each draw blanks the same cells of every image."""
+    network = Recorder()
+    images, labels = some_images(20)
+    spec = MaskSpec(ratio=0.5, unit="patch", patch_size=2, scope="shared")
+    fit_masked_temperature(network, images, labels, spec, seed=0, n_draws=30)
+    seen = (torch.cat(network.seen) == 0).view(30, 20, 4, 4)
+    assert torch.equal(seen, seen[:, :1].expand_as(seen))
+    assert torch.equal(seen[..., ::2, ::2], seen[..., 1::2, 1::2])
+    assert len(seen[:, 0].flatten(1).unique(dim=0)) > 8
+
+
 def test_fit_is_that_of_the_masked_logits():
     """Temperature and accuracy are those of the network on the very images it was shown."""
     network = Recorder()

@@ -16,9 +16,10 @@ from ddcal_core.data import (
     random_subset,
     split_validation,
 )
+from ddcal_core.dataset_facts import NAMED_DATASETS, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import NAMED_DATASETS, DatasetFacts, validation_counts
+from ddcal_core.specs import DatasetFacts
 
 NOWHERE = Path("/nonexistent")
 

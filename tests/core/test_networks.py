@@ -3,9 +3,10 @@ import pytest
 import torch
 from torch import nn
 
+from ddcal_core.dataset_facts import NAMED_DATASETS, max_convnet_depth
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import NAMED_DATASETS, DistillSpec, TrainSpec, max_convnet_depth
+from ddcal_core.specs import DistillSpec, TrainSpec
 
 
 def network_of(n_channels=1, n_classes=10, image_size=(8, 8), width=6, depth=2, draw=0):

@@ -12,7 +12,7 @@ from app.shared.errors import ConflictError, DdcalError, NotFoundError
 from app.shared.job_records import Job
 from app.shared.run_inputs import inputs_of, resolve
 from app.shared.settings import Settings
-from ddcal_core.specs import NAMED_DATASETS
+from ddcal_core.dataset_facts import NAMED_DATASETS
 from tests.shared.conftest import OWNER, new_job
 
 Submit = Callable[..., Job]

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ddcal_core.pictures import strip_png
+from ddcal_core.specs import MaskSpec
 from worker.inputs import ModelInput, SetInput
 from worker.report.figures import (
     curve_figure,
@@ -342,6 +343,18 @@ def test_calibrations_in_words():
     """Method, ratio and images make the name."""
     names = [calibration_label(values) for values in (NONE, SEPARABLE, MASKED)]
     assert names == ["none", "TS on distilled", "MTS 70\u202f% on distilled"]
+
+
+def test_masks_are_named_by_what_is_not_the_default():
+    """Two calibrations with unlike masks never share a name, and so never a row."""
+    mask = {"ratio": 0.7, "unit": "patch", "patch_size": 4, "channels": "independent"}
+    spec = {"mask": mask | {"scope": "shared", "fill": "noise"}, "draws_per_image": 5}
+    assert calibration_label(MASKED | {"spec": spec}) == (
+        "MTS 70\u202f% in 4 × 4 patches, channels apart, one mask for all, noise for pixels, "
+        "5 draws an image on distilled"
+    )
+    default = {"mask": MaskSpec(ratio=0.7).model_dump(), "draws_per_image": None}
+    assert calibration_label(MASKED | {"spec": default}) == "MTS 70\u202f% on distilled"
 
 
 def test_equal_training_sets_get_different_labels():

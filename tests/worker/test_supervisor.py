@@ -26,7 +26,7 @@ from app.shared.datasets import NewDataset, find_dataset, insert_dataset
 from app.shared.events import list_events
 from app.shared.job_records import Job, NewJob
 from app.shared.settings import Settings
-from ddcal_core.specs import NAMED_DATASETS
+from ddcal_core.dataset_facts import NAMED_DATASETS
 from worker.supervisor import Supervisor
 from worker.trainer_process import TrainerProcess
 

@@ -43,6 +43,29 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{number} %".replace("-", "−").replace(" ", "\u202f")
 
 
+def mask_words(mask: Mapping[str, Any]) -> str:
+    """Name a mask: its ratio, and what of it is not the default.
+
+    Args:
+        mask: a MaskSpec's fields; those left out have their defaults.
+    """
+    patch_size = mask.get("patch_size")
+    words = [
+        percent(mask["ratio"], 0)
+        + (f" in {patch_size} × {patch_size} patches" if patch_size else "")
+    ]
+    words += [
+        word
+        for name, value, word in (
+            ("channels", "independent", "channels apart"),
+            ("scope", "shared", "one mask for all"),
+            ("fill", "noise", "noise for pixels"),
+        )
+        if mask.get(name) == value
+    ]
+    return ", ".join(words)
+
+
 def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     """Name the direction of a miscalibration, if there is more of it than chance shows.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.inputs import ModelInput, SetInput
-from worker.report.findings import describe_row, findings, percent, verdict_of
+from worker.report.findings import describe_row, findings, mask_words, verdict_of
 from worker.report.measurements import METRICS, Measurement, mean_and_deviation
 
 CONVENTIONS = {
@@ -124,7 +124,8 @@ def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
     if distilled is None:
         return f"{config['training_set']} ({each})"
     ratio = distilled.manifest["mask_ratio"]
-    mdt = f", MDT {percent(ratio, 0)}" if ratio else ""
+    mask = distilled.manifest["distill"].get("mask", {"ratio": ratio})
+    mdt = f", MDT {mask_words(mask)}" if ratio else ""
     return f"distilled ({distilled.manifest['method'].upper()}{mdt}, {each})"
 
 
@@ -140,8 +141,16 @@ def calibration_label(values: Mapping[str, Any]) -> str:
     """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
     if values["method"] == "none":
         return "none"
-    ratio = "" if values["mask_ratio"] is None else f" {percent(values['mask_ratio'], 0)}"
-    return f"{values['method'].upper()}{ratio} on {values['fit_on']}"
+    return f"{values['method'].upper()}{_mask_label(values)} on {values['fit_on']}"
+
+
+def _mask_label(values: Mapping[str, Any]) -> str:
+    if values["mask_ratio"] is None:
+        return ""
+    spec = values.get("spec", {})
+    words = mask_words({**spec.get("mask", {}), "ratio": values["mask_ratio"]})
+    n_draws = spec.get("draws_per_image")
+    return f" {words}" + (f", {n_draws} draws an image" if n_draws else "")
 
 
 def build_rows(

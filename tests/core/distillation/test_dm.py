@@ -126,6 +126,14 @@ def test_images_and_losses_are_those_of_the_written_out_method(init, ratio, batc
     assert [r.values["loss"] for r in reports] == pytest.approx(losses, rel=1e-4)
 
 
+def test_options_of_the_mask_are_those_of_the_distillation():
+    """Independent channels in patches, one mask for all: the written out method with that mask."""
+    mask = MaskSpec(ratio=0.5, unit="patch", patch_size=3, channels="independent", scope="shared")
+    spec = spec_of(mask=mask, iterations=2)
+    images, _ = slow_distillation(spec, start_of(spec))
+    torch.testing.assert_close(distilled(spec).images.double(), images, rtol=1e-4, atol=1e-4)
+
+
 def test_one_step_goes_down_the_slope():
     """One step without momentum is -lr times the gradient by central differences."""
     spec = spec_of(iterations=1, momentum=0.0, lr=1.0)
