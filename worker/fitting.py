@@ -6,9 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration import TemperatureFit, fit_masked_temperature, fit_temperature
+from ddcal_core.failure_signatures import (
+    Failure,
+    accuracy_failure,
+    direction_failure,
+    logit_spread,
+    temperature_failure,
+)
+from ddcal_core.metrics import accuracy, signed_calibration_gap
 from ddcal_core.specs import (
     MAX_SEED,
     CalibrationSpec,
@@ -47,7 +56,9 @@ class Fitter:
         Returns:
             method, fit_on, mask_ratio, status, temperature (None where there is none), n,
             nll_before and nll_after on the images fitted on (None where infinite or not fitted),
-            standard_error of log T, n_draws, masked_accuracy and spec.
+            standard_error of log T, n_draws, masked_accuracy and spec; of the same images
+            unmasked clean_accuracy, clean_signed_gap under T and logit_spread; relative_temperature
+            (T over that spread) and failures, by name (see `failure_signatures`).
         """
         match spec:
             case NoCalibration():
@@ -61,14 +72,42 @@ class Fitter:
             "method": spec.method,
             "fit_on": spec.fit_on,
             **found,
+            **self._judged(spec.fit_on, found),
             "spec": spec.model_dump(mode="json"),
         }
 
     def _fit_plain(self, fit_on: str) -> dict[str, Any]:
-        examples = self._images.of(self._model, fit_on)
+        labels = self._images.of(self._model, fit_on).labels
+        return _described(fit_temperature(self._logits_on(fit_on), labels))
+
+    def _logits_on(self, fit_on: str) -> Tensor:
         if fit_on not in self._logits:
-            self._logits[fit_on] = predict_logits(self._network, examples.images)
-        return _described(fit_temperature(self._logits[fit_on], examples.labels))
+            images = self._images.of(self._model, fit_on).images
+            self._logits[fit_on] = predict_logits(self._network, images)
+        return self._logits[fit_on]
+
+    def _judged(self, fit_on: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Look at the unmasked images under what was found, and name what went wrong."""
+        logits, labels = self._logits_on(fit_on), self._images.of(self._model, fit_on).labels
+        clean_accuracy, spread = accuracy(logits, labels), logit_spread(logits)
+        failures: list[Failure | None] = []
+        if (masked_accuracy := found.get("masked_accuracy")) is not None:
+            n_classes = logits.shape[1]
+            failures.append(accuracy_failure(masked_accuracy, clean_accuracy, n_classes=n_classes))
+        seen: dict[str, float | None] = {
+            "clean_accuracy": clean_accuracy,
+            "logit_spread": spread,
+        }
+        temperature = found["temperature"]
+        if temperature is not None:
+            failures.append(temperature_failure(temperature, spread))
+            probabilities = torch.softmax(logits.double() / temperature, 1)
+            seen["clean_signed_gap"] = signed_calibration_gap(probabilities, labels)
+            seen["relative_temperature"] = temperature / spread if spread else None
+            # Images trained on are all right, whatever the confidence: they tell no direction.
+            if fit_on == "validation":
+                failures.append(direction_failure(probabilities, labels))
+        return {**seen, "failures": [name for name in failures if name is not None]}
 
     def fit_masked(self, fit_on: str, mask: MaskSpec, n_draws: int | None = None) -> dict[str, Any]:
         """Fit on masked images; see `fit` for what comes back."""
@@ -101,6 +140,11 @@ _NOT_FITTED: dict[str, Any] = {
     "standard_error": None,
     "n_draws": None,
     "masked_accuracy": None,
+    "clean_accuracy": None,
+    "clean_signed_gap": None,
+    "logit_spread": None,
+    "relative_temperature": None,
+    "failures": [],
 }
 
 

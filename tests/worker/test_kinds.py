@@ -223,6 +223,31 @@ def test_calibrations_come_model_by_model_with_their_files(pipeline):
     json.dumps([dict(output.values) for output in outputs], allow_nan=False)
 
 
+def test_calibrations_name_what_went_wrong(pipeline):
+    """Guards are in the values: accuracies unmasked and masked, T over the spread, failures."""
+    for outputs in pipeline.calibrated.values():
+        for values in (output.values for output in outputs):
+            if values["method"] == "none":
+                assert (values["failures"], values["logit_spread"]) == ([], None)
+                continue
+            assert (values["relative_temperature"] is None) == (values["temperature"] is None)
+            if values["temperature"] is not None:
+                ratio = values["temperature"] / values["logit_spread"]
+                assert values["relative_temperature"] == pytest.approx(ratio)
+            if values["method"] == "mts":
+                lost = values["masked_accuracy"] - 1 / 3 < (values["clean_accuracy"] - 1 / 3) / 2
+                assert ("accuracy_lost" in values["failures"]) == lost
+            if values["fit_on"] == "distilled":
+                assert not {"over_calibration", "under_calibration"} & set(values["failures"])
+
+
+def test_a_mask_of_nearly_everything_loses_the_accuracy(pipeline, tmp_path):
+    """At 99 % masked the calibration says that the network only guesses."""
+    specs = [{"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.99}}]
+    outputs = pipeline.calibrate(pipeline.models["random"], specs, tmp_path / "calibrate")
+    assert all("accuracy_lost" in output.values["failures"] for output in outputs)
+
+
 def ece_by_loop(probabilities, labels, n_bins):
     """ECE by its definition, one sample at a time."""
     bins = [[0, 0.0, 0] for _ in range(n_bins)]

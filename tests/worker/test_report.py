@@ -23,7 +23,14 @@ from worker.report.figures import (
     reliability_diagram,
     wilson_interval,
 )
-from worker.report.findings import findings, percent, temperature_words, verdict_of
+from worker.report.findings import (
+    FAILURE_WORDS,
+    failures_of,
+    findings,
+    percent,
+    temperature_words,
+    verdict_of,
+)
 from worker.report.measurements import ece_and_gap, mean_and_deviation, measure
 from worker.report.page import report_page
 from worker.report.pictures import ClassStrip, SetPicture
@@ -454,3 +461,42 @@ def test_strips_are_the_pixels():
     assert np.array_equal(strip[:, :5], pixels[0].permute(1, 2, 0))
     assert (strip[:, 5] == 128).all()
     assert np.array_equal(strip[:, 6:], pixels[1].permute(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("method", "verdict", "status", "fitted", "expected"),
+    [
+        ("none", "over-confident", "ok", [], []),
+        ("ts", "over-confident", "ok", [[]], ["under_calibration"]),
+        ("ts", "under-confident", "ok", [["under_calibration"]], ["over_calibration"]),
+        (
+            "mts",
+            "within chance",
+            "ok",
+            [["over_calibration"], ["accuracy_lost"]],
+            ["accuracy_lost"],
+        ),
+        ("ts", "over-confident", "separable", [[]], []),
+        (
+            "mts",
+            "under-confident",
+            "ok",
+            [["nearly_uniform"]],
+            ["over_calibration", "nearly_uniform"],
+        ),
+    ],
+)
+def test_failures_are_named_by_what_the_test_shows(method, verdict, status, fitted, expected):
+    """The direction is the test's; what only the fit can see is taken from any network."""
+    assert failures_of(method, verdict, status, fitted) == expected
+
+
+def test_failures_are_said_on_the_page(page, report):
+    """A calibrated row that stays over-confident is named so, with the rule below the table."""
+    _, separable, masked, _ = report["rows"]
+    assert (masked["verdict"], masked["failures"]) == ("over-confident", ["under_calibration"])
+    assert separable["failures"] == []
+    assert "still over-confident after scaling" in masked["words"]
+    text = "".join(Elements(page).text)
+    assert "under calibration" in text
+    assert FAILURE_WORDS["under_calibration"] in text

@@ -1,6 +1,6 @@
 """What the numbers say, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
@@ -32,6 +32,33 @@ STATUS_WORDS = {
         "The network is shown as it is, T = 1."
     ),
     "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
+}
+
+FAILURE_WORDS = {
+    "over_calibration": (
+        "Over-calibrated: the temperature takes more confidence than was unearned, so that the "
+        "network is under-confident after scaling."
+    ),
+    "under_calibration": (
+        "Under-calibrated: the temperature takes too little confidence, so that the network is "
+        "still over-confident after scaling."
+    ),
+    "accuracy_lost": (
+        "Accuracy lost: so much was masked while T was fitted that the network kept less than half "
+        "of the accuracy beyond guessing that it has on the same images unmasked."
+    ),
+    "nearly_uniform": (
+        "Nearly uniform: T is more than 10 times the spread of the logits (largest minus mean of a "
+        "row), so that every class gets about the same probability."
+    ),
+    "nearly_certain": (
+        "Nearly certain: T is less than a fiftieth of the spread of the logits (largest minus mean "
+        "of a row), so that nearly every prediction is given confidence 1."
+    ),
+}
+_FAILED_DIRECTION: Mapping[str, str] = {
+    "over-confident": "under_calibration",
+    "under-confident": "over_calibration",
 }
 
 
@@ -83,6 +110,25 @@ def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     return "off both ways"
 
 
+def failures_of(
+    method: str, verdict: Verdict, status: str, fitted: Iterable[Sequence[str]]
+) -> list[str]:
+    """Name what went wrong in one row of the table.
+
+    Args:
+        method: of the calibration; none cannot fail.
+        verdict: on the test images, which decides whether too much or too little was scaled.
+        status: of the fits; where there is no temperature the status says what went wrong.
+        fitted: the failures that each network's calibration was given when it was fitted.
+    """
+    if method == "none":
+        return []
+    seen = {name for names in fitted for name in names} - set(_FAILED_DIRECTION.values())
+    if status == "ok" and verdict in _FAILED_DIRECTION:
+        seen.add(_FAILED_DIRECTION[verdict])
+    return [name for name in FAILURE_WORDS if name in seen]
+
+
 def describe_row(row: Mapping[str, Any]) -> str:
     """Say in a sentence or two what one row of the table shows."""
     ece, gap, chance = (row[key]["mean"] for key in ("ece", "signed_gap", "null_p95"))
@@ -95,7 +141,8 @@ def describe_row(row: Mapping[str, Any]) -> str:
         "within chance": "Within what chance shows",
     }[row["verdict"]]
     level = f"ECE {percent(ece)}, chance alone reaches {percent(chance)}"
-    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[row["status"]]]))
+    failed = [FAILURE_WORDS[name] for name in row["failures"]]
+    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[row["status"]], *failed]))
 
 
 def temperature_words(row: Mapping[str, Any]) -> str:

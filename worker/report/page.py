@@ -12,7 +12,7 @@ from worker.report.figures import (
     pool_bins,
     reliability_diagram,
 )
-from worker.report.findings import STATUS_WORDS, percent, temperature_words
+from worker.report.findings import FAILURE_WORDS, STATUS_WORDS, percent, temperature_words
 from worker.report.notes import lineage_section, method_section, network_section
 from worker.report.pictures import SetPicture
 
@@ -119,10 +119,11 @@ def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
     statuses = {status for row in rows for status in (row["status"], *row["statuses"])} - {"ok"}
+    failures = {name for row in rows for name in row["failures"]}
     notes = [
-        f"<li><b>{escape(status.replace('_', ' '))}</b>: {escape(words)}</li>"
-        for status, words in STATUS_WORDS.items()
-        if status in statuses
+        f"<li><b>{escape(name.replace('_', ' '))}</b>: {escape(words)}</li>"
+        for name, words in {**STATUS_WORDS, **FAILURE_WORDS}.items()
+        if name in statuses | failures
     ]
     return f'<ul class="foot">{"".join(notes)}</ul>' if notes else ""
 
@@ -132,6 +133,10 @@ def _table_row(row: Mapping[str, Any], top: float) -> str:
     pill = (
         f'<span class="pill {_PILLS.get(row["verdict"], "")}" title="{escape(row["words"])}">'
         f"{escape(row['verdict'])}</span>"
+        + "".join(
+            f' <span class="failure">{escape(name.replace("_", " "))}</span>'
+            for name in row["failures"]
+        )
     )
     cells = (
         escape(row["calibration"]),

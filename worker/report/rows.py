@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.inputs import ModelInput, SetInput
-from worker.report.findings import describe_row, findings, mask_words, verdict_of
+from worker.report.findings import describe_row, failures_of, findings, mask_words, verdict_of
 from worker.report.measurements import METRICS, Measurement, mean_and_deviation
 
 CONVENTIONS = {
@@ -192,6 +192,9 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
     statuses = Counter(str(member.values["status"]) for member in members)
     temperatures = [member.values["temperature"] for member in members]
     found = [temperature for temperature in temperatures if temperature is not None]
+    status = next(iter(statuses)) if len(statuses) == 1 else "mixed"
+    verdict = verdict_of(*(after[key]["mean"] for key in ("ece", "signed_gap", "null_p95")))
+    fitted = [member.values.get("failures", ()) for member in members]
     return {
         "method": values["method"],
         "fit_on": values["fit_on"],
@@ -199,12 +202,13 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
         "n_networks": len(members),
         "n_test": n_test,
         "n_bins": n_bins,
-        "status": next(iter(statuses)) if len(statuses) == 1 else "mixed",
+        "status": status,
         "statuses": dict(statuses),
         "temperature": {**mean_and_deviation(found), "n": len(found)},
         **after,
         "before": _summary([member.before for member in members]),
-        "verdict": verdict_of(*(after[key]["mean"] for key in ("ece", "signed_gap", "null_p95"))),
+        "verdict": verdict,
+        "failures": failures_of(values["method"], verdict, status, fitted),
         "calibration_ids": [m.calibration_id for m in members if m.calibration_id is not None],
         "networks": [_network(member) for member in members],
     }
@@ -217,6 +221,9 @@ def _summary(measurements: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
+_OF_THE_FIT = ("masked_accuracy", "clean_accuracy", "relative_temperature", "failures")
+
+
 def _network(member: Measured) -> dict[str, Any]:
     return {
         "model_id": member.model.id,
@@ -225,6 +232,7 @@ def _network(member: Measured) -> dict[str, Any]:
         "seed_index": member.model.config["seed_index"],
         "status": member.values["status"],
         "temperature": member.values["temperature"],
+        **{name: member.values.get(name) for name in _OF_THE_FIT},
         **{metric: getattr(member.after, metric) for metric in METRICS},
         "bins": dataclasses.asdict(member.after.bins),
     }
