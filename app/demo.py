@@ -13,6 +13,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from app.children import spawn, stop
 from app.client import connect
 from app.console import duration, failure, table, watch
@@ -112,6 +114,8 @@ def _service(data_folder: Path) -> Iterator[str]:
                 raise DemoError(f"the service did not start:\n{log_path.read_text()}")
             time.sleep(0.05)
         yield address_file.read_text()
+    except httpx.TransportError as error:
+        raise DemoError(f"the service has ended:\n{log_path.read_text()}") from error
     finally:
         stop(process, grace_seconds=_STOP_SECONDS)
 

@@ -38,6 +38,7 @@ _LOOK_SECONDS = 0.1
 _FIRST_BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 30
 _HEALTHY_SECONDS = 30
+_HOPELESS_FAILURES = 5
 _STOP_SECONDS = 5
 _LOG_TAIL_LINES = 15
 GPU_QUEUE = "gpu"
@@ -80,6 +81,7 @@ class Kept:
     started: float
     n_failures: int = 0
     start_again: float | None = field(default=None)
+    has_worked: bool = False
 
 
 def backoff_seconds(n_failures: int) -> float:
@@ -104,7 +106,12 @@ def _start_process(program: Program) -> subprocess.Popen[bytes]:
 
 
 def look_after(kept: Kept, tell: Tell) -> None:
-    """Notice that a program has died, and start it again once its backoff has passed."""
+    """Notice that a program has died, and start it again once its backoff has passed.
+
+    Raises:
+        EmbeddedError: it has never stayed up, and has died five times in a row: something is
+            wrong with the installation that no restart mends.
+    """
     now = time.monotonic()
     if kept.start_again is None:
         status = kept.process.poll()
@@ -112,7 +119,12 @@ def look_after(kept: Kept, tell: Tell) -> None:
             return
         # What the dead leader left of its session would work beside its successor.
         wait_or_kill(kept.process, deadline=now)
-        kept.n_failures = 1 if now - kept.started > _HEALTHY_SECONDS else kept.n_failures + 1
+        stayed_up = now - kept.started > _HEALTHY_SECONDS
+        kept.has_worked |= stayed_up
+        kept.n_failures = 1 if stayed_up else kept.n_failures + 1
+        if kept.n_failures >= _HOPELESS_FAILURES and not kept.has_worked:
+            last_words = _log_tail(kept.program.log_path)
+            raise EmbeddedError(f"{kept.program.name} does not stay up\n{last_words}")
         pause = backoff_seconds(kept.n_failures)
         kept.start_again = now + pause
         tell(f"{kept.program.name} ended with status {status}, starting it again in {pause:g} s")

@@ -87,6 +87,18 @@ def test_failures_in_a_row_wait_longer(tmp_path):
     assert pauses == ["0.25 s", "0.5 s", "1 s"]
 
 
+def test_a_program_that_never_stays_up_is_given_up(tmp_path):
+    """A broken installation is told with its last words, not restarted for ever."""
+    kept = start(program(tmp_path, "echo no such module; exit 1"))
+
+    def look_until_hopeless():
+        until(lambda: look_after(kept, lambda _: None), seconds=30)
+
+    with pytest.raises(EmbeddedError, match=r"part does not stay up(.|\n)*no such module"):
+        look_until_hopeless()
+    assert kept.n_failures == 5
+
+
 def test_groups_stop_in_order(tmp_path):
     """The second group is asked to stop only when the first has ended."""
     order = tmp_path / "order"
