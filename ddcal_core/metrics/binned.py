@@ -1,0 +1,352 @@
+"""Calibration errors on bins of equal width, from sums that add.
+
+Bins are (a, b] on [0, 1], 0 in the first. All that the errors need of the samples is a few sums
+for each bin, kept as whole numbers: they add exactly, so that shards, streams and any order of
+samples give the same value to the last bit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddcal_core.metrics.scores import check_scores, confidence_and_hits
+
+N_BINS = 15
+# A confidence is counted in two whole numbers below 2^31, so in units of 2^-62.
+_HALF = 2**31
+_UNITS = _HALF * _HALF
+_EXACT_TERMS = 2**22  # so many whole numbers up to 2^31 add exactly in float64
+_NUMBERS_AT_ONCE = 2**16
+
+
+@dataclass(frozen=True)
+class ReliabilityBins:
+    """A reliability diagram of M bins.
+
+    Attributes:
+        edges: M + 1 of them, 0 to 1; bin m is (edges[m], edges[m + 1]], the first with 0.
+        count: samples in each bin.
+        confidence: mean confidence in each bin, None where it is empty.
+        accuracy: share of right predictions in each bin, None where it is empty.
+    """
+
+    edges: tuple[float, ...]
+    count: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class LargestGap:
+    """The bin that is off most.
+
+    Attributes:
+        value: its |accuracy - mean confidence|, the maximum calibration error, in [0, 1].
+        bin: its index from 0, the first where several are off alike.
+        count: samples in it; one sample can set the value.
+    """
+
+    value: float
+    bin: int
+    count: int
+
+
+@dataclass(frozen=True)
+class BinSums:
+    """What the errors on M bins need of the samples; `+` joins those of other samples.
+
+    Attributes:
+        count: samples in each bin.
+        right: right predictions among them.
+        confidence_units: their summed confidence in units of 2^-62.
+    """
+
+    count: tuple[int, ...]
+    right: tuple[int, ...]
+    confidence_units: tuple[int, ...]
+
+    def __add__(self, other: "BinSums") -> "BinSums":
+        """The sums of both; ValueError where the numbers of bins differ."""
+        if len(self.count) != len(other.count):
+            raise ValueError(
+                f"sums of {len(self.count)} bins want as many to add, got {len(other.count)}"
+            )
+        return BinSums(
+            _added(self.count, other.count),
+            _added(self.right, other.right),
+            _added(self.confidence_units, other.confidence_units),
+        )
+
+    @property
+    def n(self) -> int:
+        """Samples in all bins."""
+        return sum(self.count)
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """ECE: sum over bins of n_m / N |accuracy_m - mean confidence_m|, in [0, 1]."""
+        return sum(abs(gap) for gap in self._gap_units()) / (self.n * _UNITS)
+
+    @property
+    def root_mean_square_calibration_error(self) -> float:
+        """RMSCE: the root of the sum of n_m / N (accuracy_m - mean confidence_m)^2, in [0, 1]."""
+        squares = sum(
+            (gap / _UNITS) ** 2 / n
+            for gap, n in zip(self._gap_units(), self.count, strict=True)
+            if n
+        )
+        return float((squares / self.n) ** 0.5)
+
+    @property
+    def largest_gap(self) -> LargestGap:
+        """The bin that sets the maximum calibration error."""
+        gaps = [
+            abs(gap) / (n * _UNITS) if n else -1.0
+            for gap, n in zip(self._gap_units(), self.count, strict=True)
+        ]
+        where = max(range(len(gaps)), key=gaps.__getitem__)
+        return LargestGap(gaps[where], where, self.count[where])
+
+    @property
+    def signed_calibration_gap(self) -> float:
+        """Mean confidence - accuracy, in [-1, 1]."""
+        return sum(self._gap_units()) / (self.n * _UNITS)
+
+    @property
+    def reliability_bins(self) -> ReliabilityBins:
+        """The diagram of these sums."""
+        return ReliabilityBins(
+            edges=tuple(bin_edges(len(self.count)).tolist()),
+            count=self.count,
+            confidence=tuple(
+                units / (n * _UNITS) if n else None
+                for units, n in zip(self.confidence_units, self.count, strict=True)
+            ),
+            accuracy=tuple(
+                right / n if n else None for right, n in zip(self.right, self.count, strict=True)
+            ),
+        )
+
+    def _gap_units(self) -> list[int]:
+        return [
+            confidence - right * _UNITS
+            for confidence, right in zip(self.confidence_units, self.right, strict=True)
+        ]
+
+
+def bin_sums(probabilities: Tensor, labels: Tensor, n_bins: int = N_BINS) -> BinSums:
+    """The sums of these samples by their confidence.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+
+    Returns:
+        Sums to add to others, or to read errors from.
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, a label out of range, or no bins.
+    """
+    confidence, is_right = confidence_and_hits(probabilities, labels)
+    return sums_of_confidences(confidence, is_right, n_bins)
+
+
+def bin_sums_of_logits(
+    logits: Tensor, labels: Tensor, n_bins: int = N_BINS, *, temperature: float = 1.0
+) -> BinSums:
+    """The sums under softmax(z / T), without making the probabilities.
+
+    The softmax is float64 whatever the logits are, a chunk at a time; predictions are the first
+    largest logits, also where probabilities would round to a tie.
+
+    Args:
+        logits: (N, K), N >= 1, floating point, finite.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+        temperature: T > 0.
+
+    Returns:
+        Sums to add to others, or to read errors from.
+
+    Raises:
+        ValueError: empty, misshapen, not finite, a label out of range, no bins, or T not in
+            (0, inf).
+    """
+    check_scores(logits, labels)
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
+    confidence = torch.empty(len(labels), dtype=torch.float64, device=logits.device)
+    is_right = torch.empty(len(labels), dtype=torch.bool, device=logits.device)
+    for part in row_chunks(logits):
+        # Class-major, so that sums run along memory: several times faster for few classes.
+        columns = logits[part].t().to(torch.float64, memory_format=torch.contiguous_format)
+        columns = columns - columns.amax(0)
+        is_right[part] = _is_first_largest(columns, labels[part])
+        confidence[part] = columns.div_(temperature).exp_().sum(0).reciprocal_()
+    return sums_of_confidences(confidence, is_right, n_bins)
+
+
+def sums_of_confidences(confidence: Tensor, is_right: Tensor, n_bins: int = N_BINS) -> BinSums:
+    """The sums of confidences and hits, however they were made.
+
+    Args:
+        confidence: float64 (N,), in [0, 1].
+        is_right: bool (N,).
+        n_bins: bins of equal width.
+
+    Returns:
+        Sums to add to others, or to read errors from.
+
+    Raises:
+        ValueError: no bins.
+    """
+    index = bin_index(confidence, n_bins)
+    return BinSums(
+        count=tuple(torch.bincount(index, minlength=n_bins).tolist()),
+        right=tuple(torch.bincount(index[is_right], minlength=n_bins).tolist()),
+        confidence_units=tuple(units_by_index(index, confidence, n_bins)),
+    )
+
+
+def expected_calibration_error(
+    probabilities: Tensor, labels: Tensor, n_bins: int = N_BINS
+) -> float:
+    """ECE: sum over bins of n_m / N |accuracy_m - mean confidence_m|.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+
+    Returns:
+        In [0, 1], a fraction, not percent.
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, a label out of range, or no bins.
+
+    Source:
+        Naeini et al., AAAI 2015; Guo et al., ICML 2017.
+    """
+    return bin_sums(probabilities, labels, n_bins).expected_calibration_error
+
+
+def root_mean_square_calibration_error(
+    probabilities: Tensor, labels: Tensor, n_bins: int = N_BINS
+) -> float:
+    """RMSCE: the root of the sum over bins of n_m / N (accuracy_m - mean confidence_m)^2.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+
+    Returns:
+        In [0, 1]; never below the ECE.
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, a label out of range, or no bins.
+    """
+    return bin_sums(probabilities, labels, n_bins).root_mean_square_calibration_error
+
+
+def maximum_calibration_error(
+    probabilities: Tensor, labels: Tensor, n_bins: int = N_BINS
+) -> LargestGap:
+    """MCE: the largest |accuracy_m - mean confidence_m| of a bin that is not empty.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+
+    Returns:
+        The value with the bin and its count, as one sample can set it.
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, a label out of range, or no bins.
+
+    Source:
+        Naeini et al., AAAI 2015.
+    """
+    return bin_sums(probabilities, labels, n_bins).largest_gap
+
+
+def reliability_bins(
+    probabilities: Tensor, labels: Tensor, n_bins: int = N_BINS
+) -> ReliabilityBins:
+    """Count, mean confidence and accuracy of each bin of confidence.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+        n_bins: bins of equal width.
+
+    Returns:
+        The bins of the ECE.
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, a label out of range, or no bins.
+    """
+    return bin_sums(probabilities, labels, n_bins).reliability_bins
+
+
+def bin_edges(n_bins: int) -> Tensor:
+    """The n_bins + 1 edges, float64, 0 to 1; ValueError for no bins."""
+    if n_bins < 1:
+        raise ValueError(f"at least one bin is wanted, got {n_bins}")
+    # numpy's linspace, not torch's: they differ in the last bit, and peers use numpy's.
+    return torch.from_numpy(np.linspace(0.0, 1.0, n_bins + 1))
+
+
+def bin_index(confidence: Tensor, n_bins: int) -> Tensor:
+    """The bin (a, b] of each float64 confidence, int64 of its shape; 0 is in the first."""
+    inner = bin_edges(n_bins)[1:-1].to(confidence.device)
+    return torch.searchsorted(inner, confidence, side="left")
+
+
+def units_by_index(index: Tensor, values: Tensor, n_sums: int) -> list[int]:
+    """Exact sums of values by index.
+
+    Args:
+        index: int64 (n,), 0 to n_sums - 1.
+        values: float64 (n,), in [0, 1].
+        n_sums: how many sums.
+
+    Returns:
+        Sums in units of 2^-62, each value rounded to a whole number of them.
+    """
+    totals = [0] * n_sums
+    for part in range(0, len(index), _EXACT_TERMS):
+        where = index[part : part + _EXACT_TERMS]
+        scaled = values[part : part + _EXACT_TERMS] * _HALF
+        high = scaled.floor()
+        low = ((scaled - high) * _HALF).round_()
+        high_sums = torch.bincount(where, weights=high, minlength=n_sums).tolist()
+        low_sums = torch.bincount(where, weights=low, minlength=n_sums).tolist()
+        for m in range(n_sums):
+            totals[m] += int(high_sums[m]) * _HALF + int(low_sums[m])
+    return totals
+
+
+def row_chunks(scores: Tensor) -> Iterator[slice]:
+    """Slices of rows, small enough for a core's cache, larger on accelerators."""
+    numbers = _NUMBERS_AT_ONCE if scores.device.type == "cpu" else _EXACT_TERMS
+    step = max(1, numbers // scores.shape[1])
+    return (slice(start, start + step) for start in range(0, len(scores), step))
+
+
+def _is_first_largest(columns: Tensor, labels: Tensor) -> Tensor:
+    """Whether the label's entry is the first 0, the maximum, of each column (K, n)."""
+    is_right = columns.gather(0, labels[None])[0] == 0
+    if int(torch.count_nonzero(columns)) == columns.numel() - columns.shape[1]:
+        return is_right  # no ties
+    # argmax gives the first of several; along the classes it is slow, and ties are rare.
+    return is_right & (columns.argmax(0) == labels)
+
+
+def _added(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(first, second, strict=True))

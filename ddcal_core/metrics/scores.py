@@ -1,0 +1,154 @@
+"""Metrics that need no bins, and what every metric asks of its input."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def check_scores(scores: Tensor, labels: Tensor) -> None:
+    """Refuse what cannot be scores and labels of the same samples.
+
+    Args:
+        scores: logits or probabilities (N, K), N, K >= 1, floating point, finite.
+        labels: int64 (N,), 0 to K - 1.
+
+    Raises:
+        ValueError: says what was wanted and what was got.
+    """
+    if scores.ndim != 2 or scores.numel() == 0 or not scores.is_floating_point():
+        raise ValueError(
+            "floating-point scores (N, K) with N, K >= 1 are wanted, got "
+            f"{scores.dtype} of shape {tuple(scores.shape)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != scores.shape[:1]:
+        raise ValueError(
+            f"labels int64 of shape ({len(scores)},) are wanted, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
+    if not _is_finite(scores):
+        raise ValueError("finite scores are wanted, got NaN or infinite ones")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= scores.shape[1]:
+        raise ValueError(
+            f"labels in 0 to {scores.shape[1] - 1} are wanted, got {lowest} to {highest}"
+        )
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Share of samples whose first largest score is the label's.
+
+    Args:
+        scores: logits or probabilities (N, K), N >= 1.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: empty, misshapen, not finite, or a label out of range.
+    """
+    check_scores(scores, labels)
+    return float((scores.argmax(1) == labels).double().mean())
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> float:
+    """Mean of logsumexp(z / T) - z_y / T, in nats.
+
+    From logits: probabilities that have rounded to 0 would make it infinite.
+
+    Args:
+        logits: (N, K), N >= 1.
+        labels: int64 (N,), 0 to K - 1.
+        temperature: T > 0.
+
+    Returns:
+        At least 0.
+
+    Raises:
+        ValueError: empty, misshapen, not finite, a label out of range, or T not in (0, inf).
+    """
+    check_scores(logits, labels)
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
+    return float(functional.cross_entropy(logits.double() / temperature, labels))
+
+
+def brier_score(probabilities: Tensor, labels: Tensor) -> float:
+    """Mean over samples of sum_k (p_k - [k = y])^2, summed over all classes.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        In [0, 2].
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, or a label out of range.
+    """
+    check_probabilities(probabilities, labels)
+    wide = probabilities.double()
+    target = functional.one_hot(labels, wide.shape[1])
+    return float((wide - target).square().sum(1).mean())
+
+
+def signed_calibration_gap(probabilities: Tensor, labels: Tensor) -> float:
+    """Mean confidence - accuracy: above 0 over-confident, below 0 under-confident.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        In [-1, 1].
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, or a label out of range.
+    """
+    confidence, is_right = confidence_and_hits(probabilities, labels)
+    return float(confidence.mean() - is_right.double().mean())
+
+
+def confidence_and_hits(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest probability of each sample, and whether the first class that has it is right.
+
+    Args:
+        probabilities: (N, K), N >= 1, rows summing to 1.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        Confidences float64 (N,) and bool (N,).
+
+    Raises:
+        ValueError: empty, misshapen, no probabilities, or a label out of range.
+    """
+    check_probabilities(probabilities, labels)
+    return probabilities.amax(1).double(), probabilities.argmax(1) == labels
+
+
+def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
+    """Refuse what cannot be probabilities and labels of the same samples.
+
+    Args:
+        probabilities: (N, K), N >= 1, not negative, rows summing to 1 up to 0.01.
+        labels: int64 (N,), 0 to K - 1.
+
+    Raises:
+        ValueError: says what was wanted and what was got.
+    """
+    check_scores(probabilities, labels)
+    total = probabilities.sum(1)
+    if float(probabilities.min()) < 0 or float((total - 1).abs().max()) > 1e-2:
+        raise ValueError(
+            "probabilities are wanted, not negative and rows summing to 1; got values from "
+            f"{float(probabilities.min())} and sums from {float(total.min())} to "
+            f"{float(total.max())}"
+        )
+
+
+def _is_finite(scores: Tensor) -> bool:
+    # NaN and infinities survive a sum, which takes one pass and no memory. A sum that is not
+    # finite may have overflowed: only then every number is looked at.
+    return math.isfinite(float(scores.sum())) or bool(scores.isfinite().all())
