@@ -5,13 +5,13 @@ for each bin, kept as whole numbers: they add exactly, so that shards, streams a
 samples give the same value to the last bit.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ddcal_core.metrics.class_major import class_major, row_chunks
 from ddcal_core.metrics.scores import check_scores, confidence_and_hits
 
 N_BINS = 15
@@ -19,7 +19,6 @@ N_BINS = 15
 _HALF = 2**31
 _UNITS = _HALF * _HALF
 _EXACT_TERMS = 2**22  # so many whole numbers up to 2^31 add exactly in float64
-_NUMBERS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -182,9 +181,8 @@ def bin_sums_of_logits(
     confidence = torch.empty(len(labels), dtype=torch.float64, device=logits.device)
     is_right = torch.empty(len(labels), dtype=torch.bool, device=logits.device)
     for part in row_chunks(logits):
-        # Class-major, so that sums run along memory: several times faster for few classes.
-        columns = logits[part].t().to(torch.float64, memory_format=torch.contiguous_format)
-        columns = columns - columns.amax(0)
+        columns = class_major(logits[part])
+        columns -= columns.amax(0)
         is_right[part] = _is_first_largest(columns, labels[part])
         confidence[part] = columns.div_(temperature).exp_().sum(0).reciprocal_()
     return sums_of_confidences(confidence, is_right, n_bins)
@@ -330,13 +328,6 @@ def units_by_index(index: Tensor, values: Tensor, n_sums: int) -> list[int]:
         for m in range(n_sums):
             totals[m] += int(high_sums[m]) * _HALF + int(low_sums[m])
     return totals
-
-
-def row_chunks(scores: Tensor) -> Iterator[slice]:
-    """Slices of rows, small enough for a core's cache, larger on accelerators."""
-    numbers = _NUMBERS_AT_ONCE if scores.device.type == "cpu" else _EXACT_TERMS
-    step = max(1, numbers // scores.shape[1])
-    return (slice(start, start + step) for start in range(0, len(scores), step))
 
 
 def _is_first_largest(columns: Tensor, labels: Tensor) -> Tensor:

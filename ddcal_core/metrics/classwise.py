@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddcal_core.metrics.binned import N_BINS, BinSums, bin_index, row_chunks, units_by_index
+from ddcal_core.metrics.binned import N_BINS, BinSums, bin_index, units_by_index
+from ddcal_core.metrics.class_major import row_chunks
 from ddcal_core.metrics.scores import check_probabilities
 
 
