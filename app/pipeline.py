@@ -34,7 +34,8 @@ def children_of_pipeline(
         intake: the job that checks the data set, where it has not ended.
 
     Returns:
-        distill; then train and calibrate for the distilled set and each baseline; evaluate.
+        distill; then train and calibrate for the distilled set, with each loss, and for each
+        baseline; evaluate.
     """
     params = request.params
 
@@ -54,15 +55,16 @@ def children_of_pipeline(
     distill = child("distill", "distill", _distill_params(params), intake)
     children = [distill]
     calibrations = []
-    for source, train_params in _train_params(params, distill.id).items():
+    for row, train_params in _train_params(params, distill.id).items():
+        source = train_params.training_set.source
         needs = [distill.id] if source == "distilled" else intake
-        train = child("train", f"train-{source}", train_params, needs)
+        train = child("train", f"train-{row}", train_params, needs)
         calibrate_params = CalibrateParams(
             models=[train.id],
             seed=params.seed,
             calibrate=_calibrations_for(source, params.calibrate),
         )
-        calibrate = child("calibrate", f"calibrate-{source}", calibrate_params, [train.id])
+        calibrate = child("calibrate", f"calibrate-{row}", calibrate_params, [train.id])
         children += [train, calibrate]
         calibrations.append(calibrate.id)
     evaluate_params = EvaluateParams(
@@ -81,9 +83,16 @@ def _distill_params(params: PipelineParams) -> DistillParams:
 
 
 def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainParams]:
-    """What to train, by the source of the training set."""
+    """What to train, by the source of the training set and, of further losses, the loss."""
     distilled = DistilledTrainingSet(source="distilled", distilled_set=distill_id)
     rows = {"distilled": TrainParams(training_set=distilled, seed=params.seed, train=params.train)}
+    for loss in params.train_losses:
+        spec = params.train.model_copy(update={"loss": loss})
+        row = f"distilled-{loss.name.replace('_', '-')}"
+        n_alike = sum(name.startswith(row) for name in rows)
+        rows[f"{row}-{n_alike + 1}" if n_alike else row] = TrainParams(
+            training_set=distilled, seed=params.seed, train=spec
+        )
     for baseline in params.baselines:
         rows[baseline.source] = TrainParams(
             training_set=_training_set(baseline, params.distill.images_per_class),

@@ -102,6 +102,46 @@ class DistillSpec(Spec):
     depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
 
 
+class CrossEntropy(Spec):
+    """Plain cross-entropy."""
+
+    name: Literal["cross_entropy"]
+
+
+class LabelSmoothing(Spec):
+    """Cross-entropy with a share of each label spread over all K classes, its own among them."""
+
+    name: Literal["label_smoothing"]
+    smoothing: float = Field(0.05, gt=0, lt=1, description="Share spread: e / K a class.")
+
+
+class Focal(Spec):
+    """Focal loss: cross-entropy times (1 - p)^gamma, p the probability of the label."""
+
+    name: Literal["focal"]
+    gamma: float = Field(3.0, ge=1, le=10, description="FL-3 by default.")
+
+
+class FocalSchedule(Spec):
+    """Focal loss with gamma 5 where the label's probability is below 0.2, else 3 (FLSD-53)."""
+
+    name: Literal["flsd_53"]
+
+
+class Mixup(Spec):
+    """Cross-entropy on pairs of images and labels blended, share from Beta(alpha, alpha)."""
+
+    name: Literal["mixup"]
+    alpha: float = Field(
+        0.2, gt=0, le=100, description="0.2 as in calibration papers; the original code has 1.0."
+    )
+
+
+TrainLoss = Annotated[
+    CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup, Field(discriminator="name")
+]
+
+
 class TrainSpec(Spec):
     """Train ConvNets: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
 
@@ -114,6 +154,7 @@ class TrainSpec(Spec):
     lr: float = Field(0.01, gt=0, le=100)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
+    loss: TrainLoss = CrossEntropy(name="cross_entropy")
 
 
 FitOn = Annotated[
@@ -290,8 +331,28 @@ class PipelineParams(Spec):
         max_length=4,
         description="Training sets to put beside the distilled one.",
     )
+    train_losses: list[TrainLoss] = Field(
+        [],
+        max_length=8,
+        description="Losses to train further networks with on the distilled set, each to be shown "
+        "beside train.loss before and after the same temperature scaling.",
+    )
     calibrate: CalibrationSpecs
     evaluate: EvaluateSpec = EvaluateSpec()
+
+    @model_validator(mode="after")
+    def _losses_can_be_compared(self) -> "PipelineParams":
+        losses = [self.train.loss, *self.train_losses]
+        if any(loss in losses[:k] for k, loss in enumerate(losses)):
+            raise ValueError(
+                "train_losses: each loss is wanted once, and none that is train.loss already"
+            )
+        if self.train_losses and not any(spec.method == "ts" for spec in self.calibrate):
+            raise ValueError(
+                "train_losses: a ts among calibrate is wanted, as losses are compared before and "
+                "after temperature scaling"
+            )
+        return self
 
 
 class DatasetFacts(Spec):

@@ -1,14 +1,14 @@
 """Training one network on images that fit in memory, and asking it for logits."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ddcal_core.errors import DivergedError
+from ddcal_core.losses import training_loss
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs import TrainSpec
 
@@ -25,7 +25,7 @@ def train_network(
     on_progress: ProgressCallback = ignore_progress,
     phase: str = "train",
 ) -> None:
-    """Train in place by stochastic gradient descent on cross-entropy.
+    """Train in place by stochastic gradient descent.
 
     The learning rate falls to a tenth after half of the epochs (rounded up). Unlike DC's code,
     the momentum is kept at that point. Each epoch takes the images in a fresh order; the last
@@ -35,8 +35,8 @@ def train_network(
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
         labels: int64 (N,).
-        spec: epochs, batch size, learning rate, momentum, weight decay.
-        generator: a CPU generator for the order of the images.
+        spec: the loss, epochs, batch size, learning rate, momentum, weight decay.
+        generator: a CPU generator for the order of the images and what the loss draws.
         on_progress: told after each epoch, with its mean loss a image as "loss".
         phase: the name it is told.
 
@@ -57,13 +57,17 @@ def train_network(
         weight_decay=spec.weight_decay,
         fused=True,
     )
+
+    def loss_of(batch: Tensor) -> Tensor:
+        return training_loss(network, images[batch], labels[batch], spec.loss, generator=generator)
+
     with _in_mode(network, training=True):
         for epoch in range(spec.epochs):
             if epoch == (spec.epochs + 1) // 2:
                 optimiser.param_groups[0]["lr"] = spec.lr * LR_FACTOR
             order = torch.randperm(len(images), generator=generator).to(images.device)
             batches = torch.split(order, spec.batch_size)
-            loss = _train_epoch(network, images, labels, batches, optimiser)
+            loss = _train_epoch(images, batches, optimiser, loss_of)
             if not math.isfinite(loss):
                 raise DivergedError(epoch + 1, loss)
             on_progress(
@@ -75,15 +79,14 @@ def train_network(
 
 
 def _train_epoch(
-    network: nn.Module,
     images: Tensor,
-    labels: Tensor,
     batches: tuple[Tensor, ...],
     optimiser: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor], Tensor],
 ) -> float:
     total = torch.zeros((), device=images.device)
     for batch in batches:
-        loss = functional.cross_entropy(network(images[batch]), labels[batch])
+        loss = loss_of(batch)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()

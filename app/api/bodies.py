@@ -21,7 +21,7 @@ from app.shared.errors import (
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 20
-DISCRIMINATORS = ("method", "source")
+DISCRIMINATORS = ("method", "source", "name")
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

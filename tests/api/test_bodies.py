@@ -108,6 +108,14 @@ def test_a_whole_pair_of_surrogates_is_a_character():
             {"baselines": [{"source": "full", "epochs": 0}]},
             [("/params/baselines/0/epochs", "greater_than_equal")],
         ),
+        (
+            {"train": {"loss": {"name": "mixup", "alpha": 0}}},
+            [("/params/train/loss/alpha", "greater_than")],
+        ),
+        (
+            {"train": {"loss": {"name": "hinge"}}},
+            [("/params/train/loss/name", "union_tag_invalid")],
+        ),
         ({"dataset": "../etc/passwd"}, [("/params/dataset", "string_pattern_mismatch")]),
     ],
 )

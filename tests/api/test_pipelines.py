@@ -1,7 +1,10 @@
 import pytest
+from pydantic import TypeAdapter
 
+from ddcal_core.specs import CalibrationSpec
 from tests.api.serving import SET, problem
 
+CALIBRATION = TypeAdapter(CalibrationSpec)
 CALIBRATE = [
     {"method": "none"},
     {"method": "ts", "fit_on": "validation"},
@@ -75,8 +78,33 @@ def test_children_carry_whole_params_that_name_their_siblings(family):
 def test_the_full_row_leaves_fits_on_the_distilled_set_out(family):
     """Its networks have none; the other rows keep all."""
     _, children = family
-    assert children["calibrate-random"]["params"]["calibrate"] == CALIBRATE
-    assert children["calibrate-full"]["params"]["calibrate"] == CALIBRATE[:2]
+    whole = [CALIBRATION.validate_python(spec).model_dump() for spec in CALIBRATE]
+    assert children["calibrate-random"]["params"]["calibrate"] == whole
+    assert children["calibrate-full"]["params"]["calibrate"] == whole[:2]
+
+
+def test_each_further_loss_is_a_row_of_its_own(api):
+    """On the same distilled set, told apart in role and params; two of a kind by a number."""
+    losses = [
+        {"name": "label_smoothing", "smoothing": 0.1},
+        {"name": "mixup", "alpha": 0.2},
+        {"name": "mixup", "alpha": 1.0},
+    ]
+    changes = {"baselines": [], "train_losses": losses}
+    body = api.submit("pipeline", PIPELINE | changes)
+    children = {child["role"]: api.job(child["id"]) for child in body["children"]}
+    rows = ["distilled", "distilled-label-smoothing", "distilled-mixup", "distilled-mixup-2"]
+    assert set(children) == {
+        "distill",
+        "evaluate",
+        *(f"{kind}-{row}" for kind in ("train", "calibrate") for row in rows),
+    }
+    trained = [children[f"train-{row}"]["params"] for row in rows]
+    assert [one["train"]["loss"] for one in trained] == [{"name": "cross_entropy"}, *losses]
+    assert all(one["training_set"] == trained[0]["training_set"] for one in trained)
+    assert children["evaluate"]["params"]["calibrations"] == [
+        children[f"calibrate-{row}"]["id"] for row in rows
+    ]
 
 
 def test_children_wait_for_what_they_need(api, family):

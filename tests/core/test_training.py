@@ -1,12 +1,22 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ddcal_core.augmentation import mix_images
 from ddcal_core.errors import DivergedError, StoppedError
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import TrainSpec
+from ddcal_core.specs import (
+    CrossEntropy,
+    Focal,
+    FocalSchedule,
+    LabelSmoothing,
+    Mixup,
+    TrainSpec,
+)
 from ddcal_core.training import predict_logits, train_network
 
 
@@ -31,12 +41,33 @@ def trained(spec, images, labels, network=None, **keywords):
     return network
 
 
+def slow_loss(loss, z, x_mix):
+    """Loss and its gradient by the logits of one sample, by the formulas; (label, weight) pairs."""
+    p = np.exp(z - z.max())
+    p /= p.sum()
+    total, slope = 0.0, np.zeros(3)
+    for label, weight in x_mix:
+        target = np.eye(3)[label]
+        if loss.name == "label_smoothing":
+            target = (1 - loss.smoothing) * target + loss.smoothing / 3
+        if loss.name in ("focal", "flsd_53"):
+            q = p[label]
+            g = loss.gamma if loss.name == "focal" else (5 if q < 0.2 else 3)
+            total -= weight * (1 - q) ** g * math.log(q)
+            by_q = g * (1 - q) ** (g - 1) * math.log(q) - (1 - q) ** g / q
+            slope += weight * by_q * q * (target - p)
+        else:
+            total -= weight * float(target @ np.log(p))
+            slope += weight * (p - target)
+    return total, slope
+
+
 def slow_training(spec, images, labels):
     """Softmax regression by the update rule written out in numpy, float64; epoch losses too."""
     network = linear_network()
     weight = network[1].weight.detach().double().numpy().copy()
     bias = network[1].bias.detach().double().numpy().copy()
-    x, y = images.double().flatten(1).numpy(), np.eye(3)[labels.numpy()]
+    x, y = images.double().flatten(1).numpy(), labels.numpy()
     speed_w, speed_b, losses = np.zeros_like(weight), np.zeros_like(bias), []
     generator = seeded_generator(0, "o")
     for epoch in range(spec.epochs):
@@ -44,22 +75,41 @@ def slow_training(spec, images, labels):
         order, total = torch.randperm(len(x), generator=generator).numpy(), 0.0
         for start in range(0, len(x), spec.batch_size):
             part = order[start : start + spec.batch_size]
-            z = x[part] @ weight.T + bias
-            p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-            total -= np.log((p * y[part]).sum(1)).sum()
-            error = (p - y[part]) / len(part)
-            speed_w = spec.momentum * speed_w + error.T @ x[part] + spec.weight_decay * weight
+            shown, pairs = x[part], [[(label, 1.0)] for label in y[part]]
+            if spec.loss.name == "mixup":
+                mixed = mix_images(torch.zeros(len(part)), spec.loss.alpha, generator)
+                a, b = mixed.share, mixed.partner.numpy()
+                shown = a * x[part] + (1 - a) * x[part][b]
+                pairs = [[(y[i], a), (y[part][j], 1 - a)] for i, j in zip(part, b, strict=True)]
+            each = [
+                slow_loss(spec.loss, row @ weight.T + bias, pair)
+                for row, pair in zip(shown, pairs, strict=True)
+            ]
+            total += sum(loss for loss, _ in each)
+            error = np.array([slope for _, slope in each]) / len(part)
+            speed_w = spec.momentum * speed_w + error.T @ shown + spec.weight_decay * weight
             speed_b = spec.momentum * speed_b + error.sum(0) + spec.weight_decay * bias
             weight, bias = weight - lr * speed_w, bias - lr * speed_b
         losses.append(total / len(x))
     return weight, bias, losses
 
 
-@pytest.mark.parametrize("batch_size", [4, 11, 100])
-@pytest.mark.parametrize("epochs", [1, 2, 5, 6])
-def test_training_is_the_written_out_update(epochs, batch_size):
+LOSSES = [
+    CrossEntropy(name="cross_entropy"),
+    LabelSmoothing(name="label_smoothing", smoothing=0.3),
+    Focal(name="focal", gamma=2.0),
+    FocalSchedule(name="flsd_53"),
+    Mixup(name="mixup", alpha=0.7),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 11), (2, 4), (5, 4), (6, 100)])
+def test_training_is_the_written_out_update(epochs, batch_size, loss):
     """Weights and epoch losses equal momentum SGD in numpy, with the fall of lr at half."""
-    spec = TrainSpec(epochs=epochs, batch_size=batch_size, lr=0.3, momentum=0.8, weight_decay=0.05)
+    spec = TrainSpec(
+        epochs=epochs, batch_size=batch_size, lr=0.3, momentum=0.8, weight_decay=0.05, loss=loss
+    )
     reports = []
     network = trained(spec, *some_data(), on_progress=reports.append)
     weight, bias, losses = slow_training(spec, *some_data())

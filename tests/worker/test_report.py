@@ -364,6 +364,29 @@ def test_masks_are_named_by_what_is_not_the_default():
     assert calibration_label(MASKED | {"spec": default}) == "MTS 70\u202f% on distilled"
 
 
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ({"name": "label_smoothing", "smoothing": 0.05}, "label smoothing 0.05"),
+        ({"name": "focal", "gamma": 3.0}, "focal loss, γ = 3"),
+        ({"name": "flsd_53"}, "focal loss FLSD-53"),
+        ({"name": "mixup", "alpha": 0.2}, "mixup, α = 0.2"),
+    ],
+)
+def test_a_loss_makes_a_group_of_rows_with_its_name(loss, words):
+    """Networks of another loss stand apart; those made before there was a choice do not."""
+    before, plain, other = (model(f"mdl_{k}", "random", 0) for k in range(3))
+    for one, chosen in ((plain, {"name": "cross_entropy"}), (other, loss)):
+        one.config["train"] = one.config["train"] | {"loss": chosen}
+    groups = group_models([before, plain, other], {})
+    assert [len(group.models) for group in groups] == [2, 1]
+    assert [group.label for group in groups] == [
+        "random (2 per class)",
+        f"random (2 per class), {words}",
+    ]
+    assert groups[1].images == f"2 random real images per class with {words}"
+
+
 def test_equal_training_sets_get_different_labels():
     """Two distilled sets made alike are told apart by a number."""
     one, other = model("mdl_a", "distilled", 0), model("mdl_b", "distilled", 0)

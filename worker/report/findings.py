@@ -110,6 +110,20 @@ def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     return "off both ways"
 
 
+def loss_words(loss: Mapping[str, Any]) -> str:
+    """Name what a network was trained to minimise, with its parameter."""
+    match loss["name"]:
+        case "label_smoothing":
+            return f"label smoothing {loss['smoothing']:g}"
+        case "focal":
+            return f"focal loss, γ = {loss['gamma']:g}"
+        case "flsd_53":
+            return "focal loss FLSD-53"
+        case "mixup":
+            return f"mixup, α = {loss['alpha']:g}"
+    return "cross-entropy"
+
+
 def failures_of(
     method: str, verdict: Verdict, status: str, fitted: Iterable[Sequence[str]]
 ) -> list[str]:

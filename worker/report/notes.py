@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worker.report.findings import percent
+from worker.report.findings import loss_words, percent
 
 _TERMS = {
     "temperature": "temperature",
@@ -52,16 +52,16 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
         train, network = training_set["train"], training_set["network"]
         n_models = len(training_set["model_ids"])
         n_validation = split["n_validation"]
+        n_cut = "one fifth, at most 2,000" if n_validation is None else f"{n_validation:,}"
         steps.append(
             f"{training_set['label']}: {n_models} {network['name']} "
             f"{'network' if n_models == 1 else 'networks'} of width {network['width']} and depth "
             f"{network['depth']}, trained on {training_set['n_train']:,} images for "
             f"{train['epochs']:,} epochs (SGD, learning rate {train['lr']:g}, momentum "
             f"{train['momentum']:g}, weight decay {train['weight_decay']:g}, batches of "
-            f"{train['batch_size']:,}, no augmentation); accuracy on its own training images "
-            f"{_range(training_set['train_accuracy'])}.{made} Validation images: "
-            f"{'one fifth, at most 2,000' if n_validation is None else f'{n_validation:,}'}, cut "
-            f"from the training split by seed {split['seed']}."
+            f"{train['batch_size']:,}, {_loss_words(train)}, no augmentation); accuracy on its "
+            f"own training images {_range(training_set['train_accuracy'])}.{made} Validation "
+            f"images: {n_cut}, cut from the training split by seed {split['seed']}."
         )
     made_with = report["made_with"]
     steps.append(
@@ -70,6 +70,10 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
         f"seed {made_with['seed']}, {made_with['seconds']:.1f} s."
     )
     return steps
+
+
+def _loss_words(train: Mapping[str, Any]) -> str:
+    return loss_words(train["loss"]) if "loss" in train else "cross-entropy"
 
 
 def _range(values: Sequence[float]) -> str:

@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddcal_core.specs import TrainSpec
 from worker.inputs import ModelInput, SetInput
-from worker.report.findings import describe_row, failures_of, findings, mask_words, verdict_of
+from worker.report.findings import (
+    describe_row,
+    failures_of,
+    findings,
+    loss_words,
+    mask_words,
+    verdict_of,
+)
 from worker.report.measurements import METRICS, Measurement, mean_and_deviation
 
 CONVENTIONS = {
@@ -110,14 +118,28 @@ def group_models(
     return found
 
 
+# Networks made before a setting existed were made with its default.
+_DEFAULTS = TrainSpec().model_dump(mode="json")
+
+
 def _group_key(config: Mapping[str, Any]) -> str:
     # Not the number of networks: a job that adds seeds adds to the same training set.
-    train = {key: value for key, value in config["train"].items() if key != "n_seeds"}
+    train = {**_DEFAULTS, **config["train"]}
+    del train["n_seeds"]
     names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "network", "split")
     return json.dumps([train, *(config[name] for name in names)], sort_keys=True)
 
 
+def _loss_suffix(config: Mapping[str, Any], link: str) -> str:
+    loss = config["train"].get("loss", _DEFAULTS["loss"])
+    return "" if loss == _DEFAULTS["loss"] else f"{link}{loss_words(loss)}"
+
+
 def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
+    return _set_label(config, distilled) + _loss_suffix(config, ", ")
+
+
+def _set_label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
     if config["training_set"] == "full":
         return f"full ({config['n_train']:,} images)"
     each = f"{config['images_per_class']} per class"
@@ -130,6 +152,10 @@ def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
 
 
 def _images_words(config: Mapping[str, Any]) -> str:
+    return _set_words(config) + _loss_suffix(config, " with ")
+
+
+def _set_words(config: Mapping[str, Any]) -> str:
     if config["training_set"] == "full":
         return f"{config['n_train']:,} real images"
     n = config["images_per_class"]

@@ -1,0 +1,76 @@
+"""What training can minimise: cross-entropy, and the losses said to calibrate.
+
+With K classes, label y and p = softmax(z):
+
+    cross_entropy    -log p_y
+    label_smoothing  -sum_k t_k log p_k, t = 1 - e + e / K at the label and e / K elsewhere
+    focal            -(1 - p_y)^g log p_y
+    flsd_53          focal with g = 5 where p_y < 0.2, else 3
+    mixup            s * cross_entropy + (1 - s) * cross_entropy of the partner's label
+
+each the mean over a batch.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ddcal_core.augmentation import mix_images
+from ddcal_core.specs import CrossEntropy, Focal, FocalSchedule, LabelSmoothing, Mixup, TrainLoss
+
+FLSD_THRESHOLD = 0.2
+FLSD_GAMMA_BELOW, FLSD_GAMMA = 5.0, 3.0
+
+
+def training_loss(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    loss: TrainLoss,
+    *,
+    generator: torch.Generator,
+) -> Tensor:
+    """The mean loss of a network on one batch, differentiable.
+
+    Args:
+        network: maps (N, C, H, W) to logits (N, K).
+        images: (N, C, H, W), network-input space, N >= 1.
+        labels: int64 (N,).
+        loss: which one, with its parameters.
+        generator: a CPU generator; mixup alone draws from it.
+
+    Returns:
+        A number of no dimensions.
+
+    Source:
+        label smoothing: Szegedy et al., CVPR 2016; focal: Lin et al., ICCV 2017; its schedule
+        FLSD-53: Mukhoti et al., NeurIPS 2020 (their sums over a batch are means here); mixup:
+        Zhang et al., ICLR 2018.
+    """
+    match loss:
+        case CrossEntropy():
+            return functional.cross_entropy(network(images), labels)
+        case LabelSmoothing(smoothing=smoothing):
+            return functional.cross_entropy(network(images), labels, label_smoothing=smoothing)
+        case Focal(gamma=gamma):
+            log_p = _log_at_label(network(images), labels)
+            return _focal(log_p, torch.full_like(log_p, gamma))
+        case FocalSchedule():
+            log_p = _log_at_label(network(images), labels)
+            is_below = log_p.detach().exp() < FLSD_THRESHOLD
+            return _focal(log_p, torch.where(is_below, FLSD_GAMMA_BELOW, FLSD_GAMMA))
+        case Mixup(alpha=alpha):
+            mixed = mix_images(images, alpha, generator)
+            logits = network(mixed.images)
+            own = functional.cross_entropy(logits, labels)
+            partners = functional.cross_entropy(logits, labels[mixed.partner])
+            return mixed.share * own + (1 - mixed.share) * partners
+
+
+def _log_at_label(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.log_softmax(logits, 1).gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+def _focal(log_p: Tensor, gamma: Tensor) -> Tensor:
+    # 1 - p by expm1: near p = 1 the difference of two numbers near 1 has no digits left.
+    return -((-torch.expm1(log_p)).pow(gamma) * log_p).mean()
