@@ -24,7 +24,7 @@ _TERMS = {
 
 def method_section(report: Mapping[str, Any]) -> str:
     """Say how everything was computed, and every convention."""
-    steps = "".join(f"<li>{escape(step)}</li>" for step in _steps(report))
+    steps = "".join(f"<li>{escape(step)}</li>" for step in report.get("steps") or _steps(report))
     conventions = report["conventions"]
     terms = "".join(
         f"<dt>{escape(word)}</dt><dd>{escape(conventions[key])}</dd>"
@@ -101,7 +101,7 @@ def _network_row(row: Mapping[str, Any], network: Mapping[str, Any]) -> str:
     cells = (
         row["training_set_label"],
         row["calibration"],
-        f"{network['seed']} / {network['seed_index']}",
+        "unknown" if network["seed"] is None else f"{network['seed']} / {network['seed_index']}",
         network["status"].replace("_", " "),
         "none" if temperature is None else f"{temperature:.4g}",
         percent(network["accuracy"]),

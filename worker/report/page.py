@@ -54,17 +54,8 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
 
 def _header(report: Mapping[str, Any]) -> str:
     first, *others = report["findings"]
-    sets = report["training_sets"]
-    height, width = report["image_shape"][1:]
-    networks = sorted({len(training_set["model_ids"]) for training_set in sets})
-    facts = {
-        "test images": f"{report['n_test']:,}",
-        "classes": f"{len(report['class_names']):,}",
-        "image": f"{height} × {width}, {'grey' if report['image_shape'][0] == 1 else 'colour'}",
-        "training sets": str(len(sets)),
-        "networks on each": " or ".join(map(str, networks)),
-        "ECE bins": str(report["n_bins"]),
-    }
+    # A report on something other than images of our own brings its figures along.
+    facts = report.get("facts") or _image_facts(report)
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts.items()
@@ -74,6 +65,20 @@ def _header(report: Mapping[str, Any]) -> str:
         f'<header><p class="kicker">Calibration report · {escape(report["dataset"])}</p>'
         f'<h1>{escape(first)}</h1>{lead}<dl class="facts">{cells}</dl></header>'
     )
+
+
+def _image_facts(report: Mapping[str, Any]) -> dict[str, str]:
+    sets = report["training_sets"]
+    height, width = report["image_shape"][1:]
+    networks = sorted({len(training_set["model_ids"]) for training_set in sets})
+    return {
+        "test images": f"{report['n_test']:,}",
+        "classes": f"{len(report['class_names']):,}",
+        "image": f"{height} × {width}, {'grey' if report['image_shape'][0] == 1 else 'colour'}",
+        "training sets": str(len(sets)),
+        "networks on each": " or ".join(map(str, networks)),
+        "ECE bins": str(report["n_bins"]),
+    }
 
 
 def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
