@@ -1,8 +1,9 @@
-"""The structure of an uploaded .npz, read without decoding a single image (standard library only).
+"""The structure of an uploaded .npz, read without decoding a single array (standard library only).
 
 A data set is a zip of .npy files: x_train, y_train, x_test, y_test, optionally class_names. Only
 the zip's directory and the header of each member are read, so a file made to exhaust whoever
-opens it is refused before it can.
+opens it is refused before it can. What other files hold is checked by the same means
+(`logits_structure`).
 """
 
 import ast
@@ -12,6 +13,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -47,6 +49,7 @@ _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
 _ENCRYPTED_FLAG = 0x1
 _NAME_DTYPE = re.compile(r"[<>=|]?U([0-9]{1,6})")
 _INTEGER_DTYPE = re.compile(r"[<>=|]?[iu]([1248])")
+_FLOAT_DTYPE = re.compile(r"[<>=|]?f([48])")
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,41 @@ def inspect_npz(path: Path, max_decoded_bytes: int) -> NpzStructure:
     Raises:
         InvalidDataError: the file is not such a data set; says what was wanted and what was got.
     """
-    _check_directory_size(path)
+    headers, n_bytes = read_headers(
+        path, max_decoded_bytes, required=REQUIRED_KEYS, optional=OPTIONAL_KEYS
+    )
+    return _check_arrays(headers, n_bytes)
+
+
+def read_headers(
+    path: Path, max_decoded_bytes: int, *, required: Sequence[str], optional: Sequence[str]
+) -> tuple[dict[str, NpyHeader], int]:
+    """Read the header of each array in a .npz; nothing else may be in it.
+
+    Args:
+        path: the file.
+        max_decoded_bytes: largest total size after decoding.
+        required: names of the arrays that have to be there.
+        optional: names of those that may be there too.
+
+    Returns:
+        The headers by name, and the decoded size of all members, headers included.
+
+    Raises:
+        InvalidDataError: the file is no such .npz; says what was wanted and what was got.
+    """
+    _check_directory_size(path, len(required) + len(optional))
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _check_members(archive.infolist(), max_decoded_bytes)
+            members = _check_members(archive.infolist(), required, optional)
+            _check_size(members.values(), max_decoded_bytes)
             headers = {key: _read_header(archive, info) for key, info in members.items()}
     except (*_UNREADABLE, OSError) as error:
         # A broken offset ends in an impossible seek; other OSErrors are the disk's fault.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise InvalidDataError(f"wanted a readable .npz (zip) file; got: {error}") from error
-    return _check_arrays(headers, sum(info.file_size for info in members.values()))
+    return headers, sum(info.file_size for info in members.values())
 
 
 def read_npy_header(stream: IO[bytes]) -> NpyHeader:
@@ -120,8 +147,8 @@ def read_npy_header(stream: IO[bytes]) -> NpyHeader:
         stream: at the start of the .npy; left at its first byte of data.
 
     Raises:
-        InvalidDataError: no such header, too long a one, or a dtype other than bytes, integers
-            and text.
+        InvalidDataError: no such header, too long a one, or a dtype other than integers, float32,
+            float64 and text.
     """
     start = stream.read(8)
     if len(start) < 8 or start[:6] != b"\x93NUMPY":
@@ -170,15 +197,17 @@ def _is_size(value: object) -> bool:
 
 
 def _itemsize(dtype: str) -> int:
-    if match := _INTEGER_DTYPE.fullmatch(dtype):
+    if match := _INTEGER_DTYPE.fullmatch(dtype) or _FLOAT_DTYPE.fullmatch(dtype):
         return int(match[1])
     if match := _NAME_DTYPE.fullmatch(dtype):
         return 4 * int(match[1])
     hint = " (object arrays hold pickled code and are never read)" if "O" in dtype else ""
-    raise InvalidDataError(f"wanted integer or text (U) arrays; got dtype {dtype[:40]!r}{hint}")
+    raise InvalidDataError(
+        f"wanted arrays of integers, float32, float64 or text (U); got dtype {dtype[:40]!r}{hint}"
+    )
 
 
-def _check_directory_size(path: Path) -> None:
+def _check_directory_size(path: Path, n_arrays: int) -> None:
     """Refuse a zip whose directory is long before zipfile reads it into memory."""
     n_bytes = path.stat().st_size
     with path.open("rb") as file:
@@ -197,8 +226,8 @@ def _check_directory_size(path: Path) -> None:
             directory_bytes = _directory_bytes_64(file.read(_END_RECORD_64.size))
     if directory_bytes > _MAX_DIRECTORY_BYTES:
         raise InvalidDataError(
-            f"wanted a .npz of at most {len(REQUIRED_KEYS) + len(OPTIONAL_KEYS)} arrays; "
-            f"its directory is {directory_bytes:,} bytes long"
+            f"wanted a .npz of at most {n_arrays} arrays; its directory is {directory_bytes:,} "
+            "bytes long"
         )
 
 
@@ -210,25 +239,28 @@ def _directory_bytes_64(record: bytes) -> int:
 
 
 def _check_members(
-    infos: list[zipfile.ZipInfo], max_decoded_bytes: int
+    infos: list[zipfile.ZipInfo], required: Sequence[str], optional: Sequence[str]
 ) -> dict[str, zipfile.ZipInfo]:
     names = [info.filename for info in infos]
-    allowed = [f"{key}.npy" for key in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
-    missing = [f"{key}.npy" for key in REQUIRED_KEYS if f"{key}.npy" not in names]
+    allowed = [f"{key}.npy" for key in (*required, *optional)]
+    missing = [f"{key}.npy" for key in required if f"{key}.npy" not in names]
     unknown = [name for name in names if name not in allowed]
     if missing or unknown or len(set(names)) != len(names):
         raise InvalidDataError(
-            "wanted the arrays x_train, y_train, x_test, y_test and optionally class_names, each "
+            f"wanted the arrays {', '.join(required)} and optionally {', '.join(optional)}, each "
             f"once; got {_shown(names)}"
         )
     for info in infos:
         _check_member(info)
+    return {info.filename.removesuffix(".npy"): info for info in infos}
+
+
+def _check_size(infos: Iterable[zipfile.ZipInfo], max_decoded_bytes: int) -> None:
     n_bytes = sum(info.file_size for info in infos)
     if n_bytes > max_decoded_bytes:
         raise InvalidDataError(
             f"wanted at most {max_decoded_bytes:,} bytes after decoding; got {n_bytes:,}"
         )
-    return {info.filename.removesuffix(".npy"): info for info in infos}
 
 
 def _shown(names: list[str]) -> str:
@@ -273,9 +305,10 @@ def _check_arrays(headers: dict[str, NpyHeader], n_bytes: int) -> NpzStructure:
             f"{shapes['train']} and {shapes['test']}"
         )
     for part in ("train", "test"):
-        _check_labels(part, headers[f"y_{part}"], headers[f"x_{part}"].shape[0])
+        n_images = headers[f"x_{part}"].shape[0]
+        check_labels(f"y_{part}", headers[f"y_{part}"], n_images, of="an image")
     if "class_names" in headers:
-        _check_class_names(headers["class_names"])
+        check_class_names(headers["class_names"])
     return NpzStructure(
         image_shape=shapes["train"],
         n_train=headers["x_train"].shape[0],
@@ -305,16 +338,32 @@ def _check_images(part: str, header: NpyHeader) -> tuple[int, int, int]:
     return (shape[3] if len(shape) == 4 else 1, height, width)
 
 
-def _check_labels(part: str, header: NpyHeader, n_images: int) -> None:
+def check_labels(key: str, header: NpyHeader, n_labels: int, *, of: str) -> None:
+    """Refuse labels that are no integers (N,).
+
+    Args:
+        key: the array's name.
+        header: of the array.
+        n_labels: N.
+        of: what each label belongs to ("an image").
+
+    Raises:
+        InvalidDataError: says what was wanted and what was got.
+    """
     if not _INTEGER_DTYPE.fullmatch(header.dtype):
-        raise InvalidDataError(f"y_{part}: wanted an integer dtype; got {header.dtype!r}")
-    if header.shape != (n_images,):
+        raise InvalidDataError(f"{key}: wanted an integer dtype; got {header.dtype!r}")
+    if header.shape != (n_labels,):
         raise InvalidDataError(
-            f"y_{part}: wanted one label an image, shape ({n_images},); got {header.shape}"
+            f"{key}: wanted one label {of}, shape ({n_labels},); got {header.shape}"
         )
 
 
-def _check_class_names(header: NpyHeader) -> None:
+def check_class_names(header: NpyHeader) -> None:
+    """Refuse class names that are no text (K,), K from 2 to 1,000.
+
+    Raises:
+        InvalidDataError: says what was wanted and what was got.
+    """
     match = _NAME_DTYPE.fullmatch(header.dtype)
     if match is None or 4 * int(match[1]) > MAX_NAME_ITEMSIZE:
         raise InvalidDataError(

@@ -95,7 +95,8 @@ def test_format_version_two_is_read():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": np.zeros((6, 8, 8))}, "x_train: wanted dtype uint8.*f8|got dtype '<f8'"),
+        ({"x_train": np.zeros((6, 8, 8))}, "x_train: wanted dtype uint8, 0 to 255; got '<f8'"),
+        ({"x_train": np.zeros((6, 8, 8), np.float16)}, "float32, float64 .*got dtype '<f2'"),
         ({"x_train": np.zeros((6, 8, 8), np.int8)}, "x_train: wanted dtype uint8"),
         ({"x_train": np.zeros((6, 8), np.uint8)}, r"x_train: wanted shape.*\(6, 8\)"),
         ({"x_train": np.zeros((6, 8, 8, 2), np.uint8)}, "x_train: wanted shape"),
@@ -105,7 +106,7 @@ def test_format_version_two_is_read():
         ({"x_test": np.zeros((4, 8, 9), np.uint8)}, "one shape in x_train and x_test"),
         ({"y_train": np.zeros(5, int)}, r"y_train: wanted one label an image.*\(6,\).*\(5,\)"),
         ({"y_test": np.zeros((4, 1), int)}, "y_test: wanted one label an image"),
-        ({"y_train": np.zeros(6)}, "got dtype '<f8'"),
+        ({"y_train": np.zeros(6)}, "y_train: wanted an integer dtype; got '<f8'"),
         ({"y_train": np.zeros(6, bool)}, "got dtype '|b1'"),
         ({"y_train": np.array(["a"] * 6)}, "y_train: wanted an integer dtype"),
         ({"y_train": None}, "each once; got 'x_train.npy', 'x_test.npy', 'y_test.npy'"),
