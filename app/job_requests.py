@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
     CalibrateParams,
     DistillParams,
@@ -53,11 +54,26 @@ class TrainRequest(Spec):
     priority: Priority = 0
 
 
+OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
+UNION_TAGS = frozenset({OF_MODELS, OF_LOGITS})
+"""Names of union members as validation errors give them, which no body has."""
+
+
+def _calibrated(params: object) -> str:
+    """What a calibrate job is about: networks made here, or logits made elsewhere."""
+    names = params if isinstance(params, dict) else getattr(params, "model_fields_set", ())
+    return OF_LOGITS if "logits" in names else OF_MODELS
+
+
 class CalibrateRequest(Spec):
-    """Fit temperatures to trained networks."""
+    """Fit temperatures to trained networks, or to uploaded logits; those it reports on as well."""
 
     kind: Literal["calibrate"]
-    params: CalibrateParams
+    params: Annotated[
+        Annotated[CalibrateParams, Tag(OF_MODELS)]
+        | Annotated[CalibrateLogitsParams, Tag(OF_LOGITS)],
+        Discriminator(_calibrated),
+    ]
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.api import artifacts, datasets, health, job_events, jobs, pages, results
+from app.api import artifacts, datasets, health, job_events, jobs, logits, pages, results
 from app.api.dependencies import Service
 from app.api.edge import Edge
 from app.api.errors import answer_problem
@@ -70,7 +70,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     app.add_middleware(Edge, settings=settings)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
-    for room in (pages, health, datasets, jobs, job_events, results, artifacts):
+    for room in (pages, health, datasets, logits, jobs, job_events, results, artifacts):
         app.include_router(room.router)
     document = describe(app, needs_key=settings.api_key is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook

@@ -11,6 +11,7 @@ from app.shared.database import Connection
 from app.shared.datasets import Dataset, find_dataset
 from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
 from app.shared.job_records import Job
+from app.shared.logits import Logits, find_logits
 from app.shared.settings import Settings
 
 LOST_STATES = ("cancelling", "failed", "cancelled", "expired")
@@ -65,26 +66,43 @@ def usable_dataset(desk: Desk, name: str, pointer: str) -> Dataset | None:
         detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}"
         desk.refuse(pointer, "unknown_dataset", detail)
         return None
-    words = (dataset.problem or {}).get("detail", "")
     if dataset.state == "unavailable":
+        words = (dataset.problem or {}).get("detail", "")
         desk.refuse(pointer, "dataset_unavailable", words)
         return None
-    if dataset.state == "rejected":
-        detail = f"wanted a usable data set, got {name!r}, which was rejected: {words}"
-        desk.refuse(pointer, "dataset_rejected", detail)
-        return None
-    if dataset.state == "checking" and _is_check_lost(desk, dataset):
-        detail = f"wanted a usable data set, got {name!r}, whose check did not end: upload it again"
-        desk.refuse(pointer, "dataset_unchecked", detail)
-        return None
-    return dataset
+    return dataset if _is_usable(desk, dataset, pointer, "a usable data set", "dataset") else None
 
 
-def intake_of(dataset: Dataset | None) -> tuple[str, ...]:
-    """The job that a job on this data set has to wait for, if its check has not ended."""
-    if dataset is None or dataset.state != "checking" or dataset.job_id is None:
+def usable_logits(desk: Desk, name: str, pointer: str) -> Logits | None:
+    """Uploaded logits that jobs may name: ready, or still being checked; else refused."""
+    try:
+        logits = find_logits(desk.connection, desk.owner_id, name)
+    except NotFoundError:
+        detail = f"wanted the name of logits that GET /v1/logits lists, got {name!r}"
+        desk.refuse(pointer, "unknown_logits", detail)
+        return None
+    return logits if _is_usable(desk, logits, pointer, "usable logits", "logits") else None
+
+
+def _is_usable(desk: Desk, upload: Dataset | Logits, pointer: str, wanted: str, code: str) -> bool:
+    """May jobs name it?  If not, say why."""
+    if upload.state == "rejected":
+        words = (upload.problem or {}).get("detail", "")
+        detail = f"wanted {wanted}, got {upload.name!r}, rejected when it was checked: {words}"
+        desk.refuse(pointer, f"{code}_rejected", detail)
+        return False
+    if upload.state == "checking" and _is_check_lost(desk, upload):
+        detail = f"wanted {wanted}, got {upload.name!r}, whose check did not end: upload it again"
+        desk.refuse(pointer, f"{code}_unchecked", detail)
+        return False
+    return True
+
+
+def intake_of(upload: Dataset | Logits | None) -> tuple[str, ...]:
+    """The job that a job on this upload has to wait for, if its check has not ended."""
+    if upload is None or upload.state != "checking" or upload.job_id is None:
         return ()
-    return (dataset.job_id,)
+    return (upload.job_id,)
 
 
 def origin_of(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
@@ -95,7 +113,7 @@ def origin_of(desk: Desk, resource: str, reference: str, pointer: str) -> Origin
         if reference.startswith("job_"):
             job = find_job(desk.connection, desk.owner_id, reference)
             return _origin_in_job(desk, resource, job, pointer)
-        return _origin_in_result(desk, resource, reference)
+        return _origin_in_result(desk, resource, reference, pointer)
     except NotFoundError:
         desk.refuse(pointer, "unknown_reference", f"{wanted}; there is no {reference}")
         return None
@@ -134,10 +152,10 @@ def facts_source(desk: Desk, origin: Origin | None) -> Dataset | None:
         return None
 
 
-def _is_check_lost(desk: Desk, dataset: Dataset) -> bool:
-    if dataset.job_id is None:
+def _is_check_lost(desk: Desk, upload: Dataset | Logits) -> bool:
+    if upload.job_id is None:
         return True
-    return find_job(desk.connection, desk.owner_id, dataset.job_id).state in LOST_STATES
+    return find_job(desk.connection, desk.owner_id, upload.job_id).state in LOST_STATES
 
 
 def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin | None:
@@ -145,6 +163,9 @@ def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin 
     if job.kind != maker:
         detail = f"wanted a {maker} job, got {job.id}, which is a {job.kind} job"
         desk.refuse(pointer, "wrong_kind", detail)
+        return None
+    if resource == "calibration" and "logits" in job.params:
+        _refuse_logits(desk, job.id, pointer)
         return None
     if job.state in LOST_STATES:
         detail = f"wanted a job that succeeds, got {job.id}, which is {job.state}"
@@ -156,9 +177,20 @@ def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin 
     )
 
 
-def _origin_in_result(desk: Desk, resource: str, reference: str) -> Origin:
+def _refuse_logits(desk: Desk, reference: str, pointer: str) -> None:
+    detail = (
+        "wanted a calibration of a network made here, to measure it on test images; got "
+        f"{reference}, of uploaded logits, whose own job has written their report"
+    )
+    desk.refuse(pointer, "no_network", detail)
+
+
+def _origin_in_result(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
     result = find_result(desk.connection, desk.owner_id, resource, reference)
     columns = result.columns
+    if resource == "calibration" and columns["model_id"] is None:
+        _refuse_logits(desk, reference, pointer)
+        return None
     if resource == "calibration":
         model = find_result(desk.connection, desk.owner_id, "model", columns["model_id"])
         columns = model.columns

@@ -20,6 +20,7 @@ from app.references import (
     intake_of,
     origin_of,
     usable_dataset,
+    usable_logits,
 )
 from app.shared.database import Database
 from app.shared.datasets import Dataset
@@ -28,7 +29,9 @@ from app.shared.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.queue import GPU_QUEUE
 from app.shared.settings import Settings
 from ddcal_core.dataset_facts import max_convnet_depth, smallest_training_class, validation_counts
+from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
+    CalibrateParams,
     CalibrationSpecs,
     DistilledTrainingSet,
     DistillSpec,
@@ -92,7 +95,7 @@ def _check(desk: Desk, request: JobRequest) -> Plan:
         case TrainRequest():
             return _check_train(desk, request.params)
         case CalibrateRequest():
-            return _check_calibrate(desk, request)
+            return _check_calibrate(desk, request.params)
         case EvaluateRequest():
             return _check_evaluate(desk, request)
         case PipelineRequest():
@@ -129,8 +132,19 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
     return name, intake_of(dataset)
 
 
-def _check_calibrate(desk: Desk, request: CalibrateRequest) -> Plan:
-    params = request.params
+def _check_calibrate_logits(desk: Desk, params: CalibrateLogitsParams) -> Plan:
+    methods = [spec.method for spec in params.calibrate]
+    for k, method in enumerate(methods):
+        if method in methods[:k]:
+            detail = f"wanted each method once, got {method!r} again"
+            desk.refuse(f"/params/calibrate/{k}/method", "duplicate_calibration", detail)
+    logits = usable_logits(desk, params.logits, "/params/logits")
+    return params.logits, intake_of(logits)
+
+
+def _check_calibrate(desk: Desk, params: CalibrateParams | CalibrateLogitsParams) -> Plan:
+    if isinstance(params, CalibrateLogitsParams):
+        return _check_calibrate_logits(desk, params)
     origins, dataset = common_dataset(desk, "model", params.models, "/params/models")
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:

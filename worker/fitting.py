@@ -78,7 +78,7 @@ class Fitter:
 
     def _fit_plain(self, fit_on: str) -> dict[str, Any]:
         labels = self._images.of(self._model, fit_on).labels
-        return _described(fit_temperature(self._logits_on(fit_on), labels))
+        return described(fit_temperature(self._logits_on(fit_on), labels))
 
     def _logits_on(self, fit_on: str) -> Tensor:
         if fit_on not in self._logits:
@@ -121,7 +121,7 @@ class Fitter:
             n_draws=n_draws,
         )
         return {
-            **_described(found.fit),
+            **described(found.fit),
             "mask_ratio": mask.ratio,
             "n_draws": found.n_draws,
             "masked_accuracy": found.masked_accuracy,
@@ -155,7 +155,13 @@ def mask_seed(seed: int, config: Mapping[str, Any]) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
 
 
-def _described(fit: TemperatureFit) -> dict[str, Any]:
+def not_fitted() -> dict[str, Any]:
+    """Give the values of a network as it is: method none, T = 1; see `Fitter.fit` for the names."""
+    return dict(_NOT_FITTED)
+
+
+def described(fit: TemperatureFit) -> dict[str, Any]:
+    """Give what a fit has found, in the values of a calibration."""
     return {
         "status": fit.status,
         "temperature": fit.temperature,

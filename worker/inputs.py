@@ -23,6 +23,7 @@ from ddcal_core.data import (
 )
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.export import facts_of, read_distilled_set, read_model, read_tensors
+from ddcal_core.logits_specs import LogitsFacts
 from ddcal_core.networks import ConvNet
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
@@ -58,6 +59,24 @@ class DatasetInput(Input):
     allow_downloads: bool = False
     train_path: Path | None = None
     test_path: Path | None = None
+
+
+class LogitsInput(Input):
+    """Logits made elsewhere and where they lie.
+
+    Attributes:
+        name: as listed.
+        sha256: of the file that was uploaded.
+        facts: classes, counts, dtype.
+        fit_rows_path: tensors of the rows to fit on: logits (N, K), labels int64 (N,).
+        test_rows_path: of the rows to measure on, where they were sent.
+    """
+
+    name: str
+    sha256: str
+    facts: LogitsFacts
+    fit_rows_path: Path
+    test_rows_path: Path | None
 
 
 class Split(Input):

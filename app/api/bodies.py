@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from app.api.pointers import brief, json_pointer, wanted_and_got
+from app.job_requests import UNION_TAGS
 from app.shared.errors import (
     FieldProblem,
     InvalidRequestError,
@@ -188,7 +189,8 @@ def _without_union_tags(location: tuple[str | int, ...], document: object) -> tu
     node = document
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
-        if isinstance(node, dict) and part in _tags_of(node) and not is_last:
+        is_shape = index == 1 and part in UNION_TAGS
+        if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_last):
             continue
         kept.append(part)
         node = _child(node, part)

@@ -248,8 +248,10 @@ def _shown(connection: Connection, owner_id: str, job: Job, children: list[Job])
 def _results(connection: Connection, owner_id: str, makers: list[Job]) -> list[Result]:
     """What some jobs have made; asked only for what their kinds can make."""
     found: list[Result] = []
-    for resource, kind in MAKERS.items():
-        ids = [job.id for job in makers if job.kind == kind and job.state == "succeeded"]
+    for resource, maker in MAKERS.items():
+        # A calibration of uploaded logits writes its own report.
+        kinds = (maker, "calibrate") if resource == "report" else (maker,)
+        ids = [job.id for job in makers if job.kind in kinds and job.state == "succeeded"]
         if ids:
             found += results_of_jobs(connection, owner_id, resource, ids)
     return found

@@ -221,7 +221,7 @@ class FactsBody(Body):
     std: list[float]
 
 
-class DatasetProblem(Body):
+class UploadProblem(Body):
     """Why an upload was rejected."""
 
     code: str
@@ -237,7 +237,7 @@ class DatasetBody(Body):
     available: bool = Field(description="Can a job use it now?")
     why_not: str | None = Field(description="Why it is not available.")
     facts: FactsBody | None
-    problem: DatasetProblem | None
+    problem: UploadProblem | None
     n_bytes: int | None
     sha256: str | None
     job_id: str | None = Field(description="The intake job of an upload.")
@@ -249,6 +249,40 @@ class DatasetList(Body):
     """All data sets: the named ones, then the uploads."""
 
     items: list[DatasetBody]
+
+
+class LogitsFactsBody(Body):
+    """What is known of uploaded logits."""
+
+    n_classes: int
+    class_names: list[str]
+    n_fit: int = Field(description="Rows to fit on.")
+    n_test: int = Field(description="Rows to measure on; 0: the rows fitted on are measured.")
+    fit_class_counts: list[int]
+    test_class_counts: list[int]
+    dtype: str = Field(examples=["float32"])
+
+
+class LogitsBody(Body):
+    """Uploaded logits with their labels."""
+
+    name: str
+    state: str = Field(description="checking, ready or rejected.")
+    available: bool = Field(description="Can a job use them now?")
+    why_not: str | None = Field(description="Why they are not available.")
+    facts: LogitsFactsBody | None
+    problem: UploadProblem | None
+    n_bytes: int
+    sha256: str
+    job_id: str = Field(description="The intake job that checks them.")
+    created_at: Time
+    links: dict[str, str]
+
+
+class LogitsList(Body):
+    """All uploaded logits."""
+
+    items: list[LogitsBody]
 
 
 class HealthBody(Body):

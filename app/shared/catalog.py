@@ -258,12 +258,14 @@ def artifacts_of_job(connection: Connection, owner_id: str, job_id: str) -> list
 def lineage(
     connection: Connection, owner_id: str, resource: str, result_id: str
 ) -> dict[str, list[str]]:
-    """What a result was made from: names of data sets and ids of results, by kind."""
+    """What a result was made from: names of uploads and ids of results, by kind."""
     result = find_result(connection, owner_id, resource, result_id)
     if resource == "report":
         return _lineage_of_report(connection, owner_id, result_id, result)
     if resource == "calibration":
         model_id = result.columns["model_id"]
+        if model_id is None:
+            return {"logits": [result.details["logits"]]}
         above = lineage(connection, owner_id, "model", model_id)
         return {**above, "models": [model_id]}
     found = {"datasets": [result.columns["dataset"]]}
@@ -275,6 +277,13 @@ def lineage(
 def _lineage_of_report(
     connection: Connection, owner_id: str, report_id: str, report: Result
 ) -> dict[str, list[str]]:
+    if "logits" in report.details:
+        # One job has fitted and measured: what it calibrated is what it reports on.
+        made = results_of_jobs(connection, owner_id, "calibration", [report.job_id])
+        return {
+            "logits": [report.details["logits"]],
+            "calibrations": [calibration.id for calibration in made],
+        }
     links, cals, models = tables.report_calibrations, tables.calibrations, tables.models
     rows = connection.execute(
         select(cals.c.id, cals.c.model_id, models.c.distilled_set_id)

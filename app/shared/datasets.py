@@ -1,4 +1,7 @@
-"""Data sets: the named ones, and what owners have uploaded."""
+"""Data sets: the named ones, and what owners have uploaded.
+
+Uploads hold images or logits (see `logits`); they are written, decided and deleted alike, here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.shared.database import db_now
@@ -16,7 +19,11 @@ from app.shared.jobs import delete_rows
 from app.shared.settings import Settings
 from app.shared.tables import datasets, jobs
 from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.logits_specs import LogitsFacts
 from ddcal_core.specs import DatasetFacts
+
+IMAGES = "images"
+LOGITS = "logits"
 
 # A file that torchvision's reader of each data set needs, below the folder of named data sets.
 NEEDED_FILES = {
@@ -59,8 +66,7 @@ def find_dataset(connection: Connection, owner_id: str, name: str, settings: Set
     """
     if name in NAMED_DATASETS:
         return _named(name, settings)
-    statement = select(datasets).where(datasets.c.owner_id == owner_id, datasets.c.name == name)
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(uploads_of(owner_id, IMAGES, name)).one_or_none()
     if row is None:
         raise NotFoundError("dataset_not_found", f"there is no data set {name!r}")
     return _upload(row)
@@ -68,52 +74,79 @@ def find_dataset(connection: Connection, owner_id: str, name: str, settings: Set
 
 def list_datasets(connection: Connection, owner_id: str, settings: Settings) -> list[Dataset]:
     """The named data sets, then the owner's uploads by name."""
-    statement = select(datasets).where(datasets.c.owner_id == owner_id).order_by(datasets.c.name)
-    uploads = [_upload(row) for row in connection.execute(statement)]
+    uploads = [_upload(row) for row in connection.execute(uploads_of(owner_id, IMAGES))]
     return [_named(name, settings) for name in NAMED_DATASETS] + uploads
+
+
+def uploads_of(owner_id: str, content: str, name: str | None = None) -> Select[Any]:
+    """The rows of an owner's uploads of one content, by name; of one name, if given."""
+    statement = select(datasets).where(
+        datasets.c.owner_id == owner_id, datasets.c.content == content
+    )
+    if name is not None:
+        statement = statement.where(datasets.c.name == name)
+    return statement.order_by(datasets.c.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewDataset:
-    """An upload whose structure is right and whose content is still to be checked."""
+    """An upload whose structure is right and whose content is still to be checked.
+
+    Attributes:
+        content: images or logits.
+    """
 
     name: str
+    content: str = IMAGES
     sha256: str
     n_bytes: int
 
 
-def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intake: Job) -> Dataset:
+def require_free_name(connection: Connection, owner_id: str, name: str) -> None:
+    """Refuse a taken name early; the insert decides for good.
+
+    Raises:
+        ConflictError: the owner has an upload of that name, or a named data set is called so.
+    """
+    statement = select(datasets.c.content).where(
+        datasets.c.owner_id == owner_id, datasets.c.name == name
+    )
+    content = connection.execute(statement).scalar_one_or_none()
+    if name in NAMED_DATASETS or content == IMAGES:
+        raise ConflictError("dataset_exists", f"there already is a data set {name!r}")
+    if content is not None:
+        raise ConflictError("logits_exist", f"there already are logits {name!r}")
+
+
+def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intake: Job) -> None:
     """Record an upload as `checking`, with the job that checks it.
 
     Raises:
-        ConflictError: the owner has one of that name, or a named data set is called so.
+        ConflictError: the owner has an upload of that name, or a named data set is called so.
     """
-    taken = ConflictError("dataset_exists", f"there already is a data set {new.name!r}")
-    if new.name in NAMED_DATASETS:
-        raise taken
+    require_free_name(connection, owner_id, new.name)
     try:
-        row = connection.execute(
-            insert(datasets)
-            .values(
+        connection.execute(
+            insert(datasets).values(
                 id=new_id("data"),
                 owner_id=owner_id,
                 name=new.name,
+                content=new.content,
                 state="checking",
                 sha256=new.sha256,
                 n_bytes=new.n_bytes,
                 job_id=intake.id,
                 created_at=db_now(),
             )
-            .returning(datasets)
-        ).one()
+        )
     except IntegrityError as error:
-        raise taken from error
-    return _upload(row)
+        raise ConflictError("dataset_exists", f"there already is a {new.name!r}") from error
 
 
 def accept_dataset(connection: Connection, intake: Job, facts: Mapping[str, Any]) -> str:
     """The intake has found an upload good; returns the data set's id."""
-    DatasetFacts.model_validate(facts, strict=False)
+    model = LogitsFacts if intake.params.get("content") == LOGITS else DatasetFacts
+    model.model_validate(facts, strict=False)
     return _decide(connection, intake, state="ready", facts=dict(facts))
 
 
@@ -122,8 +155,10 @@ def reject_dataset(connection: Connection, intake: Job, problem: Mapping[str, An
     return _decide(connection, intake, state="rejected", problem=dict(problem))
 
 
-def delete_dataset(connection: Connection, owner_id: str, name: str) -> list[str]:
-    """Delete an upload; results made from it stay.
+def delete_dataset(
+    connection: Connection, owner_id: str, name: str, content: str = IMAGES
+) -> list[str]:
+    """Delete an upload of images or of logits; results made from it stay.
 
     Returns:
         Ids of the jobs whose files can go once this has committed.
@@ -132,12 +167,10 @@ def delete_dataset(connection: Connection, owner_id: str, name: str) -> list[str
         NotFoundError: there is no upload of that name.
         ConflictError: a job that has not ended uses it.
     """
-    statement = select(datasets.c.job_id).where(
-        datasets.c.owner_id == owner_id, datasets.c.name == name
-    )
-    intake_id = connection.execute(statement).scalar_one_or_none()
-    if intake_id is None:
-        raise NotFoundError("dataset_not_found", f"there is no uploaded data set {name!r}")
+    row = connection.execute(uploads_of(owner_id, content, name)).one_or_none()
+    if row is None:
+        raise NotFoundError("dataset_not_found", f"there is no upload {name!r} of {content}")
+    intake_id = row.job_id
     using = select(jobs.c.id).where(
         jobs.c.owner_id == owner_id,
         jobs.c.dataset == name,

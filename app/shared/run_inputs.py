@@ -17,9 +17,10 @@ from app.shared.catalog import (
     find_result,
     results_of_jobs,
 )
-from app.shared.datasets import find_dataset
+from app.shared.datasets import IMAGES, find_dataset
 from app.shared.errors import ConflictError
 from app.shared.job_records import Job
+from app.shared.logits import find_logits
 from app.shared.settings import Settings
 
 
@@ -76,6 +77,7 @@ class _Reader:
         return {
             "upload_path": str(self._settings.upload_folder / job.params["upload"]),
             "max_decoded_bytes": self._settings.max_decoded_bytes,
+            "content": job.params.get("content", IMAGES),
         }
 
     def distill(self, job: Job) -> dict[str, Any]:
@@ -90,6 +92,8 @@ class _Reader:
         return {"dataset": None, "distilled_set": self._set_input(distilled_set)}
 
     def calibrate(self, job: Job) -> dict[str, Any]:
+        if "logits" in job.params:
+            return {"logits": self._logits(job.params["logits"])}
         models = self._some("model", job.params["models"])
         dataset = self._dataset(models[0].columns["dataset"], has_test=False)
         return {"dataset": dataset, **self._models(models)}
@@ -147,6 +151,19 @@ class _Reader:
             "allow_downloads": self._settings.allow_downloads,
             "train_path": files.get("train.safetensors"),
             "test_path": files.get("test.safetensors") if has_test else None,
+        }
+
+    def _logits(self, name: str) -> dict[str, Any]:
+        logits = find_logits(self._connection, self._owner_id, name)
+        if logits.state != "ready" or logits.facts is None:
+            raise ConflictError("logits_not_ready", f"logits {name!r} are {logits.state}")
+        files = self._files(logits.id)
+        return {
+            "name": name,
+            "sha256": logits.sha256,
+            "facts": logits.facts.model_dump(mode="json"),
+            "fit_rows_path": files["fit.safetensors"],
+            "test_rows_path": files.get("test.safetensors"),
         }
 
     def _file(self, result: Result, name: str) -> str:

@@ -35,6 +35,7 @@ JOB_STATES = (
 )
 TERMINAL_STATES = ("succeeded", "failed", "cancelled", "expired")
 DATASET_STATES = ("checking", "ready", "rejected")
+DATASET_CONTENTS = ("images", "logits")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -176,12 +177,14 @@ outbox = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
+# Uploads of either content share one row of names, since jobs say by name what they read.
 datasets = Table(
     "datasets",
     metadata,
     _id(),
     _owner(),
     Column("name", String(64), nullable=False),
+    Column("content", String(20), nullable=False, server_default="images"),
     Column("state", String(20), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("n_bytes", BigInteger, nullable=False),
@@ -190,6 +193,7 @@ datasets = Table(
     _job(),
     Column("created_at", UtcTime, nullable=False),
     CheckConstraint(_one_of("state", DATASET_STATES), name="state"),
+    CheckConstraint(_one_of("content", DATASET_CONTENTS), name="content"),
     UniqueConstraint("owner_id", "name"),
 )
 
@@ -226,7 +230,8 @@ calibrations = Table(
     _id(),
     _owner(),
     _job(),
-    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False, index=True),
+    # None for a calibration of uploaded logits: the network behind them is not here.
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), index=True),
     Column("method", String(20), nullable=False),
     Column("fit_on", String(20)),
     Column("status", String(30), nullable=False),

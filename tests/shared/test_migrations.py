@@ -7,7 +7,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, insert, inspect, text
+from sqlalchemy import Engine, create_engine, insert, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from app.shared.database import Database, db_now, is_at_head, migrate, open_database
@@ -122,3 +122,95 @@ def test_times_survive_to_the_millisecond(database: Database) -> None:
 
     assert job.created_at.utcoffset() is not None
     assert job.created_at.utcoffset().total_seconds() == 0
+
+
+def insert_row(engine: Engine, table: str, **values: object) -> None:
+    """Write a row as the schema of the moment has it, whatever tables.py says."""
+    names = ", ".join(values)
+    places = ", ".join(f":{name}" for name in values)
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({places})"), values)
+
+
+def ids_in(engine: Engine, table: str, column: str = "id") -> list[str]:
+    """What stands in a column."""
+    with engine.connect() as connection:
+        return sorted(connection.execute(text(f"SELECT {column} FROM {table}")).scalars())
+
+
+def insert_chain(engine: Engine, key: str, *, model_id: str | None, **upload: object) -> None:
+    """A job with its upload, calibration, report and file, all of one key."""
+    own = {"owner_id": "local", "created_at": 1}
+    insert_row(
+        engine, "jobs", id=f"job_{key}", kind="calibrate", state="queued", params="{}",
+        dataset=key, queue="gpu", max_attempts=1, **own,
+    )  # fmt: skip
+    made = {"job_id": f"job_{key}", **own}
+    insert_row(
+        engine, "datasets", id=f"data_{key}", name=key, state="ready", sha256="0", n_bytes=1,
+        **made, **upload,
+    )  # fmt: skip
+    if model_id is not None:
+        insert_row(
+            engine, "models", id=model_id, dataset=key, training_set="full", details="{}", **made
+        )
+    insert_row(
+        engine, "calibrations", id=f"cal_{key}", model_id=model_id, method="ts", status="ok",
+        temperature=2.5, details="{}", **made,
+    )  # fmt: skip
+    insert_row(engine, "reports", id=f"rep_{key}", dataset=key, details="{}", **made)
+    insert_row(
+        engine, "report_calibrations", report_id=f"rep_{key}", calibration_id=f"cal_{key}",
+        owner_id="local",
+    )  # fmt: skip
+    insert_row(
+        engine, "artifacts", id=f"art_{key}", resource_id=f"cal_{key}", name="a", media_type="b",
+        sha256="0", n_bytes=1, **made,
+    )  # fmt: skip
+
+
+OF_A_CHAIN = ("jobs", "datasets", "calibrations", "reports", "artifacts")
+
+
+def test_rows_survive_the_way_to_uploaded_logits_and_back(settings: Settings) -> None:
+    """0001 -> 0002 keeps every row; back again loses those of logits, and theirs alone."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    config = alembic(settings.sqlalchemy_url)
+    command.upgrade(config, "0001")
+    engine = create_engine(settings.sqlalchemy_url)
+    insert_chain(engine, "images", model_id="mdl_images")
+
+    command.upgrade(config, "0002")
+    assert ids_in(engine, "datasets", "content") == ["images"]
+    assert ids_in(engine, "report_calibrations", "calibration_id") == ["cal_images"]
+    insert_chain(engine, "logits", model_id=None, content="logits")
+    for table in OF_A_CHAIN:
+        assert len(ids_in(engine, table)) == 2, table
+
+    command.downgrade(config, "0001")
+    for table in OF_A_CHAIN:
+        assert [name.partition("_")[2] for name in ids_in(engine, table)] == ["images"], table
+    assert ids_in(engine, "report_calibrations", "calibration_id") == ["cal_images"]
+    with pytest.raises(DBAPIError, match=r"(?i)null"):
+        insert_chain(engine, "more", model_id=None)
+    command.upgrade(config, "head")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("column", "value"), [("content", "dreams"), ("state", "dreaming")])
+def test_impossible_uploads_are_refused_by_the_database(
+    settings: Settings, column: str, value: str
+) -> None:
+    """The CHECKs of a table that a migration has copied are there, old and new."""
+    migrate(settings)
+    engine = create_engine(settings.sqlalchemy_url)
+    own = {"owner_id": "local", "created_at": 1}
+    insert_row(
+        engine, "jobs", id="job_a", kind="intake", state="queued", params="{}", queue="intake",
+        max_attempts=1, **own,
+    )  # fmt: skip
+    upload = {"id": "data_a", "name": "a", "state": "ready", "content": "logits", "job_id": "job_a"}
+    row = {**upload, "sha256": "0", "n_bytes": 1, **own, column: value}
+    with pytest.raises(DBAPIError, match=r"(?i)check"):
+        insert_row(engine, "datasets", **row)
+    engine.dispose()

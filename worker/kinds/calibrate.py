@@ -1,4 +1,7 @@
-"""`calibrate`: every model under every calibration spec; a temperature or a status each."""
+"""`calibrate`: every model under every calibration spec; a temperature or a status each.
+
+Uploaded logits, which have no model here, are for `calibrate_logits`.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +22,7 @@ from ddcal_core.specs import CalibrateParams
 from worker.calibration_images import CalibrationImages
 from worker.fitting import Fitter
 from worker.inputs import DatasetInput, ModelInput, SetInput, Task, load_model, parse_json
+from worker.kinds import calibrate_logits
 from worker.outputs import Output
 
 PHASE = "calibrate"
@@ -26,6 +30,8 @@ PHASE = "calibrate"
 
 def run(task: Task) -> list[Output]:
     """Calibrate; one calibration a model and spec comes out, models outermost."""
+    if "logits" in task.inputs:
+        return calibrate_logits.run(task)
     params = parse_json(CalibrateParams, task.params)
     models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
     images = CalibrationImages(

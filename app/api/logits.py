@@ -1,0 +1,103 @@
+"""/v1/logits: logits and labels of models made elsewhere, to be calibrated without an image."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from app.api.answers import json_answer, problems
+from app.api.dependencies import OwnerDep, Service, ServiceDep
+from app.api.intakes import checked_name, remove_upload, take_upload, upload_body, why_not
+from app.api.schemas import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
+from app.shared.database import Connection
+from app.shared.datasets import LOGITS
+from app.shared.logits import Logits, find_logits, list_logits
+from ddcal_core.logits_specs import LogitsFacts, LogitsName
+from ddcal_core.logits_structure import inspect_logits
+
+router = APIRouter(prefix="/v1/logits", tags=["logits"])
+
+UPLOAD_BODY = upload_body(
+    "A .npz with logits_fit (N, K) float32 or float64, the network's outputs before the softmax, "
+    "and labels_fit (N,) integers from 0; optionally logits_test and labels_test, other rows to "
+    "measure on, and class_names (K,). Names are shared with data sets."
+)
+
+
+@router.get("", response_model=LogitsList, summary="List uploaded logits")
+def get_logits_list(service: ServiceDep, owner_id: OwnerDep) -> Response:
+    """All uploads of logits, by name."""
+    with service.database.read() as connection:
+        found = list_logits(connection, owner_id)
+        items = [_body(connection, owner_id, logits) for logits in found]
+    return json_answer(LogitsList(items=items))
+
+
+@router.get("/{name}", response_model=LogitsBody, responses=problems(404), summary="Look at logits")
+def get_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
+    """One upload of logits; it goes from `checking` to `ready` or `rejected`."""
+    return json_answer(_shown(service, owner_id, checked_name(name, "logits_not_found")))
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=LogitsBody,
+    responses=problems(400, 409, 413, 415, 422),
+    openapi_extra=UPLOAD_BODY,
+    summary="Upload logits and labels",
+)
+async def upload_logits(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    name: Annotated[LogitsName, Query()],
+) -> Response:
+    """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
+    headers = await take_upload(
+        request, service, owner_id, name, content=LOGITS, inspect=inspect_logits
+    )
+    body = await run_in_threadpool(_shown, service, owner_id, name)
+    headers["Location"] = f"/v1/logits/{name}"
+    return json_answer(body, status=202, headers=headers)
+
+
+@router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete logits")
+def remove_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
+    """Delete uploaded logits and their files; what was made from them stays."""
+    with service.database.read() as connection:
+        logits = find_logits(connection, owner_id, checked_name(name, "logits_not_found"))
+    remove_upload(service, owner_id, logits, LOGITS)
+    return Response(status_code=204)
+
+
+def _shown(service: Service, owner_id: str, name: str) -> LogitsBody:
+    with service.database.read() as connection:
+        return _body(connection, owner_id, find_logits(connection, owner_id, name))
+
+
+def _body(connection: Connection, owner_id: str, logits: Logits) -> LogitsBody:
+    reason = why_not(connection, owner_id, logits)
+    return LogitsBody(
+        name=logits.name,
+        state=logits.state,
+        available=reason is None,
+        why_not=reason,
+        facts=None if logits.facts is None else _facts(logits.facts),
+        problem=None if logits.problem is None else UploadProblem(**logits.problem),
+        n_bytes=logits.n_bytes,
+        sha256=logits.sha256,
+        job_id=logits.job_id,
+        created_at=logits.created_at,
+        links={"self": f"/v1/logits/{logits.name}", "job": f"/v1/jobs/{logits.job_id}"},
+    )
+
+
+def _facts(facts: LogitsFacts) -> LogitsFactsBody:
+    return LogitsFactsBody(
+        **facts.model_dump(mode="json"),
+        n_classes=facts.n_classes,
+        n_fit=facts.n_fit,
+        n_test=facts.n_test,
+    )

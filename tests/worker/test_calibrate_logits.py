@@ -1,0 +1,208 @@
+"""`calibrate` on uploaded logits: fitted on the fit rows, measured on the others, reported."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from ddcal_core.logits_specs import LogitsFacts
+from tests.worker.small_jobs import file_of, run_kind
+
+K = 4
+NAME = "my<b>net"
+
+
+def drawn(n, *, temperature, seed):
+    """Logits of a network that would be calibrated at this temperature, and labels."""
+    generator = np.random.default_rng(seed)
+    truth = generator.normal(size=(n, K)) * 1.5
+    chances = softmax(truth, axis=1)
+    labels = np.array([generator.choice(K, p=row) for row in chances])
+    return truth * temperature, labels
+
+
+def logits_input(folder, fit, test=None):
+    """The parts on disk as the supervisor hands them on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for part, rows in (("fit", fit), ("test", test)):
+        if rows is not None:
+            paths[part] = folder / f"{part}.safetensors"
+            logits, labels = (torch.from_numpy(np.ascontiguousarray(array)) for array in rows)
+            save_file({"logits": logits, "labels": labels}, paths[part])
+
+    def counts(rows):
+        return () if rows is None else tuple(int(n) for n in np.bincount(rows[1], minlength=K))
+
+    facts = LogitsFacts(
+        class_names=("a", "b", "c", "d"),
+        fit_class_counts=counts(fit),
+        test_class_counts=counts(test),
+        dtype="float64",
+    )
+    return {
+        "name": NAME,
+        "sha256": "0" * 64,
+        "facts": facts.model_dump(mode="json"),
+        "fit_rows_path": str(paths["fit"]),
+        "test_rows_path": str(paths["test"]) if "test" in paths else None,
+    }
+
+
+def calibrate(folder, fit, test=None, **params):
+    """Run the job; give its outputs by key and report.json."""
+    inputs = {"logits": logits_input(folder / "in", fit, test)}
+    outputs = {
+        output.key: output
+        for output in run_kind("calibrate", {"logits": "net", **params}, inputs, folder / "out")
+    }
+    report = json.loads(file_of(outputs["report"], "report.json").read_text())
+    return outputs, report
+
+
+FIT, TEST = drawn(3_000, temperature=2.5, seed=1), drawn(2_000, temperature=2.5, seed=4)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """Over-confident logits with rows of their own to measure on."""
+    return calibrate(tmp_path_factory.mktemp("job"), FIT, TEST)
+
+
+def nll(rows, temperature):
+    """Mean negative log-likelihood, by SciPy."""
+    logits, labels = rows
+    return -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+
+
+def ece(rows, temperature, n_bins=15):
+    """ECE by a plain loop over bins."""
+    logits, labels = rows
+    chances = softmax(logits / temperature, axis=1)
+    confidence, is_right = chances.max(1), chances.argmax(1) == labels
+    total = 0.0
+    for low, high in itertools.pairwise(np.linspace(0, 1, n_bins + 1)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            total += inside.mean() * abs(is_right[inside].mean() - confidence[inside].mean())
+    return total
+
+
+def test_the_temperature_is_scipys_on_the_fit_rows_alone(job):
+    """The minimum of the NLL over the fit rows, found by another library; near the one drawn."""
+    outputs, _ = job
+    values = outputs["calibration_ts"].values
+    best = minimize_scalar(
+        lambda log_t: nll(FIT, math.exp(log_t)), bracket=(0, 1), options={"xtol": 1e-10}
+    )
+    assert values["temperature"] == pytest.approx(math.exp(best.x), rel=1e-6)
+    assert values["temperature"] == pytest.approx(2.5, rel=0.1)
+    assert (values["status"], values["n"], values["fit_on"]) == ("ok", 3_000, "fit rows")
+    assert values["nll_after"] == pytest.approx(best.fun, rel=1e-9)
+
+
+def test_the_numbers_are_a_plain_loops_on_the_test_rows(job):
+    """ECE and NLL before and after, by hand, on rows that nothing was fitted on."""
+    outputs, report = job
+    assert [row["calibration"] for row in report["rows"]] == ["none", "TS on fit rows"]
+    temperatures = (1.0, outputs["calibration_ts"].values["temperature"])
+    for row, temperature in zip(report["rows"], temperatures, strict=True):
+        assert row["ece"]["mean"] == pytest.approx(ece(TEST, temperature), abs=1e-9)
+        assert row["nll"]["mean"] == pytest.approx(nll(TEST, temperature), rel=1e-9)
+        assert row["n_test"] == 2_000
+    before, after = report["rows"]
+    assert before["verdict"] == "over-confident"
+    assert after["verdict"] == "within chance"
+
+
+def test_each_temperature_has_a_small_file(job):
+    """temperature.json says what was found, where, and how to use it."""
+    outputs, _ = job
+    for key in ("calibration_none", "calibration_ts"):
+        found = json.loads(file_of(outputs[key], "temperature.json").read_text())
+        assert found["temperature"] == outputs[key].values["temperature"]
+        assert found["logits"] == NAME
+        assert found["measured"]["ece"] >= 0
+        assert found["measured_on"] == "test rows"
+        assert found["apply"] == "softmax(logits / temperature)"
+
+
+def test_the_page_is_whole_and_escaped(job):
+    """A page without images, training or network, in which the name is only text."""
+    outputs, report = job
+    page = file_of(outputs["report"], "report.html").read_text()
+    assert "my&lt;b&gt;net" in page
+    assert NAME not in page
+    assert "<dt>rows fitted on</dt><dd>3,000</dd>" in page
+    assert "not known here" in page
+    for absent in ("None", "distilled images", "<dt>image</dt>", "NaN"):
+        assert absent not in page
+    assert report["measured_on"] == "test rows"
+    assert len(report["findings"]) == 2
+
+
+def test_without_test_rows_the_report_says_what_its_numbers_are_worth(tmp_path):
+    """The same rows twice, said in the findings, the figures, the convention and each file."""
+    outputs, report = calibrate(tmp_path, FIT, calibrate=[{"method": "ts"}])
+    assert report["measured_on"] == "fit rows"
+    assert report["n_test"] == 3_000
+    assert "on the rows the temperature was fitted on" in report["findings"][-1]
+    assert report["facts"]["rows measured on"] == "the same"
+    assert "flattered" in report["conventions"]["n_test"]
+    page = file_of(outputs["report"], "report.html").read_text()
+    assert "There were no test rows" in page
+    found = json.loads(file_of(outputs["calibration_ts"], "temperature.json").read_text())
+    assert found["measured_on"] == "fit rows"
+    # The reference is measured though nobody asked for it; no calibration is made of it.
+    assert [row["method"] for row in report["rows"]] == ["none", "ts"]
+    assert set(outputs) == {"calibration_ts", "report"}
+
+
+LABELS = np.arange(400) % K
+RIGHT = np.eye(K)[LABELS] * 3.0
+
+
+@pytest.mark.parametrize(
+    ("logits", "status", "limit"),
+    [
+        (RIGHT, "separable", 0.0),
+        (np.zeros((400, K)), "unidentified", None),
+        (-RIGHT, "worse_than_chance", 0.25),
+    ],
+)
+def test_what_has_no_best_temperature_is_a_status(tmp_path, logits, status, limit):
+    """All right, constant, worse than chance: the job succeeds, with a name and no temperature."""
+    outputs, report = calibrate(tmp_path, (logits, LABELS))
+    values = outputs["calibration_ts"].values
+    assert (values["status"], values["temperature"]) == (status, None)
+    row = report["rows"][-1]
+    assert row["status"] == status
+    if limit is not None:
+        assert row["ece"]["mean"] == pytest.approx(limit)
+    json.dumps(report, allow_nan=False)
+    page = file_of(outputs["report"], "report.html").read_text()
+    assert f"<b>{status.replace('_', ' ')}</b>" in page
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4, 1e-30, 1e30])
+def test_the_scale_of_logits_is_the_temperatures(tmp_path, job, factor):
+    """Logits times a factor: the temperature times it, the probabilities the same."""
+    expected = job[0]["calibration_ts"].values["temperature"]
+    scaled = [(logits * factor, labels) for logits, labels in (FIT, TEST)]
+    outputs, report = calibrate(tmp_path, *scaled)
+    found = outputs["calibration_ts"].values
+    assert found["status"] == "ok"
+    assert found["temperature"] / factor == pytest.approx(expected, rel=1e-9)
+    assert report["rows"][1]["ece"]["mean"] == pytest.approx(job[1]["rows"][1]["ece"]["mean"])
+
+
+def test_the_same_job_gives_the_same_numbers(tmp_path, job):
+    """But for its seconds."""
+    _, again = calibrate(tmp_path, FIT, TEST)
+    assert again["rows"] == job[1]["rows"]

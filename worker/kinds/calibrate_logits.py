@@ -1,0 +1,100 @@
+"""`calibrate` on uploaded logits: fit on their fit rows, measure on their test rows, report.
+
+There is no image and no network: the logits are all there is of the model. What is fitted comes
+from the fit rows alone; the test rows are opened when that is done.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ddcal_core.calibration import fit_temperature
+from ddcal_core.export import read_tensors, write_json
+from ddcal_core.logits_specs import CalibrateLogitsParams, LogitsCalibration
+from ddcal_core.progress import Progress
+from ddcal_core.seeding import seeded_generator
+from worker.fitting import described, not_fitted
+from worker.inputs import LogitsInput, Task, parse_json
+from worker.logits_report import logits_report
+from worker.outputs import Output, versions
+from worker.report.measurements import Measurement, measure
+from worker.report.page import report_page
+from worker.report.rows import headline_values
+
+FIT_ROWS = "fit rows"
+
+
+def run(task: Task) -> list[Output]:
+    """Fit and measure; one calibration a method comes out, and the report on them."""
+    started = time.monotonic()
+    params = parse_json(CalibrateLogitsParams, task.params)
+    logits = parse_json(LogitsInput, task.inputs["logits"])
+    n_steps = 2 * len(params.calibrate)
+    found = []
+    fit_rows = read_tensors(logits.fit_rows_path)
+    for step, spec in enumerate(params.calibrate):
+        task.on_progress(Progress(phase="fit", step=step, steps=n_steps))
+        found.append(_fit(spec, fit_rows, logits))
+    test_rows = fit_rows if logits.test_rows_path is None else read_tensors(logits.test_rows_path)
+
+    def measured(values: Mapping[str, Any]) -> Measurement:
+        return measure(
+            test_rows["logits"],
+            test_rows["labels"],
+            status=values["status"],
+            temperature=values["temperature"],
+            n_bins=params.evaluate.n_bins,
+            # The same draws for every row: they differ by their confidences alone.
+            generator=seeded_generator(params.seed, "null"),
+        )
+
+    before = measured(not_fitted())
+    measurements = []
+    for step, values in enumerate(found, start=len(found)):
+        task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
+        measurements.append((values, measured(values)))
+    seconds = round(time.monotonic() - started, 3)
+    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
+    report = logits_report(
+        logits, measurements, before, n_bins=params.evaluate.n_bins, made_with=made_with
+    )
+    task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
+    on = report["measured_on"]
+    outputs = [_calibration(values, after, on, task.folder) for values, after in measurements]
+    return [*outputs, _report(report, logits, task.folder)]
+
+
+def _fit(spec: LogitsCalibration, rows: Mapping[str, Any], logits: LogitsInput) -> dict[str, Any]:
+    values = {**not_fitted(), "spec": spec.model_dump(mode="json")}
+    if spec.method == "ts":
+        fit = fit_temperature(rows["logits"], rows["labels"])
+        values |= {"method": "ts", "fit_on": FIT_ROWS, **described(fit)}
+    return {"model_id": None, "logits": logits.name, "dataset": logits.name, **values}
+
+
+def _calibration(
+    values: Mapping[str, Any], after: Measurement, measured_on: str, folder: Path
+) -> Output:
+    """A calibration with its one small file: what was found, and what it comes to."""
+    own = folder / f"calibration_{values['method']}"
+    own.mkdir()
+    path = own / "temperature.json"
+    names = ("accuracy", "nll", "brier", "ece", "signed_gap")
+    numbers = {name: getattr(after, name) for name in names}
+    apply = None if values["temperature"] is None else "softmax(logits / temperature)"
+    said = {**values, "measured_on": measured_on, "measured": numbers, "apply": apply}
+    write_json(path, said)
+    return Output("calibration", own.name, values, (path,))
+
+
+def _report(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output:
+    numbers, page = folder / "report.json", folder / "report.html"
+    write_json(numbers, report)
+    page.write_text(report_page(report, ()), encoding="utf-8")
+    values = {
+        **headline_values(report),
+        "logits": logits.name,
+        "measured_on": report["measured_on"],
+    }
+    return Output("report", "report", values, (numbers, page))

@@ -1,0 +1,139 @@
+"""Measurements of uploaded logits -> report.json, in the form that networks' reports have."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.inputs import LogitsInput, ModelInput
+from worker.report.findings import findings
+from worker.report.measurements import Measurement
+from worker.report.rows import CONVENTIONS, Measured, TrainingSet, build_rows
+
+# What a network's config says, and nobody knows of logits made elsewhere.
+_UNKNOWN = (
+    "distilled_set_id", "images_per_class", "n_train", "split", "network", "train",
+    "train_accuracy", "distilled",
+)  # fmt: skip
+_TEST_ROWS = (
+    "Rows behind every number: logits_test and labels_test, on which nothing was fitted. That the "
+    "network was not trained on them either is for their sender to know."
+)
+_FIT_ROWS = (
+    "Rows behind every number: those the temperature itself was fitted on, as no test rows were "
+    "sent. Numbers after calibration are flattered by that, the less the more rows there are."
+)
+
+
+def logits_report(
+    logits: LogitsInput,
+    measured: Sequence[tuple[Mapping[str, Any], Measurement]],
+    before: Measurement,
+    *,
+    n_bins: int,
+    made_with: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put everything together that report.json holds.
+
+    Args:
+        logits: what was uploaded.
+        measured: what each calibration found, and the numbers under it.
+        before: the numbers at T = 1.
+        n_bins: bins of the ECE.
+        made_with: seed, versions and seconds.
+    """
+    facts = logits.facts
+    is_held_out = logits.test_rows_path is not None
+    n_test = facts.n_test if is_held_out else facts.n_fit
+    config = {"training_set": "elsewhere", "seed": None, "seed_index": None}
+    model = ModelInput(id=logits.name, path=logits.fit_rows_path, config=config)
+    group = TrainingSet(
+        label=f"uploaded logits ({facts.n_fit:,} rows to fit on)",
+        images="data unknown to this service",
+        config=config,
+        models=(model,),
+        distilled=None,
+    )
+    as_it_is = next((values for values, _ in measured if values["method"] == "none"), None)
+    reference = [] if as_it_is else [Measured(model, None, _REFERENCE, before, before)]
+    members = [Measured(model, None, values, after, before) for values, after in measured]
+    rows = build_rows([group], [*reference, *members], n_test=n_test, n_bins=n_bins)
+    said = findings(logits.name, rows)
+    return {
+        "format": "ddcal report 1",
+        "dataset": logits.name,
+        "headline": said[0],
+        "findings": said if is_held_out else [*said, _NOT_HELD_OUT],
+        "n_test": n_test,
+        "measured_on": "test rows" if is_held_out else "fit rows",
+        "n_bins": n_bins,
+        "class_names": list(facts.class_names),
+        "image_shape": None,
+        "training_sets": [
+            {
+                "label": group.label,
+                "training_set": config["training_set"],
+                **dict.fromkeys(_UNKNOWN),
+                "model_ids": [model.id],
+            }
+        ],
+        "rows": rows,
+        "mts_curves": [],
+        "facts": _facts(logits, n_bins),
+        "steps": _steps(logits, made_with),
+        "conventions": {**CONVENTIONS, **_conventions(is_held_out=is_held_out)},
+        "calibration_ids": [],
+        "made_with": dict(made_with),
+    }
+
+
+_REFERENCE: Mapping[str, Any] = {
+    "method": "none",
+    "fit_on": None,
+    "mask_ratio": None,
+    "status": "ok",
+    "temperature": 1.0,
+}
+_NOT_HELD_OUT = (
+    "There were no test rows: every number here is on the rows the temperature was fitted on, "
+    "which flatters it. Send logits_test and labels_test for numbers that count."
+)
+
+
+def _facts(logits: LogitsInput, n_bins: int) -> dict[str, str]:
+    """The figures at the head of the page."""
+    facts = logits.facts
+    return {
+        "rows fitted on": f"{facts.n_fit:,}",
+        "rows measured on": f"{facts.n_test:,}" if facts.n_test else "the same",
+        "classes": f"{facts.n_classes:,}",
+        "numbers": facts.dtype,
+        "ECE bins": str(n_bins),
+    }
+
+
+def _steps(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
+    facts = logits.facts
+    where = (
+        f"{facts.n_test:,} test rows, opened when everything had been fitted"
+        if facts.n_test
+        else "the rows fitted on, as no others were sent"
+    )
+    return [
+        f"{logits.name}: logits and labels sent as one file (sha256 {logits.sha256}); the network "
+        "behind them and what it was trained on are not known here.",
+        f"Fitted on {facts.n_fit:,} rows of {facts.n_classes:,} {facts.dtype} logits, solved in "
+        "float64.",
+        f"Measured on {where}; torch {made_with['torch']} on {made_with['device']} with "
+        f"{made_with['threads']} threads, seed {made_with['seed']} of the chance level, "
+        f"{made_with['seconds']:.1f} s.",
+    ]
+
+
+def _conventions(*, is_held_out: bool) -> dict[str, str]:
+    return {
+        "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
+        "temperature": (
+            "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "
+            "exactly."
+        ),
+        "fit_on": "fit rows: logits_fit and labels_fit as they were sent.",
+    }
