@@ -19,3 +19,11 @@ def has_ended(pid):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def until_all_have_ended(pids, *, seconds=60.0):
+    """Wait until no process of these is left; names those that are."""
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if not has_ended(pid)]:
+        assert time.monotonic() < deadline, [psutil.Process(pid).cmdline() for pid in left]
+        time.sleep(0.02)

@@ -28,6 +28,8 @@ WORKER_SETTINGS: dict[str, Any] = {
     "worker_concurrency": 1,
     "worker_pool": "prefork",
     "worker_pool_start_method": "spawn",
+    # A child that starts afresh imports everything: on a busy machine longer than Celery's 4 s.
+    "worker_proc_alive_timeout": 120.0,
     "task_reject_on_worker_lost": False,
     "task_time_limit": None,
     "task_soft_time_limit": None,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.services import running_service
-from tests.waiting import has_ended, until
+from tests.waiting import until, until_all_have_ended
 
 PARTS = {"api": "app.server api", "worker": "-Q gpu", "intake": "-Q intake", "broker": "unixsocket"}
 
@@ -59,7 +59,7 @@ def test_nothing_is_left(tmp_path, number):
         assert len(pids) >= 1 + len(PARTS)
         running.process.send_signal(number)
         status = running.process.wait(60)
-        until(lambda: all(map(has_ended, pids)), seconds=60)
+        until_all_have_ended(pids)
     asked_to = number != signal.SIGKILL
     assert status == (0 if asked_to else -signal.SIGKILL)
     assert (tmp_path / "address").exists() != asked_to
@@ -71,7 +71,7 @@ def test_service_comes_up_again_on_the_folder_of_a_killed_one(tmp_path):
         pids = running.pids()
         running.process.kill()
         running.process.wait()
-        until(lambda: all(map(has_ended, pids)), seconds=60)
+        until_all_have_ended(pids)
     (tmp_path / "address").unlink()
     with running_service(tmp_path) as running:
         assert answers(running.url)
