@@ -70,6 +70,32 @@ class CalibrationImages:
             return self._once(set_id, lambda: self._distilled(set_id))
         return self._once(f"random {model.id}", lambda: self._random(config))
 
+    def random_real(self, manifest: Mapping[str, Any], n_sets: int) -> list[torch.Tensor]:
+        """Give random sets of real training images, as many of each class as a distilled set has.
+
+        They are those that random baselines of the same seed are trained on, network by network.
+
+        Args:
+            manifest: of the distilled set.
+            n_sets: how many to draw.
+
+        Returns:
+            Images float32 (M, C, H, W), network-input space; none where a class has too few.
+        """
+        train_index, _ = self._cut(manifest)
+        data, n_classes = self._train(), self._dataset.facts.n_classes
+        smallest = int(data.labels[train_index].bincount(minlength=n_classes).min())
+        if smallest < manifest["images_per_class"]:
+            return []
+        configs = [
+            {name: manifest[name] for name in ("seed", "images_per_class")} | {"seed_index": k}
+            for k in range(n_sets)
+        ]
+        return [
+            self._examples(random_index(data, train_index, n_classes, config=config)).images
+            for config in configs
+        ]
+
     def _once(self, key: str, read: Callable[[], Examples]) -> Examples:
         if key not in self._read:
             self._read[key] = read()

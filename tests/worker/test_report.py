@@ -15,13 +15,18 @@ from PIL import Image
 from ddcal_core.pictures import strip_png
 from ddcal_core.specs import MaskSpec
 from worker.inputs import ModelInput, SetInput
+from worker.report.analyses import (
+    logit_analysis,
+    logit_words,
+    spectrum_analysis,
+    spectrum_words,
+)
 from worker.report.figures import (
     curve_figure,
     ece_spark,
     nice_ceiling,
     pool_bins,
     reliability_diagram,
-    wilson_interval,
 )
 from worker.report.findings import (
     FAILURE_WORDS,
@@ -31,7 +36,12 @@ from worker.report.findings import (
     temperature_words,
     verdict_of,
 )
-from worker.report.measurements import ece_and_gap, mean_and_deviation, measure
+from worker.report.measurements import (
+    ece_and_gap,
+    mean_and_deviation,
+    measure,
+    wilson_interval,
+)
 from worker.report.page import report_page
 from worker.report.pictures import ClassStrip, SetPicture
 from worker.report.rows import Measured, build_report, build_rows, calibration_label, group_models
@@ -142,7 +152,17 @@ def report():
     about = {"name": EVIL, "n_test": 200, "class_names": [EVIL, "b", "c", "d"]}
     about["image_shape"] = [1, 8, 8]
     made_with = {"torch": "2", "device": "cpu", "threads": 1, "seed": 0, "seconds": 1.0}
-    return build_report(about, groups, rows, curves, made_with=made_with)
+    logits = {one.id: sample(seed=k)[0] for k, one in enumerate(models)}
+    logit_analyses = logit_analysis(groups, logits)
+    pixels = torch.randn(7, 8, 1, 4, 4, generator=generator())
+    spectra = [spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))]
+    analyses = {
+        "logit_analysis": logit_analyses,
+        "logit_words": logit_words(logit_analyses),
+        "spectrum_analysis": spectra,
+        "spectrum_words": spectrum_words(spectra),
+    }
+    return build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +235,7 @@ def test_the_page_says_what_it_has_to(page, report):
 def test_drawings_are_well_formed(page, report):
     """Every SVG of the page parses as XML and has a title for those who do not see it."""
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == len(report["rows"]) * 2 + 1
+    assert len(drawings) == len(report["rows"]) * 2 + 1 + 2 + 4
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("aria-label")

@@ -29,6 +29,12 @@ from worker.inputs import (
 )
 from worker.mts_curve import mts_curve
 from worker.outputs import Output, versions
+from worker.report.analyses import (
+    logit_analysis,
+    logit_words,
+    spectrum_analysis,
+    spectrum_words,
+)
 from worker.report.measurements import Measurement, ece_and_gap, measure
 from worker.report.page import report_page
 from worker.report.pictures import set_pictures
@@ -41,6 +47,8 @@ from worker.report.rows import (
     headline_values,
 )
 
+N_RANDOM_SETS = 5
+MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
 _UNCALIBRATED: Mapping[str, Any] = {
     "method": "none",
     "fit_on": None,
@@ -122,8 +130,35 @@ def run(task: Task) -> list[Output]:
         "n_test": len(test.labels),
         **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
     }
-    report = build_report(about, groups, rows, curves, made_with=made_with)
+    analyses = _analyses(groups, images, bench)
+    report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
     return [_write(report, groups, dataset, task)]
+
+
+def _analyses(
+    groups: Sequence[TrainingSet], images: CalibrationImages, bench: _Bench
+) -> dict[str, Any]:
+    logits, spectra = logit_analysis(groups, bench.logits), _spectra(groups, images)
+    return {
+        "logit_analysis": logits,
+        "logit_words": logit_words(logits),
+        "spectrum_analysis": spectra,
+        "spectrum_words": spectrum_words(spectra),
+    }
+
+
+def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[dict[str, Any]]:
+    """Look at each distilled set once, whatever was trained on it."""
+    firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
+    found = []
+    for group in reversed(firsts.values()):
+        assert group.distilled is not None
+        distilled = images.of(group.models[0], "distilled").images
+        if len(distilled) > MAX_SPECTRUM_IMAGES:
+            continue
+        if real_sets := images.random_real(group.distilled.manifest, N_RANDOM_SETS):
+            found.append(spectrum_analysis(group.label, distilled, real_sets))
+    return found
 
 
 def _test_logits(

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from worker.report.findings import percent
+from worker.report.measurements import wilson_interval
 
 _BINS_SIDE = 200
 _BINS_LEFT, _BINS_TOP = 38, 10
@@ -17,7 +18,6 @@ _COUNTS_TOP, _COUNTS_HEIGHT = 222, 44
 _CURVE_WIDTH, _CURVE_HEIGHT = 360, 200
 _CURVE_LEFT, _CURVE_TOP = 42, 12
 _SPARK_WIDTH, _SPARK_HEIGHT = 150, 24
-_Z95 = 1.959963984540054
 
 
 def element(name: str, content: str = "", /, **attributes: str | float) -> str:
@@ -44,7 +44,8 @@ def text(x: float, y: float, words: str, /, class_: str = "t", **attributes: str
     return element("text", escape(words), x=x, y=y, class_=class_, **attributes)
 
 
-def _drawing(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+def drawing(width: float, height: float, title: str, parts: Sequence[str]) -> str:
+    """Put parts into a whole drawing, with a title for those who do not see it."""
     return element(
         "svg",
         element("title", escape(title)) + "".join(parts),
@@ -101,7 +102,7 @@ def reliability_diagram(bins: Mapping[str, Any], *, n_networks: int, title: str)
         for at in (0, 0.5, 1)
     ]
     parts.append(text(x0 + _BINS_SIDE / 2, foot + 29, "confidence, %", text_anchor="middle"))
-    return _drawing(x1 + 12, foot + 36, title, parts)
+    return drawing(x1 + 12, foot + 36, title, parts)
 
 
 def _unit_axes() -> Iterator[str]:
@@ -130,15 +131,15 @@ def _bin_marks(bins: Mapping[str, Any], m: int, *, n_networks: int, share: float
     yield element(
         "g",
         element("title", escape(told))
-        + _rectangle("bar", x, _unit_y(accuracy), width, _BINS_SIDE * accuracy)
-        + _rectangle(
+        + rectangle("bar", x, _unit_y(accuracy), width, _BINS_SIDE * accuracy)
+        + rectangle(
             "gap over" if confidence > accuracy else "gap under",
             x,
             _unit_y(max(confidence, accuracy)),
             width,
             _BINS_SIDE * abs(confidence - accuracy),
         )
-        + _rectangle("count", x, _COUNTS_TOP + _COUNTS_HEIGHT - bar_height, width, bar_height),
+        + rectangle("count", x, _COUNTS_TOP + _COUNTS_HEIGHT - bar_height, width, bar_height),
     )
     # Networks see the same images: pooling them adds predictions, but hardly evidence.
     bottom, top = wilson_interval(accuracy, count / n_networks)
@@ -152,15 +153,9 @@ def _unit_y(value: float) -> float:
     return _BINS_TOP + _BINS_SIDE * (1 - value)
 
 
-def _rectangle(class_: str, x: float, y: float, width: float, height: float) -> str:
+def rectangle(class_: str, x: float, y: float, width: float, height: float) -> str:
+    """Draw a rectangle from its upper left corner."""
     return element("rect", class_=class_, x=x, y=y, width=width, height=max(height, 0.0))
-
-
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Give the 95 % interval of a share seen in n trials (Wilson 1927); n > 0."""
-    center = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n))
-    return max(0.0, center - half), min(1.0, center + half)
 
 
 def nice_ceiling(value: float) -> float:
@@ -185,7 +180,7 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
 
     after, before, chance = row["ece"], row["before"]["ece"]["mean"], row["null_p95"]["mean"]
     parts = [
-        _rectangle("chance", x(0), 2, x(chance) - x(0), _SPARK_HEIGHT - 4),
+        rectangle("chance", x(0), 2, x(chance) - x(0), _SPARK_HEIGHT - 4),
         element("line", class_="axis", x1=x(0), x2=x(0), y1=1, y2=_SPARK_HEIGHT - 1),
     ]
     if row["method"] != "none":
@@ -198,7 +193,7 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
     class_ = "dot" if row["status"] == "ok" else "limit"
     parts.append(element("circle", class_=class_, cx=x(after["mean"]), cy=y, r=4.5))
     title = f"ECE {percent(after['mean'])}, before {percent(before)}, chance {percent(chance)}"
-    return _drawing(_SPARK_WIDTH, _SPARK_HEIGHT, title, parts)
+    return drawing(_SPARK_WIDTH, _SPARK_HEIGHT, title, parts)
 
 
 def curve_figure(
@@ -221,7 +216,7 @@ def curve_figure(
     right, foot = _CURVE_LEFT + _CURVE_WIDTH, _CURVE_TOP + _CURVE_HEIGHT
     chance_y = _curve_y(chance, top)
     parts = [
-        _rectangle("chance", _CURVE_LEFT, chance_y, _CURVE_WIDTH, foot - chance_y),
+        rectangle("chance", _CURVE_LEFT, chance_y, _CURVE_WIDTH, foot - chance_y),
         *_curve_axes(top),
         element(
             "line",
@@ -237,7 +232,7 @@ def curve_figure(
     parts.append(
         text(right, _curve_y(before, top) - 4, "uncalibrated", "t halo", text_anchor="end")
     )
-    return _drawing(right + 14, foot + 40, title, parts)
+    return drawing(right + 14, foot + 40, title, parts)
 
 
 def _curve_x(ratio: float) -> float:

@@ -1,6 +1,7 @@
 """What one network shows on the test images under one temperature, limits included."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from ddcal_core.metrics import (
     signed_calibration_gap,
 )
 from worker.fitting import finite_or_none
+
+_Z95 = 1.959963984540054
 
 METRICS = ("accuracy", "nll", "brier", "ece", "signed_gap", "null_mean", "null_p95")
 
@@ -162,6 +165,13 @@ def _limit_measurement(limit: LimitMetrics, null: NullLevel, bins: ReliabilityBi
         null_p95=null.p95,
         bins=bins,
     )
+
+
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Give the 95 % interval of a share seen in n trials (Wilson 1927); n > 0."""
+    center = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
+    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n))
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def mean_and_deviation(values: list[float | None]) -> dict[str, float | str | None]:

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from worker.report.analysis_sections import logit_section, spectrum_section
 from worker.report.figures import (
     curve_figure,
     ece_spark,
@@ -38,6 +39,8 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
         _table_section(report["rows"]),
         _reliability_section(report),
         _curve_section(report),
+        logit_section(report),
+        spectrum_section(report),
         _picture_section(pictures),
         method_section(report),
         network_section(report["rows"]),

@@ -270,6 +270,7 @@ def build_report(
     rows: Sequence[Mapping[str, Any]],
     curves: Sequence[Mapping[str, Any]],
     *,
+    analyses: Mapping[str, Any],
     made_with: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Put everything together that report.json holds.
@@ -279,6 +280,7 @@ def build_report(
         groups: the training sets.
         rows: from `build_rows`.
         curves: the MTS curves.
+        analyses: of logits and spectra, by name.
         made_with: seed, versions and seconds.
     """
     said = findings(dataset["name"], rows)
@@ -294,6 +296,7 @@ def build_report(
         "training_sets": [_training_set(group) for group in groups],
         "rows": list(rows),
         "mts_curves": list(curves),
+        **analyses,
         "conventions": CONVENTIONS,
         "calibration_ids": sorted({id_ for row in rows for id_ in row["calibration_ids"]}),
         "made_with": dict(made_with),
