@@ -19,7 +19,7 @@ _SPECTRUM_AXES = {
 
 def logit_section(report: Mapping[str, Any]) -> str:
     """Show largest logits and margins of all training sets on the same axes."""
-    analyses = report["logit_analysis"]
+    analyses = report.get("logit_analysis")
     if not analyses:
         return ""
     figures = "".join(
@@ -71,7 +71,7 @@ def _number(value: Mapping[str, Any]) -> str:
 
 def spectrum_section(report: Mapping[str, Any]) -> str:
     """Show each distilled set's spectrum over those of random real sets."""
-    if not report["spectrum_analysis"]:
+    if not report.get("spectrum_analysis"):
         return ""
     sets = "".join(_spectra(analysis) for analysis in report["spectrum_analysis"])
     return (
