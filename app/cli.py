@@ -153,8 +153,9 @@ def _jobs(arguments: Arguments) -> int:
 
 def _upload(arguments: Arguments) -> int:
     with _connect(arguments) as client:
-        dataset = client.upload_dataset(arguments.name, arguments.file)
-        print(dataset["name"], dataset["state"])
+        upload = client.upload_logits if arguments.logits else client.upload_dataset
+        uploaded = upload(arguments.name, arguments.file)
+        print(uploaded["name"], uploaded["state"])
     return 0
 
 
@@ -233,9 +234,10 @@ def _add_uses(commands: Commands) -> None:
     command.add_argument("--state", help="only those in this state")
     command.add_argument("--all", action="store_true", help="the parts of pipelines too")
 
-    command = _add(commands, "upload", _upload, "Upload an .npz as a data set.")
+    command = _add(commands, "upload", _upload, "Upload an .npz as a data set, or as logits.")
     command.add_argument("name", metavar="NAME")
     command.add_argument("file", type=Path, metavar="FILE.npz")
+    command.add_argument("--logits", action="store_true", help="logits of a model made elsewhere")
 
 
 if __name__ == "__main__":

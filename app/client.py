@@ -103,9 +103,16 @@ class Client:
 
     def upload_dataset(self, name: str, path: Path) -> Json:
         """Upload an .npz as a data set of one's own."""
+        return self._upload("/v1/datasets", name, path)
+
+    def upload_logits(self, name: str, path: Path) -> Json:
+        """Upload an .npz of logits and labels of a model made elsewhere."""
+        return self._upload("/v1/logits", name, path)
+
+    def _upload(self, collection: str, name: str, path: Path) -> Json:
         with path.open("rb") as file:
             response = self.http.post(
-                "/v1/datasets",
+                collection,
                 params={"name": name},
                 content=iter(lambda: file.read(_CHUNK_BYTES), b""),
                 headers={
@@ -230,6 +237,8 @@ def _folders(results: list[Json]) -> dict[str, Path]:
 def _folder_names(resource: str, details: Json) -> list[str]:
     if resource not in ("model", "calibration"):
         return []
+    if "logits" in details:  # of no network made here, so of no seed
+        return [str(details["method"])]
     names = [f"seed-{details['seed_index']}"]
     if resource == "calibration":
         words = (details["method"], details["fit_on"], details["mask_ratio"])

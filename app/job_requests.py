@@ -173,3 +173,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
 }
 """Submissions that work as they stand, for the OpenAPI document."""
+
+EXAMPLES_ON_UPLOADS: dict[str, dict[str, Any]] = {
+    "calibrate-logits": {
+        "summary": "Calibrate a network made elsewhere, its logits uploaded as my-network (see "
+        "POST /v1/logits)",
+        "value": {
+            "kind": "calibrate",
+            "params": {
+                "logits": "my-network",
+                "calibrate": [{"method": "none"}, {"method": "ts"}],
+                "evaluate": {"n_bins": 15},
+            },
+        },
+    },
+}
+"""Those that work once what they name has been uploaded, as the upload's own sample does."""

@@ -56,7 +56,7 @@ def logits_report(
     reference = [] if as_it_is else [Measured(model, None, _REFERENCE, before, before)]
     members = [Measured(model, None, values, after, before) for values, after in measured]
     rows = build_rows([group], [*reference, *members], n_test=n_test, n_bins=n_bins)
-    said = findings(logits.name, rows)
+    said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
     return {
         "format": "ddcal report 1",
         "dataset": logits.name,
@@ -76,10 +76,13 @@ def logits_report(
             }
         ],
         "rows": rows,
+        # There are no images to mask or to take apart, and no second network to set beside it.
         "mts_curves": [],
+        "logit_analysis": [],
+        "spectrum_analysis": [],
         "facts": _facts(logits, n_bins),
         "steps": _steps(logits, made_with),
-        "conventions": {**CONVENTIONS, **_conventions(is_held_out=is_held_out)},
+        "conventions": _conventions(is_held_out=is_held_out),
         "calibration_ids": [],
         "made_with": dict(made_with),
     }
@@ -129,7 +132,12 @@ def _steps(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
 
 
 def _conventions(*, is_held_out: bool) -> dict[str, str]:
+    of_rows = {
+        name: words.replace("test images", "rows").replace("images", "rows")
+        for name, words in CONVENTIONS.items()
+    }
     return {
+        **of_rows,
         "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
         "temperature": (
             "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "

@@ -14,7 +14,7 @@ from app.api.logs import log_lines
 from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
 from app.api.pointers import brief
 from app.api.schemas import ArtifactList, JobBody, JobPage, artifact_body
-from app.job_requests import EXAMPLES, JOB_REQUESTS, JobRequest
+from app.job_requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
 from app.shared.catalog import (
     MAKERS,
     Result,
@@ -55,7 +55,7 @@ SUBMISSION_BODY: dict[str, Any] = {
         "content": {
             "application/json": {
                 "schema": {"$ref": "#/components/schemas/JobRequest"},
-                "examples": EXAMPLES,
+                "examples": {**EXAMPLES, **EXAMPLES_ON_UPLOADS},
             }
         },
     }

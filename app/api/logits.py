@@ -18,11 +18,26 @@ from ddcal_core.logits_structure import inspect_logits
 
 router = APIRouter(prefix="/v1/logits", tags=["logits"])
 
-UPLOAD_BODY = upload_body(
-    "A .npz with logits_fit (N, K) float32 or float64, the network's outputs before the softmax, "
-    "and labels_fit (N,) integers from 0; optionally logits_test and labels_test, other rows to "
-    "measure on, and class_names (K,). Names are shared with data sets."
-)
+# Drawn so that it is over-confident: its best temperature is 1.5.
+SAMPLE = """python3 -c 'import numpy as np
+g = np.random.default_rng(0)
+y = g.integers(0, 10, 4000)
+z = 3 * (g.normal(size=(4000, 10)) + 2 * np.eye(10)[y])
+np.savez("my-network.npz", logits_fit=z[:2000], labels_fit=y[:2000],
+         logits_test=z[2000:], labels_test=y[2000:])'
+curl -X POST -H 'Content-Type: application/zip' --data-binary @my-network.npz \\
+     'http://127.0.0.1:8000/v1/logits?name=my-network'
+curl -X POST -H 'Content-Type: application/json' \\
+     -d '{"kind": "calibrate", "params": {"logits": "my-network"}}' http://127.0.0.1:8000/v1/jobs
+"""
+UPLOAD_BODY = {
+    **upload_body(
+        "A .npz with logits_fit (N, K) float32 or float64, the network's outputs before the "
+        "softmax, and labels_fit (N,) integers from 0; optionally logits_test and labels_test, "
+        "other rows to measure on, and class_names (K,). Names are shared with data sets."
+    ),
+    "x-codeSamples": [{"lang": "Shell", "source": SAMPLE}],
+}
 
 
 @router.get("", response_model=LogitsList, summary="List uploaded logits")

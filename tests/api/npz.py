@@ -1,4 +1,4 @@
-"""Uploads for tests: a good .npz, and how to post it."""
+"""Uploads for tests: a good .npz of either content, and how to post it."""
 
 import io
 
@@ -26,3 +26,25 @@ def npz_bytes(**changes):
         "content": npz(**changes),
         "headers": {"Content-Type": "application/octet-stream"},
     }
+
+
+GENERATOR = np.random.default_rng(0)
+GOOD_LOGITS = {
+    "logits_fit": GENERATOR.normal(size=(30, 3)).astype(np.float32),
+    "labels_fit": np.arange(30) % 3,
+    "logits_test": GENERATOR.normal(size=(20, 3)).astype(np.float32),
+    "labels_test": np.arange(20) % 3,
+}
+
+
+def upload_logits(api, name="mine", **changes):
+    """Post a .npz of logits under a name, some arrays changed; None leaves one out."""
+    arrays = {key: value for key, value in {**GOOD_LOGITS, **changes}.items() if value is not None}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return api.client.post(
+        "/v1/logits",
+        params={"name": name},
+        content=buffer.getvalue(),
+        headers={"Content-Type": "application/zip"},
+    )

@@ -3,7 +3,7 @@ import copy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.job_requests import EXAMPLES
+from app.job_requests import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.serving import problem
 
 NUMBERS = st.sampled_from([0, -1, 1, 2**31, 2**63, 10**400, 0.5, 1e308, -0.0])
@@ -28,7 +28,8 @@ def places(node, path=()):
 @st.composite
 def damaged_examples(draw):
     """A good submission with one place replaced, or one unknown field put in."""
-    document = copy.deepcopy(EXAMPLES[draw(st.sampled_from(sorted(EXAMPLES)))]["value"])
+    examples = {**EXAMPLES, **EXAMPLES_ON_UPLOADS}
+    document = copy.deepcopy(examples[draw(st.sampled_from(sorted(examples)))]["value"])
     *above, last = draw(st.sampled_from([path for path in places(document) if path]))
     node = document
     for key in above:

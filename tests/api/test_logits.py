@@ -1,20 +1,13 @@
-import io
-
 import numpy as np
 import pytest
 
 from app.api.dependencies import current_owner
+from app.job_requests import EXAMPLES_ON_UPLOADS
 from app.shared.settings import Settings
 from tests.api.npz import npz_bytes
+from tests.api.npz import upload_logits as upload
 from tests.api.serving import problem, refusals, running_api
 
-GENERATOR = np.random.default_rng(0)
-GOOD = {
-    "logits_fit": GENERATOR.normal(size=(30, 3)).astype(np.float32),
-    "labels_fit": np.arange(30) % 3,
-    "logits_test": GENERATOR.normal(size=(20, 3)).astype(np.float32),
-    "labels_test": np.arange(20) % 3,
-}
 FACTS = {
     "class_names": ["0", "1", "2"],
     "fit_class_counts": [10, 10, 10],
@@ -26,16 +19,6 @@ CALIBRATION = {
     "status": "ok", "temperature": 2.5,
 }  # fmt: skip
 REPORT = {"dataset": "mine", "logits": "mine", "calibration_ids": [], "rows": [{"ece": 0.1}]}
-
-
-def upload(api, name="mine", **changes):
-    """Post a .npz of logits under a name."""
-    buffer = io.BytesIO()
-    arrays = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
-    np.savez(buffer, **arrays)
-    headers = {"Content-Type": "application/zip"}
-    query = {"name": name}
-    return api.client.post("/v1/logits", params=query, content=buffer.getvalue(), headers=headers)
 
 
 def refused(api, params, kind="calibrate"):
@@ -129,6 +112,15 @@ def test_a_calibration_waits_for_the_check_and_keeps_the_logits(api):
     problem(api.client.get("/v1/logits/mine"), 404)
     assert api.uploads() == []
     assert upload(api).status_code == 202
+
+
+@pytest.mark.parametrize("name", EXAMPLES_ON_UPLOADS)
+def test_the_example_of_the_document_is_accepted(api, name):
+    """As it stands, once the logits it names are there."""
+    example = EXAMPLES_ON_UPLOADS[name]["value"]
+    assert refused(api, example["params"]) == [("/params/logits", "unknown_logits")]
+    upload(api, example["params"]["logits"])
+    assert api.client.post("/v1/jobs", json=example).status_code == 202
 
 
 def test_the_check_of_cancelled_logits_is_lost(api):

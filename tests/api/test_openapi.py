@@ -3,9 +3,18 @@ import re
 import jsonschema
 import pytest
 
-from app.job_requests import EXAMPLES
+from app.job_requests import EXAMPLES, EXAMPLES_ON_UPLOADS
+from tests.api.npz import upload_logits
 
 REFUSED = {"4", "5"}
+
+
+LOGITS_FACTS = {
+    "class_names": ["a", "b"],
+    "fit_class_counts": [2, 3],
+    "test_class_counts": [],
+    "dtype": "float64",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,8 @@ def test_the_document_covers_the_issue(document):
     for path in (
         "/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/cancel", "/v1/jobs/{job_id}/events",
         "/v1/jobs/{job_id}/log", "/v1/jobs/{job_id}/artifacts", "/v1/datasets",
-        "/v1/datasets/{name}", "/v1/distilled-sets", "/v1/models", "/v1/calibrations",
+        "/v1/datasets/{name}", "/v1/logits", "/v1/logits/{name}", "/v1/distilled-sets",
+        "/v1/models", "/v1/calibrations",
         "/v1/reports", "/v1/reports/{result_id}", "/v1/artifacts/{artifact_id}",
         "/v1/artifacts/{artifact_id}/content", "/healthz", "/readyz",
     ):  # fmt: skip
@@ -68,7 +78,7 @@ def test_operation_ids_are_unique(document):
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [*EXAMPLES, *EXAMPLES_ON_UPLOADS])
 def test_examples_fit_the_schema_they_illustrate(document, name):
     """Checked by a validator that is not ours."""
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
@@ -77,19 +87,24 @@ def test_examples_fit_the_schema_they_illustrate(document, name):
         {**body["schema"], "components": document["components"]}
     )
     validator.validate(example)
-    wrong = {**example, "params": {**example["params"], "dataset": 3}}
+    subject = "logits" if "logits" in example["params"] else "dataset"
+    wrong = {**example, "params": {**example["params"], subject: 3}}
     assert not validator.is_valid(wrong)
 
 
 def test_answers_fit_their_schemas(shared_api, document):
     """What is sent is what is described."""
     job = shared_api.submit("distill", {"dataset": "digits"})
+    upload_logits(shared_api, "described")
+    shared_api.check_upload(facts=LOGITS_FACTS)
     for path, template in (
         (f"/v1/jobs/{job['id']}", "/v1/jobs/{job_id}"),
         ("/v1/jobs", "/v1/jobs"),
         (f"/v1/jobs/{job['id']}/events", "/v1/jobs/{job_id}/events"),
         ("/v1/datasets", "/v1/datasets"),
         ("/v1/datasets/digits", "/v1/datasets/{name}"),
+        ("/v1/logits", "/v1/logits"),
+        ("/v1/logits/described", "/v1/logits/{name}"),
         ("/v1/reports", "/v1/reports"),
         ("/readyz", "/readyz"),
     ):

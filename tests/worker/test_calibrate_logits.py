@@ -145,6 +145,7 @@ def test_the_page_is_whole_and_escaped(job):
         assert absent not in page
     assert report["measured_on"] == "test rows"
     assert len(report["findings"]) == 2
+    assert report["headline"].startswith(f"On the test rows of {NAME}, the network trained on data")
 
 
 def test_without_test_rows_the_report_says_what_its_numbers_are_worth(tmp_path):

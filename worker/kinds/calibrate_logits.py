@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ddcal_core.calibration import fit_temperature
 from ddcal_core.export import read_tensors, write_json
+from ddcal_core.failure_signatures import logit_spread, temperature_failure
 from ddcal_core.logits_specs import CalibrateLogitsParams, LogitsCalibration
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
@@ -70,7 +73,21 @@ def _fit(spec: LogitsCalibration, rows: Mapping[str, Any], logits: LogitsInput) 
     if spec.method == "ts":
         fit = fit_temperature(rows["logits"], rows["labels"])
         values |= {"method": "ts", "fit_on": FIT_ROWS, **described(fit)}
+        values |= _judged(rows["logits"], fit.temperature)
     return {"model_id": None, "logits": logits.name, "dataset": logits.name, **values}
+
+
+def _judged(logits: Tensor, temperature: float | None) -> dict[str, Any]:
+    """Hold a temperature against the logits' own size; which way it errs the report tells."""
+    spread = logit_spread(logits)
+    if temperature is None:
+        return {"logit_spread": spread, "relative_temperature": None, "failures": []}
+    failure = temperature_failure(temperature, spread)
+    return {
+        "logit_spread": spread,
+        "relative_temperature": temperature / spread,
+        "failures": [] if failure is None else [failure],
+    }
 
 
 def _calibration(
@@ -83,8 +100,10 @@ def _calibration(
     names = ("accuracy", "nll", "brier", "ece", "signed_gap")
     numbers = {name: getattr(after, name) for name in names}
     apply = None if values["temperature"] is None else "softmax(logits / temperature)"
-    said = {**values, "measured_on": measured_on, "measured": numbers, "apply": apply}
-    write_json(path, said)
+    known = {
+        name: value for name, value in values.items() if value is not None or name == "temperature"
+    }
+    write_json(path, {**known, "measured_on": measured_on, "measured": numbers, "apply": apply})
     return Output("calibration", own.name, values, (path,))
 
 
