@@ -1,4 +1,4 @@
-"""Rows of logits a chunk at a time, in float64 and class by class.
+"""Rows of logits a chunk at a time, in float64 and, for few classes, class by class.
 
 Sums over few classes run several times faster along memory than across it, and chunks that stay
 in a core's cache faster than whole arrays; a whole float64 copy is never made.
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _NUMBERS_IN_CACHE = 2**16
+_FEW_CLASSES = 32
 _NUMBERS_ON_ACCELERATOR = 2**24
 
 
@@ -21,6 +22,9 @@ def row_chunks(scores: Tensor) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(scores), step))
 
 
-def class_major(scores: Tensor) -> Tensor:
-    """A float64 copy (K, n) of scores (n, K), contiguous."""
-    return scores.t().to(torch.float64, memory_format=torch.contiguous_format, copy=True)
+def in_float64(scores: Tensor) -> tuple[Tensor, int]:
+    """A float64 copy of scores (n, K) and its dimension of classes: (K, n), 0, for few of them."""
+    if scores.shape[1] >= _FEW_CLASSES:
+        return scores.to(torch.float64, copy=True), 1
+    wide = scores.t().to(torch.float64, memory_format=torch.contiguous_format, copy=True)
+    return wide, 0
