@@ -6,14 +6,17 @@ from app.job_requests import PipelineRequest
 from app.shared.job_records import NewJob
 from app.shared.queue import GPU_QUEUE
 from ddcal_core.specs import (
+    AutoMask,
     Baseline,
     CalibrateParams,
+    CalibrationSpec,
     CalibrationSpecs,
     DistilledTrainingSet,
     DistillParams,
     EvaluateParams,
     FullBaseline,
     FullTrainingSet,
+    MaskedTemperatureScaling,
     NoCalibration,
     PipelineParams,
     RandomTrainingSet,
@@ -120,6 +123,12 @@ def _calibrations_for(source: str, specs: CalibrationSpecs) -> CalibrationSpecs:
     """A network trained on the full data has no distilled set to fit on."""
     if source != "full":
         return specs
-    return [
-        spec for spec in specs if isinstance(spec, NoCalibration) or spec.fit_on == "validation"
-    ]
+    return [spec for spec in specs if not needs_small_set(spec)]
+
+
+def needs_small_set(spec: CalibrationSpec) -> bool:
+    """Whether only a network trained on a small set can be calibrated so."""
+    if isinstance(spec, NoCalibration):
+        return False
+    is_auto = isinstance(spec, MaskedTemperatureScaling) and isinstance(spec.mask, AutoMask)
+    return is_auto or spec.fit_on == "distilled"

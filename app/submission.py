@@ -12,7 +12,7 @@ from app.job_requests import (
     PipelineRequest,
     TrainRequest,
 )
-from app.pipeline import children_of_pipeline
+from app.pipeline import children_of_pipeline, needs_small_set
 from app.references import (
     Desk,
     common_dataset,
@@ -38,7 +38,6 @@ from ddcal_core.specs import (
     FullTrainingSet,
     MaskedTemperatureScaling,
     MaskSpec,
-    NoCalibration,
     RandomTrainingSet,
     TrainParams,
 )
@@ -156,12 +155,16 @@ def _check_calibrate(desk: Desk, params: CalibrateParams | CalibrateLogitsParams
 
 def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) -> None:
     for k, spec in enumerate(specs):
-        if not isinstance(spec, NoCalibration) and spec.fit_on == "distilled":
-            detail = (
-                "wanted fit_on validation for a network trained on the full data, which has no "
-                f"distilled set: /params/models/{model}; got distilled"
-            )
-            desk.refuse(f"/params/calibrate/{k}/fit_on", "no_distilled_set", detail)
+        if not needs_small_set(spec):
+            continue
+        field, wanted, got = "fit_on", "fit_on validation", "distilled"
+        if getattr(spec, "fit_on", None) == "validation":
+            field, wanted, got = "mask/ratio", "a ratio in [0, 1)", '"auto"'
+        detail = (
+            f"wanted {wanted} for a network trained on the full data, which has no distilled "
+            f"set: /params/models/{model}; got {got}"
+        )
+        desk.refuse(f"/params/calibrate/{k}/{field}", "no_distilled_set", detail)
 
 
 def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
@@ -267,9 +270,14 @@ def _check_n_images(
 
 def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
     for k, spec in enumerate(specs):
-        if isinstance(spec, MaskedTemperatureScaling):
+        if not isinstance(spec, MaskedTemperatureScaling):
+            continue
+        if isinstance(spec.mask, MaskSpec):
             pointer = f"/params/calibrate/{k}/mask/patch_size"
             _check_patch(desk, dataset, spec.mask, pointer)
+        elif spec.draws_per_image is not None:
+            detail = f"wanted none with mask ratio auto, got {spec.draws_per_image}"
+            desk.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
 
 
 def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskSpec, pointer: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 MAX_SEED = 2**31 - 1
 MAX_VALIDATION_BY_DEFAULT = 2_000
@@ -181,18 +181,31 @@ class TemperatureScaling(Spec):
     fit_on: FitOn = "validation"
 
 
+class AutoMask(Spec):
+    """The ratio left open; docs/mask-ratio.md says what is done instead, and how well it does."""
+
+    ratio: Literal["auto"]  # on distilled: T from the small set alone; on validation: by real NLL
+
+
+def _ratio_tag(mask: object) -> str:
+    is_auto = isinstance(mask, AutoMask) or (isinstance(mask, dict) and mask.get("ratio") == "auto")
+    return "ratio auto" if is_auto else "ratio given"
+
+
 class MaskedTemperatureScaling(Spec):
     """The temperature of least NLL on randomly masked images (MTS, arXiv 2307.12463)."""
 
     method: Literal["mts"]
     fit_on: FitOn = "distilled"
-    mask: MaskSpec = MaskSpec(ratio=0.7)
+    mask: Annotated[
+        Annotated[MaskSpec, Tag("ratio given")] | Annotated[AutoMask, Tag("ratio auto")],
+        Discriminator(_ratio_tag),
+    ] = MaskSpec(ratio=0.7)
     draws_per_image: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="Masks drawn for each image; default: 1 from 1,000 images on, for fewer as "
-        "many as make 1,000 masked images.",
+        description="Masks drawn for each image; default: as few as make 1,000 masked images.",
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration import TemperatureFit, fit_masked_temperature, fit_temperature
+from ddcal_core.export import facts_of
 from ddcal_core.failure_signatures import (
     Failure,
     accuracy_failure,
@@ -17,18 +18,22 @@ from ddcal_core.failure_signatures import (
     logit_spread,
     temperature_failure,
 )
+from ddcal_core.mask_ratio import FoundRatio, ratio_by_labels, temperature_without_labels
 from ddcal_core.metrics import accuracy, signed_calibration_gap
+from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs import (
     MAX_SEED,
+    AutoMask,
     CalibrationSpec,
     MaskedTemperatureScaling,
     MaskSpec,
     NoCalibration,
     TemperatureScaling,
+    TrainSpec,
 )
 from ddcal_core.training import predict_logits
 from worker.calibration_images import CalibrationImages
-from worker.inputs import ModelInput
+from worker.inputs import ModelInput, parse_json
 
 
 class Fitter:
@@ -39,16 +44,24 @@ class Fitter:
         model: what the network is.
         images: finds its validation images and small set.
         seed: of the job; masks are drawn from it and the network's place among its seeds.
+        on_progress: told where networks are trained to find a temperature.
     """
 
     def __init__(
-        self, network: nn.Module, model: ModelInput, images: CalibrationImages, *, seed: int
+        self,
+        network: nn.Module,
+        model: ModelInput,
+        images: CalibrationImages,
+        *,
+        seed: int,
+        on_progress: ProgressCallback = ignore_progress,
     ) -> None:
         self._network = network
         self._model = model
         self._images = images
         self._mask_seed = mask_seed(seed, model.config)
         self._logits: dict[str, Tensor] = {}
+        self._on_progress = on_progress
 
     def fit(self, spec: CalibrationSpec) -> dict[str, Any]:
         """Fit what a spec asks for.
@@ -58,15 +71,18 @@ class Fitter:
             nll_before and nll_after on the images fitted on (None where infinite or not fitted),
             standard_error of log T, n_draws, masked_accuracy and spec; of the same images
             unmasked clean_accuracy, clean_signed_gap under T and logit_spread; relative_temperature
-            (T over that spread) and failures, by name (see `failure_signatures`).
+            (T over that spread) and failures, by name (see `failure_signatures`); and with ratio
+            auto found_by and what `mask_ratio.FoundTemperature` says.
         """
         match spec:
             case NoCalibration():
                 return {**_NOT_FITTED, "spec": spec.model_dump(mode="json")}
             case TemperatureScaling():
                 found = self._fit_plain(spec.fit_on)
-            case MaskedTemperatureScaling():
-                found = self.fit_masked(spec.fit_on, spec.mask, spec.draws_per_image)
+            case MaskedTemperatureScaling(mask=AutoMask()):
+                found = self._find(spec.fit_on)
+            case MaskedTemperatureScaling(mask=MaskSpec() as mask):
+                found = self.fit_masked(spec.fit_on, mask, spec.draws_per_image)
         return {
             **_NOT_FITTED,
             "method": spec.method,
@@ -109,6 +125,39 @@ class Fitter:
                 failures.append(direction_failure(probabilities, labels))
         return {**seen, "failures": [name for name in failures if name is not None]}
 
+    def _find(self, fit_on: str) -> dict[str, Any]:
+        """Leave the ratio open: by real labels, or the temperature itself from the small set."""
+        small = self._images.of(self._model, "distilled")
+        if fit_on == "validation":
+            real = self._images.of(self._model, fit_on)
+            by_label = ratio_by_labels(
+                self._network,
+                (small.images, small.labels),
+                (real.images, real.labels),
+                MaskSpec(),
+                seed=self._mask_seed,
+            )
+            return _described_ratio(by_label)
+        found = temperature_without_labels(
+            self._network,
+            small.images,
+            small.labels,
+            parse_json(TrainSpec, self._model.config["train"]),
+            facts=facts_of(self._model.config),
+            seed=self._mask_seed,
+            on_progress=self._on_progress,
+        )
+        return {
+            "found_by": found.method,
+            "status": found.status,
+            "temperature": found.temperature,
+            "n": found.n,
+            "n_folds": found.n_folds,
+            "half_way_temperature": found.half_way_temperature,
+            "factor": found.factor,
+            "left_out_accuracy": found.left_out_accuracy,
+        }
+
     def fit_masked(self, fit_on: str, mask: MaskSpec, n_draws: int | None = None) -> dict[str, Any]:
         """Fit on masked images; see `fit` for what comes back."""
         examples = self._images.of(self._model, fit_on)
@@ -145,6 +194,11 @@ _NOT_FITTED: dict[str, Any] = {
     "logit_spread": None,
     "relative_temperature": None,
     "failures": [],
+    "found_by": None,
+    "n_folds": None,
+    "half_way_temperature": None,
+    "factor": None,
+    "left_out_accuracy": None,
 }
 
 
@@ -169,6 +223,18 @@ def described(fit: TemperatureFit) -> dict[str, Any]:
         "nll_before": finite_or_none(fit.nll_before),
         "nll_after": finite_or_none(fit.nll_after),
         "standard_error": fit.standard_error,
+    }
+
+
+def _described_ratio(found: FoundRatio) -> dict[str, Any]:
+    best = found.best
+    return {
+        "found_by": "real_nll",
+        "status": "separable" if best is None else "ok",
+        "temperature": None if best is None else best.temperature,
+        "mask_ratio": None if best is None else best.ratio,
+        "n": found.n_real,
+        "nll_after": None if best is None else best.nll,
     }
 
 

@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 20
 DISCRIMINATORS = ("method", "source", "name")
+RATIO_TAGS = ("ratio given", "ratio auto")  # of MaskedTemperatureScaling.mask
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -189,7 +190,7 @@ def _without_union_tags(location: tuple[str | int, ...], document: object) -> tu
     node = document
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
-        is_shape = index == 1 and part in UNION_TAGS
+        is_shape = (index == 1 and part in UNION_TAGS) or part in RATIO_TAGS
         if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_last):
             continue
         kept.append(part)

@@ -345,6 +345,27 @@ def test_another_owners_results_do_not_exist(migrated_url, tmp_path):
             assert other.client.get(f"/v1/{collection}").json()["items"] == []
 
 
+def test_a_mask_ratio_is_a_number_or_auto_in_mts_alone(api):
+    """What is wrong is pointed at where it stands, whichever shape the mask has."""
+    masks = [{"ratio": 1.5}, {"ratio": "most"}, {"ratio": "auto", "unit": "pixel"}, 3]
+    calibrate = [{"method": "mts", "mask": mask} for mask in masks]
+    distill = {"mask": {"ratio": "auto"}}
+    params = {"dataset": "digits", "distill": distill, "calibrate": calibrate}
+    assert {pointer for pointer, _ in refused(api, "pipeline", params)} == {
+        "/params/distill/mask/ratio",
+        "/params/calibrate/0/mask/ratio",
+        "/params/calibrate/1/mask/ratio",
+        "/params/calibrate/2/mask/unit",
+        "/params/calibrate/3/mask",
+    }
+    drawn = [{"method": "mts", "mask": {"ratio": "auto"}, "draws_per_image": 2}]
+    assert refused(api, "pipeline", {"dataset": "digits", "calibrate": drawn}) == [
+        ("/params/calibrate/0/draws_per_image", "not_with_auto")
+    ]
+    api.submit("pipeline", {**params, "distill": {}, "calibrate": [
+        {"method": "mts", "mask": {"ratio": "auto"}}]})  # fmt: skip
+
+
 @pytest.mark.parametrize("by", ["job", "result"])
 def test_full_data_networks_have_no_distilled_set_to_fit_on(api, by):
     """Whether the network exists already or not."""
@@ -352,9 +373,11 @@ def test_full_data_networks_have_no_distilled_set_to_fit_on(api, by):
     reference = job_id
     if by == "result":
         (reference,) = api.succeed(api.claim(), ("model", {**MODEL, "training_set": "full"}, {}))
-    fits = [{"method": "none"}, {"method": "ts"}, {"method": "mts"}]
+    auto = {"method": "mts", "fit_on": "validation", "mask": {"ratio": "auto"}}
+    fits = [{"method": "none"}, {"method": "ts"}, {"method": "mts"}, auto]
     assert refused(api, "calibrate", {"models": [reference], "calibrate": fits}) == [
-        ("/params/calibrate/2/fit_on", "no_distilled_set")
+        ("/params/calibrate/2/fit_on", "no_distilled_set"),
+        ("/params/calibrate/3/mask/ratio", "no_distilled_set"),
     ]
     api.submit("calibrate", {"models": [reference], "calibrate": fits[:2]})
 

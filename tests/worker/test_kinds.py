@@ -248,6 +248,28 @@ def test_a_mask_of_nearly_everything_loses_the_accuracy(pipeline, tmp_path):
     assert all("accuracy_lost" in output.values["failures"] for output in outputs)
 
 
+def test_a_ratio_left_open_is_found_and_says_how(pipeline, tmp_path):
+    """From the small set alone, or by the NLL of labelled validation images; the same again."""
+    specs = [
+        {"method": "mts", "fit_on": fit_on, "mask": {"ratio": "auto"}}
+        for fit_on in ("distilled", "validation")
+    ]
+    models = pipeline.models["random"][:1]
+    first, second = (
+        [output.values for output in pipeline.calibrate(models, specs, tmp_path / folder)]
+        for folder in ("first", "second")
+    )
+    assert first == second
+    alone, by_labels = first
+    assert (alone["method"], alone["found_by"], alone["mask_ratio"]) == ("mts", "folds", None)
+    assert alone["temperature"] == pytest.approx(alone["half_way_temperature"] * alone["factor"])
+    assert (alone["n"], alone["n_folds"]) == (6, 2)
+    assert by_labels["found_by"] == "real_nll"
+    fixed = [{"method": "mts", "mask": {"ratio": by_labels["mask_ratio"]}}]
+    (again,) = pipeline.calibrate(models, fixed, tmp_path / "fixed")
+    assert again.values["temperature"] == by_labels["temperature"]
+
+
 def ece_by_loop(probabilities, labels, n_bins):
     """ECE by its definition, one sample at a time."""
     bins = [[0, 0.0, 0] for _ in range(n_bins)]

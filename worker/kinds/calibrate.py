@@ -52,7 +52,8 @@ def run(task: Task) -> list[Output]:
 def _calibrated(
     model: ModelInput, params: CalibrateParams, images: CalibrationImages, task: Task
 ) -> Iterator[Output]:
-    fitter = Fitter(load_model(model, task.device), model, images, seed=params.seed)
+    network = load_model(model, task.device)
+    fitter = Fitter(network, model, images, seed=params.seed, on_progress=task.on_progress)
     # From the CPU, so that the program runs wherever its user loads it.
     on_cpu = load_model(model, torch.device("cpu"))
     program = export_program(on_cpu, facts_of(model.config))

@@ -171,9 +171,11 @@ def calibration_label(values: Mapping[str, Any]) -> str:
 
 
 def _mask_label(values: Mapping[str, Any]) -> str:
+    spec = values.get("spec", {})
+    if spec.get("mask", {}).get("ratio") == "auto":
+        return ", ratio found,"
     if values["mask_ratio"] is None:
         return ""
-    spec = values.get("spec", {})
     words = mask_words({**spec.get("mask", {}), "ratio": values["mask_ratio"]})
     n_draws = spec.get("draws_per_image")
     return f" {words}" + (f", {n_draws} draws an image" if n_draws else "")
@@ -215,6 +217,7 @@ def build_rows(
 def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, Any]:
     values = members[0].values
     after = _summary([member.after for member in members])
+    ratios = {member.values["mask_ratio"] for member in members}
     statuses = Counter(str(member.values["status"]) for member in members)
     temperatures = [member.values["temperature"] for member in members]
     found = [temperature for temperature in temperatures if temperature is not None]
@@ -224,7 +227,8 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
     return {
         "method": values["method"],
         "fit_on": values["fit_on"],
-        "mask_ratio": values["mask_ratio"],
+        # With ratio auto each network may have its own.
+        "mask_ratio": next(iter(ratios)) if len(ratios) == 1 else None,
         "n_networks": len(members),
         "n_test": n_test,
         "n_bins": n_bins,
