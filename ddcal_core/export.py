@@ -68,7 +68,7 @@ def export_program(network: nn.Module, facts: DatasetFacts) -> ExportedProgram:
         A program from pixels float32 (N, C, H, W) in [0, 1], any N >= 1, to probabilities (N, K).
     """
     example = torch.zeros(2, *facts.image_shape)
-    wrapped = CalibratedNetwork(network, facts).eval()
+    wrapped = CalibratedNetwork(network, facts).eval().requires_grad_(False)
     return export(wrapped, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False)
 
 

@@ -7,6 +7,7 @@ waits behind a busy worker; no time limits, because the supervisor enforces them
 """
 
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from app.shared.queue import CeleryDoorbell, celery_sender
 from app.shared.reconciler import Background, start_background
 from app.shared.settings import Settings
 
+# What the pool's child learns through its environment: which trainers to keep warm, and a name
+# that no other worker has, not even one of the same pid in another container.
 QUEUES_VARIABLE = "WORKER_QUEUES"
+NAME_VARIABLE = "WORKER_NAME"
 WORKER_SETTINGS: dict[str, Any] = {
     "imports": ("worker.tasks",),
     "task_acks_late": False,
@@ -40,9 +44,9 @@ WORKER_SETTINGS: dict[str, Any] = {
 }
 
 
-def drain_file(settings: Settings, parent_pid: int) -> Path:
-    """Exists from the moment the worker with that pid has been asked to go down."""
-    return settings.folder / "run" / f"drain-{parent_pid}"
+def drain_file(settings: Settings, worker_name: str) -> Path:
+    """Exists from the moment that worker has been asked to go down."""
+    return settings.folder / "run" / f"drain-{worker_name}"
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -64,7 +68,8 @@ class _Parent:
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _tell_queues(sender: Worker, **_: object) -> None:
-    """The pool's child learns through its environment which trainers to keep warm."""
+    """Before the pool starts."""
+    os.environ[NAME_VARIABLE] = secrets.token_hex(4)
     os.environ[QUEUES_VARIABLE] = ",".join(sender.app.amqp.queues.consume_from)
 
 
@@ -77,7 +82,7 @@ def _start_background(**_: object) -> None:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _drain(**_: object) -> None:
     """Called in the signal handler: the file tells the child, which has its own main thread."""
-    path = drain_file(settings, os.getpid())
+    path = drain_file(settings, os.environ[NAME_VARIABLE])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
 
@@ -86,4 +91,4 @@ def _drain(**_: object) -> None:
 def _stop_background(**_: object) -> None:
     if _Parent.background is not None:
         _Parent.background.stop()
-    drain_file(settings, os.getpid()).unlink(missing_ok=True)
+    drain_file(settings, os.environ[NAME_VARIABLE]).unlink(missing_ok=True)

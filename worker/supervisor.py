@@ -4,6 +4,7 @@ The supervisor is the only one that speaks to both sides: to the database, with 
 every write, and to the trainer, through a pipe.
 """
 
+import errno
 import logging
 import shutil
 import time
@@ -19,6 +20,7 @@ from app.shared.database import Connection, Database
 from app.shared.datasets import accept_dataset, reject_dataset
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
 from app.shared.job_records import Ending, Job
+from app.shared.jobs import tell_start
 from app.shared.queue import INTAKE_QUEUE
 from app.shared.run_inputs import inputs_of
 from app.shared.settings import Settings
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
 PROGRESS_EVENT_SECONDS = 5.0
-RETRIED_ERRORS = frozenset({"trainer_crashed", "disk_full"})
+RETRIED_ERRORS = frozenset({"trainer_crashed", "disk_full", "worker_error"})
 FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
 
 
@@ -117,24 +119,44 @@ class Supervisor:
 
     def _run(self, job: Job) -> None:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
-        folder = self._settings.work_folder / f"{job.id}-{job.fence}"
-        folder.mkdir(parents=True, exist_ok=True)
-        trainer = self._take_trainer()
-        run = Run(job, trainer)
+        run = Run(job, self._take_trainer())
         try:
-            trainer.send(self._job_line(job, folder))
-            self._keep_warm()
+            self._begin(run)
             self._watch(run)
-            exit_words = trainer.end(self._grace(run))
-            self._conclude(run, exit_words)
+            self._await_exit(run)
+            self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
-            lost = {"type": "user_error", "message": error.detail}
-            self._write(run, lambda connection: runs.fail(connection, job, lost, Ending()))
+            self._give_up(run, {"type": "user_error", "message": error.detail})
+        except OSError as error:
+            kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
+            self._give_up(run, {"type": kind, "message": f"the worker met an error: {error}"})
         except FencedOutError as error:
             logger.warning("job %s: %s", job.id, error)
         finally:
-            trainer.end(0)
+            run.trainer.end(0)
+            self._delete_scratch(job)
+
+    def _begin(self, run: Run) -> None:
+        self._delete_scratch(run.job)  # what a lost run of the same job has left
+        folder = self._settings.work_folder / f"{run.job.id}-{run.job.fence}"
+        folder.mkdir(parents=True, exist_ok=True)
+        run.trainer.send(self._job_line(run.job, folder))
+        self._keep_warm()
+        if run.job.parent_id is not None:
+            self._write(run, lambda connection: tell_start(connection, run.job))
+
+    def _delete_scratch(self, job: Job) -> None:
+        for folder in self._settings.work_folder.glob(f"{job.id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _give_up(self, run: Run, error: dict[str, str]) -> None:
+        """End a run that the supervisor itself could not carry through."""
+        logger.warning("job %s: %s", run.job.id, error["message"])
+        pause = self._settings.retry_seconds if error["type"] in RETRIED_ERRORS else None
+        self._write(
+            run,
+            lambda connection: runs.fail(connection, run.job, error, Ending(), retry_seconds=pause),
+        )
 
     def _job_line(self, job: Job, folder: Path) -> dict[str, Any]:
         with self._database.read() as connection:
@@ -227,9 +249,13 @@ class Supervisor:
         grace = self._settings.stop_grace_seconds
         return run.stop is not None and time.monotonic() - run.stop_asked > grace
 
-    def _grace(self, run: Run) -> float:
-        """How long to wait for a trainer's exit once no more word is expected of it."""
-        return self._settings.stop_grace_seconds if run.verdict else 0.2
+    def _await_exit(self, run: Run) -> None:
+        """Give a trainer that has said its last word the time to end, and go on beating."""
+        grace = self._settings.stop_grace_seconds if run.verdict else 0.2
+        deadline = time.monotonic() + grace
+        while run.trainer.is_alive() and time.monotonic() < deadline:
+            self._beat(run)
+            time.sleep(LOOK_SECONDS)
 
     def _conclude(self, run: Run, exit_words: str) -> None:
         ending = Ending(reason=exit_words, peak_memory_bytes=run.trainer.peak_memory_bytes)

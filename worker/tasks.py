@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Callable
 from functools import cache
 
 from celery import Task
@@ -10,7 +9,7 @@ from celery.signals import worker_process_init
 
 from app.shared.database import open_database
 from app.shared.queue import WAKE_TASK
-from worker.celery_app import QUEUES_VARIABLE, celery, drain_file, settings
+from worker.celery_app import NAME_VARIABLE, QUEUES_VARIABLE, celery, drain_file, settings
 from worker.supervisor import Supervisor
 
 
@@ -23,19 +22,14 @@ def wake(self: Task) -> int:
 @cache
 def supervisor_of(queue: str) -> Supervisor:
     """This process's supervisor of a queue."""
-    worker = f"{queue}-{os.getpid()}@{socket.gethostname()}"
+    name = os.environ[NAME_VARIABLE]
     return Supervisor(
         open_database(settings),
         settings,
         queue=queue,
-        worker=worker,
-        is_draining=_drain_watch(os.getppid()),
+        worker=f"{queue}-{name}@{socket.gethostname()}",
+        is_draining=drain_file(settings, name).exists,
     )
-
-
-def _drain_watch(parent_pid: int) -> Callable[[], bool]:
-    path = drain_file(settings, parent_pid)
-    return path.exists
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

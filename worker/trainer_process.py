@@ -51,6 +51,7 @@ class TrainerProcess:
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)
         self._unread = b""
+        self._ended: str | None = None
         self._is_open = True
         self.peak_memory_bytes: int | None = None
 
@@ -105,16 +106,18 @@ class TrainerProcess:
 
     def end(self, grace_seconds: float) -> str:
         """Wait for its end, kill it and its children after so long; tells how it ended."""
+        if self._ended is not None:  # its pid may be somebody else's by now
+            return self._ended
         deadline = time.monotonic() + grace_seconds
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        status = self._process.wait()
+        self._ended = _in_words(self._process.wait())
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
         self._stdout.close()
-        return _in_words(status)
+        return self._ended
 
 
 def start_trainer(queue: str) -> TrainerProcess:

@@ -1,5 +1,6 @@
 """/v1/jobs: submit, look, list, cancel, delete."""
 
+import shutil
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -173,6 +174,8 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     for one in deleted:
         service.store.delete_job(one)
         (service.settings.log_folder / f"{one}.log").unlink(missing_ok=True)
+        for folder in service.settings.work_folder.glob(f"{one}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
     return Response(status_code=204)
 
 
@@ -239,7 +242,7 @@ def _children(connection: Connection, job: Job) -> list[Job]:
 def _shown(connection: Connection, owner_id: str, job: Job, children: list[Job]) -> JobBody:
     return job_body(
         job,
-        attempts=attempts_of(connection, owner_id, job.id) if job.attempt else [],
+        attempts=attempts_of(connection, owner_id, job.id) if job.fence else [],
         children=children,
         results=_results(connection, owner_id, [job, *children]),
     )

@@ -31,7 +31,7 @@ two children ending at once are seen one after the other.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from app.shared import events
 from app.shared.database import db_now
@@ -282,7 +282,7 @@ def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
 
 
 def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
-    asked = {"stop_requested": "cancel"}
+    asked = {"stop_requested": "cancel", "error": None}
     if job.kind != PIPELINE:
         moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
         deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
@@ -338,12 +338,26 @@ def _record(connection: Connection, job: Job, seq: int) -> None:
     if job.error is not None and job.state != "succeeded":
         data["error"] = job.error
     _write_event(connection, job, seq, events.STATE, data)
-    if job.parent_id is None or job.state == "running":
-        return
+    if job.parent_id is not None and job.state != "running":
+        _tell_pipeline(connection, job, data)
+
+
+def tell_start(connection: Connection, run: Job) -> None:
+    """Tell the pipeline above a run that it has begun; in a transaction after the claim's own."""
+    if run.parent_id is not None and lock_family(connection, run.id):
+        _tell_pipeline(connection, run, {"state": "running", "attempt": run.attempt})
+
+
+def _tell_pipeline(connection: Connection, job: Job, data: Mapping[str, Any]) -> None:
+    began = {"started_at": func.coalesce(jobs.c.started_at, db_now())}
     above = connection.execute(
         update(jobs)
         .where(jobs.c.id == job.parent_id)
-        .values(version=jobs.c.version + 1, n_events=jobs.c.n_events + 1)
+        .values(
+            version=jobs.c.version + 1,
+            n_events=jobs.c.n_events + 1,
+            **(began if data["state"] == "running" else {}),
+        )
         .returning(*JOB_COLUMNS, jobs.c.n_events)
     ).one()
     child = {**data, "role": job.role, "job_id": job.id}
@@ -362,13 +376,16 @@ def _unfinished(connection: Connection, needs: Sequence[str]) -> list[str]:
     """Which of these jobs have still to succeed, each locked against ending meanwhile.
 
     Raises:
-        ConflictError: one has ended without success.
+        ConflictError: one has ended without success, or is gone.
     """
     if not needs:
         return []
     rows = connection.execute(
         select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(needs)).with_for_update(read=True)
     ).all()
+    gone = set(needs) - {row.id for row in rows}
+    if gone:
+        raise ConflictError("dependency_gone", f"job {min(gone)} has been deleted")
     for row in rows:
         if row.state in TERMINAL_STATES and row.state != "succeeded":
             raise ConflictError("dependency_failed", f"job {row.id} is {row.state}")

@@ -7,8 +7,9 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
 
 from app.shared.database import Database, db_now
 from app.shared.jobs import lock_family, settle_pipeline, unsettled_pipelines
@@ -18,6 +19,8 @@ from app.shared.settings import Settings
 from app.shared.tables import jobs
 
 logger = logging.getLogger(__name__)
+
+MAX_RING_PAUSE_SECONDS = 600
 
 
 def reconcile(database: Database, settings: Settings) -> None:
@@ -39,14 +42,10 @@ def ring_again(database: Database, settings: Settings) -> None:
     """Order one ring for each queue with a job that has been due for long and not rung for."""
     is_retry = jobs.c.not_before_at.is_not(None)
     not_rung_since = or_(jobs.c.rung_at.is_(None), jobs.c.rung_at < jobs.c.not_before_at)
-    last_rung_at = func.coalesce(jobs.c.rung_at, jobs.c.queued_at)
     is_overdue = (
         jobs.c.state == "queued",
         is_due(),
-        or_(
-            and_(is_retry, not_rung_since),
-            last_rung_at < db_now(-settings.ring_again_seconds),
-        ),
+        or_(and_(is_retry, not_rung_since), _next_ring_at(settings) < db_now()),
     )
     overdue = select(jobs.c.queue, func.min(jobs.c.owner_id).label("owner_id"))
     with database.read() as connection:
@@ -57,6 +56,22 @@ def ring_again(database: Database, settings: Settings) -> None:
         for row in queues:
             order_ring(connection, row.owner_id, row.queue)
         connection.execute(update(jobs).where(*is_overdue).values(rung_at=db_now()))
+
+
+def _next_ring_at(settings: Settings) -> ColumnElement[Any]:
+    """A pause after the last ring: as long as the job has waited by then, within bounds.
+
+    So a job behind a busy worker is rung for ever more rarely; messages that nobody takes while
+    it works do not pile up.
+    """
+    least, most = round(settings.ring_again_seconds * 1000), MAX_RING_PAUSE_SECONDS * 1000
+    rung, queued = (
+        type_coerce(jobs.c.rung_at, BigInteger),
+        type_coerce(jobs.c.queued_at, BigInteger),
+    )
+    waited = rung - queued
+    pause = case((waited < least, least), (waited > most, most), else_=waited)
+    return func.coalesce(rung + pause, queued + least)
 
 
 @dataclass(frozen=True)

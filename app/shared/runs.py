@@ -48,6 +48,7 @@ def claim_next(
         lease_until_at=db_now(lease_seconds),
         started_at=case((jobs.c.started_at.is_(None), db_now()), else_=jobs.c.started_at),
         progress=None,
+        error=None,
     )
     if job is not None:
         connection.execute(

@@ -195,6 +195,29 @@ def test_a_retry_is_counted_and_a_release_is_not(
     assert state_of(database, job.id) == "failed"
 
 
+def test_an_error_is_shown_while_it_is_waited_after_not_while_it_is_tried_again(
+    database: Database, submit: Submit, claim: Claim
+) -> None:
+    """What ended an attempt stands until the next begins; a cancel does not inherit it."""
+    job = submit()
+    run = claim()
+    assert run is not None
+    assert end(database, run, "retry").error == ERROR
+
+    again = claim()
+
+    assert again is not None
+    assert again.error is None
+    end(database, again, "retry")
+    assert cancel(database, job.id).error is None
+
+
+def test_a_job_cannot_wait_for_one_that_is_gone(submit: Submit) -> None:
+    """A dependency deleted between check and write is a conflict, not a broken row."""
+    with pytest.raises(ConflictError, match="has been deleted"):
+        submit(needs=("job_" + "0" * 26,))
+
+
 def test_a_retried_job_is_not_claimed_before_its_time(
     database: Database, submit: Submit, claim: Claim
 ) -> None:
@@ -414,6 +437,21 @@ def test_a_pipeline_tells_of_its_children(database: Database, claim: Claim) -> N
         ("c", "succeeded"),
     ]
     assert events[-1].data["state"] == "succeeded"
+
+
+def test_a_pipeline_is_told_when_a_child_begins(database: Database, claim: Claim) -> None:
+    """Its events say so, and its own start is that of its first child."""
+    job, _ = pipeline(database)
+    run = claim()
+    assert run is not None
+
+    with database.write() as connection:
+        jobs.tell_start(connection, run)
+
+    with database.read() as connection:
+        event = list_events(connection, OWNER, job.id)[-1]
+        assert find_job(connection, OWNER, job.id).started_at is not None
+    assert (event.type, event.data["role"], event.data["state"]) == ("child", "a", "running")
 
 
 @pytest.mark.parametrize("state", ["queued", "blocked", "running", "cancelling"])

@@ -197,6 +197,29 @@ def test_a_job_that_nobody_takes_is_rung_for_again_but_not_always(
     assert relay_rings(database, Bell()) == 0
 
 
+def test_a_job_behind_a_busy_worker_is_rung_for_ever_more_rarely(
+    database: Database, migrated_settings: Settings, submit: Submit
+) -> None:
+    """The pause after a ring is as long as the wait before it: no heap of messages builds up."""
+    job = submit()
+    relay_rings(database, Bell())
+
+    def rings_after(queued_seconds_ago: float, rung_seconds_ago: float) -> int:
+        with database.write() as connection:
+            connection.execute(
+                update(jobs.jobs)
+                .where(jobs.jobs.c.id == job.id)
+                .values(queued_at=db_now(-queued_seconds_ago), rung_at=db_now(-rung_seconds_ago))
+            )
+        reconcile(database, migrated_settings)
+        return relay_rings(database, Bell())
+
+    assert rings_after(100, 30) == 0
+    assert rings_after(100, 60) == 1
+    assert rings_after(90_000, 500) == 0
+    assert rings_after(90_000, 700) == 1
+
+
 def test_a_retry_is_rung_for_when_its_time_has_come(
     database: Database, migrated_settings: Settings, submit: Submit, claim: Claim
 ) -> None:

@@ -318,6 +318,31 @@ def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Benc
         assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
 
 
+def test_scratch_of_a_lost_run_goes_with_the_next(bench: Callable[..., Bench]) -> None:
+    """What a killed worker could not tidy up does not stay for ever."""
+    made = bench(SET_OUTPUT)
+    job = made.submit()
+    (made.settings.work_folder / f"{job.id}-0").mkdir(parents=True)
+
+    made.supervisor().work()
+
+    assert list(made.settings.work_folder.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_is_told(bench: Callable[..., Bench]) -> None:
+    """An error of the worker's own ends the attempt at once, not with its lease."""
+    made = bench(SET_OUTPUT)
+    made.settings.folder.mkdir(exist_ok=True)
+    made.settings.work_folder.write_text("a file where a folder should be")
+    job = made.submit(max_attempts=1)
+
+    made.supervisor().work()
+
+    error = made.job(job.id).error
+    assert error is not None
+    assert error["type"] == "worker_error"
+
+
 def test_a_job_whose_input_is_gone_fails(bench: Callable[..., Bench]) -> None:
     """Something deleted between submission and start is told, not crashed over."""
     made = bench(SET_OUTPUT)
