@@ -56,7 +56,9 @@ def run(task: Task) -> list[Output]:
     measurements = []
     for step, values in enumerate(found, start=len(found)):
         task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
-        measurements.append((values, measured(values)))
+        # The chance level of many rows is most of the work: none is measured twice.
+        after = before if values["method"] == "none" else measured(values)
+        measurements.append((values, after))
     seconds = round(time.monotonic() - started, 3)
     made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
     report = logits_report(
