@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddcal_core.metrics.class_major import row_chunks
+from ddcal_core.metrics.class_major import exponential_of_multiple, row_chunks
 
 RootStatus = Literal["ok", "separable", "worse_than_chance", "unidentified"]
 
@@ -199,7 +199,7 @@ def _open(samples: _Samples, dtype: torch.dtype) -> _Opening:
     sums = samples.columns.new_zeros(3, dtype=torch.float64)
     for _, columns, at_label in _chunks(samples, dtype):
         mean = columns.sum(0) / n_classes
-        total = columns.mul_(samples.scale).exp_().sum(0)
+        total = exponential_of_multiple(columns, samples.scale).sum(0)
         nll = total.log_() - samples.scale * at_label
         sums += torch.stack([-_sum(mean), _sum(at_label - mean), _sum(nll)])
     spread, above_mean, nll_mean = (sums / n).tolist()
@@ -307,7 +307,7 @@ def _point(samples: _Samples, b: float, dtype: torch.dtype = torch.float64) -> _
     residual = samples.columns.new_empty(n, dtype=torch.float64)
     sums = samples.columns.new_zeros(4, dtype=torch.float64)
     for part, columns, at_label in _chunks(samples, dtype):
-        weighted = torch.mul(columns, b).exp_()
+        weighted = exponential_of_multiple(columns, b)
         total = weighted.sum(0)
         mean = weighted.mul_(columns).sum(0) / total
         square = weighted.mul_(columns).sum(0) / total

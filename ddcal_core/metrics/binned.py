@@ -12,13 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddcal_core.metrics.class_major import in_float64, row_chunks
+from ddcal_core.metrics.class_major import (
+    exponential_of_multiple,
+    in_float64,
+    row_chunks,
+)
 from ddcal_core.metrics.scores import check_scores, confidence_and_hits
 
 N_BINS = 15
 # A confidence is counted in two whole numbers below 2^31, so in units of 2^-62.
 _HALF = 2**31
 _UNITS = _HALF * _HALF
+_LEAST_TEMPERATURE = 1e-300  # below it 1 / T overflows; no logits differ by so little
 _EXACT_TERMS = 2**22  # so many whole numbers up to 2^31 add exactly in float64
 
 
@@ -185,7 +190,8 @@ def bin_sums_of_logits(
         wide, classes = in_float64(logits[part])
         wide -= wide.amax(classes, keepdim=True)
         is_right[part] = _is_first_largest(wide, labels[part], classes)
-        confidence[part] = wide.mul_(1 / temperature).exp_().sum(classes).reciprocal_()
+        weight = exponential_of_multiple(wide, 1 / max(temperature, _LEAST_TEMPERATURE))
+        confidence[part] = weight.sum(classes).reciprocal_()
     return sums_of_confidences(confidence, is_right, n_bins)
 
 
@@ -339,7 +345,8 @@ def units_by_index(index: Tensor, values: Tensor, n_sums: int) -> list[int]:
 def _is_first_largest(shifted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Whether the label's entry is the first 0, the maximum, along the dimension of classes."""
     is_right = shifted.gather(classes, labels.unsqueeze(classes)).squeeze(classes) == 0
-    if int(torch.count_nonzero(shifted)) == shifted.numel() - len(labels):
+    n_largest = shifted.numel() + int(shifted.sign().sum())
+    if n_largest == len(labels):
         return is_right  # no ties
     # argmax gives the first of several; it is slow, and ties are rare.
     return is_right & (shifted.argmax(classes) == labels)

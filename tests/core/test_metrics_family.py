@@ -361,6 +361,15 @@ def test_ties_among_logits_go_to_the_first_class():
     assert sum(bin_sums_of_logits(logits, torch.tensor([1, 1, 2])).right) == 1
 
 
+def test_sums_at_the_smallest_temperature_are_certain():
+    """T = 5e-324, the least there is, gives confidence 1, shared where logits tie."""
+    logits = torch.tensor([[3.0, 1.0, 0.0], [2.0, 2.0, 0.0]])
+    sums = bin_sums_of_logits(logits, torch.tensor([0, 0]), temperature=5e-324)
+    assert sums.confidence_units[14] == 2**62
+    assert sums.confidence_units[7] == 2**61
+    assert sum(sums.right) == 2
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan])
 def test_sums_of_logits_refuse_temperatures_that_are_none(temperature):
     """T has to be above 0 and finite."""
