@@ -9,6 +9,7 @@ import torch
 
 MEDIA_TYPES = {
     ".json": "application/json",
+    ".csv": "text/csv",
     ".html": "text/html",
     ".png": "image/png",
     ".npz": "application/x-npz",

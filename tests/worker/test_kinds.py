@@ -1,6 +1,7 @@
 """The kinds, one after the other on a small data set, as a pipeline runs them."""
 
 import ast
+import csv
 import json
 import math
 from pathlib import Path
@@ -306,6 +307,58 @@ def test_the_report_says_what_the_exported_programs_show(pipeline, report):
             assert found["brier"] == pytest.approx(((shown - onehot) ** 2).sum(1).mean(), abs=1e-5)
             n_compared += 1
     assert n_compared >= 12
+
+
+def test_the_predictions_are_those_behind_the_table(report):
+    """predictions.csv gives each calibration's accuracy, confidence and ECE back."""
+    output, numbers = report
+    with file_of(output, "predictions.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    networks = [network for row in numbers["rows"] for network in row["networks"]]
+    assert len(lines) == 60 * len(networks)
+    for network in networks:
+        own = [
+            line
+            for line in lines
+            if line["model_id"] == network["model_id"]
+            and line["calibration_id"] == (network["calibration_id"] or "")
+        ]
+        assert [int(line["image"]) for line in own] == list(range(60))
+        assert {line["label_name"] for line in own} == {"cat & dog", "<b>bold</b>", "Ärger"}
+        right = np.array([int(line["correct"]) for line in own])
+        shown = np.array([float(line["confidence"]) for line in own])
+        assert network["accuracy"] == right.mean()
+        assert network["signed_gap"] == pytest.approx(shown.mean() - right.mean(), abs=1e-8)
+        places = np.clip(np.ceil(shown * 10).astype(int) - 1, 0, 9)
+        gaps = [abs((shown - right)[places == m].sum()) for m in range(10)]
+        assert network["ece"] == pytest.approx(sum(gaps) / 60, abs=1e-6)
+
+
+def test_the_report_has_the_two_causes(report, pipeline):
+    """Logits of every training set on common axes; the set's spectrum beside five real sets."""
+    _, numbers = report
+    logits = numbers["logit_analysis"]
+    labels = [one["label"] for one in numbers["training_sets"]]
+    assert [one["training_set_label"] for one in logits] == labels
+    for name in ("largest_logit", "margin"):
+        assert len({tuple(one[name]["edges"]) for one in logits}) == 1
+        assert [sum(one[name]["counts"]) for one in logits] == [2 * 60] * 3
+    (spectrum,) = numbers["spectrum_analysis"]
+    assert (spectrum["n_images"], spectrum["n_real_sets"]) == (6, 5)
+    images = load_file(pipeline.set["path"])["images"].double().flatten(1)
+    values = torch.linalg.svdvals(images - images.mean(0))
+    shown = spectrum["centred"]["distilled"]["relative_values"]
+    assert shown == pytest.approx((values / values[0]).tolist(), abs=1e-9)
+    assert spectrum["centred"]["real"]["effective_rank"]["std"] > 0
+
+
+def test_random_sets_beside_a_spectrum_are_the_baselines_own(pipeline):
+    """The first of them are the images that random baselines of that seed were trained on."""
+    images = calibration_images(pipeline)
+    sets = images.random_real(pipeline.set["manifest"], 3)
+    for model, own in zip(pipeline.models["random"], sets, strict=False):
+        assert torch.equal(images.of(parse_json(ModelInput, model), "distilled").images, own)
+    assert images.random_real(pipeline.set["manifest"] | {"images_per_class": 99}, 3) == []
 
 
 def test_limits_stand_where_there_is_no_temperature(report):

@@ -21,6 +21,7 @@ from worker.report.analyses import (
     spectrum_analysis,
     spectrum_words,
 )
+from worker.report.comparison import compare
 from worker.report.figures import (
     curve_figure,
     ece_spark,
@@ -40,6 +41,7 @@ from worker.report.measurements import (
     ece_and_gap,
     mean_and_deviation,
     measure,
+    predict,
     wilson_interval,
 )
 from worker.report.page import report_page
@@ -82,6 +84,12 @@ def measured_at(logits, labels, values):
         n_bins=15,
         generator=generator(),
     )
+
+
+def predicted_at(logits, labels, values):
+    """Predictions under what a calibration found."""
+    status, temperature = values["status"], values["temperature"]
+    return predict(logits, labels, status=status, temperature=temperature)
 
 
 def model(name, training_set, seed_index):
@@ -156,7 +164,12 @@ def report():
     logit_analyses = logit_analysis(groups, logits)
     pixels = torch.randn(7, 8, 1, 4, 4, generator=generator())
     spectra = [spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))]
+    of_rows = {
+        calibration_label(values): [predicted_at(*sample(seed=k), values) for k in range(2)]
+        for values in (NONE, MASKED)
+    }
     analyses = {
+        "comparisons": [compare(rows[:3], of_rows, generator=generator())],
         "logit_analysis": logit_analyses,
         "logit_words": logit_words(logit_analyses),
         "spectrum_analysis": spectra,
@@ -224,6 +237,8 @@ def test_the_page_says_what_it_has_to(page, report):
     text = "".join(Elements(page).text)
     for words in (*report["findings"], *report["conventions"].values()):
         assert words in text
+    for words in (report["comparisons"][0]["words"], report["logit_words"], "effective rank"):
+        assert words in text
     for row in report["rows"]:
         assert row["calibration"] in text
     assert "ECE = 1 − accuracy, NLL infinite" in text
@@ -242,6 +257,19 @@ def test_drawings_are_well_formed(page, report):
         assert root.find("title").text == root.get("aria-label")
         for number in re.findall(r'="(-?[0-9.]+)"', drawing):
             assert math.isfinite(float(number))
+
+
+def test_bins_have_their_gap_and_interval(report):
+    """Bin by bin in report.json: confidence - accuracy, Wilson's interval, None where empty."""
+    bins = report["rows"][0]["networks"][0]["bins"]
+    assert None in bins["accuracy"]
+    for m, count in enumerate(bins["count"]):
+        ends = (bins["wilson_low"][m], bins["wilson_high"][m])
+        if count == 0:
+            assert (*ends, bins["signed_gap"][m]) == (None, None, None)
+            continue
+        assert bins["signed_gap"][m] == bins["confidence"][m] - bins["accuracy"][m]
+        assert ends == wilson_interval(bins["accuracy"][m], count)
 
 
 def test_rows_are_means_over_networks(report):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,14 +36,17 @@ from worker.report.analyses import (
     spectrum_analysis,
     spectrum_words,
 )
-from worker.report.measurements import Measurement, ece_and_gap, measure
+from worker.report.comparison import compare
+from worker.report.measurements import Measurement, Predictions, ece_and_gap, measure, predict
 from worker.report.page import report_page
 from worker.report.pictures import set_pictures
+from worker.report.prediction_table import write_predictions
 from worker.report.rows import (
     Measured,
     TrainingSet,
     build_report,
     build_rows,
+    calibration_label,
     group_models,
     headline_values,
 )
@@ -84,6 +88,15 @@ class _Bench:
             n_bins=self.n_bins,
             # The same draws for every network: rows differ by their confidences alone.
             generator=seeded_generator(self.seed, "null"),
+        )
+
+    def predict(self, model_id: str, values: Mapping[str, Any]) -> Predictions:
+        """Give one network's predictions under what one calibration found."""
+        return predict(
+            self.logits[model_id],
+            self.labels,
+            status=values["status"],
+            temperature=values["temperature"],
         )
 
     def ece_and_gap(self, model_id: str, found: Mapping[str, Any]) -> tuple[float, float]:
@@ -130,9 +143,35 @@ def run(task: Task) -> list[Output]:
         "n_test": len(test.labels),
         **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
     }
-    analyses = _analyses(groups, images, bench)
+    predicted = [(one, bench.predict(one.model.id, one.values)) for one in measured]
+    analyses = {
+        "comparisons": _comparisons(groups, rows, predicted, params.seed),
+        **_analyses(groups, images, bench),
+    }
     report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
-    return [_write(report, groups, dataset, task)]
+    table = task.folder / "predictions.csv"
+    names = dataset.facts.class_names
+    write_predictions(table, groups, predicted, labels=bench.labels, class_names=names)
+    return [_write(report, groups, dataset, task, table)]
+
+
+def _comparisons(
+    groups: Sequence[TrainingSet],
+    rows: Sequence[Mapping[str, Any]],
+    predicted: Sequence[tuple[Measured, Predictions]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Compare the calibrations of each training set that has several."""
+    found = []
+    for index, group in enumerate(groups):
+        ids = {model.id for model in group.models}
+        by_label: dict[str, list[Predictions]] = {}
+        for one, predictions in predicted:
+            if one.model.id in ids:
+                by_label.setdefault(calibration_label(one.values), []).append(predictions)
+        own = [row for row in rows if row["training_set_index"] == index]
+        found.append(compare(own, by_label, generator=seeded_generator(seed, "resample")))
+    return [one for one in found if one is not None]
 
 
 def _analyses(
@@ -227,10 +266,14 @@ def _curves(
 
 
 def _write(
-    report: dict[str, Any], groups: Sequence[TrainingSet], dataset: DatasetInput, task: Task
+    report: dict[str, Any],
+    groups: Sequence[TrainingSet],
+    dataset: DatasetInput,
+    task: Task,
+    table: Path,
 ) -> Output:
     numbers, page = task.folder / "report.json", task.folder / "report.html"
     write_json(numbers, report)
     pictures = set_pictures(groups, dataset.facts)
     page.write_text(report_page(report, pictures), encoding="utf-8")
-    return Output("report", "report", headline_values(report), (numbers, page))
+    return Output("report", "report", headline_values(report), (numbers, page, table))

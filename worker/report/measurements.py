@@ -61,6 +61,35 @@ class Measurement:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a network says of the test images under one calibration.
+
+    Attributes:
+        confidence: float64 (N,), of the predicted class, in [0, 1].
+        predicted: int64 (N,), the first largest logit.
+        is_right: bool (N,).
+    """
+
+    confidence: Tensor
+    predicted: Tensor
+    is_right: Tensor
+
+
+def predict(
+    logits: Tensor, labels: Tensor, *, status: Status, temperature: float | None
+) -> Predictions:
+    """Give predictions under a temperature or the limit its status stands for; see `measure`."""
+    predicted = logits.argmax(1)
+    if status == "separable":
+        confidence = 1 / (logits == logits.amax(1, keepdim=True)).sum(1).double()
+    elif status == "worse_than_chance":
+        confidence = torch.full((len(logits),), 1 / logits.shape[1], dtype=torch.float64)
+    else:
+        confidence = torch.softmax(logits.double() / (temperature or 1.0), 1).amax(1)
+    return Predictions(confidence, predicted, predicted == labels)
+
+
 def measure(
     logits: Tensor,
     labels: Tensor,

@@ -17,6 +17,10 @@ _TERMS = {
     "brier": "Brier",
     "mean_std": "±",
     "verdict": "verdict",
+    "failures": "failures",
+    "difference": "more than noise",
+    "wilson": "intervals of bins",
+    "predictions": "predictions",
     "n_test": "test images",
     "units": "units",
 }

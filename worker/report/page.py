@@ -5,7 +5,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from worker.report.analysis_sections import logit_section, spectrum_section
+from worker.report.analysis_sections import (
+    comparison_section,
+    logit_section,
+    spectrum_section,
+)
 from worker.report.figures import (
     curve_figure,
     ece_spark,
@@ -37,6 +41,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
     sections = [
         _header(report),
         _table_section(report["rows"]),
+        comparison_section(report),
         _reliability_section(report),
         _curve_section(report),
         logit_section(report),

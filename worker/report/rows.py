@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ddcal_core.metrics import ReliabilityBins
 from ddcal_core.specs import TrainSpec
 from worker.inputs import ModelInput, SetInput
 from worker.report.findings import (
@@ -17,7 +18,12 @@ from worker.report.findings import (
     mask_words,
     verdict_of,
 )
-from worker.report.measurements import METRICS, Measurement, mean_and_deviation
+from worker.report.measurements import (
+    METRICS,
+    Measurement,
+    mean_and_deviation,
+    wilson_interval,
+)
 
 CONVENTIONS = {
     "n_test": "Test images behind every number; no other part of this service reads them.",
@@ -48,6 +54,28 @@ CONVENTIONS = {
         "within chance: mean ECE at most the mean 95 % point of the chance level; otherwise "
         "over- or under-confident if the signed gap explains more than half of the ECE, else off "
         "both ways."
+    ),
+    "wilson": (
+        "Each bin's share of right predictions has a 95 % Wilson score interval: of one network's "
+        "counts in report.json, in the diagrams with each test image counted once."
+    ),
+    "difference": (
+        "A calibration's ECE is compared on the same networks and test images. Over networks: 95 % "
+        "interval by Student's t (three networks: ± 2.5 deviations of their differences). Over "
+        "test images: basic bootstrap, 500 resamples, mean over networks. More than noise: every "
+        "interval leaves 0 out. The lowest was picked on these very images, which flatters it."
+    ),
+    "failures": (
+        "On test: over-calibration, under-confident after scaling; under-calibration, still "
+        "over-confident, both as the verdict has it. When fitted: accuracy lost, if the masked "
+        "images keep less than half of the accuracy beyond guessing 1/K; nearly uniform and nearly "
+        "certain, if T is above 10 times or below a fiftieth of the logits' spread (mean of "
+        "largest minus row mean)."
+    ),
+    "predictions": (
+        "predictions.csv beside this page: every network, calibration and test image, with "
+        "confidence, prediction, label and whether it is right. Text that a spreadsheet could take "
+        "for a formula starts with an apostrophe."
     ),
     "units": "Fractions in report.json; percent on its page.",
 }
@@ -264,7 +292,21 @@ def _network(member: Measured) -> dict[str, Any]:
         "temperature": member.values["temperature"],
         **{name: member.values.get(name) for name in _OF_THE_FIT},
         **{metric: getattr(member.after, metric) for metric in METRICS},
-        "bins": dataclasses.asdict(member.after.bins),
+        "bins": _bins(member.after.bins),
+    }
+
+
+def _bins(bins: ReliabilityBins) -> dict[str, Any]:
+    """Write bins with their signed gap and the interval of their accuracy; None where empty."""
+    pairs = list(zip(bins.confidence, bins.accuracy, bins.count, strict=True))
+    intervals = [None if right is None else wilson_interval(right, n) for _, right, n in pairs]
+    return {
+        **dataclasses.asdict(bins),
+        "signed_gap": [
+            None if shown is None or right is None else shown - right for shown, right, _ in pairs
+        ],
+        "wilson_low": [ends and ends[0] for ends in intervals],
+        "wilson_high": [ends and ends[1] for ends in intervals],
     }
 
 
