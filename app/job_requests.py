@@ -138,6 +138,24 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "timeout_seconds": 3600,
         },
     },
+    "losses": {
+        "summary": "Losses said to calibrate, each before and after the same temperature scaling",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {"images_per_class": 10},
+                "train": {"depth": 2},
+                "train_losses": [
+                    {"name": "label_smoothing", "smoothing": 0.05},
+                    {"name": "focal", "gamma": 3.0},
+                    {"name": "flsd_53"},
+                    {"name": "mixup", "alpha": 0.2},
+                ],
+                "calibrate": [{"method": "none"}, {"method": "ts", "fit_on": "validation"}],
+            },
+        },
+    },
     "distill": {
         "summary": "A distilled set of ten images a class",
         "value": {

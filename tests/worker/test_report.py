@@ -378,6 +378,21 @@ def test_findings_name_what_failed_and_what_helped(report):
     assert third.startswith("For comparison, those trained on 8 real images are")
 
 
+def test_losses_are_told_before_and_after_scaling(report):
+    """Further losses get a sentence of their own, each with the ECE after the first TS."""
+    none, _, masked, full = report["rows"]
+    scaled = masked | {"method": "ts", "calibration": "TS on validation"}
+    other = {"training_set_index": 1, "loss": "mixup, α = 0.2"}
+    said = findings("digits", [none, scaled, none | other, scaled | other])
+    before, after = (f"{100 * row['ece']['mean']:.1f}\u202f%" for row in (none, masked))
+    told = f"{before}, {after} after TS on validation"
+    assert said[-1] == (
+        f"By the loss trained with, the ECE is: cross-entropy {told}; mixup, α = 0.2 {told}."
+    )
+    assert not any("with mixup" in sentence for sentence in said[:-1])
+    assert full["loss"] == "cross-entropy"
+
+
 def test_a_calibration_that_hurts_is_said_to(report):
     """No praise for the least bad: an ECE that rises is called so."""
     none, _, masked, _ = report["rows"]

@@ -190,7 +190,11 @@ def findings(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is['training_images']} "
         f"{_are(as_it_is)} {_confidence_words(as_it_is)}."
     )
-    said = [first, _of_calibrations(calibrated), _of_others([own[0] for own in others])]
+    others_alike = [own[0] for own in others if own[0]["loss"] == as_it_is["loss"]]
+    of_losses = [own for own in others if own[0]["loss"] != as_it_is["loss"]]
+    said = [first, _of_calibrations(calibrated), _of_others(others_alike)]
+    if of_losses:
+        said.append(_of_losses([[as_it_is, *calibrated], *of_losses]))
     return [sentence for sentence in said if sentence]
 
 
@@ -248,6 +252,18 @@ def _of_others(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return f"For comparison, {'; '.join(said)}."
+
+
+def _of_losses(of_sets: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """Say each loss's ECE before and after the same temperature scaling."""
+    said = []
+    for as_it_is, *calibrated in of_sets:
+        words = f"{as_it_is['loss']} {percent(as_it_is['ece']['mean'])}"
+        scaled = [row for row in calibrated if row["method"] == "ts" and row["status"] == "ok"]
+        if scaled:
+            words += f", {percent(scaled[0]['ece']['mean'])} after {scaled[0]['calibration']}"
+        said.append(words)
+    return f"By the loss trained with, the ECE is: {'; '.join(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -158,8 +158,13 @@ def _group_key(config: Mapping[str, Any]) -> str:
     return json.dumps([train, *(config[name] for name in names)], sort_keys=True)
 
 
+def _loss(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    loss: Mapping[str, Any] = (config.get("train") or {}).get("loss", _DEFAULTS["loss"])
+    return loss
+
+
 def _loss_suffix(config: Mapping[str, Any], link: str) -> str:
-    loss = config["train"].get("loss", _DEFAULTS["loss"])
+    loss = _loss(config)
     return "" if loss == _DEFAULTS["loss"] else f"{link}{loss_words(loss)}"
 
 
@@ -235,6 +240,7 @@ def build_rows(
                     "training_set_label": group.label,
                     "training_images": group.images,
                     "training_set_index": index,
+                    "loss": loss_words(_loss(group.config)),
                     "calibration": label,
                     **row,
                 }
