@@ -250,7 +250,8 @@ def test_the_page_says_what_it_has_to(page, report):
 def test_drawings_are_well_formed(page, report):
     """Every SVG of the page parses as XML and has a title for those who do not see it."""
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawings) == len(report["rows"]) * 2 + 1 + 2 + 4
+    side_by_side = 3
+    assert len(drawings) == len(report["rows"]) * 2 + side_by_side + 1 + 2 + 4
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("aria-label")
@@ -385,9 +386,10 @@ def test_losses_are_told_before_and_after_scaling(report):
     other = {"training_set_index": 1, "loss": "mixup, α = 0.2"}
     said = findings("digits", [none, scaled, none | other, scaled | other])
     before, after = (f"{100 * row['ece']['mean']:.1f}\u202f%" for row in (none, masked))
-    told = f"{before}, {after} after TS on validation"
+    scaled_words = f"({after} after TS on validation)"
     assert said[-1] == (
-        f"By the loss trained with, the ECE is: cross-entropy {told}; mixup, α = 0.2 {told}."
+        f"By the loss trained with, the ECE is {before} with cross-entropy {scaled_words} and "
+        f"{before} with mixup, α = 0.2 {scaled_words}."
     )
     assert not any("with mixup" in sentence for sentence in said[:-1])
     assert full["loss"] == "cross-entropy"

@@ -258,12 +258,13 @@ def _of_losses(of_sets: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     """Say each loss's ECE before and after the same temperature scaling."""
     said = []
     for as_it_is, *calibrated in of_sets:
-        words = f"{as_it_is['loss']} {percent(as_it_is['ece']['mean'])}"
+        words = f"{percent(as_it_is['ece']['mean'])} with {as_it_is['loss']}"
         scaled = [row for row in calibrated if row["method"] == "ts" and row["status"] == "ok"]
         if scaled:
-            words += f", {percent(scaled[0]['ece']['mean'])} after {scaled[0]['calibration']}"
+            ece = percent(scaled[0]["ece"]["mean"])
+            words += f" ({ece} after {scaled[0]['calibration']})"
         said.append(words)
-    return f"By the loss trained with, the ECE is: {'; '.join(said)}."
+    return f"By the loss trained with, the ECE is {_listed(said)}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -205,6 +205,7 @@ def _reliability_section(report: Mapping[str, Any]) -> str:
         "two agree. Whiskers: 95 % Wilson interval, each test image counted once. Below: how many "
         "predictions a bin holds; a tall gap over an empty bin means little.</p>"
     ]
+    parts.append(_side_by_side(rows))
     for index, training_set in enumerate(report["training_sets"]):
         own = [row for row in rows if row["training_set_index"] == index]
         figures = "".join(_diagram(row) for row in own[:MAX_DIAGRAMS_PER_SET])
@@ -216,10 +217,24 @@ def _reliability_section(report: Mapping[str, Any]) -> str:
     return "".join(parts) + "</section>"
 
 
-def _diagram(row: Mapping[str, Any]) -> str:
-    name = "before calibration" if row["method"] == "none" else row["calibration"]
+def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Show the first training set beside the last, distilled beside full, before and after."""
+    last = rows[-1]["training_set_index"]
+    if last == 0:
+        return ""
+    shown = []
+    for index in (0, last):
+        own = [row for row in rows if row["training_set_index"] == index]
+        fitted = [row for row in own if row["method"] != "none" and row["status"] == "ok"]
+        shown += [own[0], *fitted[:1]]
+    figures = "".join(_diagram(row, f"{row['training_set_label']}, ") for row in shown)
+    return f'<h3>Side by side, before and after</h3><div class="grid">{figures}</div>'
+
+
+def _diagram(row: Mapping[str, Any], prefix: str = "") -> str:
+    name = prefix + _diagram_name(row)
     bins = pool_bins([network["bins"] for network in row["networks"]])
-    title = f"Reliability diagram, {row['training_set_label']}, {name}"
+    title = f"Reliability diagram, {row['training_set_label']}, {_diagram_name(row)}"
     gap = row["signed_gap"]["mean"]
     numbers = f"ECE {percent(row['ece']['mean'])} · gap {'+' if gap > 0 else ''}{percent(gap)}"
     return (
@@ -227,6 +242,10 @@ def _diagram(row: Mapping[str, Any]) -> str:
         f"<span>T {escape(temperature_words(row))}</span></figcaption>"
         f"{reliability_diagram(bins, n_networks=row['n_networks'], title=title)}</figure>"
     )
+
+
+def _diagram_name(row: Mapping[str, Any]) -> str:
+    return "before calibration" if row["method"] == "none" else str(row["calibration"])
 
 
 def _curve_section(report: Mapping[str, Any]) -> str:
