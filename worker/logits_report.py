@@ -5,8 +5,7 @@ from typing import Any
 
 from worker.inputs import LogitsInput, ModelInput
 from worker.report.findings import findings
-from worker.report.measurements import Measurement
-from worker.report.rows import CONVENTIONS, Measured, TrainingSet, build_rows
+from worker.report.rows import CONVENTIONS, TrainingSet
 
 # What a network's config says, and nobody knows of logits made elsewhere.
 _UNKNOWN = (
@@ -23,46 +22,42 @@ _FIT_ROWS = (
 )
 
 
+def uploaded_network(logits: LogitsInput) -> TrainingSet:
+    """Give the one network there is, of which nothing is known but its logits."""
+    config = {"training_set": "elsewhere", "seed": None, "seed_index": None}
+    return TrainingSet(
+        label=f"uploaded logits ({logits.facts.n_fit:,} rows to fit on)",
+        images="data unknown to this service",
+        config=config,
+        models=(ModelInput(id=logits.name, path=logits.fit_rows_path, config=config),),
+        distilled=None,
+    )
+
+
 def logits_report(
     logits: LogitsInput,
-    measured: Sequence[tuple[Mapping[str, Any], Measurement]],
-    before: Measurement,
-    *,
-    n_bins: int,
-    made_with: Mapping[str, Any],
+    group: TrainingSet,
+    rows: Sequence[Mapping[str, Any]],
+    comparisons: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Put everything together that report.json holds.
+    """Put everything together that report.json holds, but for how it was made.
 
     Args:
         logits: what was uploaded.
-        measured: what each calibration found, and the numbers under it.
-        before: the numbers at T = 1.
-        n_bins: bins of the ECE.
-        made_with: seed, versions and seconds.
+        group: from `uploaded_network`.
+        rows: of the table, `none` first.
+        comparisons: which calibration won.
     """
     facts = logits.facts
     is_held_out = logits.test_rows_path is not None
-    n_test = facts.n_test if is_held_out else facts.n_fit
-    config = {"training_set": "elsewhere", "seed": None, "seed_index": None}
-    model = ModelInput(id=logits.name, path=logits.fit_rows_path, config=config)
-    group = TrainingSet(
-        label=f"uploaded logits ({facts.n_fit:,} rows to fit on)",
-        images="data unknown to this service",
-        config=config,
-        models=(model,),
-        distilled=None,
-    )
-    as_it_is = next((values for values, _ in measured if values["method"] == "none"), None)
-    reference = [] if as_it_is else [Measured(model, None, _REFERENCE, before, before)]
-    members = [Measured(model, None, values, after, before) for values, after in measured]
-    rows = build_rows([group], [*reference, *members], n_test=n_test, n_bins=n_bins)
+    n_bins = rows[0]["n_bins"]
     said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
     return {
         "format": "ddcal report 1",
         "dataset": logits.name,
         "headline": said[0],
         "findings": said if is_held_out else [*said, _NOT_HELD_OUT],
-        "n_test": n_test,
+        "n_test": rows[0]["n_test"],
         "measured_on": "test rows" if is_held_out else "fit rows",
         "n_bins": n_bins,
         "class_names": list(facts.class_names),
@@ -70,31 +65,23 @@ def logits_report(
         "training_sets": [
             {
                 "label": group.label,
-                "training_set": config["training_set"],
+                "training_set": group.config["training_set"],
                 **dict.fromkeys(_UNKNOWN),
-                "model_ids": [model.id],
+                "model_ids": [model.id for model in group.models],
             }
         ],
-        "rows": rows,
+        "rows": list(rows),
+        "comparisons": [{**one, "words": _of_rows(one["words"])} for one in comparisons],
         # There are no images to mask or to take apart, and no second network to set beside it.
         "mts_curves": [],
         "logit_analysis": [],
         "spectrum_analysis": [],
         "facts": _facts(logits, n_bins),
-        "steps": _steps(logits, made_with),
         "conventions": _conventions(is_held_out=is_held_out),
         "calibration_ids": [],
-        "made_with": dict(made_with),
     }
 
 
-_REFERENCE: Mapping[str, Any] = {
-    "method": "none",
-    "fit_on": None,
-    "mask_ratio": None,
-    "status": "ok",
-    "temperature": 1.0,
-}
 _NOT_HELD_OUT = (
     "There were no test rows: every number here is on the rows the temperature was fitted on, "
     "which flatters it. Send logits_test and labels_test for numbers that count."
@@ -113,7 +100,8 @@ def _facts(logits: LogitsInput, n_bins: int) -> dict[str, str]:
     }
 
 
-def _steps(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
+def steps_words(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
+    """Say how everything was computed, step by step."""
     facts = logits.facts
     where = (
         f"{facts.n_test:,} test rows, opened when everything had been fitted"
@@ -131,13 +119,22 @@ def _steps(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _of_rows(words: str) -> str:
+    """Say of rows what the service says of its own test images."""
+    return (
+        words.replace("test images", "rows").replace("test image", "row").replace("images", "rows")
+    )
+
+
 def _conventions(*, is_held_out: bool) -> dict[str, str]:
-    of_rows = {
-        name: words.replace("test images", "rows").replace("images", "rows")
-        for name, words in CONVENTIONS.items()
-    }
     return {
-        **of_rows,
+        **{name: _of_rows(words) for name, words in CONVENTIONS.items()},
+        "failures": (
+            "Over-calibration, under-confident after scaling; under-calibration, still "
+            "over-confident, both as the verdict has it. Nearly uniform and nearly certain, if T "
+            "is above 10 times or below a fiftieth of the logits' spread on the fit rows (mean of "
+            "largest minus row mean)."
+        ),
         "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
         "temperature": (
             "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "

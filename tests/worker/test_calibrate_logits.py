@@ -1,5 +1,6 @@
 """`calibrate` on uploaded logits: fitted on the fit rows, measured on the others, reported."""
 
+import csv
 import itertools
 import json
 import math
@@ -146,6 +147,35 @@ def test_the_page_is_whole_and_escaped(job):
     assert report["measured_on"] == "test rows"
     assert len(report["findings"]) == 2
     assert report["headline"].startswith(f"On the test rows of {NAME}, the network trained on data")
+
+
+def test_every_prediction_is_in_a_table(job):
+    """predictions.csv has each row under each calibration, as SciPy's softmax has it."""
+    outputs, _ = job
+    with file_of(outputs["report"], "predictions.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    logits, labels = TEST
+    temperatures = {"none": 1.0, "TS on fit rows": outputs["calibration_ts"].values["temperature"]}
+    assert len(lines) == 2 * len(labels)
+    for calibration, temperature in temperatures.items():
+        own = [line for line in lines if line["calibration"] == calibration]
+        chances = softmax(logits / temperature, axis=1)
+        found = np.array([float(line["confidence"]) for line in own])
+        assert found == pytest.approx(chances.max(1), abs=1e-8)
+        assert [int(line["prediction"]) for line in own] == chances.argmax(1).tolist()
+        assert [int(line["label"]) for line in own] == labels.tolist()
+
+
+def test_the_report_says_who_won_and_whether_by_more_than_noise(job, tmp_path):
+    """TS over logits 2.5 times too large, clearly; over calibrated ones, not."""
+    (comparison,) = job[1]["comparisons"]
+    assert comparison["winner"] == "TS on fit rows"
+    assert "more than noise" in comparison["words"]
+    assert "not more than noise" not in comparison["words"]
+    assert "image" not in comparison["words"]
+    calibrated = [(logits / 2.5, labels) for logits, labels in (FIT, TEST)]
+    (comparison,) = calibrate(tmp_path, *calibrated)[1]["comparisons"]
+    assert "not more than noise" in comparison["words"]
 
 
 def test_without_test_rows_the_report_says_what_its_numbers_are_worth(tmp_path):

@@ -5,7 +5,8 @@ from the fit rows alone; the test rows are opened when that is done.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,52 @@ from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
 from worker.fitting import described, not_fitted
 from worker.inputs import LogitsInput, Task, parse_json
-from worker.logits_report import logits_report
+from worker.logits_report import logits_report, steps_words, uploaded_network
 from worker.outputs import Output, versions
-from worker.report.measurements import Measurement, measure
+from worker.report.comparison import compare
+from worker.report.measurements import Measurement, Predictions, measure, predict
 from worker.report.page import report_page
-from worker.report.rows import headline_values
+from worker.report.prediction_table import write_predictions
+from worker.report.rows import Measured, build_rows, calibration_label, headline_values
 
 FIT_ROWS = "fit rows"
+PREDICTIONS = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every measurement of one report shares.
+
+    Attributes:
+        rows: logits (N, K) and labels int64 (N,) measured on.
+        n_bins: of the ECE.
+        seed: of what is drawn.
+    """
+
+    rows: Mapping[str, Tensor]
+    n_bins: int
+    seed: int
+
+    def measure(self, values: Mapping[str, Any]) -> Measurement:
+        """Measure the logits under what one calibration found."""
+        return measure(
+            self.rows["logits"],
+            self.rows["labels"],
+            status=values["status"],
+            temperature=values["temperature"],
+            n_bins=self.n_bins,
+            # The same draws for every calibration: they differ by their confidences alone.
+            generator=seeded_generator(self.seed, "null"),
+        )
+
+    def predict(self, values: Mapping[str, Any]) -> Predictions:
+        """Give the predictions under what one calibration found."""
+        return predict(
+            self.rows["logits"],
+            self.rows["labels"],
+            status=values["status"],
+            temperature=values["temperature"],
+        )
 
 
 def run(task: Task) -> list[Output]:
@@ -35,39 +75,27 @@ def run(task: Task) -> list[Output]:
     logits = parse_json(LogitsInput, task.inputs["logits"])
     n_steps = 2 * len(params.calibrate)
     found = []
-    fit_rows = read_tensors(logits.fit_rows_path)
+    rows = read_tensors(logits.fit_rows_path)
     for step, spec in enumerate(params.calibrate):
         task.on_progress(Progress(phase="fit", step=step, steps=n_steps))
-        found.append(_fit(spec, fit_rows, logits))
-    test_rows = fit_rows if logits.test_rows_path is None else read_tensors(logits.test_rows_path)
-
-    def measured(values: Mapping[str, Any]) -> Measurement:
-        return measure(
-            test_rows["logits"],
-            test_rows["labels"],
-            status=values["status"],
-            temperature=values["temperature"],
-            n_bins=params.evaluate.n_bins,
-            # The same draws for every row: they differ by their confidences alone.
-            generator=seeded_generator(params.seed, "null"),
-        )
-
-    before = measured(not_fitted())
-    measurements = []
+        found.append(_fit(spec, rows, logits))
+    if logits.test_rows_path is not None:
+        rows = read_tensors(logits.test_rows_path)
+    bench = _Bench(rows, params.evaluate.n_bins, params.seed)
+    before = bench.measure(not_fitted())
+    measured = []
     for step, values in enumerate(found, start=len(found)):
         task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
         # The chance level of many rows is most of the work: none is measured twice.
-        after = before if values["method"] == "none" else measured(values)
-        measurements.append((values, after))
+        measured.append((values, before if values["method"] == "none" else bench.measure(values)))
+    report = _report(logits, measured, before, bench, task.folder)
     seconds = round(time.monotonic() - started, 3)
     made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
-    report = logits_report(
-        logits, measurements, before, n_bins=params.evaluate.n_bins, made_with=made_with
-    )
+    report |= {"made_with": made_with, "steps": steps_words(logits, made_with)}
     task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
     on = report["measured_on"]
-    outputs = [_calibration(values, after, on, task.folder) for values, after in measurements]
-    return [*outputs, _report(report, logits, task.folder)]
+    outputs = [_calibration(values, after, on, task.folder) for values, after in measured]
+    return [*outputs, _written(report, logits, task.folder)]
 
 
 def _fit(spec: LogitsCalibration, rows: Mapping[str, Any], logits: LogitsInput) -> dict[str, Any]:
@@ -109,7 +137,35 @@ def _calibration(
     return Output("calibration", own.name, values, (path,))
 
 
-def _report(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output:
+def _report(
+    logits: LogitsInput,
+    measured: Sequence[tuple[Mapping[str, Any], Measurement]],
+    before: Measurement,
+    bench: _Bench,
+    folder: Path,
+) -> dict[str, Any]:
+    """Put the report together, and write every prediction beside it."""
+    group = uploaded_network(logits)
+    (model,) = group.models
+    members = [Measured(model, None, values, after, before) for values, after in measured]
+    if not any(values["method"] == "none" for values, _ in measured):
+        members.insert(0, Measured(model, None, not_fitted(), before, before))
+    labels = bench.rows["labels"]
+    rows = build_rows([group], members, n_test=len(labels), n_bins=bench.n_bins)
+    predicted = [(one, bench.predict(one.values)) for one in members]
+    by_label = {calibration_label(one.values): [found] for one, found in predicted}
+    comparison = compare(rows, by_label, generator=seeded_generator(bench.seed, "resample"))
+    write_predictions(
+        folder / PREDICTIONS,
+        [group],
+        predicted,
+        labels=labels,
+        class_names=logits.facts.class_names,
+    )
+    return logits_report(logits, group, rows, [] if comparison is None else [comparison])
+
+
+def _written(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output:
     numbers, page = folder / "report.json", folder / "report.html"
     write_json(numbers, report)
     page.write_text(report_page(report, ()), encoding="utf-8")
@@ -118,4 +174,4 @@ def _report(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output
         "logits": logits.name,
         "measured_on": report["measured_on"],
     }
-    return Output("report", "report", values, (numbers, page))
+    return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))
