@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcal_core.metrics import check_scores
+from ddcal_core.metrics import check_logits
 from ddcal_core.temperature_solver import Root, RootStatus, solve_exactly
 
 Method = Literal["exact", "lbfgs_50", "lbfgs_200"]
@@ -26,7 +26,6 @@ _LBFGS_STEPS = {"lbfgs_50": 50, "lbfgs_200": 200}
 _LBFGS_START = 1.5
 _LBFGS_RATE = 0.01
 _CONVERGED = 1e-3  # how near, relatively, an optimiser has to come to the exact temperature
-_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ def fit_temperature(
     """
     if method != "exact" and method not in _LBFGS_STEPS:
         raise ValueError(f"a method of exact, {', '.join(_LBFGS_STEPS)} is wanted, got {method}")
-    check_scores(logits, labels)
-    _refuse_probabilities(logits)
+    check_logits(logits, labels)
     if n_draws < 1 or len(labels) % n_draws:
         raise ValueError(
             f"a number of rows divisible by n_draws = {n_draws} is wanted, got {len(labels)}"
@@ -156,14 +154,3 @@ def _status_reached(reached: float, root: Root) -> Status:
     if root.temperature is None or abs(reached / root.temperature - 1) > _CONVERGED:
         return "not_converged"
     return "ok"
-
-
-def _refuse_probabilities(logits: Tensor) -> None:
-    low, high = torch.aminmax(logits)
-    if float(low) < 0 or float(high) > 1 + _SUM_TOLERANCE:
-        return
-    if float((logits.double().sum(1) - 1).abs().max()) < _SUM_TOLERANCE:
-        raise ValueError(
-            "logits are wanted, got what looks like probabilities: every row is in [0, 1] and "
-            "sums to 1; pass the network's output before the softmax, or log probabilities"
-        )

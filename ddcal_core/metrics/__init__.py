@@ -30,6 +30,7 @@ from ddcal_core.metrics.sampling import EceInterval, NullLevel, ece_interval, nu
 from ddcal_core.metrics.scores import (
     accuracy,
     brier_score,
+    check_logits,
     check_scores,
     negative_log_likelihood,
     signed_calibration_gap,
@@ -50,6 +51,7 @@ __all__ = [
     "bin_sums",
     "bin_sums_of_logits",
     "brier_score",
+    "check_logits",
     "check_scores",
     "classwise_calibration_error",
     "classwise_sums",

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_SUM_TOLERANCE = 1e-3
+
 
 def check_scores(scores: Tensor, labels: Tensor) -> None:
     """Refuse what cannot be scores and labels of the same samples.
@@ -145,6 +147,27 @@ def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
             "probabilities are wanted, not negative and rows summing to 1; got values from "
             f"{float(probabilities.min())} and sums from {float(total.min())} to "
             f"{float(total.max())}"
+        )
+
+
+def check_logits(logits: Tensor, labels: Tensor) -> None:
+    """Refuse what cannot be logits and labels of the same samples.
+
+    Args:
+        logits: (N, K), N >= 1, floating point, finite, not probabilities.
+        labels: int64 (N,), 0 to K - 1.
+
+    Raises:
+        ValueError: what `check_scores` refuses, or every row is in [0, 1] and sums to 1.
+    """
+    check_scores(logits, labels)
+    low, high = torch.aminmax(logits)
+    if float(low) < 0 or float(high) > 1 + _SUM_TOLERANCE:
+        return
+    if float((logits.double().sum(1) - 1).abs().max()) < _SUM_TOLERANCE:
+        raise ValueError(
+            "logits are wanted, got what looks like probabilities: every row is in [0, 1] and "
+            "sums to 1; pass the network's output before the softmax, or log probabilities"
         )
 
 
