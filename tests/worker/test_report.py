@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddcal_core.metrics import ece_interval, null_level
 from ddcal_core.pictures import strip_png
 from ddcal_core.specs import MaskSpec
 from worker.inputs import ModelInput, SetInput
@@ -298,6 +299,20 @@ def test_measurements_are_those_of_the_formula():
     assert found.nll == pytest.approx(-np.log(at_label).mean())
     assert found.brier == pytest.approx(((shown - np.eye(4)[labels.numpy()]) ** 2).sum(1).mean())
     assert found.signed_gap == pytest.approx(shown.max(1).mean() - found.accuracy)
+
+
+def test_each_ece_has_its_interval_where_there_is_a_temperature(report, page):
+    """The basic bootstrap's, around the ECE; none at the limit; in the page's table of networks."""
+    logits, labels = sample()
+    drawn = generator()
+    probabilities = torch.softmax(logits.double() / 2, 1)
+    null_level(probabilities.amax(1), 15, generator=drawn)
+    wanted = ece_interval(probabilities, labels, 15, generator=drawn, n_draws=400)
+    assert measured_at(logits, labels, MASKED).ece_interval == (wanted.low, wanted.high)
+    assert measured_at(logits, labels, SEPARABLE).ece_interval is None
+    network = report["rows"][0]["networks"][0]
+    low, high = (percent(end) for end in network["ece_interval"])
+    assert f"{percent(network['ece'])} ({low} to {high})" in page
 
 
 def test_the_limit_of_a_high_temperature():

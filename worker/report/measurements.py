@@ -19,6 +19,7 @@ from ddcal_core.metrics import (
     ReliabilityBins,
     accuracy,
     brier_score,
+    ece_interval,
     expected_calibration_error,
     negative_log_likelihood,
     null_level,
@@ -29,6 +30,7 @@ from worker.fitting import finite_or_none
 
 _Z95 = 1.959963984540054
 
+N_INTERVAL_DRAWS = 400
 METRICS = ("accuracy", "nll", "brier", "ece", "signed_gap", "null_mean", "null_p95")
 
 
@@ -45,6 +47,8 @@ class Measurement:
         null_mean: ECE of a perfectly calibrated model with these confidences, mean over draws.
         null_p95: its 95 % point.
         bins: the bins of the ECE.
+        ece_interval: 95 % for the ECE on all images of this kind (`metrics.ece_interval`); None
+            at a limit.
     """
 
     accuracy: float
@@ -55,6 +59,7 @@ class Measurement:
     null_mean: float
     null_p95: float
     bins: ReliabilityBins
+    ece_interval: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give all fields; bins as lists."""
@@ -149,7 +154,11 @@ def _at_temperature(
 ) -> Measurement:
     probabilities = torch.softmax(logits.double() / temperature, 1)
     null = null_level(probabilities.amax(1), n_bins, generator=generator)
+    interval = ece_interval(
+        probabilities, labels, n_bins, generator=generator, n_draws=N_INTERVAL_DRAWS
+    )
     return Measurement(
+        ece_interval=(interval.low, interval.high),
         accuracy=accuracy(logits, labels),
         nll=finite_or_none(negative_log_likelihood(logits, labels, temperature)),
         brier=brier_score(probabilities, labels),

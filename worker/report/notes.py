@@ -19,6 +19,7 @@ _TERMS = {
     "verdict": "verdict",
     "failures": "failures",
     "difference": "more than noise",
+    "ece_interval": "intervals of the ECE",
     "wilson": "intervals of bins",
     "predictions": "predictions",
     "n_test": "test images",
@@ -109,11 +110,15 @@ def _network_row(row: Mapping[str, Any], network: Mapping[str, Any]) -> str:
         network["status"].replace("_", " "),
         "none" if temperature is None else f"{temperature:.4g}",
         percent(network["accuracy"]),
-        percent(network["ece"]),
+        percent(network["ece"]) + _interval(network["ece_interval"]),
         percent(network["signed_gap"]),
         "∞" if nll is None else f"{nll:.3f}",
     )
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f" ({percent(ends[0])} to {percent(ends[1])})"
 
 
 def lineage_section(report: Mapping[str, Any]) -> str:

@@ -55,6 +55,11 @@ CONVENTIONS = {
         "over- or under-confident if the signed gap explains more than half of the ECE, else off "
         "both ways."
     ),
+    "ece_interval": (
+        "With each network's ECE: a 95 % interval for its ECE on all images of this kind, basic "
+        "bootstrap of 400 draws, down to 0 where chance explains the ECE; none at a limit. "
+        "(Percentile bootstraps leave 0 out even for a calibrated network.)"
+    ),
     "wilson": (
         "Each bin's share of right predictions has a 95 % Wilson score interval: of one network's "
         "counts in report.json, in the diagrams with each test image counted once."
@@ -298,6 +303,7 @@ def _network(member: Measured) -> dict[str, Any]:
         "temperature": member.values["temperature"],
         **{name: member.values.get(name) for name in _OF_THE_FIT},
         **{metric: getattr(member.after, metric) for metric in METRICS},
+        "ece_interval": member.after.ece_interval,
         "bins": _bins(member.after.bins),
     }
 
