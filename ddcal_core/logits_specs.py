@@ -19,8 +19,10 @@ LogitsName = Annotated[
 class LogitsCalibration(Spec):
     """How to calibrate logits: there is no image and no network, so nothing to mask."""
 
-    method: Literal["none", "ts"] = Field(
-        description="none: as they are; ts: the temperature of least NLL, solved exactly."
+    method: Literal["none", "ts", "vector", "isotonic"] = Field(
+        description="none: as they are; ts: the temperature of least NLL, solved exactly; vector: "
+        "a weight and a bias a class; isotonic: a rising function a class. The last two need far "
+        "more labels than one number does."
     )
 
 

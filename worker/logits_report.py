@@ -138,7 +138,9 @@ def _conventions(*, is_held_out: bool) -> dict[str, str]:
         "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
         "temperature": (
             "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "
-            "exactly."
+            "exactly. Vector: a weight and a bias a class instead, pulled towards 1/T and 0 by a "
+            "prior worth about one label each. Isotonic: for each class a rising function of its "
+            "softmax probability, then rows made to sum to 1."
         ),
         "fit_on": "fit rows: logits_fit and labels_fit as they were sent.",
     }

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
+from sklearn.isotonic import IsotonicRegression
 
 from ddcal_core.logits_specs import LogitsFacts
 from tests.worker.small_jobs import file_of, run_kind
@@ -67,6 +68,8 @@ def calibrate(folder, fit, test=None, **params):
     return outputs, report
 
 
+LABELS = np.arange(400) % K
+RIGHT = np.eye(K)[LABELS] * 3.0
 FIT, TEST = drawn(3_000, temperature=2.5, seed=1), drawn(2_000, temperature=2.5, seed=4)
 
 
@@ -178,6 +181,67 @@ def test_the_report_says_who_won_and_whether_by_more_than_noise(job, tmp_path):
     assert "not more than noise" in comparison["words"]
 
 
+@pytest.fixture(scope="module")
+def skewed(tmp_path_factory):
+    """Logits with a scale and an offset a class, which no one temperature puts right."""
+    scale, offset = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 1.0, -1.0, 2.0])
+    rows = []
+    for n, seed in ((4_000, 5), (2_000, 6)):
+        logits, labels = drawn(n, temperature=1.0, seed=seed)
+        centred = logits - logits.mean(1, keepdims=True)
+        rows.append((centred * scale + offset, labels))
+    specs = [{"method": name} for name in ("none", "ts", "vector", "isotonic")]
+    return rows, *calibrate(tmp_path_factory.mktemp("skewed"), *rows, calibrate=specs)
+
+
+def test_vector_scaling_is_applied_as_its_file_says(skewed):
+    """Weights and biases by hand give the report's NLL, below that of the best temperature."""
+    ((_, (logits, labels)), outputs, report) = skewed
+    found = json.loads(file_of(outputs["calibration_vector"], "scaling.json").read_text())
+    centred = logits - logits.mean(1, keepdims=True)
+    logs = log_softmax(np.array(found["weights"]) * centred + np.array(found["biases"]), axis=1)
+    by_hand = -logs[np.arange(len(labels)), labels].mean()
+    by_method = {row["method"]: row for row in report["rows"]}
+    assert by_method["vector"]["nll"]["mean"] == pytest.approx(by_hand, rel=1e-9)
+    assert by_hand < by_method["ts"]["nll"]["mean"] - 0.01
+    assert by_method["vector"]["calibration"] == "VECTOR on fit rows"
+    assert found["temperature"] is None
+
+
+def test_isotonic_is_scikit_learns_class_by_class(skewed):
+    """One isotonic regression a class on the fit rows, rows divided by their sums."""
+    ((fit_logits, fit_labels), (logits, labels)), outputs, report = skewed
+    before, raw = softmax(fit_logits, axis=1), softmax(logits, axis=1)
+    shares = np.stack(
+        [
+            IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+            .fit(before[:, k], fit_labels == k)
+            .predict(raw[:, k])
+            for k in range(K)
+        ],
+        axis=1,
+    )
+    chances = shares / shares.sum(1, keepdims=True)
+    row = next(row for row in report["rows"] if row["method"] == "isotonic")
+    one_hot = np.eye(K)[labels]
+    assert row["brier"]["mean"] == pytest.approx(((chances - one_hot) ** 2).sum(1).mean(), rel=1e-6)
+    assert row["accuracy"]["mean"] == pytest.approx((chances.argmax(1) == labels).mean())
+    is_infinite = bool((chances[np.arange(len(labels)), labels] == 0).any())
+    assert (row["nll"]["mean"] is None) == is_infinite
+    found = json.loads(file_of(outputs["calibration_isotonic"], "scaling.json").read_text())
+    assert len(found["probabilities"]) == len(found["shares"]) == K
+
+
+def test_a_separable_vector_scaling_is_a_status(tmp_path):
+    """As for the temperature it starts from: a limit, and no weights."""
+    outputs, report = calibrate(tmp_path, (RIGHT, LABELS), calibrate=[{"method": "vector"}])
+    values = outputs["calibration_vector"].values
+    assert (values["status"], values["temperature"]) == ("separable", None)
+    found = json.loads(file_of(outputs["calibration_vector"], "temperature.json").read_text())
+    assert found["apply"] is None
+    assert report["rows"][-1]["status"] == "separable"
+
+
 def test_without_test_rows_the_report_says_what_its_numbers_are_worth(tmp_path):
     """The same rows twice, said in the findings, the figures, the convention and each file."""
     outputs, report = calibrate(tmp_path, FIT, calibrate=[{"method": "ts"}])
@@ -193,10 +257,6 @@ def test_without_test_rows_the_report_says_what_its_numbers_are_worth(tmp_path):
     # The reference is measured though nobody asked for it; no calibration is made of it.
     assert [row["method"] for row in report["rows"]] == ["none", "ts"]
     assert set(outputs) == {"calibration_ts", "report"}
-
-
-LABELS = np.arange(400) % K
-RIGHT = np.eye(K)[LABELS] * 3.0
 
 
 @pytest.mark.parametrize(
