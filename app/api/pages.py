@@ -54,7 +54,8 @@ PAGE = """<!doctype html>
 <body>
 <h1>ddcal</h1>
 <p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
-<a href="/v1/datasets">data sets</a> · <a href="/openapi.json">API</a></p>
+<a href="/v1/datasets">data sets</a> · <a href="/v1/logits">logits</a> ·
+<a href="/openapi.json">API</a></p>
 {content}
 </body>
 </html>

@@ -144,7 +144,7 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
     job = locked_job(connection, owner_id, job_id)
     if job.kind == INTAKE:
         raise ConflictError(
-            "job_of_dataset", f"job {job_id} checked data set {job.dataset}: delete that instead"
+            "job_of_dataset", f"job {job_id} checked upload {job.dataset}: delete that instead"
         )
     if job.parent_id is not None:
         raise ConflictError(
