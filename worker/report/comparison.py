@@ -1,7 +1,7 @@
 """Which calibration has the lowest ECE, and whether by more than noise."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,16 +89,14 @@ def _mean_ece(draws: Tensor, of_networks: Sequence[Tensor]) -> Tensor:
     return torch.stack([_eces(draws, gaps) for gaps in of_networks]).mean(0)
 
 
-def _draws(n_images: int, generator: torch.Generator) -> list[Tensor]:
-    """How often each image comes in each resample, (draws, N), in parts that fit in memory."""
+def _draws(n_images: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """How often each image comes in each resample, (draws, N), a part at a time."""
     n_at_once = max(1, _NUMBERS_AT_ONCE // n_images)
-    parts = []
     for start in range(0, N_RESAMPLES, n_at_once):
         n_rows = min(n_at_once, N_RESAMPLES - start)
         index = torch.randint(n_images, (n_rows, n_images), generator=generator)
         counts = torch.zeros(n_rows, n_images, dtype=torch.float64)
-        parts.append(counts.scatter_add_(1, index, torch.ones_like(counts)))
-    return parts
+        yield counts.scatter_add_(1, index, torch.ones_like(counts))
 
 
 def _student(differences: Tensor) -> tuple[float, float] | None:
