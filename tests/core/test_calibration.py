@@ -421,3 +421,11 @@ def test_many_extreme_float32_rows_are_exact(magnitude):
     logits = (logits * magnitude).float()
     wanted = slow_temperature(logits.double() / magnitude, labels) * magnitude
     assert fit_temperature(logits, labels).temperature == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_float32_rows_exactly_at_chance_are_worse_than_chance(seed):
+    """Every row once with every label: float32's rounding is not taken for a temperature."""
+    logits, _ = some_logits(seed, 8000)
+    fit = fit_temperature(logits.float().repeat_interleave(5, 0), torch.arange(40_000) % 5)
+    assert fit.status == "worse_than_chance"
