@@ -217,7 +217,9 @@ def worker_argv(queues: str) -> list[str]:
     return [
         *(sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"),
         *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
-        *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
+        # worker stops is tried again for ever, with the lock that the stop needs.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"),
     ]
 
 

@@ -8,6 +8,7 @@ waits behind a busy worker; no time limits, because the supervisor enforces them
 
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.shared.settings import Settings
 # that no other worker has, not even one of the same pid in another container.
 QUEUES_VARIABLE = "WORKER_QUEUES"
 NAME_VARIABLE = "WORKER_NAME"
+_STOP_SECONDS = 45.0
 WORKER_SETTINGS: dict[str, Any] = {
     "imports": ("worker.tasks",),
     "task_acks_late": False,
@@ -85,6 +87,10 @@ def _drain(**_: object) -> None:
     path = drain_file(settings, os.environ[NAME_VARIABLE])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
+    # Whatever of Celery's stop may hang on a broker that is gone: nobody waits for ever.
+    last_resort = threading.Timer(_STOP_SECONDS + settings.stop_grace_seconds, os._exit, [1])
+    last_resort.daemon = True
+    last_resort.start()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
