@@ -126,10 +126,11 @@ class Supervisor:
             self._await_exit(run)
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
-            self._give_up(run, {"type": "user_error", "message": error.detail})
+            self._fail(run, {"type": "user_error", "message": error.detail}, Ending())
         except OSError as error:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
-            self._give_up(run, {"type": kind, "message": f"the worker met an error: {error}"})
+            told = {"type": kind, "message": f"the worker met an error: {error}"}
+            self._fail(run, told, Ending())
         except FencedOutError as error:
             logger.warning("job %s: %s", job.id, error)
         finally:
@@ -148,15 +149,6 @@ class Supervisor:
     def _delete_scratch(self, job: Job) -> None:
         for folder in self._settings.work_folder.glob(f"{job.id}-*"):
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _give_up(self, run: Run, error: dict[str, str]) -> None:
-        """End a run that the supervisor itself could not carry through."""
-        logger.warning("job %s: %s", run.job.id, error["message"])
-        pause = self._settings.retry_seconds if error["type"] in RETRIED_ERRORS else None
-        self._write(
-            run,
-            lambda connection: runs.fail(connection, run.job, error, Ending(), retry_seconds=pause),
-        )
 
     def _job_line(self, job: Job, folder: Path) -> dict[str, Any]:
         with self._database.read() as connection:
@@ -271,7 +263,7 @@ class Supervisor:
         elif run.stop == "drain":
             self._write(run, lambda connection: runs.release(connection, run.job, ending))
         else:
-            self._record_failure(run, ending)
+            self._fail(run, _error_of(run, ending), ending)
         if run.job.queue == INTAKE_QUEUE and run.stop != "drain":
             self._delete_upload(run.job)
 
@@ -318,8 +310,8 @@ class Supervisor:
 
         self._write(run, record)
 
-    def _record_failure(self, run: Run, ending: Ending) -> None:
-        error = _error_of(run, ending)
+    def _fail(self, run: Run, error: dict[str, str], ending: Ending) -> None:
+        """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
         pause = self._settings.retry_seconds if error["type"] in RETRIED_ERRORS else None
         logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
         self._write(
