@@ -1,0 +1,92 @@
+"""What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
+
+from ddcal_core.specs.calibration import (
+    CalibrationSpec,
+    CalibrationSpecs,
+    FitOn,
+    MaskedTemperatureScaling,
+    NoCalibration,
+    TemperatureScaling,
+)
+from ddcal_core.specs.distillation import DistillSpec
+from ddcal_core.specs.evaluation import EvaluateSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.fields import (
+    CALIBRATION_REFERENCE,
+    JOB_REFERENCE,
+    MAX_SEED,
+    MAX_VALIDATION_BY_DEFAULT,
+    MODEL_REFERENCE,
+    SET_REFERENCE,
+    DatasetName,
+    NValidation,
+    Seed,
+    Spec,
+)
+from ddcal_core.specs.jobs import (
+    Baseline,
+    CalibrateParams,
+    DistillParams,
+    EvaluateParams,
+    FullBaseline,
+    PipelineParams,
+    RandomBaseline,
+    TrainParams,
+)
+from ddcal_core.specs.masks import AutoMask, MaskSpec
+from ddcal_core.specs.training import (
+    CrossEntropy,
+    DistilledTrainingSet,
+    Focal,
+    FocalSchedule,
+    FullTrainingSet,
+    LabelSmoothing,
+    Mixup,
+    RandomTrainingSet,
+    TrainingSet,
+    TrainLoss,
+    TrainSpec,
+)
+
+__all__ = [
+    "CALIBRATION_REFERENCE",
+    "JOB_REFERENCE",
+    "MAX_SEED",
+    "MAX_VALIDATION_BY_DEFAULT",
+    "MODEL_REFERENCE",
+    "SET_REFERENCE",
+    "AutoMask",
+    "Baseline",
+    "CalibrateParams",
+    "CalibrationSpec",
+    "CalibrationSpecs",
+    "CrossEntropy",
+    "DatasetFacts",
+    "DatasetName",
+    "DistillParams",
+    "DistillSpec",
+    "DistilledTrainingSet",
+    "EvaluateParams",
+    "EvaluateSpec",
+    "FitOn",
+    "Focal",
+    "FocalSchedule",
+    "FullBaseline",
+    "FullTrainingSet",
+    "LabelSmoothing",
+    "MaskSpec",
+    "MaskedTemperatureScaling",
+    "Mixup",
+    "NValidation",
+    "NoCalibration",
+    "PipelineParams",
+    "RandomBaseline",
+    "RandomTrainingSet",
+    "Seed",
+    "Spec",
+    "TemperatureScaling",
+    "TrainLoss",
+    "TrainParams",
+    "TrainSpec",
+    "TrainingSet",
+]

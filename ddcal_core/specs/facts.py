@@ -1,0 +1,28 @@
+"""What is known of a data set without opening it."""
+
+from ddcal_core.specs.fields import Spec
+
+
+class DatasetFacts(Spec):
+    """What is known of a data set without opening it.
+
+    Attributes:
+        image_shape: (C, H, W).
+        class_names: one a class; label k is the k-th.
+        train_class_counts: training images of each class, before the validation cut.
+        test_class_counts: test images of each class.
+        mean: of each channel over the training images, of pixels in [0, 1].
+        std: likewise; never 0.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train_class_counts: tuple[int, ...]
+    test_class_counts: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes K there are."""
+        return len(self.class_names)

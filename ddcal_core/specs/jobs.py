@@ -1,0 +1,130 @@
+"""The params of each kind of job."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ddcal_core.specs.calibration import CalibrationSpecs
+from ddcal_core.specs.distillation import DistillSpec
+from ddcal_core.specs.evaluation import EvaluateSpec
+from ddcal_core.specs.fields import (
+    CALIBRATION_REFERENCE,
+    MODEL_REFERENCE,
+    DatasetName,
+    NValidation,
+    Seed,
+    Spec,
+)
+from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainLoss, TrainSpec
+
+
+class DistillParams(Spec):
+    """The params of a `distill` job."""
+
+    dataset: DatasetName
+    seed: Seed = 0
+    n_validation: NValidation = None
+    distill: DistillSpec = DistillSpec()
+
+
+class TrainParams(Spec):
+    """The params of a `train` job.
+
+    A distilled set brings its data set and split along; random and full sets name theirs.
+    """
+
+    training_set: TrainingSet
+    dataset: DatasetName | None = None
+    seed: Seed = 0
+    n_validation: NValidation = None
+    train: TrainSpec = TrainSpec()
+
+    @model_validator(mode="after")
+    def _dataset_fits_source(self) -> "TrainParams":
+        is_distilled = isinstance(self.training_set, DistilledTrainingSet)
+        if is_distilled and (self.dataset is not None or self.n_validation is not None):
+            raise ValueError(
+                "a distilled set brings its data set and validation split along: "
+                "leave out dataset and n_validation"
+            )
+        if not is_distilled and self.dataset is None:
+            raise ValueError("dataset is needed to train on random or full real images")
+        return self
+
+
+class CalibrateParams(Spec):
+    """The params of a `calibrate` job."""
+
+    models: list[Annotated[str, Field(pattern=MODEL_REFERENCE)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="Models, or train jobs (all of their models).",
+    )
+    seed: Seed = 0
+    calibrate: CalibrationSpecs
+
+
+class EvaluateParams(Spec):
+    """The params of an `evaluate` job."""
+
+    calibrations: list[Annotated[str, Field(pattern=CALIBRATION_REFERENCE)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="Calibrations, or calibrate jobs (all of theirs); one data set in all.",
+    )
+    seed: Seed = 0
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+
+class RandomBaseline(Spec):
+    """Beside the distilled set: as many random real images."""
+
+    source: Literal["random"]
+
+
+class FullBaseline(Spec):
+    """Beside the distilled set: the real training images, or a random subset of them."""
+
+    source: Literal["full"]
+    n_images: int | None = Field(None, ge=1, le=10_000_000)
+    epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
+
+
+Baseline = Annotated[RandomBaseline | FullBaseline, Field(discriminator="source")]
+
+
+class PipelineParams(Spec):
+    """The params of a `pipeline`: distill, train, calibrate and evaluate in one submission."""
+
+    dataset: DatasetName
+    seed: Seed = 0
+    n_validation: NValidation = None
+    distill: DistillSpec = DistillSpec()
+    train: TrainSpec = TrainSpec()
+    baselines: list[Baseline] = Field(
+        [RandomBaseline(source="random")],
+        max_length=4,
+        description="Training sets to put beside the distilled one.",
+    )
+    train_losses: list[TrainLoss] = Field(
+        [],
+        max_length=8,
+        description="Losses to train further networks with on the distilled set, each to be shown "
+        "beside train.loss before and after the same temperature scaling.",
+    )
+    calibrate: CalibrationSpecs
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+    @model_validator(mode="after")
+    def _losses_can_be_compared(self) -> "PipelineParams":
+        losses = [self.train.loss, *self.train_losses]
+        if any(loss in losses[:k] for k, loss in enumerate(losses)):
+            raise ValueError(
+                "train_losses: each loss is wanted once, and none that is train.loss already"
+            )
+        if self.train_losses and not any(spec.method == "ts" for spec in self.calibrate):
+            raise ValueError(
+                "train_losses: a ts among calibrate is wanted, as losses are compared before and "
+                "after temperature scaling"
+            )
+        return self

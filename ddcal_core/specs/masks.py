@@ -1,0 +1,54 @@
+"""The one random binary mask of MDT and MTS."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ddcal_core.specs.fields import Spec
+
+
+class MaskSpec(Spec):
+    """A random binary mask: each pixel, shared over channels, is masked with chance `ratio`.
+
+    By default it is drawn for each image on its own and sets to 0 in network-input space, the
+    mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
+    leaves unit, fill and redraw open, hence the options).
+    """
+
+    ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")
+    unit: Literal["pixel", "patch"] = Field(
+        "pixel", description="What is masked as one: a pixel, or a square patch of pixels."
+    )
+    patch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1_024,
+        description="Side of a patch in pixels, with unit patch alone; patches lie side by side "
+        "from the top left corner, the last ones cut off by the image's edge.",
+    )
+    channels: Literal["shared", "independent"] = Field(
+        "shared", description="One mask for all channels of an image, or one for each."
+    )
+    scope: Literal["per_sample", "shared"] = Field(
+        "per_sample", description="A mask for each image, or one for all images of a draw."
+    )
+    fill: Literal["zero", "noise"] = Field(
+        "zero",
+        description="What a masked pixel becomes, in network-input space: 0 (the mean colour), or "
+        "a number drawn from N(0, 1), a channel each.",
+    )
+
+    @model_validator(mode="after")
+    def _patch_size_fits_unit(self) -> "MaskSpec":
+        if (self.unit == "patch") != (self.patch_size is not None):
+            raise ValueError(
+                f"patch_size goes with unit patch and nothing else: wanted both or neither, got "
+                f"unit {self.unit} and patch_size {self.patch_size}"
+            )
+        return self
+
+
+class AutoMask(Spec):
+    """The ratio left open; docs/mask-ratio.md says what is done instead, and how well it does."""
+
+    ratio: Literal["auto"]  # on distilled: T from the small set alone; on validation: by real NLL

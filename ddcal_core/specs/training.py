@@ -1,0 +1,92 @@
+"""How networks are trained, and on what."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ddcal_core.specs.fields import SET_REFERENCE, Spec
+
+
+class CrossEntropy(Spec):
+    """Plain cross-entropy."""
+
+    name: Literal["cross_entropy"]
+
+
+class LabelSmoothing(Spec):
+    """Cross-entropy with a share of each label spread over all K classes, its own among them."""
+
+    name: Literal["label_smoothing"]
+    smoothing: float = Field(0.05, gt=0, lt=1, description="Share spread: e / K a class.")
+
+
+class Focal(Spec):
+    """Focal loss: cross-entropy times (1 - p)^gamma, p the probability of the label."""
+
+    name: Literal["focal"]
+    gamma: float = Field(3.0, ge=1, le=10, description="FL-3 by default.")
+
+
+class FocalSchedule(Spec):
+    """Focal loss with gamma 5 where the label's probability is below 0.2, else 3 (FLSD-53)."""
+
+    name: Literal["flsd_53"]
+
+
+class Mixup(Spec):
+    """Cross-entropy on pairs of images and labels blended, share from Beta(alpha, alpha)."""
+
+    name: Literal["mixup"]
+    alpha: float = Field(
+        0.2, gt=0, le=100, description="0.2 as in calibration papers; the original code has 1.0."
+    )
+
+
+TrainLoss = Annotated[
+    CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup, Field(discriminator="name")
+]
+
+
+class TrainSpec(Spec):
+    """Train ConvNets: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
+
+    network: Literal["convnet"] = "convnet"
+    width: int = Field(32, ge=1, le=512)
+    depth: int = Field(3, ge=1, le=6, description="Blocks; each halves the image.")
+    n_seeds: int = Field(3, ge=1, le=20, description="Networks, each from its own seed.")
+    epochs: int = Field(300, ge=1, le=100_000)
+    batch_size: int = Field(256, ge=1, le=100_000)
+    lr: float = Field(0.01, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, le=1)
+    loss: TrainLoss = CrossEntropy(name="cross_entropy")
+
+
+class DistilledTrainingSet(Spec):
+    """Train on a distilled set (a DDNN)."""
+
+    source: Literal["distilled"]
+    distilled_set: str = Field(
+        pattern=SET_REFERENCE, description="A distilled set, or the job that makes it."
+    )
+
+
+class RandomTrainingSet(Spec):
+    """Train on random real images, a fresh draw for each network (the coreset row)."""
+
+    source: Literal["random"]
+    images_per_class: int = Field(10, ge=1, le=100_000)
+
+
+class FullTrainingSet(Spec):
+    """Train on the real training images left after the validation cut (an FDNN)."""
+
+    source: Literal["full"]
+    n_images: int | None = Field(
+        None, ge=1, le=10_000_000, description="A random subset of that size; default: all."
+    )
+
+
+TrainingSet = Annotated[
+    DistilledTrainingSet | RandomTrainingSet | FullTrainingSet, Field(discriminator="source")
+]
