@@ -5,7 +5,7 @@ images have a reader of their own that only `evaluate` calls.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,12 @@ from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+NoteCallback = Callable[[str, str], None]
+"""Told something worth an event of the job: a stable word for programs, and a sentence."""
+
+
+def ignore_note(_code: str, _message: str) -> None:
+    """Take a note and do nothing."""
 
 
 class Input(BaseModel):
@@ -121,6 +127,12 @@ class Task:
         folder: an existing folder for the job's files.
         device: where to compute.
         on_progress: to be told often; raises StoppedError when the job has to stop.
+        checkpoint: a file in an existing folder of the job's own, the same in each attempt; there
+            only if an earlier attempt has written it. None: the job keeps no checkpoint.
+        recipe: the digest of all that decides the job's results; a checkpoint of another recipe
+            is not the job's.
+        checkpoint_seconds: least time from one write of the checkpoint to the next.
+        on_note: to be told what users should know of the run, such as where it goes on.
     """
 
     params: Mapping[str, Any]
@@ -128,6 +140,10 @@ class Task:
     folder: Path
     device: torch.device
     on_progress: ProgressCallback
+    checkpoint: Path | None = None
+    recipe: str = ""
+    checkpoint_seconds: float = 5.0
+    on_note: NoteCallback = ignore_note
 
 
 @dataclass(frozen=True, eq=False)
