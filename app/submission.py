@@ -35,8 +35,10 @@ from ddcal_core.specs import (
     CalibrationSpecs,
     DistilledTrainingSet,
     DistillSpec,
+    EvaluateSpec,
     FullTrainingSet,
     MaskedTemperatureScaling,
+    MaskShape,
     MaskSpec,
     RandomTrainingSet,
     TrainParams,
@@ -170,6 +172,7 @@ def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) ->
 def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
     references = request.params.calibrations
     origins, dataset = common_dataset(desk, "calibration", references, "/params/calibrations")
+    _check_curve_masks(desk, dataset, request.params.evaluate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
@@ -181,6 +184,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     _check_distill_spec(desk, dataset, params.distill, params.n_validation)
     _check_depth(desk, dataset, params.train.depth, "/params/train/depth")
     _check_calibrations(desk, dataset, request)
+    _check_curve_masks(desk, dataset, params.evaluate)
     sources = [baseline.source for baseline in params.baselines]
     for k, baseline in enumerate(params.baselines):
         pointer = f"/params/baselines/{k}"
@@ -280,7 +284,12 @@ def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -
             desk.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
 
 
-def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskSpec, pointer: str) -> None:
+def _check_curve_masks(desk: Desk, dataset: Dataset | None, spec: EvaluateSpec) -> None:
+    for k, mask in enumerate(spec.mts_masks):
+        _check_patch(desk, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
+
+
+def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: str) -> None:
     if dataset is None or dataset.facts is None or mask.patch_size is None:
         return
     _, height, width = dataset.facts.image_shape

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs import MaskShape, MaskSpec
 from worker.fitting import Fitter
 from worker.report.measurements import mean_and_deviation
 
@@ -17,6 +17,7 @@ def mts_curve(
     *,
     label: str,
     fit_on: str,
+    shape: MaskShape,
     ratios: Sequence[float],
     measure_fit: MeasureFit,
     on_point: Callable[[], None],
@@ -27,19 +28,21 @@ def mts_curve(
         fitters: (model id, fitter) of each network of one training set.
         label: of the training set.
         fit_on: "distilled" or "validation".
+        shape: what is masked as one.
         ratios: share of pixels masked; 0 is plain TS.
         measure_fit: the test side.
         on_point: told after each network and ratio.
 
     Returns:
-        training_set_label, fit_on and points: ratio, ece and temperature (mean and deviation over
-        networks), statuses, and each network's own numbers.
+        training_set_label, fit_on, mask (the shape's fields) and points: ratio, ece, temperature
+        and masked_accuracy (mean and deviation over networks), statuses, and each network's own
+        numbers.
     """
     points = []
     for ratio in sorted(ratios):
         networks = []
         for model_id, fitter in fitters:
-            found = fitter.fit_masked(fit_on, MaskSpec(ratio=ratio))
+            found = fitter.fit_masked(fit_on, MaskSpec.of(shape, ratio))
             # No null level here: it would cost as much as the fit, at every point.
             ece, signed_gap = measure_fit(model_id, found)
             networks.append(
@@ -54,7 +57,8 @@ def mts_curve(
             )
             on_point()
         points.append(_point(ratio, networks))
-    return {"training_set_label": label, "fit_on": fit_on, "points": points}
+    mask = shape.model_dump(mode="json")
+    return {"training_set_label": label, "fit_on": fit_on, "mask": mask, "points": points}
 
 
 def _point(ratio: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def _point(ratio: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "ece": mean_and_deviation([network["ece"] for network in networks]),
         "signed_gap": mean_and_deviation([network["signed_gap"] for network in networks]),
         "temperature": mean_and_deviation([t for t in temperatures if t is not None]),
+        "masked_accuracy": mean_and_deviation([network["masked_accuracy"] for network in networks]),
         "statuses": dict(Counter(network["status"] for network in networks)),
         "networks": list(networks),
     }

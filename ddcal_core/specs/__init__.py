@@ -33,7 +33,7 @@ from ddcal_core.specs.jobs import (
     RandomBaseline,
     TrainParams,
 )
-from ddcal_core.specs.masks import AutoMask, MaskSpec
+from ddcal_core.specs.masks import AutoMask, MaskShape, MaskSpec
 from ddcal_core.specs.training import (
     CrossEntropy,
     DistilledTrainingSet,
@@ -74,6 +74,7 @@ __all__ = [
     "FullBaseline",
     "FullTrainingSet",
     "LabelSmoothing",
+    "MaskShape",
     "MaskSpec",
     "MaskedTemperatureScaling",
     "Mixup",

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.masks import MaskShape
 
 
 class EvaluateSpec(Spec):
@@ -16,3 +17,16 @@ class EvaluateSpec(Spec):
         max_length=50,
         description="Mask ratios of the MTS curve; empty for none.",
     )
+    mts_masks: list[MaskShape] = Field(
+        [MaskShape()],
+        min_length=1,
+        max_length=8,
+        description="Masks to draw an MTS curve with, each at every ratio; default: single pixels.",
+    )
+
+    @field_validator("mts_masks")
+    @classmethod
+    def _each_mask_once(cls, masks: list[MaskShape]) -> list[MaskShape]:
+        if any(mask in masks[:k] for k, mask in enumerate(masks)):
+            raise ValueError("each mask is wanted once, got one of them again")
+        return masks

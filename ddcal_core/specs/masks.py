@@ -1,21 +1,15 @@
 """The one random binary mask of MDT and MTS."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from ddcal_core.specs.fields import Spec
 
 
-class MaskSpec(Spec):
-    """A random binary mask: each pixel, shared over channels, is masked with chance `ratio`.
+class MaskShape(Spec):
+    """What a random binary mask masks as one, and what with; the share masked is left open."""
 
-    By default it is drawn for each image on its own and sets to 0 in network-input space, the
-    mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
-    leaves unit, fill and redraw open, hence the options).
-    """
-
-    ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")
     unit: Literal["pixel", "patch"] = Field(
         "pixel", description="What is masked as one: a pixel, or a square patch of pixels."
     )
@@ -39,13 +33,29 @@ class MaskSpec(Spec):
     )
 
     @model_validator(mode="after")
-    def _patch_size_fits_unit(self) -> "MaskSpec":
+    def _patch_size_fits_unit(self) -> Self:
         if (self.unit == "patch") != (self.patch_size is not None):
             raise ValueError(
                 f"patch_size goes with unit patch and nothing else: wanted both or neither, got "
                 f"unit {self.unit} and patch_size {self.patch_size}"
             )
         return self
+
+
+class MaskSpec(MaskShape):
+    """A random binary mask: each pixel, shared over channels, is masked with chance `ratio`.
+
+    By default it is drawn for each image on its own and sets to 0 in network-input space, the
+    mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
+    leaves unit, fill and redraw open, hence the options).
+    """
+
+    ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")
+
+    @classmethod
+    def of(cls, shape: MaskShape, ratio: float) -> "MaskSpec":
+        """Give a shape its share of pixels masked."""
+        return cls(**shape.model_dump(), ratio=ratio)
 
 
 class AutoMask(Spec):

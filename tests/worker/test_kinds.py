@@ -434,6 +434,27 @@ def test_masks_of_calibrate_and_evaluate_are_the_same(pipeline, tmp_path):
             assert [network["temperature"] for network in point["networks"]] == found
 
 
+def test_a_mask_has_curves_of_its_own(pipeline, tmp_path):
+    """Curves are drawn with each mask asked for; at ratio 0 all masks are one."""
+    patches = {"unit": "patch", "patch_size": 4}
+    _, numbers = pipeline.evaluate(
+        tmp_path / "evaluate", mts_ratios=[0.0, 0.6], mts_masks=[{}, patches]
+    )
+    curves = numbers["mts_curves"]
+    assert [(curve["mask"]["patch_size"], curve["fit_on"]) for curve in curves] == [
+        (None, "distilled"),
+        (None, "validation"),
+        (4, "distilled"),
+        (4, "validation"),
+    ] * 2
+    for pixels, in_patches in zip(curves[4:6], curves[6:8], strict=True):
+        assert pixels["points"][0] == in_patches["points"][0]
+        assert pixels["points"][1]["ece"] != in_patches["points"][1]["ece"]
+        accuracies = [one["masked_accuracy"] for one in pixels["points"][1]["networks"]]
+        mean = pixels["points"][1]["masked_accuracy"]["mean"]
+        assert mean == pytest.approx(np.mean(accuracies))
+
+
 def test_what_is_stored_of_a_report_is_its_table(report):
     """The values are finite JSON with the rows but not each network's bins."""
     output, numbers = report

@@ -239,10 +239,10 @@ def _curves(
     bench: _Bench,
     on_progress: ProgressCallback,
 ) -> list[dict[str, Any]]:
-    """Draw two curves for each training set that has a small set: fitted on it, on validation."""
+    """Draw two curves a mask for each training set with a small set: T from it, from validation."""
     with_set = [group for group in groups if has_small_set(group.config)]
-    ratios = sorted(set(params.evaluate.mts_ratios))
-    n_points = 2 * len(ratios) * sum(len(group.models) for group in with_set)
+    ratios, masks = sorted(set(params.evaluate.mts_ratios)), params.evaluate.mts_masks
+    n_points = 2 * len(masks) * len(ratios) * sum(len(group.models) for group in with_set)
     done = 0
 
     def on_point() -> None:
@@ -255,11 +255,13 @@ def _curves(
             [(model.id, fitters[model.id]) for model in group.models],
             label=group.label,
             fit_on=fit_on,
+            shape=mask,
             ratios=ratios,
             measure_fit=bench.ece_and_gap,
             on_point=on_point,
         )
         for group in with_set
+        for mask in masks
         for fit_on in ("distilled", "validation")
         if ratios
     ]
