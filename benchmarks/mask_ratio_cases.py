@@ -22,7 +22,7 @@ from ddcal_core.distillation.dm import distill_dm
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DistillSpec, MaskSpec, TrainSpec
+from ddcal_core.specs import DatasetFacts, DmSpec, MaskSpec, TrainSpec
 from ddcal_core.temperature import fit_temperature
 from ddcal_core.training import predict_logits, train_network
 
@@ -160,7 +160,7 @@ def make_case(case: Case, images: RealImages, path: Path) -> None:
 def _small_set(case: Case, images: RealImages, facts: DatasetFacts) -> tuple[Tensor, Tensor]:
     pool, labels = images.pool
     if case.source == "dm":
-        spec = DistillSpec(images_per_class=case.images_per_class, **DM)
+        spec = DmSpec(images_per_class=case.images_per_class, **DM)
         made = distill_dm(pool, labels, spec, facts, seed=case.seed)
         return made.images, made.labels
     chosen = random_subset(

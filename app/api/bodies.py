@@ -18,6 +18,7 @@ from app.shared.errors import (
     TooLargeError,
     UnsupportedTypeError,
 )
+from ddcal_core.specs import DEFAULT_METHOD
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -191,7 +192,8 @@ def _without_union_tags(location: tuple[str | int, ...], document: object) -> tu
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
         is_shape = (index == 1 and part in UNION_TAGS) or part in RATIO_TAGS
-        if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_last):
+        is_own_name = is_last and isinstance(node, dict) and part in node
+        if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_own_name):
             continue
         kept.append(part)
         node = _child(node, part)
@@ -199,7 +201,8 @@ def _without_union_tags(location: tuple[str | int, ...], document: object) -> tu
 
 
 def _tags_of(node: dict[str, object]) -> list[object]:
-    return [node.get(name) for name in DISCRIMINATORS]
+    tags = [node.get(name) for name in DISCRIMINATORS]
+    return tags if "method" in node else [*tags, DEFAULT_METHOD]
 
 
 def _child(node: object, part: str | int) -> object:

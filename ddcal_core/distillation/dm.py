@@ -13,7 +13,7 @@ from ddcal_core.masking import mask_images
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DistillSpec
+from ddcal_core.specs import DatasetFacts, DmSpec
 
 PHASE = "distill"
 
@@ -34,7 +34,7 @@ class DistilledSet:
 def distill_dm(
     images: Tensor,
     labels: Tensor,
-    spec: DistillSpec,
+    spec: DmSpec,
     facts: DatasetFacts,
     *,
     seed: int,
@@ -49,7 +49,7 @@ def distill_dm(
 
     with the mask (MDT) drawn anew in each iteration; with ratio 0 it is plain DM bit for
     bit. Differences from the published method: no Siamese augmentation yet, and the defaults of
-    `DistillSpec` are far smaller. Every draw has a generator of its own purpose and iteration.
+    `DmSpec` are far smaller. Every draw has a generator of its own purpose and iteration.
 
     Args:
         images: float32 (N, C, H, W), real, network-input space; the result is on their device.
@@ -93,12 +93,12 @@ def distill_dm(
     return DistilledSet(synthetic.detach(), _synthetic_labels(spec, facts).to(images.device))
 
 
-def _synthetic_labels(spec: DistillSpec, facts: DatasetFacts) -> Tensor:
+def _synthetic_labels(spec: DmSpec, facts: DatasetFacts) -> Tensor:
     return torch.arange(facts.n_classes).repeat_interleave(spec.images_per_class)
 
 
 def _initial_images(
-    images: Tensor, labels: Tensor, spec: DistillSpec, facts: DatasetFacts, seed: int
+    images: Tensor, labels: Tensor, spec: DmSpec, facts: DatasetFacts, seed: int
 ) -> Tensor:
     generator = seeded_generator(seed, PHASE, "init")
     if spec.init == "real":

@@ -1,5 +1,6 @@
 """What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
 
+from ddcal_core.specs.backbone import Augmentation, BackboneSpec, SelectionSpec
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
     CalibrationSpecs,
@@ -8,7 +9,7 @@ from ddcal_core.specs.calibration import (
     NoCalibration,
     TemperatureScaling,
 )
-from ddcal_core.specs.distillation import DistillSpec
+from ddcal_core.specs.distillation import DEFAULT_METHOD, DistillSpec
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import (
@@ -34,7 +35,9 @@ from ddcal_core.specs.jobs import (
     TrainParams,
 )
 from ddcal_core.specs.masks import AutoMask, MaskShape, MaskSpec
+from ddcal_core.specs.matching import DcSpec, DmSpec, DsaSpec, GradientMatchingSpec
 from ddcal_core.specs.training import (
+    DEFAULT_LR,
     CrossEntropy,
     DistilledTrainingSet,
     Focal,
@@ -50,12 +53,16 @@ from ddcal_core.specs.training import (
 
 __all__ = [
     "CALIBRATION_REFERENCE",
+    "DEFAULT_LR",
+    "DEFAULT_METHOD",
     "JOB_REFERENCE",
     "MAX_SEED",
     "MAX_VALIDATION_BY_DEFAULT",
     "MODEL_REFERENCE",
     "SET_REFERENCE",
+    "Augmentation",
     "AutoMask",
+    "BackboneSpec",
     "Baseline",
     "CalibrateParams",
     "CalibrationSpec",
@@ -63,9 +70,12 @@ __all__ = [
     "CrossEntropy",
     "DatasetFacts",
     "DatasetName",
+    "DcSpec",
     "DistillParams",
     "DistillSpec",
     "DistilledTrainingSet",
+    "DmSpec",
+    "DsaSpec",
     "EvaluateParams",
     "EvaluateSpec",
     "FitOn",
@@ -73,6 +83,7 @@ __all__ = [
     "FocalSchedule",
     "FullBaseline",
     "FullTrainingSet",
+    "GradientMatchingSpec",
     "LabelSmoothing",
     "MaskShape",
     "MaskSpec",
@@ -84,6 +95,7 @@ __all__ = [
     "RandomBaseline",
     "RandomTrainingSet",
     "Seed",
+    "SelectionSpec",
     "Spec",
     "TemperatureScaling",
     "TrainLoss",

@@ -15,6 +15,7 @@ from ddcal_core.specs.fields import (
     Seed,
     Spec,
 )
+from ddcal_core.specs.matching import DmSpec
 from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainLoss, TrainSpec
 
 
@@ -24,7 +25,7 @@ class DistillParams(Spec):
     dataset: DatasetName
     seed: Seed = 0
     n_validation: NValidation = None
-    distill: DistillSpec = DistillSpec()
+    distill: DistillSpec = DmSpec()
 
 
 class TrainParams(Spec):
@@ -99,7 +100,7 @@ class PipelineParams(Spec):
     dataset: DatasetName
     seed: Seed = 0
     n_validation: NValidation = None
-    distill: DistillSpec = DistillSpec()
+    distill: DistillSpec = DmSpec()
     train: TrainSpec = TrainSpec()
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],

@@ -6,7 +6,7 @@ from torch import nn
 from ddcal_core.dataset_facts import NAMED_DATASETS, max_convnet_depth
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DistillSpec, TrainSpec
+from ddcal_core.specs import DmSpec, TrainSpec
 
 
 def network_of(n_channels=1, n_classes=10, image_size=(8, 8), width=6, depth=2, draw=0):
@@ -145,7 +145,7 @@ def test_build_network_reads_train_and_distill_specs():
     """Width and depth come from either spec; equal generators give equal networks."""
     facts = NAMED_DATASETS["digits"]
     trained = build_network(TrainSpec(width=4, depth=1), facts, seeded_generator(3))
-    matched = build_network(DistillSpec(width=4, depth=1), facts, seeded_generator(3))
+    matched = build_network(DmSpec(width=4, depth=1), facts, seeded_generator(3))
     assert trained.classifier.weight.shape == (10, 4 * 4 * 4)
     assert torch.equal(trained.classifier.weight, matched.classifier.weight)
 

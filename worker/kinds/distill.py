@@ -4,7 +4,7 @@ import time
 
 from ddcal_core.distillation.dm import distill_dm
 from ddcal_core.export import write_distilled_set
-from ddcal_core.specs import DistillParams
+from ddcal_core.specs import DistillParams, DmSpec
 from worker.inputs import DatasetInput, Split, Task, as_examples, cut, load_train_images, parse_json
 from worker.outputs import Output, versions
 
@@ -19,6 +19,8 @@ def run(task: Task) -> list[Output]:
     data = load_train_images(dataset)
     train_index, _ = cut(data, split, dataset.facts.n_classes)
     real = as_examples(data, train_index, dataset.facts, task.device)
+    if not isinstance(params.distill, DmSpec):
+        raise ValueError(f"wanted method dm, got {params.distill.method}")
     started = time.monotonic()
     distilled = distill_dm(
         real.images,

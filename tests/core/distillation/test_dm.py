@@ -9,7 +9,7 @@ from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DistillSpec, MaskSpec
+from ddcal_core.specs import DatasetFacts, DmSpec, MaskSpec
 
 FACTS = DatasetFacts(
     image_shape=(2, 8, 8),
@@ -23,7 +23,7 @@ SEED = 5
 
 
 def spec_of(**changes):
-    """A small DistillSpec."""
+    """A small DmSpec."""
     settings = {
         "images_per_class": 2,
         "iterations": 3,
@@ -33,7 +33,7 @@ def spec_of(**changes):
         "depth": 2,
         "mask": MaskSpec(ratio=0.3),
     }
-    return DistillSpec(**settings | changes)
+    return DmSpec(**settings | changes)
 
 
 def real_data():
