@@ -189,8 +189,9 @@ def test_odd_json_leaves_no_job(shared_api, body, status):
             [("/params/calibrate/1/mask/patch_size", "patch_too_large")],
         ),
         (
+            "pipeline",
             {
-                "dataset": "digits",
+                **PIPELINE,
                 "evaluate": {"mts_masks": [{}, {"unit": "patch", "patch_size": 9}]},
             },
             [("/params/evaluate/mts_masks/1/patch_size", "patch_too_large")],
