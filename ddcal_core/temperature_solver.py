@@ -184,14 +184,22 @@ def _is_doubtful(opening: _Opening) -> bool:
 
 
 def _chunks(samples: _Samples, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows in their order: where, (K, n) shifted to maximum 0, and their labels' entries (n,)."""
+    """Rows in their order: where, (K, n) shifted to maximum 0, and their labels' entries (n,).
+
+    The (K, n) lies where the next one will: it holds until that is asked for.
+    """
+    shifted = samples.columns.new_empty(0, dtype=dtype)
     for part in row_chunks(samples.columns.t()):
-        largest = samples.largest[part].to(dtype)
-        columns, at_label = samples.columns[:, part].to(dtype), samples.at_label[part].to(dtype)
+        own = samples.columns[:, part]
+        if shifted.shape != own.shape:
+            shifted = own.new_empty(own.shape, dtype=dtype)
+        shifted.copy_(own)
+        largest, at_label = samples.largest[part].to(dtype), samples.at_label[part].to(dtype)
         if samples.scale != 1:
-            columns, at_label = columns / samples.scale, at_label / samples.scale
-            largest = largest / samples.scale
-        yield part, columns - largest, at_label - largest
+            shifted /= samples.scale
+            largest, at_label = largest / samples.scale, at_label / samples.scale
+        shifted -= largest
+        yield part, shifted, at_label - largest
 
 
 def _open(samples: _Samples, dtype: torch.dtype) -> _Opening:
