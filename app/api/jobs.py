@@ -27,9 +27,9 @@ from app.shared.catalog import (
     results_of_jobs,
 )
 from app.shared.database import Connection
+from app.shared.deletion import delete_job
 from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.job_records import PIPELINE, Job
-from app.shared.jobs import delete_job
 from app.submission import cancel, submit
 from ddcal_core.specs import JOB_REFERENCE
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.shared.database import db_now
+from app.shared.deletion import delete_rows
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.job_records import TERMINAL_STATES, Job, new_id
-from app.shared.jobs import delete_rows
 from app.shared.settings import Settings
 from app.shared.tables import datasets, jobs
 from ddcal_core.dataset_facts import NAMED_DATASETS

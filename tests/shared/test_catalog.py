@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.shared import catalog, datasets, jobs
+from app.shared import catalog, datasets, deletion, jobs
 from app.shared.artifacts import ArtifactStore
 from app.shared.database import Connection, Database
 from app.shared.errors import ConflictError, DdcalError, NotFoundError
@@ -245,7 +245,7 @@ def test_a_data_set_in_use_is_not_deleted(database: Database) -> None:
         with database.write() as connection:
             jobs.request_cancel(connection, OWNER, job_id, grace_seconds=1)
     with pytest.raises(ConflictError, match="delete that"), database.write() as connection:
-        jobs.delete_job(connection, OWNER, intake.id)
+        deletion.delete_job(connection, OWNER, intake.id)
     with pytest.raises(NotFoundError), database.write() as connection:
         datasets.delete_dataset(connection, "other", "mine")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from app.shared import jobs, runs
+from app.shared import deletion, jobs, runs
 from app.shared.catalog import children_of, find_job, list_jobs
 from app.shared.database import Database
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError
@@ -460,7 +460,7 @@ def test_only_ended_jobs_are_deleted(database: Database, in_state: InState, stat
     job = in_state(state)
 
     with pytest.raises(ConflictError, match="cancel it first"), database.write() as connection:
-        jobs.delete_job(connection, OWNER, job.id)
+        deletion.delete_job(connection, OWNER, job.id)
 
 
 def test_deleting_a_pipeline_deletes_its_children(database: Database, claim: Claim) -> None:
@@ -469,10 +469,10 @@ def test_deleting_a_pipeline_deletes_its_children(database: Database, claim: Cla
     for _ in range(3):
         run_next(database, claim, "succeed")
     with pytest.raises(ConflictError, match="part of"), database.write() as connection:
-        jobs.delete_job(connection, OWNER, children[0].id)
+        deletion.delete_job(connection, OWNER, children[0].id)
 
     with database.write() as connection:
-        gone = jobs.delete_job(connection, OWNER, job.id)
+        gone = deletion.delete_job(connection, OWNER, job.id)
 
     assert set(gone) == {job.id, *(child.id for child in children)}
     with database.read() as connection:
@@ -490,7 +490,7 @@ def test_a_needed_job_is_not_deleted(database: Database, in_state: InState, subm
         )
 
     with pytest.raises(ConflictError, match="needs"), database.write() as connection:
-        jobs.delete_job(connection, OWNER, done.id)
+        deletion.delete_job(connection, OWNER, done.id)
 
 
 def test_another_owners_job_does_not_exist(database: Database, in_state: InState) -> None:
@@ -500,7 +500,7 @@ def test_another_owners_job_does_not_exist(database: Database, in_state: InState
     for call in (
         lambda connection: find_job(connection, "other", job.id),
         lambda connection: jobs.request_cancel(connection, "other", job.id, grace_seconds=1),
-        lambda connection: jobs.delete_job(connection, "other", job.id),
+        lambda connection: deletion.delete_job(connection, "other", job.id),
     ):
         with pytest.raises(NotFoundError), database.write() as connection:
             call(connection)
