@@ -8,7 +8,8 @@ With K classes, label y and p = softmax(z):
     flsd_53          focal with g = 5 where p_y < 0.2, else 3
     mixup            s * cross_entropy + (1 - s) * cross_entropy of the partner's label
 
-each the mean over a batch.
+each the mean over a batch. With soft labels t each sum is over the classes k, weighted by t_k, p_y
+becoming p_k: cross-entropy -sum_k t_k log p_k, focal -sum_k t_k (1 - p_k)^g log p_k, and so on.
 """
 
 import torch
@@ -35,7 +36,7 @@ def training_loss(
     Args:
         network: maps (N, C, H, W) to logits (N, K).
         images: (N, C, H, W), network-input space, N >= 1.
-        labels: int64 (N,).
+        labels: int64 (N,), or soft, (N, K), rows adding up to 1.
         loss: which one, with its parameters.
         generator: a CPU generator; mixup alone draws from it.
 
@@ -53,12 +54,13 @@ def training_loss(
         case LabelSmoothing(smoothing=smoothing):
             return functional.cross_entropy(network(images), labels, label_smoothing=smoothing)
         case Focal(gamma=gamma):
-            log_p = _log_at_label(network(images), labels)
-            return _focal(log_p, torch.full_like(log_p, gamma))
+            log_p, weights = _weighted(network(images), labels)
+            return _focal(log_p, torch.full_like(log_p, gamma), weights)
         case FocalSchedule():
-            log_p = _log_at_label(network(images), labels)
+            log_p, weights = _weighted(network(images), labels)
             is_below = log_p.detach().exp() < FLSD_THRESHOLD
-            return _focal(log_p, torch.where(is_below, FLSD_GAMMA_BELOW, FLSD_GAMMA))
+            gammas = torch.where(is_below, FLSD_GAMMA_BELOW, FLSD_GAMMA)
+            return _focal(log_p, gammas, weights)
         case Mixup(alpha=alpha):
             mixed = mix_images(images, alpha, generator)
             logits = network(mixed.images)
@@ -67,10 +69,15 @@ def training_loss(
             return mixed.share * own + (1 - mixed.share) * partners
 
 
-def _log_at_label(logits: Tensor, labels: Tensor) -> Tensor:
-    return functional.log_softmax(logits, 1).gather(1, labels.unsqueeze(1)).squeeze(1)
+def _weighted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities that count and how much: (N, 1) at hard labels, (N, K) with soft ones."""
+    log_p = functional.log_softmax(logits, 1)
+    if labels.ndim == 2:
+        return log_p, labels
+    at_label = log_p.gather(1, labels.unsqueeze(1))
+    return at_label, torch.ones_like(at_label)
 
 
-def _focal(log_p: Tensor, gamma: Tensor) -> Tensor:
+def _focal(log_p: Tensor, gamma: Tensor, weights: Tensor) -> Tensor:
     # 1 - p by expm1: near p = 1 the difference of two numbers near 1 has no digits left.
-    return -((-torch.expm1(log_p)).pow(gamma) * log_p).mean()
+    return -(weights * (-torch.expm1(log_p)).pow(gamma) * log_p).sum(1).mean()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ddcal_core.errors import DivergedError
 from ddcal_core.losses import training_loss
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.specs import TrainSpec
+from ddcal_core.specs import DEFAULT_LR, TrainSpec
 
 LR_FACTOR = 0.1
 
@@ -34,8 +34,9 @@ def train_network(
     Args:
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
-        labels: int64 (N,).
-        spec: the loss, epochs, batch size, learning rate, momentum, weight decay.
+        labels: int64 (N,), or soft, float32 (N, K), rows adding up to 1.
+        spec: the loss, epochs, batch size, learning rate (0.01 where it names none), momentum,
+            weight decay.
         generator: a CPU generator for the order of the images and what the loss draws.
         on_progress: told after each epoch, with its mean loss a image as "loss".
         phase: the name it is told.
@@ -50,9 +51,10 @@ def train_network(
             f"at least one image and as many labels are needed, got {len(images)} images and "
             f"{len(labels)} labels"
         )
+    lr = DEFAULT_LR if spec.lr is None else spec.lr
     optimiser = torch.optim.SGD(
         network.parameters(),
-        lr=spec.lr,
+        lr=lr,
         momentum=spec.momentum,
         weight_decay=spec.weight_decay,
         fused=True,
@@ -64,7 +66,7 @@ def train_network(
     with _in_mode(network, training=True):
         for epoch in range(spec.epochs):
             if epoch == (spec.epochs + 1) // 2:
-                optimiser.param_groups[0]["lr"] = spec.lr * LR_FACTOR
+                optimiser.param_groups[0]["lr"] = lr * LR_FACTOR
             order = torch.randperm(len(images), generator=generator).to(images.device)
             batches = torch.split(order, spec.batch_size)
             loss = _train_epoch(images, batches, optimiser, loss_of)
@@ -73,8 +75,8 @@ def train_network(
             on_progress(
                 Progress(phase=phase, step=epoch + 1, steps=spec.epochs, values={"loss": loss})
             )
-    # The last step's loss is never computed, but its parameters are used.
-    if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+    # The last step's loss is never computed, but its parameters and buffers are used.
+    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
 
 

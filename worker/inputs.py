@@ -153,10 +153,13 @@ class Examples:
     Attributes:
         images: float32 (N, C, H, W), network-input space, on the task's device.
         labels: int64 (N,), likewise.
+        soft_labels: float32 (N, K), likewise, to train on in their place; None where there are
+            none.
     """
 
     images: Tensor
     labels: Tensor
+    soft_labels: Tensor | None = None
 
 
 def parse_json(model: type[ModelT], value: object) -> ModelT:
@@ -257,8 +260,9 @@ def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:
     Raises:
         InvalidDataError: the file does not hold the set its manifest tells of.
     """
-    images, labels = read_distilled_set(distilled.path, facts_of(distilled.manifest))
-    return Examples(images.to(device), labels.to(device))
+    stored = read_distilled_set(distilled.path, facts_of(distilled.manifest))
+    soft_labels = None if stored.soft_labels is None else stored.soft_labels.to(device)
+    return Examples(stored.images.to(device), stored.labels.to(device), soft_labels)
 
 
 def load_model(model: ModelInput, device: torch.device) -> ConvNet:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from ddcal_core.specs.fields import SET_REFERENCE, Spec
 
+DEFAULT_LR = 0.01
+
 
 class CrossEntropy(Spec):
     """Plain cross-entropy."""
@@ -56,10 +58,26 @@ class TrainSpec(Spec):
     n_seeds: int = Field(3, ge=1, le=20, description="Networks, each from its own seed.")
     epochs: int = Field(300, ge=1, le=100_000)
     batch_size: int = Field(256, ge=1, le=100_000)
-    lr: float = Field(0.01, gt=0, le=100)
+    lr: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Default: the one learned with the distilled set where it has one, else "
+        f"{DEFAULT_LR}.",
+    )
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
     loss: TrainLoss = CrossEntropy(name="cross_entropy")
+
+    def with_learned_lr(self, learned_lr: float | None) -> "TrainSpec":
+        """Fill in a learning rate that was not asked for.
+
+        Args:
+            learned_lr: the one learned with the set trained on; None where there is none.
+        """
+        if self.lr is not None:
+            return self
+        return self.model_copy(update={"lr": DEFAULT_LR if learned_lr is None else learned_lr})
 
 
 class DistilledTrainingSet(Spec):

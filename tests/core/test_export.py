@@ -18,6 +18,7 @@ from ddcal_core.export import (
     read_distilled_set,
     read_model,
     save_program,
+    set_files,
     write_distilled_set,
     write_json,
     write_model,
@@ -142,7 +143,8 @@ def test_the_manifest_says_all_one_needs(distilled):
     assert manifest["class_names"] == ["ant", "Bär", "<c>"]
     assert manifest["space"].startswith("network input: (pixel / 255 - mean) / std")
     assert manifest["train_with"]["augmentation"] == "none"
-    assert manifest["train_with"]["epochs"] == 300
+    assert (manifest["train_with"]["epochs"], manifest["train_with"]["lr"]) == (300, 0.01)
+    assert (manifest["learned_lr"], "compact" in manifest) == (None, False)
     assert manifest["dataset"] == "d"
     assert facts_of(manifest) == FACTS
 
@@ -162,14 +164,19 @@ def test_reading_back_a_set(distilled):
     """What was written is read back; another shape, NaN or a label out of range is refused."""
     folder, images, labels, _ = distilled
     path = folder / "distilled_set.safetensors"
-    read_images, read_labels = read_distilled_set(path, FACTS)
-    assert torch.equal(read_images, images)
-    assert torch.equal(read_labels, labels)
+    stored = read_distilled_set(path, FACTS)
+    assert torch.equal(stored.images, images)
+    assert torch.equal(stored.labels, labels)
+    assert stored.soft_labels is None
+    soft = torch.eye(3)[labels]
     broken = {
         "finite pixels": {"images": images * float("nan"), "labels": labels},
         "one label 0 to 2": {"images": images, "labels": labels + 1},
         "wanted images": {"images": images[:, :1].contiguous(), "labels": labels},
         "labels \\(M,\\)": {"images": images},
+        "soft labels \\(6, 3\\)": {"images": images, "labels": labels, "soft_labels": soft[:5]},
+        "none below 0": {"images": images, "labels": labels, "soft_labels": soft * 2},
+        "each row adding up": {"images": images, "labels": labels, "soft_labels": soft * 3 - 2 / 3},
     }
     for message, tensors in broken.items():
         save_file(tensors, path)
@@ -178,6 +185,29 @@ def test_reading_back_a_set(distilled):
     path.write_bytes(b"no tensors here")
     with pytest.raises(InvalidDataError, match="wanted a safetensors file"):
         read_distilled_set(path, FACTS)
+
+
+def test_what_was_learned_beside_the_images_is_kept(tmp_path):
+    """Soft labels, a learning rate and the compact form: in the files, the manifest and back."""
+    images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    soft = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.4, 0.0], [0.1, 0.2, 0.7]])
+    compact = {"bases": torch.arange(6.0).view(2, 3), "addresses": torch.ones(1, 2)}
+    manifest = write_distilled_set(
+        tmp_path, images, soft, facts=FACTS, provenance={}, learned_lr=0.037, compact=compact
+    )
+    stored = read_distilled_set(tmp_path / "distilled_set.safetensors", FACTS)
+    assert torch.equal(stored.soft_labels, soft)
+    assert stored.labels.tolist() == [1, 0, 2]
+    with np.load(tmp_path / "distilled_set.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["soft_labels"], soft.numpy())
+    assert manifest["tensors"]["soft_labels"].startswith("float32 (3, 3)")
+    assert manifest["learned_lr"] == manifest["train_with"]["lr"] == 0.037
+    assert manifest["compact"] == {"bases": "float32 (2, 3)", "addresses": "float32 (1, 2)"}
+    smaller = load_file(tmp_path / "compact.safetensors")
+    assert all(torch.equal(smaller[name], value) for name, value in compact.items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        path.name for path in set_files(tmp_path)
+    )
 
 
 def test_a_model_comes_back_the_same(network, tmp_path):

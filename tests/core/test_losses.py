@@ -110,3 +110,44 @@ def test_mixup_of_an_image_with_itself_is_cross_entropy():
     logits, labels = some_logits(n=1)
     mixed = loss_of(logits, labels, name="mixup", alpha=1.0)
     assert float(mixed) == pytest.approx(float(loss_of(logits, labels, name="cross_entropy")))
+
+
+def some_soft_labels(n=40, n_classes=4):
+    """Rows of probabilities, one of them 0 and one row hard."""
+    soft = torch.rand((n, n_classes), generator=seeded_generator(9), dtype=torch.float64)
+    soft[0], soft[1, 2] = torch.tensor([0.0, 1.0, 0.0, 0.0]), 0.0
+    return soft / soft.sum(1, keepdim=True)
+
+
+SOFT_FORMULAS = {
+    "cross_entropy": ({}, lambda p, t: -t * math.log(p)),
+    "label_smoothing": ({"smoothing": 0.2}, lambda p, t: -(0.8 * t + 0.2 / 4) * math.log(p)),
+    "focal": ({"gamma": 2.0}, lambda p, t: -t * (1 - p) ** 2 * math.log(p)),
+    "flsd_53": ({}, lambda p, t: -t * (1 - p) ** (5 if p < 0.2 else 3) * math.log(p)),
+}
+
+
+@pytest.mark.parametrize("name", SOFT_FORMULAS)
+def test_soft_labels_weigh_the_classes(name):
+    """Each loss is its sum over the classes, by a loop."""
+    options, of_class = SOFT_FORMULAS[name]
+    logits, soft = some_logits()[0], some_soft_labels()
+    total = 0.0
+    for row, target in zip(logits.tolist(), soft.tolist(), strict=True):
+        chances = [math.exp(z) / sum(math.exp(x) for x in row) for z in row]
+        total += sum(of_class(p, t) for p, t in zip(chances, target, strict=True))
+    got = loss_of(logits, soft, name=name, **options)
+    assert float(got) == pytest.approx(total / len(soft), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [*SOFT_FORMULAS, "mixup"])
+def test_hard_labels_are_soft_ones_at_a_corner(name):
+    """Written as rows of 0 and 1, labels give the same loss and the same gradient."""
+    logits, labels = some_logits()
+    losses, gradients = [], []
+    for target in (labels, torch.eye(4, dtype=torch.float64)[labels]):
+        moved = logits.clone().requires_grad_()
+        losses.append(loss_of(moved, target, name=name))
+        gradients += torch.autograd.grad(losses[-1], moved)
+    assert float(losses[0].detach()) == pytest.approx(float(losses[1].detach()), rel=1e-12)
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from ddcal_core.errors import InvalidDataError, StoppedError
+from ddcal_core.export import write_distilled_set
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, TrainSpec
@@ -150,6 +151,37 @@ def test_networks_of_a_job_differ_by_seed(pipeline):
         first, second = (load_file(file_of(output, "model.safetensors")) for output in outputs)
         assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
         assert [output.values["seed_index"] for output in outputs] == [0, 1]
+
+
+def written_set(pipeline, folder, labels, **learned):
+    """A distilled set as a train job is given it, of random images."""
+    folder.mkdir()
+    images = torch.randn(len(labels), 1, 8, 8, generator=seeded_generator(5))
+    names = ("dataset", "images_per_class", "split", "method", "distill", "mask_ratio", "seed")
+    provenance = {name: pipeline.set["manifest"][name] for name in names}
+    manifest = write_distilled_set(
+        folder, images, labels, facts=facts_of(pipeline), provenance=provenance, **learned
+    )
+    path = str(folder / "distilled_set.safetensors")
+    return images, {"id": "set_" + "b" * 26, "path": path, "manifest": manifest}
+
+
+@pytest.mark.parametrize(("asked", "lr"), [({"lr": None}, 0.07), ({"lr": 0.2}, 0.2)])
+def test_soft_labels_and_a_learned_learning_rate_are_trained_with(pipeline, tmp_path, asked, lr):
+    """Training by hand with both gives the model's bytes; a learning rate asked for wins."""
+    soft = torch.softmax(torch.randn(6, 3, generator=seeded_generator(6)), 1)
+    images, inputs = written_set(pipeline, tmp_path / "set", soft, learned_lr=0.07)
+    training_set = {"source": "distilled", "distilled_set": inputs["id"]}
+    params = train_params(training_set, n_seeds=1, epochs=5, **asked)
+    whole = {"dataset": None, "distilled_set": inputs}
+    (output,) = run_kind("train", params, whole, tmp_path / "train")
+    assert (output.values["train"]["lr"], output.values["lr_is_learned"]) == (lr, lr == 0.07)
+    assert output.values["has_soft_labels"]
+    spec = parse_json(TrainSpec, output.values["train"])
+    network = build_network(spec, facts_of(pipeline), seeded_generator(1, "network", 0))
+    train_network(network, images, soft, spec, generator=seeded_generator(1, "order", 0))
+    stored = load_file(file_of(output, "model.safetensors"))
+    assert all(torch.equal(stored[key], value) for key, value in network.state_dict().items())
 
 
 def calibration_images(pipeline):

@@ -46,11 +46,13 @@ class _Source:
         facts: of the data set behind it.
         config: what each model's config says of it.
         examples_of: a network's config -> its training images; config has its `seed_index`.
+        learned_lr: the learning rate learned with the images; None where none was.
     """
 
     facts: DatasetFacts
     config: dict[str, Any]
     examples_of: Callable[[dict[str, Any]], Examples]
+    learned_lr: float | None = None
 
 
 def run(task: Task) -> list[Output]:
@@ -63,13 +65,14 @@ def run(task: Task) -> list[Output]:
 
 
 def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task) -> Output:
-    spec, seed = params.train, params.seed
+    spec, seed = params.train.with_learned_lr(source.learned_lr), params.seed
     config = {
         **source.config,
         "seed": seed,
         "seed_index": seed_index,
         "network": {"name": spec.network, "width": spec.width, "depth": spec.depth},
         "train": spec.model_dump(mode="json"),
+        "lr_is_learned": params.train.lr is None and source.learned_lr is not None,
     }
     examples = source.examples_of(config)
     network = build_network(spec, source.facts, seeded_generator(seed, "network", seed_index))
@@ -78,13 +81,14 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
     train_network(
         network,
         examples.images,
-        examples.labels,
+        examples.labels if examples.soft_labels is None else examples.soft_labels,
         spec,
         generator=seeded_generator(seed, "order", seed_index),
         on_progress=task.on_progress,
         phase=f"train {source.config['training_set']} {seed_index + 1}/{spec.n_seeds}",
     )
     config |= {
+        "has_soft_labels": examples.soft_labels is not None,
         "n_train": len(examples.labels),
         "train_accuracy": accuracy(predict_logits(network, examples.images), examples.labels),
         "seconds": round(time.monotonic() - started, 3),
@@ -120,7 +124,8 @@ def _open_distilled(distilled: SetInput, task: Task) -> _Source:
         "images_per_class": manifest["images_per_class"],
         "split": manifest["split"],
     }
-    return _Source(facts_of(manifest), config, lambda _: examples)
+    learned_lr = manifest.get("learned_lr")
+    return _Source(facts_of(manifest), config, lambda _: examples, learned_lr)
 
 
 def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
