@@ -18,13 +18,14 @@ from app.shared.errors import (
     TooLargeError,
     UnsupportedTypeError,
 )
-from ddcal_core.specs import DEFAULT_METHOD
+from ddcal_core.specs import CLASS_TAGS, DEFAULT_METHOD
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 20
 DISCRIMINATORS = ("method", "source", "name")
-RATIO_TAGS = ("ratio given", "ratio auto")  # of MaskedTemperatureScaling.mask
+# Of MaskedTemperatureScaling.mask, and of each of `classes`.
+SHAPE_TAGS = frozenset({"ratio given", "ratio auto"}) | CLASS_TAGS
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -191,7 +192,7 @@ def _without_union_tags(location: tuple[str | int, ...], document: object) -> tu
     node = document
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
-        is_shape = (index == 1 and part in UNION_TAGS) or part in RATIO_TAGS
+        is_shape = (index == 1 and part in UNION_TAGS) or part in SHAPE_TAGS
         is_own_name = is_last and isinstance(node, dict) and part in node
         if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_own_name):
             continue

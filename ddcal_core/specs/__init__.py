@@ -14,12 +14,15 @@ from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import (
     CALIBRATION_REFERENCE,
+    CLASS_TAGS,
     JOB_REFERENCE,
     MAX_SEED,
     MAX_VALIDATION_BY_DEFAULT,
     MODEL_REFERENCE,
     SET_REFERENCE,
+    Classes,
     DatasetName,
+    Imbalance,
     NValidation,
     Seed,
     Spec,
@@ -36,6 +39,13 @@ from ddcal_core.specs.jobs import (
 )
 from ddcal_core.specs.masks import AutoMask, MaskShape, MaskSpec
 from ddcal_core.specs.matching import DcSpec, DmSpec, DsaSpec, GradientMatchingSpec
+from ddcal_core.specs.spaces import (
+    MAX_WHITENED_FEATURES,
+    InputSpaceSpec,
+    PerImageZcaSpace,
+    StandardSpace,
+    ZcaSpace,
+)
 from ddcal_core.specs.training import (
     DEFAULT_LR,
     CrossEntropy,
@@ -53,11 +63,13 @@ from ddcal_core.specs.training import (
 
 __all__ = [
     "CALIBRATION_REFERENCE",
+    "CLASS_TAGS",
     "DEFAULT_LR",
     "DEFAULT_METHOD",
     "JOB_REFERENCE",
     "MAX_SEED",
     "MAX_VALIDATION_BY_DEFAULT",
+    "MAX_WHITENED_FEATURES",
     "MODEL_REFERENCE",
     "SET_REFERENCE",
     "Augmentation",
@@ -67,6 +79,7 @@ __all__ = [
     "CalibrateParams",
     "CalibrationSpec",
     "CalibrationSpecs",
+    "Classes",
     "CrossEntropy",
     "DatasetFacts",
     "DatasetName",
@@ -84,6 +97,8 @@ __all__ = [
     "FullBaseline",
     "FullTrainingSet",
     "GradientMatchingSpec",
+    "Imbalance",
+    "InputSpaceSpec",
     "LabelSmoothing",
     "MaskShape",
     "MaskSpec",
@@ -91,15 +106,18 @@ __all__ = [
     "Mixup",
     "NValidation",
     "NoCalibration",
+    "PerImageZcaSpace",
     "PipelineParams",
     "RandomBaseline",
     "RandomTrainingSet",
     "Seed",
     "SelectionSpec",
     "Spec",
+    "StandardSpace",
     "TemperatureScaling",
     "TrainLoss",
     "TrainParams",
     "TrainSpec",
     "TrainingSet",
+    "ZcaSpace",
 ]

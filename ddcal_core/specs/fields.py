@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 MAX_SEED = 2**31 - 1
 MAX_VALIDATION_BY_DEFAULT = 2_000
@@ -27,6 +27,46 @@ DatasetName = Annotated[
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="Seeds everything that is drawn.")]
+BY_INDEX, BY_NAME = "class by index", "class by name"
+CLASS_TAGS = frozenset({BY_INDEX, BY_NAME})
+"""Names of union members as validation errors give them, which no body has."""
+
+
+def _class_tag(value: object) -> str:
+    return BY_INDEX if isinstance(value, int) else BY_NAME
+
+
+ClassChoice = Annotated[
+    Annotated[int, Field(ge=0, le=1_000), Tag(BY_INDEX)]
+    | Annotated[str, Field(min_length=1, max_length=64), Tag(BY_NAME)],
+    Discriminator(_class_tag),
+]
+Classes = Annotated[
+    list[ClassChoice] | None,
+    Field(
+        min_length=2,
+        max_length=1_000,
+        description=(
+            "Classes to keep, by name or by index from 0, training, validation and test images "
+            "alike; label k is the k-th of them. Default: all."
+        ),
+    ),
+]
+
+
+class Imbalance(Spec):
+    """Training images with a long tail: class k of K keeps n_max factor^(k / (K - 1)) images.
+
+    n_max is the largest class left by the validation cut, before which nothing is taken away; no
+    class gets more images than it has or fewer than one. Validation and test stay as they are.
+    Source: Cui et al., CVPR 2019.
+    """
+
+    factor: float = Field(
+        ge=0.001, le=1, description="Size of the last class over that of the first."
+    )
+
+
 NValidation = Annotated[
     int | None,
     Field(

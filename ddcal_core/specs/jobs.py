@@ -10,13 +10,18 @@ from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.fields import (
     CALIBRATION_REFERENCE,
     MODEL_REFERENCE,
+    Classes,
     DatasetName,
+    Imbalance,
     NValidation,
     Seed,
     Spec,
 )
 from ddcal_core.specs.matching import DmSpec
+from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainLoss, TrainSpec
+
+_OF_THE_DATA = ("dataset", "n_validation", "classes", "imbalance", "input_space")
 
 
 class DistillParams(Spec):
@@ -25,28 +30,36 @@ class DistillParams(Spec):
     dataset: DatasetName
     seed: Seed = 0
     n_validation: NValidation = None
+    classes: Classes = None
+    imbalance: Imbalance | None = None
+    input_space: InputSpaceSpec = StandardSpace()
     distill: DistillSpec = DmSpec()
 
 
 class TrainParams(Spec):
     """The params of a `train` job.
 
-    A distilled set brings its data set and split along; random and full sets name theirs.
+    A distilled set brings its data set, split and input space along; random and full sets name
+    theirs (input_space: standard unless named).
     """
 
     training_set: TrainingSet
     dataset: DatasetName | None = None
     seed: Seed = 0
     n_validation: NValidation = None
+    classes: Classes = None
+    imbalance: Imbalance | None = None
+    input_space: InputSpaceSpec | None = None
     train: TrainSpec = TrainSpec()
 
     @model_validator(mode="after")
     def _dataset_fits_source(self) -> "TrainParams":
         is_distilled = isinstance(self.training_set, DistilledTrainingSet)
-        if is_distilled and (self.dataset is not None or self.n_validation is not None):
+        own = [name for name in _OF_THE_DATA if getattr(self, name) is not None]
+        if is_distilled and own:
             raise ValueError(
-                "a distilled set brings its data set and validation split along: "
-                "leave out dataset and n_validation"
+                "a distilled set brings its data set, split and input space along: wanted "
+                f"training_set, seed and train alone, got {', '.join(own)}"
             )
         if not is_distilled and self.dataset is None:
             raise ValueError("dataset is needed to train on random or full real images")
@@ -100,6 +113,9 @@ class PipelineParams(Spec):
     dataset: DatasetName
     seed: Seed = 0
     n_validation: NValidation = None
+    classes: Classes = None
+    imbalance: Imbalance | None = None
+    input_space: InputSpaceSpec = StandardSpace()
     distill: DistillSpec = DmSpec()
     train: TrainSpec = TrainSpec()
     baselines: list[Baseline] = Field(

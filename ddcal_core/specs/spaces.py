@@ -1,0 +1,56 @@
+"""What networks read of an image: normalised pixels, or whitened ones (ZCA)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ddcal_core.specs.fields import Spec
+
+MAX_WHITENED_FEATURES = 4_096
+
+
+class StandardSpace(Spec):
+    """(pixel - mean) / std, channel by channel, with the data set's own mean and std."""
+
+    name: Literal["standard"] = "standard"
+
+
+class ZcaSpace(Spec):
+    """ZCA whitening of pixels in [0, 1], as MTT has it: the way back to pixels exists.
+
+    Each of the D = C H W features loses its mean over the training images; then the matrix
+    U (S + eps)^(-1/2) U^T of their covariance U S U^T.
+    """
+
+    name: Literal["zca"]
+    eps: float = Field(0.1, gt=0, le=100, description="Added to each eigenvalue of the covariance.")
+
+
+class PerImageZcaSpace(Spec):
+    """ZCA whitening of images that lost their own mean and length, as KIP and RTP have it.
+
+    Each image loses the mean of its features and is scaled to length 1 (brightness and contrast
+    are gone for good); then the matrix U (S + regularisation mean(S))^(-1/2) U^T of their second
+    moments U S U^T, around 0.
+    """
+
+    name: Literal["zca_per_image"]
+    regularisation: float = Field(
+        0.1,
+        gt=0,
+        le=10_000,
+        description="Share of the mean eigenvalue added to each; published: 0.1, for SVHN 100.",
+    )
+
+
+InputSpaceSpec = Annotated[
+    StandardSpace | ZcaSpace | PerImageZcaSpace,
+    Field(
+        discriminator="name",
+        description=(
+            "What networks read of an image. ZCA matrices are fitted on the training images left "
+            f"by the validation cut, for images of at most {MAX_WHITENED_FEATURES:,} features "
+            "(channels x height x width), and stored with what is made in them."
+        ),
+    ),
+]
