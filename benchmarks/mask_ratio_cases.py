@@ -18,7 +18,8 @@ from torch.nn.utils import parameters_to_vector
 
 from ddcal_core.data import load_named, normalise, random_subset
 from ddcal_core.dataset_facts import NAMED_DATASETS
-from ddcal_core.distillation.dm import distill_dm
+from ddcal_core.distillation.dm import DistributionMatching
+from ddcal_core.distillation.loop import distill
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -76,7 +77,7 @@ class RealImages:
 def read_real(dataset: str, folder: Path, cache: Path, seed: int) -> RealImages:
     """Read and split one data set; CIFAR-10's zip of JPEGs is decoded once, into `cache`."""
     facts = NAMED_DATASETS[dataset]
-    (train, train_labels), (test, test_labels) = _read_pixels(dataset, folder, cache)
+    (train, train_labels), (test, test_labels) = read_pixels(dataset, folder, cache)
     order = torch.randperm(len(train), generator=seeded_generator(seed, "split"))
     n_real = min(N_REAL, len(train) // 3)
     real, pool = order[:n_real], order[n_real : n_real + N_POOL]
@@ -88,9 +89,10 @@ def read_real(dataset: str, folder: Path, cache: Path, seed: int) -> RealImages:
     )
 
 
-def _read_pixels(
+def read_pixels(
     dataset: str, folder: Path, cache: Path
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Read (images, labels) of train and test as they are: uint8 (N, C, H, W), int64 (N,)."""
     if dataset == "digits":
         train = load_named("digits", "train", folder, allow_download=False)
         test = load_named("digits", "test", folder, allow_download=False)
@@ -161,7 +163,8 @@ def _small_set(case: Case, images: RealImages, facts: DatasetFacts) -> tuple[Ten
     pool, labels = images.pool
     if case.source == "dm":
         spec = DmSpec(images_per_class=case.images_per_class, **DM)
-        made = distill_dm(pool, labels, spec, facts, seed=case.seed)
+        backbone = DistributionMatching(pool, labels, spec, facts, seed=case.seed)
+        made = distill(backbone, n_steps=spec.iterations).distilled
         return made.images, made.labels
     chosen = random_subset(
         labels, case.images_per_class, facts.n_classes, seeded_generator(case.seed, "random set")

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from ddcal_core.specs import DatasetFacts, DistillSpec, TrainSpec
+from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
 
 
 class MeanPool(nn.Module):
@@ -118,7 +118,7 @@ def _draw_uniform(layer: nn.Conv2d | nn.Linear, generator: torch.Generator) -> N
 
 
 def build_network(
-    spec: TrainSpec | DistillSpec, facts: DatasetFacts, generator: torch.Generator
+    spec: TrainSpec | BackboneSpec, facts: DatasetFacts, generator: torch.Generator
 ) -> ConvNet:
     """An initialised ConvNet of a spec's width and depth for a data set.
 

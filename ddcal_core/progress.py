@@ -13,12 +13,15 @@ class Progress:
         step: steps done, 0 to `steps`.
         steps: steps in all.
         values: numbers worth showing (a loss), finite.
+        seconds_left: in this phase, at most, where whoever computes knows better than the mean of
+            its steps so far; None elsewhere.
     """
 
     phase: str
     step: int
     steps: int
     values: Mapping[str, float] = field(default_factory=dict)
+    seconds_left: float | None = None
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -376,12 +376,14 @@ def _with_estimate(run: Run, message: Mapping[str, Any]) -> dict[str, Any]:
     if message["phase"] != run.phase:
         run.phase, run.phase_started, run.phase_first_step = message["phase"], now, step
     done = step - run.phase_first_step
-    left = round((now - run.phase_started) / done * (steps - step), 1) if done > 0 else None
+    left = message.get("seconds_left")
+    if left is None and done > 0:
+        left = (now - run.phase_started) / done * (steps - step)
     return {
         "phase": message["phase"],
         "step": step,
         "steps": steps,
         "fraction": round(step / steps, 4) if steps else 1.0,
-        "eta_seconds": left,
+        "eta_seconds": None if left is None else round(left, 1),
         "values": message["values"],
     }

@@ -104,6 +104,7 @@ class Reporter:
                 "step": progress.step,
                 "steps": progress.steps,
                 "values": dict(progress.values),
+                "seconds_left": progress.seconds_left,
             }
         )
 

@@ -1,53 +1,123 @@
 """`distill`: real training images -> a distilled set."""
 
 import time
+from pathlib import Path
 
-from ddcal_core.distillation.dm import distill_dm
+from ddcal_core.distillation.backbone import Backbone
+from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from ddcal_core.distillation.dm import DistributionMatching
+from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
+from ddcal_core.distillation.selection import selection_by_validation
+from ddcal_core.errors import InvalidDataError
 from ddcal_core.export import write_distilled_set
-from ddcal_core.specs import DistillParams, DmSpec
-from worker.inputs import DatasetInput, Split, Task, as_examples, cut, load_train_images, parse_json
+from ddcal_core.specs import DatasetFacts, DistillParams, DmSpec
+from worker.inputs import (
+    DatasetInput,
+    Examples,
+    Split,
+    Task,
+    as_examples,
+    cut,
+    load_train_images,
+    parse_json,
+)
 from worker.outputs import Output, versions
 
 FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
+COMPACT_FILE = "compact.safetensors"
 
 
 def run(task: Task) -> list[Output]:
-    """Distill the training images left by the validation cut; one distilled set comes out."""
+    """Distill the training images left by the validation cut; one distilled set comes out.
+
+    The validation images choose among the sets along the way, and have no other part in it.
+    """
     params = parse_json(DistillParams, task.params)
     dataset = parse_json(DatasetInput, task.inputs["dataset"])
     split = Split(dataset=dataset.name, seed=params.seed, n_validation=params.n_validation)
     data = load_train_images(dataset)
-    train_index, _ = cut(data, split, dataset.facts.n_classes)
+    train_index, validation_index = cut(data, split, dataset.facts.n_classes)
     real = as_examples(data, train_index, dataset.facts, task.device)
-    if not isinstance(params.distill, DmSpec):
-        raise ValueError(f"wanted method dm, got {params.distill.method}")
-    started = time.monotonic()
-    distilled = distill_dm(
-        real.images,
-        real.labels,
-        params.distill,
-        dataset.facts,
-        seed=params.seed,
+    validation = as_examples(data, validation_index, dataset.facts, task.device)
+    spec, facts = params.distill, dataset.facts
+    outcome = distill(
+        _backbone(params, facts, real),
+        n_steps=spec.iterations,
+        selection=selection_by_validation(
+            validation.images, validation.labels, spec, facts, seed=params.seed
+        ),
+        resume_from=_last_checkpoint(task),
+        on_checkpoint=_checkpoint_writer(task),
         on_progress=task.on_progress,
     )
     provenance = {
         "dataset": dataset.name,
-        "method": params.distill.method,
-        "images_per_class": params.distill.images_per_class,
-        "mask_ratio": params.distill.mask.ratio,
+        "method": spec.method,
+        "images_per_class": spec.images_per_class,
+        "mask_ratio": spec.mask.ratio,
         "seed": params.seed,
         "split": split.model_dump(),
         "n_real_images": len(train_index),
-        "distill": params.distill.model_dump(mode="json"),
-        "seconds": round(time.monotonic() - started, 3),
+        "distill": spec.model_dump(mode="json"),
+        "n_steps": outcome.n_steps,
+        "chosen_step": outcome.chosen_step,
+        "validation_accuracies": [
+            {"step": step, "accuracy": score} for step, score in outcome.scores.items()
+        ],
+        "n_rollbacks": outcome.n_rollbacks,
+        "seconds": round(outcome.seconds, 3),
         "made_with": versions(task.device),
     }
+    distilled = outcome.distilled
     manifest = write_distilled_set(
         task.folder,
         distilled.images,
         distilled.labels,
-        facts=dataset.facts,
+        facts=facts,
         provenance=provenance,
+        learned_lr=distilled.learned_lr,
+        compact=distilled.compact,
     )
-    files = tuple(task.folder / name for name in FILES)
-    return [Output("distilled_set", "distilled_set", manifest, files)]
+    return [Output("distilled_set", "distilled_set", manifest, _files(task.folder))]
+
+
+def _backbone(params: DistillParams, facts: DatasetFacts, real: Examples) -> Backbone:
+    spec = params.distill
+    match spec:
+        case DmSpec():
+            return DistributionMatching(real.images, real.labels, spec, facts, seed=params.seed)
+        case _:
+            raise ValueError(f"wanted method dm, got {spec.method}")
+
+
+def _last_checkpoint(task: Task) -> Checkpoint | None:
+    """Where an earlier attempt has left off."""
+    if task.checkpoint is None or not task.checkpoint.exists():
+        return None
+    try:
+        checkpoint = read_checkpoint(task.checkpoint, task.recipe, device=task.device)
+    except InvalidDataError as error:
+        task.on_note("checkpoint_unusable", f"started from the beginning: {error}")
+        return None
+    task.on_note("resumed", f"went on after step {checkpoint.step}")
+    return checkpoint
+
+
+def _checkpoint_writer(task: Task) -> CheckpointCallback:
+    """Write each checkpoint that comes long enough after the one before."""
+    if task.checkpoint is None:
+        return ignore_checkpoint
+    path, written_at = task.checkpoint, time.monotonic()
+
+    def write(checkpoint: Checkpoint) -> None:
+        nonlocal written_at
+        if time.monotonic() - written_at >= task.checkpoint_seconds:
+            write_checkpoint(path, checkpoint, task.recipe)
+            written_at = time.monotonic()
+
+    return write
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    compact = folder / COMPACT_FILE
+    return (*(folder / name for name in FILES), *([compact] if compact.exists() else []))

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ddcal_core.distillation.dm import distill_dm
+from ddcal_core.distillation.dm import DistributionMatching
+from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
@@ -46,9 +47,15 @@ def real_data():
     return images, labels
 
 
+def distill_dm(images, labels, spec, *, seed=SEED, **keywords):
+    """The distilled set of real images, after all steps."""
+    backbone = DistributionMatching(images, labels, spec, FACTS, seed=seed)
+    return distill(backbone, n_steps=spec.iterations, **keywords).distilled
+
+
 def distilled(spec, *, seed=SEED, **keywords):
     """The distilled set of the real data."""
-    return distill_dm(*real_data(), spec, FACTS, seed=seed, **keywords)
+    return distill_dm(*real_data(), spec, seed=seed, **keywords)
 
 
 def embed(network, images):
@@ -207,7 +214,7 @@ def test_noise_start_is_standard_normal():
     assert abs(float(start.mean())) < 5 / n**0.5
     assert abs(float(start.std()) - 1) < 5 / (2 * n) ** 0.5
     images, labels = real_data()
-    other = distill_dm(images + 1, labels, spec.model_copy(update={"lr": 1e-30}), FACTS, seed=SEED)
+    other = distill_dm(images + 1, labels, spec.model_copy(update={"lr": 1e-30}))
     torch.testing.assert_close(other.images, start)
 
 
@@ -215,7 +222,7 @@ def test_input_is_left_as_it_was():
     """The real images do not change though learning starts from copies of them."""
     images, labels = real_data()
     kept = images.clone()
-    distill_dm(images, labels, spec_of(images_per_class=9), FACTS, seed=SEED)
+    distill_dm(images, labels, spec_of(images_per_class=9))
     assert torch.equal(images, kept)
 
 
@@ -273,7 +280,6 @@ def test_a_loss_that_is_not_finite_ends_it(value):
             images,
             labels,
             spec_of(init="noise", batch_real=256),
-            FACTS,
             seed=0,
             on_progress=reports.append,
         )
@@ -292,9 +298,9 @@ def test_a_class_without_real_images_is_refused():
     images, labels = real_data()
     spec = spec_of(init="noise")
     with pytest.raises(InvalidDataError, match="class 1 has none"):
-        distill_dm(images[labels != 1], labels[labels != 1], spec, FACTS, seed=0)
+        distill_dm(images[labels != 1], labels[labels != 1], spec, seed=0)
     with pytest.raises(InvalidDataError, match="0 to 2, got 0 to 3"):
-        distill_dm(images, labels + (labels == 2), spec, FACTS, seed=0)
+        distill_dm(images, labels + (labels == 2), spec, seed=0)
 
 
 def test_a_network_too_deep_is_refused():

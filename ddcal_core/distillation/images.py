@@ -1,0 +1,73 @@
+"""What each method starts from: learned images before the first step, and batches of real ones."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddcal_core.data import indices_by_class, random_subset
+from ddcal_core.distillation.backbone import PHASE
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import BackboneSpec, DatasetFacts
+
+
+def synthetic_labels(spec: BackboneSpec, facts: DatasetFacts) -> Tensor:
+    """Labels int64 (K * images_per_class,) of the learned images: class 0 first, on the CPU."""
+    return torch.arange(facts.n_classes).repeat_interleave(spec.images_per_class)
+
+
+def initial_images(
+    images: Tensor, labels: Tensor, spec: BackboneSpec, facts: DatasetFacts, seed: int
+) -> Tensor:
+    """What learning starts from: random real images of each class, or N(0, 1).
+
+    Args:
+        images: float32 (N, C, H, W), real, network-input space.
+        labels: int64 (N,).
+        spec: says which, and how many of each class.
+        facts: say image shape and number of classes.
+        seed: of the draw.
+
+    Returns:
+        float32 (K * images_per_class, C, H, W), a copy, on the device of `images`.
+
+    Raises:
+        InvalidDataError: with init "real", a class has fewer than images_per_class.
+    """
+    generator = seeded_generator(seed, PHASE, "init")
+    if spec.init == "real":
+        return images[random_subset(labels, spec.images_per_class, facts.n_classes, generator)]
+    shape = (facts.n_classes * spec.images_per_class, *facts.image_shape)
+    return torch.randn(shape, generator=generator).to(images.device)
+
+
+def real_batches(
+    images: Tensor, labels: Tensor, batch_size: int, n_classes: int
+) -> Callable[[torch.Generator], list[Tensor]]:
+    """A function that draws, for each class, a batch of its images, all where it has fewer.
+
+    Args:
+        images: float32 (N, C, H, W).
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        batch_size: of each class.
+        n_classes: K.
+
+    Returns:
+        From a CPU generator to K tensors (at most batch_size, C, H, W), drawn without repetition.
+
+    Raises:
+        InvalidDataError: a class has no images, or a label is out of range.
+    """
+    by_class = [images[index] for index in indices_by_class(labels, n_classes)]
+    if empty := [label for label, own in enumerate(by_class) if len(own) == 0]:
+        raise InvalidDataError(f"every class needs a real image, but class {empty[0]} has none")
+
+    def draw(generator: torch.Generator) -> list[Tensor]:
+        orders = [torch.randperm(len(own), generator=generator) for own in by_class]
+        return [
+            own[order[:batch_size].to(own.device)]
+            for own, order in zip(by_class, orders, strict=True)
+        ]
+
+    return draw
