@@ -5,8 +5,20 @@ import math
 from ddcal_core.specs import MAX_VALIDATION_BY_DEFAULT, DatasetFacts
 
 DIGITS = tuple("0123456789")
-# mean and std: DC's published constants for MNIST, Fashion-MNIST and CIFAR-10; those of digits
-# are checked against scikit-learn's copy by a test.
+# The fine labels, in the order of the set's own meta file.
+CIFAR100_CLASSES = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus "
+    "butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach "
+    "couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster "
+    "house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree "
+    "motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear "
+    "pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road "
+    "rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar "
+    "sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip "
+    "turtle wardrobe whale willow_tree wolf woman worm"
+)
+# mean and std: DC's published constants for all but digits; those of digits are checked against
+# scikit-learn's copy by a test.
 NAMED_DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(
         image_shape=(1, 8, 8),
@@ -61,6 +73,23 @@ NAMED_DATASETS: dict[str, DatasetFacts] = {
         test_class_counts=(1000,) * 10,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2023, 0.1994, 0.2010),
+    ),
+    "cifar100": DatasetFacts(
+        image_shape=(3, 32, 32),
+        class_names=tuple(CIFAR100_CLASSES.split()),
+        train_class_counts=(500,) * 100,
+        test_class_counts=(100,) * 100,
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+    ),
+    # Cropped digits, format 2, without the extra images; label 0 is the digit 0.
+    "svhn": DatasetFacts(
+        image_shape=(3, 32, 32),
+        class_names=DIGITS,
+        train_class_counts=(4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+        test_class_counts=(1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
     ),
 }
 

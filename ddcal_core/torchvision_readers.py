@@ -3,6 +3,9 @@
 torchvision's wheel from PyPI has a compiled extension for CUDA builds of torch. Beside a CPU-only
 torch it does not load, and `import torchvision` then fails with "operator torchvision::nms does
 not exist", because it adds to operators that nobody has defined. We define their schemas first.
+
+CIFAR's files are pickles. torchvision opens one only when its md5 is the published one, which
+stands in torchvision's code: a file put in its place by somebody is refused unread.
 """
 
 import ctypes
@@ -55,6 +58,8 @@ _READERS = {
     "mnist": datasets.MNIST,
     "fashion_mnist": datasets.FashionMNIST,
     "cifar10": datasets.CIFAR10,
+    "cifar100": datasets.CIFAR100,
+    "svhn": datasets.SVHN,
 }
 
 
@@ -64,9 +69,11 @@ def read_torchvision(
     """Read a data set that torchvision knows.
 
     Args:
-        name: "mnist", "fashion_mnist" or "cifar10".
+        name: "mnist", "fashion_mnist", "cifar10", "cifar100" (its fine labels) or "svhn" (cropped
+            digits, without the extra images).
         split: "train" or "test".
-        folder: where torchvision's own sub-folders lie (MNIST/raw, cifar-10-batches-py).
+        folder: where torchvision's own files and sub-folders lie (MNIST/raw, cifar-10-batches-py,
+            cifar-100-python, train_32x32.mat).
         allow_download: fetch files that are missing.
 
     Returns:
@@ -76,13 +83,16 @@ def read_torchvision(
         InvalidDataError: the files are not there, or not those that torchvision expects.
     """
     reader = _READERS[name]
+    which = {"split": split} if name == "svhn" else {"train": split == "train"}
     try:
-        dataset = reader(root=str(folder), train=split == "train", download=allow_download)
+        dataset = reader(root=str(folder), download=allow_download, **which)
     except (RuntimeError, OSError, ValueError, AssertionError, LookupError) as error:
         raise InvalidDataError(
             f"{name} ({split}) could not be read from {folder}, where torchvision's files were "
             f"wanted{'' if allow_download else ' (downloads are off)'}: {error}"
         ) from error
+    if name == "svhn":  # already channels first
+        return as_tensors(dataset.data.transpose(0, 2, 3, 1), dataset.labels.tolist())
     return as_tensors(np.asarray(dataset.data), dataset.targets)
 
 

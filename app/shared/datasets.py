@@ -30,6 +30,8 @@ NEEDED_FILES = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte",
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
     "cifar10": "cifar-10-batches-py/data_batch_1",
+    "cifar100": "cifar-100-python/train",
+    "svhn": "train_32x32.mat",
 }
 
 

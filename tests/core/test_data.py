@@ -78,7 +78,7 @@ def test_digits_are_always_split_alike(digits):
 
 def test_unknown_name_is_refused():
     """An unknown name is told together with those that are known."""
-    with pytest.raises(InvalidDataError, match="named 'imagenet'; known: cifar10, digits, "):
+    with pytest.raises(InvalidDataError, match="named 'imagenet'; known: cifar10, cifar100, digits, "):
         load_named("imagenet", "train", NOWHERE, False)
 
 
