@@ -60,6 +60,7 @@ from ddcal_core.specs.training import (
     TrainLoss,
     TrainSpec,
 )
+from ddcal_core.specs.trajectories import ExpertSpec, MttSpec, RtpSpec
 
 __all__ = [
     "CALIBRATION_REFERENCE",
@@ -91,6 +92,7 @@ __all__ = [
     "DsaSpec",
     "EvaluateParams",
     "EvaluateSpec",
+    "ExpertSpec",
     "FitOn",
     "Focal",
     "FocalSchedule",
@@ -104,12 +106,14 @@ __all__ = [
     "MaskSpec",
     "MaskedTemperatureScaling",
     "Mixup",
+    "MttSpec",
     "NValidation",
     "NoCalibration",
     "PerImageZcaSpace",
     "PipelineParams",
     "RandomBaseline",
     "RandomTrainingSet",
+    "RtpSpec",
     "Seed",
     "SelectionSpec",
     "Spec",
