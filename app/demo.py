@@ -66,7 +66,7 @@ def demo(out: Path, *, pipeline: Mapping[str, Any] = PIPELINE) -> int:
     """
     begun = time.monotonic()
     data_folder = Path(tempfile.mkdtemp(prefix="ddcal-demo-"))
-    with _service(data_folder) as address, connect(address) as client:
+    with own_service(data_folder) as address, connect(address) as client:
         _say(f"service up at {address} after {duration(time.monotonic() - begun)}")
         job_id = str(client.submit(pipeline)["id"])
         _say(f"submitted {job_id}: distil, train, calibrate and evaluate on digits")
@@ -94,8 +94,12 @@ def _only(paths: list[Path], name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _service(data_folder: Path) -> Iterator[str]:
-    """`ddcal serve` on a free port as long as the context; gives its address."""
+def own_service(data_folder: Path) -> Iterator[str]:
+    """`ddcal serve` on a free port as long as the context; gives its address.
+
+    Raises:
+        DemoError: it does not start, or ends before the context does.
+    """
     # The caller's own service, database or key have no part in this.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DDCAL_")}
     # On images of 8 × 8 pixels more threads wait for each other longer than they compute.
