@@ -1,5 +1,6 @@
 """Labelled images as tensors: reading, splitting, normalising."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from ddcal_core.class_choice import long_tailed_counts
 from ddcal_core.dataset_facts import NAMED_DATASETS, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
@@ -137,6 +139,46 @@ def split_validation(
     return torch.cat(training).sort().values, torch.cat(validation).sort().values
 
 
+def pick_classes(data: LabelledImages, classes: Sequence[int]) -> LabelledImages:
+    """The images of some classes, in their order; label k is the k-th of the classes.
+
+    Args:
+        data: images of all classes.
+        classes: labels in them, each once.
+    """
+    n_labels = 1 + max(*classes, int(data.labels.max()) if len(data.labels) else 0)
+    new_labels = torch.full((n_labels,), -1)
+    new_labels[torch.tensor(classes)] = torch.arange(len(classes))
+    labels = new_labels[data.labels]
+    kept = labels >= 0
+    return LabelledImages(data.images[kept], labels[kept])
+
+
+def long_tail(labels: Tensor, index: Tensor, n_classes: int, *, factor: float, seed: int) -> Tensor:
+    """Thin training images out to a long tail (see `class_choice.long_tailed_counts`).
+
+    Args:
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        index: int64 (M,) into them: the training images.
+        n_classes: number of classes K >= 2.
+        factor: in (0, 1].
+        seed: which images stay; a smaller factor keeps some of those that a larger one keeps.
+
+    Returns:
+        int64, ascending: those of `index` that stay.
+
+    Raises:
+        InvalidDataError: there are no images.
+    """
+    by_class = indices_by_class(labels[index], n_classes)
+    counts = long_tailed_counts([len(places) for places in by_class], factor)
+    kept: list[Tensor] = []
+    for label, (places, count) in enumerate(zip(by_class, counts, strict=True)):
+        order = torch.randperm(len(places), generator=seeded_generator(seed, "imbalance", label))
+        kept.append(index[places[order[:count]]])
+    return torch.cat(kept).sort().values
+
+
 def random_subset(
     labels: Tensor, images_per_class: int, n_classes: int, generator: torch.Generator
 ) -> Tensor:
@@ -166,6 +208,28 @@ def random_subset(
     return torch.cat(chosen)
 
 
+def as_pixels(images: Tensor) -> Tensor:
+    """Give pixels as float32 in [0, 1], same shape.
+
+    Args:
+        images: uint8 from 0 to 255, or floating point in [0, 1].
+
+    Raises:
+        InvalidDataError: another dtype, or floats outside [0, 1] or NaN.
+    """
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if not images.is_floating_point():
+        raise InvalidDataError(f"pixels have to be uint8 or floating point, got {images.dtype}")
+    pixels = images.float()
+    if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+        raise InvalidDataError(
+            "floating-point pixels have to lie in [0, 1], got "
+            f"{float(pixels.min())} to {float(pixels.max())}"
+        )
+    return pixels
+
+
 def normalise(images: Tensor, facts: DatasetFacts) -> Tensor:
     """From pixels to network-input space: (pixel - mean) / std, channel by channel.
 
@@ -180,14 +244,7 @@ def normalise(images: Tensor, facts: DatasetFacts) -> Tensor:
         InvalidDataError: another dtype, floats outside [0, 1] or NaN, or another number of
             channels.
     """
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise InvalidDataError(f"pixels have to be uint8 or floating point, got {images.dtype}")
-    pixels = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-    if not bool(((pixels >= 0) & (pixels <= 1)).all()):
-        raise InvalidDataError(
-            "floating-point pixels have to lie in [0, 1], got "
-            f"{float(pixels.min())} to {float(pixels.max())}"
-        )
+    pixels = as_pixels(images)
     mean, std = _channel_moments(pixels, facts)
     return (pixels - mean) / std
 

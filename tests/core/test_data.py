@@ -12,7 +12,9 @@ from ddcal_core.data import (
     denormalise,
     indices_by_class,
     load_named,
+    long_tail,
     normalise,
+    pick_classes,
     random_subset,
     split_validation,
 )
@@ -78,7 +80,9 @@ def test_digits_are_always_split_alike(digits):
 
 def test_unknown_name_is_refused():
     """An unknown name is told together with those that are known."""
-    with pytest.raises(InvalidDataError, match="named 'imagenet'; known: cifar10, cifar100, digits, "):
+    with pytest.raises(
+        InvalidDataError, match="named 'imagenet'; known: cifar10, cifar100, digits, "
+    ):
         load_named("imagenet", "train", NOWHERE, False)
 
 
@@ -226,3 +230,34 @@ def test_normalise_refuses_what_are_no_pixels(images, message):
 def test_normalise_takes_no_images():
     """An empty batch stays an empty batch."""
     assert normalise(torch.zeros(0, 1, 4, 4), facts_of(1)).shape == (0, 1, 4, 4)
+
+
+def test_picked_classes_are_those_images_alone():
+    """Stored order is kept; label k is the k-th class picked, whatever their order."""
+    labels = torch.tensor([3, 0, 2, 3, 1, 0])
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
+    picked = pick_classes(LabelledImages(images, labels), (3, 0))
+    assert picked.images.flatten().tolist() == [0, 1, 3, 5]
+    assert picked.labels.tolist() == [0, 1, 0, 1]
+    assert len(pick_classes(LabelledImages(images, labels), (7, 8)).labels) == 0
+
+
+def test_a_long_tail_keeps_the_counts_asked_for():
+    """Classes keep what `long_tailed_counts` says, out of the training images alone, ascending."""
+    labels = torch.arange(3).repeat(50)
+    index = torch.arange(0, 150)[torch.arange(150) % 5 != 0]
+    kept = long_tail(labels, index, 3, factor=0.1, seed=4)
+    assert torch.bincount(labels[kept]).tolist() == [40, 12, 4]
+    assert set(kept.tolist()) <= set(index.tolist())
+    assert kept.tolist() == sorted(kept.tolist())
+    assert torch.equal(long_tail(labels, index, 3, factor=1.0, seed=4), index)
+
+
+def test_long_tails_of_one_seed_lie_in_each_other():
+    """A smaller factor keeps some of what a larger one keeps; another seed keeps others."""
+    labels, index = torch.arange(4).repeat(100), torch.arange(400)
+    small, large = (
+        set(long_tail(labels, index, 4, factor=factor, seed=1).tolist()) for factor in (0.01, 0.2)
+    )
+    assert small < large
+    assert set(long_tail(labels, index, 4, factor=0.2, seed=2).tolist()) != large
