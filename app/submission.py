@@ -40,6 +40,7 @@ from ddcal_core.specs import (
     MaskedTemperatureScaling,
     MaskShape,
     MaskSpec,
+    NetworkSpec,
     RandomTrainingSet,
     TrainParams,
 )
@@ -116,12 +117,12 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
     if isinstance(source, DistilledTrainingSet):
         pointer = "/params/training_set/distilled_set"
         origin = origin_of(desk, "distilled_set", source.distilled_set, pointer)
-        _check_depth(desk, facts_source(desk, origin), params.train.depth, "/params/train/depth")
+        _check_network(desk, facts_source(desk, origin), params.train, "/params/train")
         return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
     name = params.dataset or ""
     dataset = usable_dataset(desk, name, "/params/dataset")
     _check_split(desk, dataset, params.n_validation)
-    _check_depth(desk, dataset, params.train.depth, "/params/train/depth")
+    _check_network(desk, dataset, params.train, "/params/train")
     match source:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
@@ -182,7 +183,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     dataset = usable_dataset(desk, params.dataset, "/params/dataset")
     _check_split(desk, dataset, params.n_validation)
     _check_distill_spec(desk, dataset, params.distill, params.n_validation)
-    _check_depth(desk, dataset, params.train.depth, "/params/train/depth")
+    _check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
     _check_curve_masks(desk, dataset, params.evaluate)
     sources = [baseline.source for baseline in params.baselines]
@@ -299,6 +300,21 @@ def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: 
             f"{height} x {width}; got {mask.patch_size}"
         )
         desk.refuse(pointer, "patch_too_large", detail)
+
+
+def _check_network(desk: Desk, dataset: Dataset | None, spec: NetworkSpec, pointer: str) -> None:
+    """The networks without options follow any image size there is."""
+    if dataset is None or dataset.facts is None:
+        return
+    if spec.network == "convnet" and spec.depth is not None and spec.pooling != "none":
+        _check_depth(desk, dataset, spec.depth, f"{pointer}/depth")
+    _, height, width = dataset.facts.image_shape
+    if spec.patch_size is not None and spec.patch_size > min(height, width):
+        detail = (
+            f"wanted at most {min(height, width)}, so that a token's patch fits into the images of "
+            f"{height} x {width}; got {spec.patch_size}"
+        )
+        desk.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
 
 
 def _check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:

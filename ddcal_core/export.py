@@ -1,17 +1,15 @@
-"""Distilled sets and models in the formats people load, and the way back.
+"""Models in the formats people load, and the way back; distilled sets are in `stored_sets`.
 
-A set's images are in network-input space, a calibrated program takes pixels in [0, 1]; each
-manifest says which. Nothing here is pickled.
+A calibrated program takes pixels in [0, 1]; its config says so. Nothing here is pickled.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,15 +17,17 @@ from torch.export import Dim, ExportedProgram, export
 from torch.export import save as save_exported
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.networks import ConvNet
-from ddcal_core.pictures import sheet_png
-from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.input_space import InputSpace, space_of_tensors, space_tensors
+from ddcal_core.networks import Network, empty_network
+from ddcal_core.specs import DatasetFacts, InputSpaceSpec, StandardSpace, network_spec
 
-SET_SPACE = (
-    "network input: (pixel / 255 - mean) / std, channel by channel; 0 is the mean colour; feed to "
-    "a network as it is"
+PROGRAM_SPACE = (
+    "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation or whitening is inside"
 )
-PROGRAM_SPACE = "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation is inside"
+INPUT_SPACE_FILE = "input_space.safetensors"
+
+
+_SPACE: TypeAdapter[InputSpaceSpec] = TypeAdapter(InputSpaceSpec)
 
 
 class CalibratedNetwork(nn.Module):
@@ -35,41 +35,37 @@ class CalibratedNetwork(nn.Module):
 
     Args:
         network: network-input space (N, C, H, W) -> logits (N, K).
-        facts: mean and standard deviation of each channel.
+        space: what the network reads of pixels.
         temperature: T > 0.
     """
 
-    mean: Tensor
-    std: Tensor
     temperature: Tensor
 
-    def __init__(self, network: nn.Module, facts: DatasetFacts, temperature: float = 1.0) -> None:
+    def __init__(self, network: nn.Module, space: InputSpace, temperature: float = 1.0) -> None:
         super().__init__()
-        self.network = network
-        self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1))
+        self.network, self.input_space = network, space
         self.register_buffer("temperature", torch.tensor(temperature))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
-        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        logits: Tensor = self.network(self.input_space(pixels))
         return torch.softmax(logits / self.temperature, 1)
 
 
-def export_program(network: nn.Module, facts: DatasetFacts) -> ExportedProgram:
-    """Export a network with its normalisation and temperature 1 folded in.
+def export_program(network: nn.Module, space: InputSpace) -> ExportedProgram:
+    """Export a network with its input space and temperature 1 folded in.
 
     The example input is zeros, so that no image leaks into the file.
 
     Args:
         network: on the CPU, in evaluation mode.
-        facts: image shape and normalisation.
+        space: what the network reads of pixels; on the CPU.
 
     Returns:
         A program from pixels float32 (N, C, H, W) in [0, 1], any N >= 1, to probabilities (N, K).
     """
-    example = torch.zeros(2, *facts.image_shape)
-    wrapped = CalibratedNetwork(network, facts).eval().requires_grad_(False)
+    example = torch.zeros(2, *space.facts.image_shape)
+    wrapped = CalibratedNetwork(network, space).eval().requires_grad_(False)
     return export(wrapped, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False)
 
 
@@ -93,117 +89,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def write_distilled_set(
-    folder: Path,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    facts: DatasetFacts,
-    provenance: Mapping[str, Any],
-    learned_lr: float | None = None,
-    compact: Mapping[str, Tensor] | None = None,
-) -> dict[str, Any]:
-    """Write distilled_set.safetensors, manifest.json, distilled_set.npz and preview.png.
-
-    Args:
-        folder: an existing folder.
-        images: float32 (M, C, H, W), network-input space.
-        labels: int64 (M,), or soft, float32 (M, K): then the files hold these as `soft_labels`, and
-            as `labels` the class that each gives most to.
-        facts: of the data set distilled.
-        provenance: what the manifest says beside what is known here (dataset, split, spec, ...).
-        learned_lr: the learning rate learned with the images, which training on them takes unless
-            told otherwise.
-        compact: the smaller form that the images are decoded from, by name: written as
-            compact.safetensors.
+def space_fields(space: InputSpace) -> dict[str, Any]:
+    """Give what a manifest or config says of data set and input space.
 
     Returns:
-        The manifest.
+        What a user needs at the top level, and all facts and the space's spec for reading back.
     """
-    tensors = {"images": images, **label_tensors(labels)}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    manifest = {
-        "format": "ddcal distilled set 1",
-        **provenance,
-        "n_images": len(images),
-        "space": SET_SPACE,
-        **_facts_fields(facts),
-        "tensors": _tensors_words(tensors),
-        "learned_lr": learned_lr,
-        "train_with": _train_with(learned_lr),
-        "how_to_load": {
-            "safetensors": "safetensors.torch.load_file('distilled_set.safetensors')",
-            "npz": "numpy.load('distilled_set.npz', allow_pickle=False)",
-            "back_to_pixels": "images * std + mean, per channel; 0 black, 1 white",
-        },
-    }
-    if compact:
-        smaller = {name: value.detach().cpu().contiguous() for name, value in compact.items()}
-        manifest["compact"] = {
-            name: f"{_dtype_name(value)} {tuple(value.shape)}" for name, value in smaller.items()
-        }
-        save_file(smaller, folder / "compact.safetensors")
-    save_file(tensors, folder / "distilled_set.safetensors")
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
-    np.savez(
-        folder / "distilled_set.npz",
-        **arrays,
-        mean=np.array(facts.mean, np.float32),
-        std=np.array(facts.std, np.float32),
-        class_names=np.array(facts.class_names, np.str_),
-    )
-    (folder / "preview.png").write_bytes(sheet_png(tensors["images"], tensors["labels"], facts))
-    write_json(folder / "manifest.json", manifest)
-    return manifest
-
-
-def set_files(folder: Path) -> tuple[Path, ...]:
-    """Give the paths of all that `write_distilled_set` has written into a folder."""
-    names = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
-    compact = folder / "compact.safetensors"
-    return (*(folder / name for name in names), *((compact,) if compact.exists() else ()))
-
-
-def label_tensors(labels: Tensor) -> dict[str, Tensor]:
-    """Give labels by the names that files have for them.
-
-    Args:
-        labels: int64 (M,), or soft, float32 (M, K).
-
-    Returns:
-        labels int64 (M,), and soft_labels float32 (M, K) where they are soft.
-    """
-    if labels.ndim == 1:
-        return {"labels": labels}
-    return {"labels": labels.argmax(1), "soft_labels": labels}
-
-
-def _tensors_words(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    meanings = {
-        "images": "network-input space",
-        "labels": "index into class_names",
-        "soft_labels": "a probability of each class",
-    }
+    dumped = space.facts.model_dump(mode="json")
     return {
-        name: f"{_dtype_name(value)} {tuple(value.shape)}, {meanings[name]}"
-        for name, value in tensors.items()
+        "space": f"network input: {space.words}; feed to a network as it is",
+        "input_space": space.spec.model_dump(mode="json"),
+        **{key: dumped[key] for key in ("image_shape", "class_names", "mean", "std")},
+        "facts": dumped,
     }
-
-
-def _dtype_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _train_with(learned_lr: float | None) -> dict[str, Any]:
-    spec = TrainSpec().with_learned_lr(learned_lr)
-    return {"augmentation": "none", **spec.model_dump(exclude={"n_seeds"})}
-
-
-def _facts_fields(facts: DatasetFacts) -> dict[str, Any]:
-    """Give what a user needs at the top level, and all facts for reading back."""
-    dumped = facts.model_dump(mode="json")
-    top = {key: dumped[key] for key in ("image_shape", "class_names", "mean", "std")}
-    return {**top, "facts": dumped}
 
 
 def facts_of(manifest: Mapping[str, Any]) -> DatasetFacts:
@@ -215,62 +113,22 @@ def facts_of(manifest: Mapping[str, Any]) -> DatasetFacts:
     return DatasetFacts.model_validate_json(json.dumps(manifest.get("facts")))
 
 
-@dataclass(frozen=True, eq=False)
-class StoredSet:
-    """A distilled set as it was written.
-
-    Attributes:
-        images: float32 (M, C, H, W), network-input space.
-        labels: int64 (M,); with soft labels the class that each gives most to.
-        soft_labels: float32 (M, K), rows adding up to 1; None where labels are hard.
-    """
-
-    images: Tensor
-    labels: Tensor
-    soft_labels: Tensor | None
-
-
-def read_distilled_set(path: Path, facts: DatasetFacts) -> StoredSet:
-    """Read images and labels back.
+def read_input_space(path: Path, manifest: Mapping[str, Any]) -> InputSpace:
+    """Rebuild the input space that a distilled set or a model was made in.
 
     Args:
-        path: of a distilled_set.safetensors.
-        facts: shape and classes the set has to have.
+        path: of the set's distilled_set.safetensors or the model's input_space.safetensors, which
+            the standard space does not need.
+        manifest: of the set, or the model's config; an old one without a space is standard.
 
     Raises:
-        InvalidDataError: the file does not hold such a set.
+        InvalidDataError: the file does not hold what the space is made of.
+        ValueError: the manifest has no facts, or a space of no known name.
     """
-    tensors = read_tensors(path)
-    images, labels = tensors.get("images"), tensors.get("labels")
-    if images is None or labels is None or images.shape[1:] != facts.image_shape:
-        shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-        raise InvalidDataError(
-            f"wanted images (M, *{facts.image_shape}) and labels (M,) in {path.name}; got {shapes}"
-        )
-    if not bool(images.isfinite().all()):
-        raise InvalidDataError(f"wanted finite pixels in {path.name}; got NaN or infinities")
-    if labels.shape != images.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < (
-        facts.n_classes
-    ):
-        raise InvalidDataError(
-            f"wanted one label 0 to {facts.n_classes - 1} an image in {path.name}; "
-            f"got shape {tuple(labels.shape)}"
-        )
-    soft_labels = tensors.get("soft_labels")
-    if soft_labels is not None and not _are_distributions(
-        soft_labels, (len(images), facts.n_classes)
-    ):
-        raise InvalidDataError(
-            f"wanted soft labels ({len(images)}, {facts.n_classes}) in {path.name}, none below 0 "
-            f"and each row adding up to 1; got shape {tuple(soft_labels.shape)}"
-        )
-    return StoredSet(images, labels, soft_labels)
-
-
-def _are_distributions(rows: Tensor, shape: tuple[int, int]) -> bool:
-    if rows.shape != shape or not bool((rows >= 0).all()):
-        return False
-    return bool(((rows.sum(1) - 1).abs() < 1e-3).all())
+    described = manifest.get("input_space", {"name": "standard"})
+    spec = _SPACE.validate_json(json.dumps(described))
+    tensors = {} if isinstance(spec, StandardSpace) else read_tensors(path)
+    return space_of_tensors(spec, tensors, facts_of(manifest))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -286,15 +144,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_model(
-    folder: Path, network: nn.Module, *, facts: DatasetFacts, provenance: Mapping[str, Any]
+    folder: Path, network: nn.Module, *, space: InputSpace, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write model.safetensors (the network's parameters) and config.json.
+    """Write model.safetensors (the network's parameters), config.json and a whitened input space.
 
     Args:
         folder: an existing folder.
         network: on any device.
-        facts: of the data set it was trained on.
-        provenance: what the config says beside the facts; `network` among it.
+        space: what it read of pixels; with the facts of the data set it was trained on.
+        provenance: what the config says beside these; `network` among it.
 
     Returns:
         The config.
@@ -302,17 +160,25 @@ def write_model(
     config = {
         "format": "ddcal model 1",
         **provenance,
-        "space": SET_SPACE,
         "output": "logits (N, K), one a class name",
-        **_facts_fields(facts),
+        **space_fields(space),
     }
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
+    if tensors := space_tensors(space):
+        save_file(tensors, folder / INPUT_SPACE_FILE)
     write_json(folder / "config.json", config)
     return config
 
 
-def read_model(path: Path, config: Mapping[str, Any]) -> ConvNet:
+def model_files(folder: Path) -> tuple[Path, ...]:
+    """Give the paths of all that `write_model` has written into a folder."""
+    space = folder / INPUT_SPACE_FILE
+    files = (folder / "model.safetensors", folder / "config.json")
+    return (*files, space) if space.exists() else files
+
+
+def read_model(path: Path, config: Mapping[str, Any]) -> Network:
     """Rebuild a network from its parameters and config.
 
     Args:
@@ -326,14 +192,13 @@ def read_model(path: Path, config: Mapping[str, Any]) -> ConvNet:
         InvalidDataError: the parameters are not those of that network.
     """
     facts = facts_of(config)
-    shape = config["network"]
-    n_channels, height, width = facts.image_shape
-    network = ConvNet(n_channels, facts.n_classes, (height, width), shape["width"], shape["depth"])
+    described = config["network"]
+    network = empty_network(network_spec(described), facts)
     try:
         network.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         raise InvalidDataError(
-            f"wanted the parameters of {shape} in {path.name}; {error}"
+            f"wanted the parameters of {described} in {path.name}; {error}"
         ) from error
     return network.eval()
 
@@ -352,7 +217,7 @@ def calibrated_config(config: Mapping[str, Any], calibration: Mapping[str, Any])
         "temperature": calibration["temperature"],
         "calibration": dict(calibration),
         "how_to_use": {
-            "model.safetensors": "logits = network((pixels - mean) / std); "
+            "model.safetensors": "logits = network(x), x of pixels as `space` says; "
             "probabilities = softmax(logits / temperature)",
             "calibrated_model.pt2": (
                 "torch.export.load('calibrated_model.pt2').module()(pixels) -> probabilities; "

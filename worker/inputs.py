@@ -24,7 +24,7 @@ from ddcal_core.data import (
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.export import facts_of, read_distilled_set, read_model, read_tensors
 from ddcal_core.logits_specs import LogitsFacts
-from ddcal_core.networks import ConvNet
+from ddcal_core.networks import Network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts
@@ -265,7 +265,7 @@ def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:
     return Examples(stored.images.to(device), stored.labels.to(device), soft_labels)
 
 
-def load_model(model: ModelInput, device: torch.device) -> ConvNet:
+def load_model(model: ModelInput, device: torch.device) -> Network:
     """Rebuild a network, in evaluation mode.
 
     Raises:

@@ -1,6 +1,11 @@
 """What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
 
-from ddcal_core.specs.backbone import Augmentation, BackboneSpec, SelectionSpec
+from ddcal_core.specs.backbone import (
+    Augmentation,
+    AugmentationName,
+    BackboneSpec,
+    SelectionSpec,
+)
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
     CalibrationSpecs,
@@ -39,6 +44,17 @@ from ddcal_core.specs.jobs import (
 )
 from ddcal_core.specs.masks import AutoMask, MaskShape, MaskSpec
 from ddcal_core.specs.matching import DcSpec, DmSpec, DsaSpec, GradientMatchingSpec
+from ddcal_core.specs.networks import (
+    NETWORK_OPTIONS,
+    NORM_GROUPS,
+    Activation,
+    NetworkName,
+    NetworkSpec,
+    Norm,
+    Pooling,
+    default_patch_size,
+    network_spec,
+)
 from ddcal_core.specs.spaces import (
     MAX_WHITENED_FEATURES,
     InputSpaceSpec,
@@ -61,19 +77,35 @@ from ddcal_core.specs.training import (
     TrainSpec,
 )
 from ddcal_core.specs.trajectories import ExpertSpec, MttSpec, RtpSpec
+from ddcal_core.specs.uploads import (
+    DEFAULT_TEST_FRACTION,
+    MAX_IMAGE_SIDE,
+    MIN_IMAGE_SIDE,
+    Colour,
+    ImageOptions,
+    Side,
+    TestFraction,
+)
 
 __all__ = [
     "CALIBRATION_REFERENCE",
     "CLASS_TAGS",
     "DEFAULT_LR",
     "DEFAULT_METHOD",
+    "DEFAULT_TEST_FRACTION",
     "JOB_REFERENCE",
+    "MAX_IMAGE_SIDE",
     "MAX_SEED",
     "MAX_VALIDATION_BY_DEFAULT",
     "MAX_WHITENED_FEATURES",
+    "MIN_IMAGE_SIDE",
     "MODEL_REFERENCE",
+    "NETWORK_OPTIONS",
+    "NORM_GROUPS",
     "SET_REFERENCE",
+    "Activation",
     "Augmentation",
+    "AugmentationName",
     "AutoMask",
     "BackboneSpec",
     "Baseline",
@@ -81,6 +113,7 @@ __all__ = [
     "CalibrationSpec",
     "CalibrationSpecs",
     "Classes",
+    "Colour",
     "CrossEntropy",
     "DatasetFacts",
     "DatasetName",
@@ -99,6 +132,7 @@ __all__ = [
     "FullBaseline",
     "FullTrainingSet",
     "GradientMatchingSpec",
+    "ImageOptions",
     "Imbalance",
     "InputSpaceSpec",
     "LabelSmoothing",
@@ -108,20 +142,28 @@ __all__ = [
     "Mixup",
     "MttSpec",
     "NValidation",
+    "NetworkName",
+    "NetworkSpec",
     "NoCalibration",
+    "Norm",
     "PerImageZcaSpace",
     "PipelineParams",
+    "Pooling",
     "RandomBaseline",
     "RandomTrainingSet",
     "RtpSpec",
     "Seed",
     "SelectionSpec",
+    "Side",
     "Spec",
     "StandardSpace",
     "TemperatureScaling",
+    "TestFraction",
     "TrainLoss",
     "TrainParams",
     "TrainSpec",
     "TrainingSet",
     "ZcaSpace",
+    "default_patch_size",
+    "network_spec",
 ]

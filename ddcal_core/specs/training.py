@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ddcal_core.specs.fields import SET_REFERENCE, Spec
+from ddcal_core.specs.networks import NetworkSpec
 
 DEFAULT_LR = 0.01
 
@@ -49,12 +50,9 @@ TrainLoss = Annotated[
 ]
 
 
-class TrainSpec(Spec):
-    """Train ConvNets: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
+class TrainSpec(NetworkSpec):
+    """Train networks: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
 
-    network: Literal["convnet"] = "convnet"
-    width: int = Field(32, ge=1, le=512)
-    depth: int = Field(3, ge=1, le=6, description="Blocks; each halves the image.")
     n_seeds: int = Field(3, ge=1, le=20, description="Networks, each from its own seed.")
     epochs: int = Field(300, ge=1, le=100_000)
     batch_size: int = Field(256, ge=1, le=100_000)

@@ -125,8 +125,8 @@ def test_global_generator_is_left_alone():
 
 def test_initialise_refuses_layers_it_does_not_know():
     """A layer whose distribution is not known is named."""
-    with pytest.raises(TypeError, match="BatchNorm2d"):
-        initialise(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm2d(2)), seeded_generator(0))
+    with pytest.raises(TypeError, match="Bilinear"):
+        initialise(nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 2)), seeded_generator(0))
 
 
 @pytest.mark.parametrize("name", sorted(NAMED_DATASETS))

@@ -70,7 +70,7 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
         **source.config,
         "seed": seed,
         "seed_index": seed_index,
-        "network": {"name": spec.network, "width": spec.width, "depth": spec.depth},
+        "network": spec.described(),
         "train": spec.model_dump(mode="json"),
         "lr_is_learned": params.train.lr is None and source.learned_lr is not None,
     }
