@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ddcal_core.augmentation import augment, draw_augmentation
 from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
 from ddcal_core.distillation.descent import descend, with_momentum
 from ddcal_core.distillation.images import initial_images, real_batches, synthetic_labels
@@ -20,8 +21,9 @@ class DistributionMatching:
 
         loss = sum over classes of || mean embed(real) - mean embed(masked synthetic) ||^2,
 
-    with the mask (MDT) drawn anew in each step; with ratio 0 it is plain DM bit for bit. Every
-    draw has a generator of its own purpose and step.
+    with the mask (MDT) drawn anew in each step; with ratio 0 it is plain DM bit for bit. With
+    Siamese augmentation one change is drawn for each class and laid on its real and, after the
+    mask, its synthetic images. Every draw has a generator of its own purpose and step.
 
     Args:
         images: float32 (N, C, H, W), real, network-input space; all is computed on their device.
@@ -61,6 +63,8 @@ class DistributionMatching:
         images = state["images"].detach().requires_grad_()
         masked = mask_images(spec.mask, images, self._generator("mask", step))
         real = self._draw_real(self._generator("real", step))
+        if spec.augmentation:
+            real, masked = self._augmented(real, masked, step)
         loss = _matching_loss(self._network, _mean_features(self._network, real), masked)
         (gradient,) = torch.autograd.grad(loss, images)
         descend(state, "images", gradient, spec.lr * lr_scale, spec.momentum)
@@ -70,8 +74,19 @@ class DistributionMatching:
         """The images with their labels, equally many of each class."""
         return DistilledSet(state["images"].clone(), self._labels.clone())
 
-    def _generator(self, purpose: str, step: int) -> torch.Generator:
-        return seeded_generator(self._seed, PHASE, purpose, step)
+    def _augmented(
+        self, real: list[Tensor], masked: Tensor, step: int
+    ) -> tuple[list[Tensor], Tensor]:
+        changes = [
+            draw_augmentation(self._spec.augmentation, self._generator("augment", step, label))
+            for label in range(len(real))
+        ]
+        own = masked.split(self._spec.images_per_class)
+        real = [augment(batch, change) for batch, change in zip(real, changes, strict=True)]
+        return real, torch.cat([augment(x, change) for x, change in zip(own, changes, strict=True)])
+
+    def _generator(self, purpose: str, *step: int) -> torch.Generator:
+        return seeded_generator(self._seed, PHASE, purpose, *step)
 
 
 def _mean_features(network: ConvNet, batches: list[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ddcal_core.augmentation import augment, draw_augmentation
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
@@ -93,9 +94,13 @@ def slow_loss(spec, step, synthetic):
     network, mask, batches = draws_of(spec, step, synthetic)
     ipc, loss = spec.images_per_class, torch.zeros((), dtype=torch.float64)
     for label, batch in enumerate(batches):
-        real = sum(embed(network, image[None].double())[0] for image in batch) / len(batch)
+        generator = seeded_generator(SEED, "distill", "augment", step, label)
+        change = draw_augmentation(spec.augmentation, generator)
+        shown = [augment(image[None].double(), change) for image in batch]
+        real = sum(embed(network, image)[0] for image in shown) / len(batch)
         own = range(label * ipc, (label + 1) * ipc)
-        learned = sum(embed(network, (mask[i] * synthetic[i])[None])[0] for i in own) / ipc
+        shown = [augment((mask[i] * synthetic[i])[None], change) for i in own]
+        learned = sum(embed(network, image)[0] for image in shown) / ipc
         loss = loss + (real - learned).square().sum()
     return loss
 
@@ -139,6 +144,19 @@ def test_options_of_the_mask_are_those_of_the_distillation():
     spec = spec_of(mask=mask, iterations=2)
     images, _ = slow_distillation(spec, start_of(spec))
     torch.testing.assert_close(distilled(spec).images.double(), images, rtol=1e-4, atol=1e-4)
+
+
+def test_augmentation_is_siamese():
+    """One change a class and step, on real and masked images alike, of all that may be drawn."""
+    names = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    spec = spec_of(augmentation=names, iterations=6)
+    images, losses = slow_distillation(spec, start_of(spec))
+    reports = []
+    got = distilled(spec, on_progress=reports.append)
+    torch.testing.assert_close(got.images.double(), images, rtol=1e-4, atol=1e-4)
+    assert [r.values["loss"] for r in reports] == pytest.approx(losses, rel=1e-4)
+    plain = distilled(spec.model_copy(update={"augmentation": ()}))
+    assert not torch.allclose(got.images, plain.images, atol=1e-2)
 
 
 def test_one_step_goes_down_the_slope():
