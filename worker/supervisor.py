@@ -6,10 +6,8 @@ every write, and to the trainer, through a pipe.
 
 import errno
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +17,22 @@ from app.shared.catalog import record_artifact, record_result
 from app.shared.database import Connection, Database
 from app.shared.datasets import accept_dataset, reject_dataset
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
-from app.shared.job_records import Ending, Job
-from app.shared.jobs import tell_start
+from app.shared.job_records import INTAKE, Ending, Job
+from app.shared.jobs import lock_family, tell_start
 from app.shared.queue import INTAKE_QUEUE
+from app.shared.recipes import Recipe
 from app.shared.run_inputs import inputs_of
 from app.shared.settings import Settings
+from worker.recipes import recipe_of
+from worker.run_files import RunFiles
+from worker.run_state import Run
 from worker.trainer_process import TrainerProcess, start_trainer
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
-PROGRESS_EVENT_SECONDS = 5.0
 RETRIED_ERRORS = frozenset({"trainer_crashed", "disk_full", "worker_error"})
-FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
-
-
-@dataclass
-class Run:
-    """What is known of a run while its trainer works.
-
-    Attributes:
-        stop: why it should stop: cancel, timeout, drain or lost; None while it should not.
-        verdict: the trainer's last word, once it has come; empty before.
-    """
-
-    job: Job
-    trainer: TrainerProcess
-    started: float = field(default_factory=time.monotonic)
-    stop: str | None = None
-    stop_asked: float = 0.0
-    verdict: dict[str, Any] = field(default_factory=dict)
-    progress: dict[str, Any] | None = None
-    is_progress_new: bool = False
-    beaten: float = field(default_factory=time.monotonic)
-    tried: float = 0.0
-    event_phase: str | None = None
-    event_at: float = 0.0
-    phase: str | None = None
-    phase_started: float = 0.0
-    phase_first_step: int = 0
 
 
 class Supervisor:
@@ -91,6 +65,7 @@ class Supervisor:
         self._is_draining = is_draining
         self._new_trainer = new_trainer
         self._store = ArtifactStore(settings.artifact_folder)
+        self._files = RunFiles(database, settings, self._store)
         self._warm: TrainerProcess | None = None
         self._keep_warm()
 
@@ -109,6 +84,7 @@ class Supervisor:
                 break
             self._run(job)
             n_jobs += 1
+        self._files.tidy()
         return n_jobs
 
     def close(self) -> None:
@@ -121,8 +97,20 @@ class Supervisor:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
         run = Run(job, self._take_trainer())
         try:
-            self._begin(run)
-            self._watch(run)
+            self._work_off(run)
+        except (FencedOutError, UnavailableError) as error:
+            logger.warning("job %s: %s", job.id, error)
+        finally:
+            if run.trainer is not self._warm:
+                run.trainer.end(0)
+            self._files.delete_scratch(job)
+
+    def _work_off(self, run: Run) -> None:
+        """Bring a run to its end, the supervisor's own errors to the job."""
+        try:
+            if not self._begin(run):
+                return
+            self._listen_until(run, lambda: bool(run.verdict))
             self._await_exit(run)
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
@@ -131,72 +119,79 @@ class Supervisor:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
             told = {"type": kind, "message": f"the worker met an error: {error}"}
             self._fail(run, told, Ending())
-        except FencedOutError as error:
-            logger.warning("job %s: %s", job.id, error)
-        finally:
-            run.trainer.end(0)
-            self._delete_scratch(job)
 
-    def _begin(self, run: Run) -> None:
-        self._delete_scratch(run.job)  # what a lost run of the same job has left
-        folder = self._settings.work_folder / f"{run.job.id}-{run.job.fence}"
-        folder.mkdir(parents=True, exist_ok=True)
-        run.trainer.send(self._job_line(run.job, folder))
+    def _begin(self, run: Run) -> bool:
+        """Set a run's trainer to work; False where another job's results stand for its own."""
+        with self._database.read() as connection:
+            inputs = inputs_of(connection, run.job, self._settings, self._store)
+        line = self._files.job_line(run.job, inputs, worker=self._worker)
+        if run.job.kind != INTAKE:
+            # A trainer that is still loading does not know yet what it computes on.
+            self._listen_until(run, lambda: run.device is not None)
+        if run.device is not None and run.job.kind != INTAKE:
+            recipe = self._note_recipe(run, run.device, inputs)
+            if self._is_reused(run, recipe):
+                return False
+            line |= self._files.resumption(run.job, recipe)
+        self._files.delete_lost_scratch(run.job)
+        run.trainer.send(line)
         self._keep_warm()
         if run.job.parent_id is not None:
             self._write(run, lambda connection: tell_start(connection, run.job))
+        return True
 
-    def _delete_scratch(self, job: Job) -> None:
-        for folder in self._settings.work_folder.glob(f"{job.id}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+    def _note_recipe(self, run: Run, device: str, inputs: Mapping[str, Any]) -> Recipe:
+        threads = self._settings.n_threads
+        recipe = recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
+        self._write(
+            run, lambda connection: runs.note_recipe(connection, run.job, recipe.digest, recipe.ids)
+        )
+        return recipe
 
-    def _job_line(self, job: Job, folder: Path) -> dict[str, Any]:
-        with self._database.read() as connection:
-            inputs = inputs_of(connection, job, self._settings, self._store)
-        log_file = self._settings.log_folder / f"{job.id}.log"
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("a") as log:
-            log.write(f"--- attempt {job.attempt} on {self._worker}\n")
-        return {
-            "kind": job.kind,
-            "job_id": job.id,
-            "params": job.params,
-            "inputs": inputs,
-            "work_folder": str(folder),
-            "log_file": str(log_file),
-            "threads": self._settings.n_threads,
-        }
+    def _is_reused(self, run: Run, recipe: Recipe) -> bool:
+        """Whether a finished job of the same recipe was found, and the run has ended with it."""
+        if not run.job.reuse or run.stop is not None:
+            return False
+        copy = self._files.copy_of_finished(run.job, recipe, on_file=lambda: self._beat(run))
+        if copy is None:
+            return False
+        ending = Ending(reason=f"took over the results of {copy.job_id}")
 
-    def _watch(self, run: Run) -> None:
-        """Follow a trainer until it has said its last word, has died, or has to be killed."""
-        while run.trainer.is_open and not run.verdict:
+        def record(connection: Connection) -> None:
+            tell_start(connection, run.job)
+            copy.record(connection, run.job)
+            runs.note(connection, run.job, copy.as_note())
+            runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
+
+        self._write_results(run, record, ending)
+        if run.stop is None:  # it has not been asked to end, and waits for the next job
+            self._warm = run.trainer
+        return True
+
+    def _listen_until(self, run: Run, is_enough: Callable[[], bool]) -> None:
+        """Follow a trainer until it has said enough, has died, or has to be killed."""
+        while run.trainer.is_open and not is_enough():
             try:
                 for message in run.trainer.messages(LOOK_SECONDS):
-                    self._hear(run, message)
+                    run.hear(message)
             except ValueError as error:
                 logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
-                return
+                run.trainer.end(0)
             self._beat(run)
             self._look_at_clock(run)
             if run.stop == "lost" or self._is_overdue(run):
                 return
 
-    def _hear(self, run: Run, message: dict[str, Any]) -> None:
-        if message["type"] == "progress":
-            run.progress, run.is_progress_new = _with_estimate(run, message), True
-        elif message["type"] in FINAL_MESSAGES:
-            run.verdict = message
-
     def _beat(self, run: Run, *, is_forced: bool = False) -> None:
         """Prolong the lease when it is time, with the progress since; learn of a cancel."""
         now = time.monotonic()
-        pause = PROGRESS_SECONDS if run.is_progress_new else self._settings.heartbeat_seconds
+        pause = PROGRESS_SECONDS if run.has_news else self._settings.heartbeat_seconds
         if now - run.tried < pause and not is_forced:
             return
         run.tried = now
         run.trainer.measure()
         progress = run.progress if run.is_progress_new else None
-        is_event = progress is not None and _is_worth_an_event(run, now)
+        is_event, notes = run.is_worth_an_event(now), list(run.notes)
         try:
             with self._database.write() as connection:
                 stop = runs.beat(
@@ -206,12 +201,12 @@ class Supervisor:
                     progress=progress,
                     is_event=is_event,
                 )
+                for note in notes:
+                    runs.note(connection, run.job, note)
         except UnavailableError:
             self._fence_itself(run)
             return
-        run.beaten, run.is_progress_new = now, False
-        if is_event:
-            run.event_phase, run.event_at = run.phase, now
+        run.written(now, n_notes=len(notes), is_event=is_event)
         if stop is not None:
             self._ask_to_stop(run, stop)
 
@@ -251,6 +246,8 @@ class Supervisor:
 
     def _conclude(self, run: Run, exit_words: str) -> None:
         ending = Ending(reason=exit_words, peak_memory_bytes=run.trainer.peak_memory_bytes)
+        if run.notes:
+            self._beat(run, is_forced=True)
         kind = run.verdict.get("type")
         if run.stop == "lost":
             return
@@ -263,7 +260,7 @@ class Supervisor:
         elif run.stop == "drain":
             self._write(run, lambda connection: runs.release(connection, run.job, ending))
         else:
-            self._fail(run, _error_of(run, ending), ending)
+            self._fail(run, run.error(ending), ending)
         if run.job.queue == INTAKE_QUEUE and run.stop != "drain":
             self._delete_upload(run.job)
 
@@ -273,12 +270,19 @@ class Supervisor:
         stored = [self._put_files(run, output["files"]) for output in outputs]
 
         def record(connection: Connection) -> None:
+            # Before the rows, which hold on to the job's: a cancel locks in this order, too.
+            lock_family(connection, run.job.id)
             for output, files in zip(outputs, stored, strict=True):
                 resource_id = _record_output(connection, run.job, output)
                 for file in files:
                     record_artifact(connection, run.job, resource_id, **file)
             runs.succeed(connection, run.job, ending)
 
+        self._write_results(run, record, ending)
+
+    def _write_results(
+        self, run: Run, record: Callable[[Connection], None], ending: Ending
+    ) -> None:
         try:
             self._write(run, record)
         except FencedOutError:
@@ -354,36 +358,3 @@ def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) 
     if output["resource"] == "dataset":
         return accept_dataset(connection, job, output["values"]["facts"])
     return record_result(connection, job, output["resource"], output["values"])
-
-
-def _error_of(run: Run, ending: Ending) -> dict[str, str]:
-    if run.stop == "timeout":
-        limit = run.job.timeout_seconds
-        return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
-    if run.verdict.get("type") == "failed":
-        error: dict[str, str] = run.verdict["error"]
-        return error
-    return {"type": "trainer_crashed", "message": f"the trainer {ending.reason}"}
-
-
-def _is_worth_an_event(run: Run, now: float) -> bool:
-    return run.phase != run.event_phase or now - run.event_at > PROGRESS_EVENT_SECONDS
-
-
-def _with_estimate(run: Run, message: Mapping[str, Any]) -> dict[str, Any]:
-    """A trainer's report as users see it: with the share done and the seconds left of a phase."""
-    now, step, steps = time.monotonic(), message["step"], message["steps"]
-    if message["phase"] != run.phase:
-        run.phase, run.phase_started, run.phase_first_step = message["phase"], now, step
-    done = step - run.phase_first_step
-    left = message.get("seconds_left")
-    if left is None and done > 0:
-        left = (now - run.phase_started) / done * (steps - step)
-    return {
-        "phase": message["phase"],
-        "step": step,
-        "steps": steps,
-        "fraction": round(step / steps, 4) if steps else 1.0,
-        "eta_seconds": None if left is None else round(left, 1),
-        "values": message["values"],
-    }

@@ -91,6 +91,11 @@ class Reporter:
         if is_new_phase or is_last or is_due:
             self.flush()
 
+    def note(self, code: str, message: str) -> None:
+        """Send something that users should know of the run; the log has it too."""
+        _LOG.info("%s: %s", code, message)
+        self._channel.send({"type": "note", "code": code, "message": message})
+
     def flush(self) -> None:
         """Send the report held back, if there is one."""
         if self._held_back is None:
@@ -113,7 +118,7 @@ def main() -> int:
     """Say ready, take one job, compute it, say how it ended; give the exit status."""
     channel = take_stdout()
     stop = StopRequest()
-    channel.send({"type": "ready"})
+    channel.send({"type": "ready", "device": _device().type})
     if not stop.wait_for_input(sys.stdin.fileno()):
         return 0
     job = read_job(sys.stdin.buffer)
@@ -153,7 +158,18 @@ def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
     )
     folder = Path(job["work_folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    task = Task(job["params"], job["inputs"], folder, device, reporter)
+    checkpoint = job.get("checkpoint")
+    task = Task(
+        job["params"],
+        job["inputs"],
+        folder,
+        device,
+        reporter,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        recipe=job.get("recipe", ""),
+        checkpoint_seconds=job.get("checkpoint_seconds", 5.0),
+        on_note=reporter.note,
+    )
     outputs = KINDS[job["kind"]](task)
     names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]
     _LOG.info(
@@ -170,6 +186,10 @@ def _prepare_torch(n_threads: int) -> torch.device:
     # The same bytes from the same recipe: no algorithm chosen by timing.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    return _device()
+
+
+def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -114,6 +114,7 @@ class TrainerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._ended = _in_words(self._process.wait())
+        self._is_open = False
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
         self._stdout.close()

@@ -26,6 +26,7 @@ from app.shared.catalog import (
     list_jobs,
     results_of_jobs,
 )
+from app.shared.checkpoints import CheckpointStore
 from app.shared.database import Connection
 from app.shared.deletion import delete_job
 from app.shared.errors import FieldProblem, InvalidRequestError
@@ -173,6 +174,7 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
         deleted = delete_job(connection, owner_id, checked_id("job", job_id))
     for one in deleted:
         service.store.delete_job(one)
+        CheckpointStore(service.settings.checkpoint_folder).delete(one)
         (service.settings.log_folder / f"{one}.log").unlink(missing_ok=True)
         for folder in service.settings.work_folder.glob(f"{one}-*"):
             shutil.rmtree(folder, ignore_errors=True)

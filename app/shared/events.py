@@ -13,6 +13,7 @@ from app.shared.tables import events
 STATE = "state"
 PROGRESS = "progress"
 CHILD = "child"
+NOTE = "note"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class Event:
 
     Attributes:
         seq: 1 for a job's first event, without gaps.
-        type: state, progress or child (a child of this pipeline changed).
+        type: state, progress, child (a child of this pipeline changed), or note: something worth
+            knowing of a run, a code and a message.
     """
 
     job_id: str

@@ -37,6 +37,9 @@ class Job:
     timeout_seconds: int | None
     attempt: int
     max_attempts: int
+    reuse: bool
+    recipe: str | None
+    reused_from: str | None
     fence: int
     stop_requested: str | None
     progress: dict[str, Any] | None
@@ -85,6 +88,7 @@ class NewJob:
         dataset: name of the data set it reads, if any.
         needs: ids of the jobs it waits for.
         queue: who may claim it; a pipeline has none.
+        reuse: may the results of a finished job of the same recipe stand for its own?
     """
 
     kind: str
@@ -95,6 +99,7 @@ class NewJob:
     priority: int = 0
     timeout_seconds: int | None = None
     max_attempts: int = 3
+    reuse: bool = True
     needs: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: new_id("job"))
 

@@ -76,6 +76,7 @@ def insert_job(
             priority=new.priority,
             timeout_seconds=new.timeout_seconds,
             max_attempts=new.max_attempts,
+            reuse=new.reuse,
             n_events=1,
             created_at=db_now(),
             queued_at=None if is_blocked else db_now(),
@@ -204,7 +205,7 @@ def _settle(connection: Connection, ended: Job) -> None:
     for row in connection.execute(waiting).all():
         if ended.state != "succeeded":
             _give_up(connection, row.id, ended)
-        elif not _unfinished(connection, _needs_of(connection, row.id)):
+        elif not _has_unfinished(connection, row.id):
             move(connection, row.id, ("blocked",), "queued", queued_at=db_now())
             order_ring(connection, row.owner_id, row.queue)
     if ended.kind == INTAKE and ended.state != "succeeded":
@@ -344,6 +345,12 @@ def _unfinished(connection: Connection, needs: Sequence[str]) -> list[str]:
     return [row.id for row in rows if row.state != "succeeded"]
 
 
-def _needs_of(connection: Connection, job_id: str) -> list[str]:
-    needs = select(job_deps.c.needs_job_id).where(job_deps.c.job_id == job_id)
-    return list(connection.execute(needs).scalars())
+def _has_unfinished(connection: Connection, job_id: str) -> bool:
+    """Whether a job, locked, still waits for one; those are looked at without a lock.
+
+    A lock would make two of them that end at once wait for each other. As it is, one ends after
+    the other has had the lock on the job that waits, and sees that one's end.
+    """
+    needs = select(jobs.c.id).join(job_deps, job_deps.c.needs_job_id == jobs.c.id)
+    needs = needs.where(job_deps.c.job_id == job_id, jobs.c.state != "succeeded")
+    return connection.execute(needs.limit(1)).one_or_none() is not None

@@ -3,7 +3,7 @@
 A Job as `claim_next` gave it is the run: its fence and attempt do not change while it lasts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, update
@@ -103,14 +103,63 @@ def beat(
     return stop
 
 
-def succeed(connection: Connection, run: Job, ending: Ending) -> Job:
+def note(connection: Connection, run: Job, told: Mapping[str, Any]) -> None:
+    """Write down what users should know of a run: a code, a message, what else belongs to it.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == run.id, *_holds(run))
+        .values(n_events=jobs.c.n_events + 1)
+        .returning(jobs.c.n_events)
+    ).one_or_none()
+    if row is None:
+        raise _fenced_out(run)
+    events.record_event(
+        connection,
+        owner_id=run.owner_id,
+        job_id=run.id,
+        seq=row.n_events,
+        event_type=events.NOTE,
+        data=told,
+    )
+
+
+def note_recipe(connection: Connection, run: Job, digest: str, ids: Sequence[str]) -> None:
+    """Write down the recipe of a run's results; see app.shared.recipes.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == run.id, *_holds(run))
+        .values(recipe=digest, recipe_ids=list(ids))
+        .returning(jobs.c.id)
+    ).one_or_none()
+    if row is None:
+        raise _fenced_out(run)
+
+
+def succeed(
+    connection: Connection, run: Job, ending: Ending, *, reused_from: str | None = None
+) -> Job:
     """Edge f. The caller has written the results in this same transaction.
+
+    Args:
+        connection: a write transaction.
+        run: of whose trainer they are, if of any.
+        ending: how it ended.
+        reused_from: the job whose results they are copies of.
 
     Raises:
         FencedOutError: the run has lost its job, or a cancel came first: roll back.
     """
     lock_family(connection, run.id)
-    return _held(run, _end_run(connection, run, "succeeded", "succeeded", ending, error=None))
+    whose = {"error": None, "reused_from": reused_from}
+    return _held(run, _end_run(connection, run, "succeeded", "succeeded", ending, **whose))
 
 
 def fail(

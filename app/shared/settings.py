@@ -45,6 +45,14 @@ class Settings(BaseSettings):
         5, gt=0, description="A queue with a job waiting so long is rung again."
     )
     reconcile_seconds: float = Field(1, gt=0, description="Pause between the reconciler's looks.")
+    checkpoint_seconds: float = Field(
+        5, ge=0, description="Least time from one write of a run's checkpoint to the next."
+    )
+    kept_checkpoint_bytes: int = Field(
+        4 * 2**30,
+        ge=0,
+        description="Checkpoints of failed jobs kept in all, for another job of the same recipe.",
+    )
     trainer_threads: int = Field(
         0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
     )
@@ -92,6 +100,11 @@ class Settings(BaseSettings):
     def work_folder(self) -> Path:
         """Where each run of a job has its own scratch folder."""
         return self.folder / "work"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where each job that keeps a checkpoint has a folder that outlives its attempts."""
+        return self.folder / "checkpoints"
 
     @property
     def upload_folder(self) -> Path:

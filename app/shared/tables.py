@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -103,6 +105,11 @@ jobs = Table(
     Column("expires_at", UtcTime),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("max_attempts", Integer, nullable=False),
+    Column("reuse", Boolean, nullable=False, server_default=true()),
+    # What decides its results, known once a run has started; see worker.recipes.
+    Column("recipe", String(64)),
+    _json("recipe_ids"),
+    Column("reused_from", String(40)),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("lease_owner", String(200)),
     Column("lease_until_at", UtcTime),
@@ -130,6 +137,7 @@ jobs = Table(
     ),
     Index("ix_jobs_owner_id_id", "owner_id", "id"),
     Index("ix_jobs_owner_id_dataset", "owner_id", "dataset"),
+    Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
     Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
 )
@@ -198,6 +206,18 @@ datasets = Table(
 )
 
 # Each result keeps `details`: what its kind reports of it, beyond what is asked of a column.
+expert_sets = Table(
+    "expert_sets",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("dataset", String(64), nullable=False),
+    Column("n_experts", Integer, nullable=False),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
 distilled_sets = Table(
     "distilled_sets",
     metadata,
@@ -207,6 +227,7 @@ distilled_sets = Table(
     Column("dataset", String(64), nullable=False),
     Column("method", String(20), nullable=False),
     Column("images_per_class", Integer, nullable=False),
+    Column("expert_set_id", ForeignKey("expert_sets.id", ondelete="SET NULL"), index=True),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )

@@ -363,7 +363,7 @@ def test_the_next_trainer_warms_up_while_one_works(bench: Callable[..., Bench]) 
     """There is always one waiting, and each runs one job."""
     made = bench(SET_OUTPUT)
     made.submit()
-    made.submit()
+    made.submit(reuse=False)
     supervisor = made.supervisor()
 
     assert supervisor.work() == 2

@@ -28,7 +28,7 @@ class Trainer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert self.read() == {"type": "ready"}
+        assert self.read() == {"type": "ready", "device": "cpu"}
 
     def read(self):
         """The next message."""

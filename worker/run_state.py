@@ -1,0 +1,101 @@
+"""What a supervisor knows of a run while its trainer works, and what its trainer's words mean."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.shared.job_records import Ending, Job
+from worker.trainer_process import TrainerProcess
+
+PROGRESS_EVENT_SECONDS = 5.0
+FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
+MAX_NOTES = 100
+
+
+@dataclass
+class Run:
+    """What is known of a run while its trainer works.
+
+    Attributes:
+        device: type of the device its trainer computes on; None before the trainer is ready.
+        stop: why it should stop: cancel, timeout, drain or lost; None while it should not.
+        verdict: the trainer's last word, once it has come; empty before.
+        notes: what users should know and is not yet written down.
+        is_progress_new: whether there is progress that is not yet written down.
+    """
+
+    job: Job
+    trainer: TrainerProcess
+    started: float = field(default_factory=time.monotonic)
+    device: str | None = None
+    stop: str | None = None
+    stop_asked: float = 0.0
+    verdict: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] | None = None
+    is_progress_new: bool = False
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    n_notes: int = 0
+    beaten: float = field(default_factory=time.monotonic)
+    tried: float = 0.0
+    event_phase: str | None = None
+    event_at: float = 0.0
+    phase: str | None = None
+    phase_started: float = 0.0
+    phase_first_step: int = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Is there something that users should see soon?"""
+        return self.is_progress_new or bool(self.notes)
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take a message of the trainer's; one of an unknown type is for others."""
+        match message["type"]:
+            case "ready":
+                self.device = message.get("device", "none")
+            case "progress":
+                self.progress, self.is_progress_new = self._with_estimate(message), True
+            case "note" if self.n_notes < MAX_NOTES:
+                self.n_notes += 1
+                self.notes.append({"code": message["code"], "message": message["message"]})
+            case kind if kind in FINAL_MESSAGES:
+                self.verdict = dict(message)
+
+    def is_worth_an_event(self, now: float) -> bool:
+        """Is the progress that is new also worth being kept in the job's history?"""
+        is_due = self.phase != self.event_phase or now - self.event_at > PROGRESS_EVENT_SECONDS
+        return self.is_progress_new and is_due
+
+    def written(self, now: float, *, n_notes: int, is_event: bool) -> None:
+        """Note that all there was to tell, with so many notes, stands in the database."""
+        self.beaten, self.is_progress_new = now, False
+        del self.notes[:n_notes]
+        if is_event:
+            self.event_phase, self.event_at = self.phase, now
+
+    def error(self, ending: Ending) -> dict[str, str]:
+        """Why a run that has not brought results has failed."""
+        if self.stop == "timeout":
+            limit = self.job.timeout_seconds
+            return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
+        if self.verdict.get("type") == "failed":
+            error: dict[str, str] = self.verdict["error"]
+            return error
+        return {"type": "trainer_crashed", "message": f"the trainer {ending.reason}"}
+
+    def _with_estimate(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A trainer's report as users see it: the share done and the seconds left of a phase."""
+        now, step, steps = time.monotonic(), message["step"], message["steps"]
+        if message["phase"] != self.phase:
+            self.phase, self.phase_started, self.phase_first_step = message["phase"], now, step
+        done = step - self.phase_first_step
+        left = round((now - self.phase_started) / done * (steps - step), 1) if done > 0 else None
+        return {
+            "phase": message["phase"],
+            "step": step,
+            "steps": steps,
+            "fraction": round(step / steps, 4) if steps else 1.0,
+            "eta_seconds": left,
+            "values": message["values"],
+        }
