@@ -90,12 +90,14 @@ class Run:
         if message["phase"] != self.phase:
             self.phase, self.phase_started, self.phase_first_step = message["phase"], now, step
         done = step - self.phase_first_step
-        left = round((now - self.phase_started) / done * (steps - step), 1) if done > 0 else None
+        left = message.get("seconds_left")
+        if left is None and done > 0:
+            left = (now - self.phase_started) / done * (steps - step)
         return {
             "phase": message["phase"],
             "step": step,
             "steps": steps,
             "fraction": round(step / steps, 4) if steps else 1.0,
-            "eta_seconds": left,
+            "eta_seconds": None if left is None else round(left, 1),
             "values": message["values"],
         }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, recipe: str) -> None:
         "seconds": checkpoint.seconds,
         "evaluation_seconds": checkpoint.evaluation_seconds,
     }
-    unfinished = path.with_name(path.name + ".unfinished")
+    # A name of its own: a writer that has lost its job may still be at it beside its successor.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     save_file(on_cpu, unfinished, {"checkpoint": json.dumps(record)})
     _sync(unfinished)
