@@ -32,15 +32,17 @@ class Standard(nn.Module):
     """(pixel - mean) / std, channel by channel.
 
     Args:
-        facts: whose mean and std, of pixels in [0, 1].
+        facts: of the data set: its mean and std, of pixels in [0, 1].
     """
 
+    words = "(pixel / 255 - mean) / std, channel by channel; 0 is the mean colour"
+    way_back = "images * std + mean, per channel; 0 black, 1 white"
     mean: Tensor
     std: Tensor
 
     def __init__(self, facts: DatasetFacts) -> None:
         super().__init__()
-        self.spec = StandardSpace()
+        self.spec, self.facts = StandardSpace(), facts
         self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1))
 
@@ -57,17 +59,26 @@ class Zca(nn.Module):
     """(pixels - mean) matrix, pixels as rows of D = C H W features.
 
     Args:
+        facts: of the data set.
         spec: which eps.
         mean: float32 (D,), of each feature over the images fitted on.
         matrix: float32 (D, D), symmetric.
     """
 
+    words = (
+        "(pixels / 255 - input_space.mean) @ input_space.matrix, each image a row of its C H W "
+        "features; 0 is the mean image"
+    )
+    way_back = (
+        "numpy.linalg.solve(matrix, images.reshape(len(images), -1).T).T + mean, with "
+        "input_space's; 0 black, 1 white"
+    )
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, spec: ZcaSpace, mean: Tensor, matrix: Tensor) -> None:
+    def __init__(self, facts: DatasetFacts, spec: ZcaSpace, mean: Tensor, matrix: Tensor) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.facts = spec, facts
         self.register_buffer("mean", mean)
         self.register_buffer("matrix", matrix)
 
@@ -86,15 +97,24 @@ class PerImageZca(nn.Module):
     An image of one colour, which has no length, becomes 0.
 
     Args:
+        facts: of the data set.
         spec: which regularisation.
         matrix: float32 (D, D), symmetric, D = C H W.
     """
 
+    words = (
+        "x @ input_space.matrix, x each image as a row of its C H W features, less its own mean, "
+        "divided by its length; 0 is an image of one colour"
+    )
+    way_back = (
+        "none: brightness and contrast are lost; numpy.linalg.solve(input_space.matrix, "
+        "images.reshape(len(images), -1).T).T is the picture up to both"
+    )
     matrix: Tensor
 
-    def __init__(self, spec: PerImageZcaSpace, matrix: Tensor) -> None:
+    def __init__(self, facts: DatasetFacts, spec: PerImageZcaSpace, matrix: Tensor) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.facts = spec, facts
         self.register_buffer("matrix", matrix)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -165,10 +185,10 @@ def fit_space(
         )
         mean = mean.sum(0) / (255 * len(images))
         covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
-        return Zca(spec, mean.float(), _inverse_root(covariance, spec.eps).float())
+        return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
     moments = _second_moments(images, None, on_progress) / len(images)
     ridge = spec.regularisation * float(moments.diagonal().mean())
-    return PerImageZca(spec, _inverse_root(moments, ridge).float())
+    return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
 
 
 def space_tensors(space: InputSpace) -> dict[str, Tensor]:
@@ -200,8 +220,8 @@ def space_of_tensors(
     n_features = torch.Size(facts.image_shape).numel()
     matrix = _stored(tensors, "input_space.matrix", (n_features, n_features))
     if isinstance(spec, PerImageZcaSpace):
-        return PerImageZca(spec, matrix)
-    return Zca(spec, _stored(tensors, "input_space.mean", (n_features,)), matrix)
+        return PerImageZca(facts, spec, matrix)
+    return Zca(facts, spec, _stored(tensors, "input_space.mean", (n_features,)), matrix)
 
 
 def _stored(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

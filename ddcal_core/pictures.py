@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ddcal_core.data import denormalise
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.input_space import InputSpace
 
 MAX_SHOWN_CLASSES = 50
 MAX_SHOWN_PER_CLASS = 20
@@ -20,18 +19,18 @@ _LABEL_WIDTH = 120
 _LABEL_SIZE = 12
 
 
-def to_pixels(images: Tensor, facts: DatasetFacts) -> Tensor:
-    """Denormalise for looking at: values outside [0, 1] are clipped, which loses them.
+def to_pixels(images: Tensor, space: InputSpace) -> Tensor:
+    """Give pixels to look at: values outside [0, 1] are clipped, which loses them.
 
     Args:
-        images: float32 (N, C, H, W), network-input space.
-        facts: mean and standard deviation of the data set.
+        images: float32 (N, C, H, W), network-input space, on the CPU.
+        space: that space; one that is whitened image by image gives the picture up to brightness
+            and contrast.
 
     Returns:
         uint8 (N, C, H, W), on the CPU.
     """
-    pixels = denormalise(images, facts).clamp(0, 1)
-    return (pixels * 255).round().to(torch.uint8).cpu()
+    return (space.back(images).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def strip_png(pixels: Tensor) -> bytes:
@@ -46,22 +45,22 @@ def strip_png(pixels: Tensor) -> bytes:
     return _png(Image.fromarray(_strip(pixels)))
 
 
-def sheet_png(images: Tensor, labels: Tensor, facts: DatasetFacts) -> bytes:
+def sheet_png(images: Tensor, labels: Tensor, space: InputSpace) -> bytes:
     """Draw a row of images for each class, its name on the left.
 
     The first 50 classes and 20 images of each are shown, enlarged without smoothing.
 
     Args:
-        images: float32 (N, C, H, W), network-input space.
-        labels: int64 (N,).
-        facts: normalisation and class names.
+        images: float32 (N, C, H, W), network-input space, on the CPU.
+        labels: int64 (N,), likewise.
+        space: of the images, with the class names.
 
     Returns:
         A PNG.
     """
-    pixels = to_pixels(images, facts)
+    facts, pixels = space.facts, to_pixels(images, space)
     rows = [
-        (facts.class_names[k], pixels[(labels == k).cpu()][:MAX_SHOWN_PER_CLASS])
+        (facts.class_names[k], pixels[labels == k][:MAX_SHOWN_PER_CLASS])
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
     ]
     strips = [(name, _strip(row)) for name, row in rows if len(row)]

@@ -14,20 +14,24 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from ddcal_core.class_choice import facts_of_classes
 from ddcal_core.data import (
     LabelledImages,
     load_named,
-    normalise,
+    long_tail,
+    pick_classes,
     random_subset,
     split_validation,
 )
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import facts_of, read_distilled_set, read_model, read_tensors
+from ddcal_core.export import facts_of, read_input_space, read_model, read_tensors
+from ddcal_core.input_space import InputSpace, enter
 from ddcal_core.logits_specs import LogitsFacts
 from ddcal_core.networks import Network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts
+from ddcal_core.stored_sets import read_distilled_set
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 NoteCallback = Callable[[str, str], None]
@@ -56,6 +60,8 @@ class DatasetInput(Input):
         allow_downloads: whether a missing named data set may be fetched.
         train_path: tensors of an upload's training images.
         test_path: of its test images; given to `evaluate` alone.
+        classes: those taken, as labels of the files; facts and labels are of these alone, label k
+            of the k-th. None takes all.
     """
 
     name: str
@@ -65,6 +71,14 @@ class DatasetInput(Input):
     allow_downloads: bool = False
     train_path: Path | None = None
     test_path: Path | None = None
+    classes: tuple[int, ...] | None = None
+
+    def of_classes(self, classes: tuple[int, ...] | None) -> "DatasetInput":
+        """Give some classes of a whole data set, as if there were no others; None gives all."""
+        if classes is None:
+            return self
+        facts = facts_of_classes(self.facts, classes)
+        return self.model_copy(update={"facts": facts, "classes": classes})
 
 
 class LogitsInput(Input):
@@ -86,11 +100,22 @@ class LogitsInput(Input):
 
 
 class Split(Input):
-    """How validation images are cut from a data set's training images."""
+    """Which images of a data set are for training and which for validation.
+
+    Attributes:
+        dataset: its name.
+        seed: of the cut and of the long tail.
+        n_validation: images cut; None for the default.
+        classes: those taken, as labels of the whole data set, test images' too; None for all.
+        imbalance: factor of the long tail that training images are thinned out to once the
+            validation images are cut; None for none.
+    """
 
     dataset: str
     seed: int
     n_validation: int | None
+    classes: tuple[int, ...] | None = None
+    imbalance: float | None = None
 
 
 class SetInput(Input):
@@ -102,11 +127,12 @@ class SetInput(Input):
 
 
 class ModelInput(Input):
-    """A model on disk, with its config."""
+    """A model on disk, with its config, and what its input space is made of if it is whitened."""
 
     id: str
     path: Path
     config: dict[str, Any]
+    input_space_path: Path | None = None
 
 
 class CalibrationInput(Input):
@@ -172,24 +198,26 @@ def parse_json(model: type[ModelT], value: object) -> ModelT:
 
 
 def load_train_images(dataset: DatasetInput) -> LabelledImages:
-    """Read all training images, before the validation cut: uint8 (N, C, H, W), int64 (N,).
+    """Read all training images of its classes, uncut: uint8 (N, C, H, W), int64 (N,).
 
     Raises:
         InvalidDataError: they are not there, or not what the facts say.
     """
     if dataset.source == "named":
-        return load_named(dataset.name, "train", _named_folder(dataset), dataset.allow_downloads)
+        named = load_named(dataset.name, "train", _named_folder(dataset), dataset.allow_downloads)
+        return _of_its_classes(named, dataset)
     return _read_upload(dataset.train_path, dataset, dataset.facts.train_class_counts)
 
 
 def load_test_images(dataset: DatasetInput) -> LabelledImages:
-    """Read the test images: uint8 (N, C, H, W), int64 (N,). For `evaluate` alone.
+    """Read the test images of its classes: uint8 (N, C, H, W), int64 (N,). For `evaluate` alone.
 
     Raises:
         InvalidDataError: they are not there, or not what the facts say.
     """
     if dataset.source == "named":
-        return load_named(dataset.name, "test", _named_folder(dataset), dataset.allow_downloads)
+        named = load_named(dataset.name, "test", _named_folder(dataset), dataset.allow_downloads)
+        return _of_its_classes(named, dataset)
     return _read_upload(dataset.test_path, dataset, dataset.facts.test_class_counts)
 
 
@@ -203,34 +231,52 @@ def _read_upload(
     if path is None:
         raise InvalidDataError(f"wanted the images of {dataset.name}; got no path to them")
     tensors = read_tensors(path)
-    images, labels = tensors["images"], tensors["labels"]
-    if images.shape != (sum(class_counts), *dataset.facts.image_shape):
+    data = _of_its_classes(LabelledImages(tensors["images"], tensors["labels"]), dataset)
+    if data.images.shape != (sum(class_counts), *dataset.facts.image_shape):
         raise InvalidDataError(
             f"wanted {sum(class_counts)} images {dataset.facts.image_shape} in {dataset.name}; "
-            f"got {tuple(images.shape)}"
+            f"got {tuple(data.images.shape)}"
         )
-    return LabelledImages(images, labels)
+    return data
+
+
+def _of_its_classes(data: LabelledImages, dataset: DatasetInput) -> LabelledImages:
+    return data if dataset.classes is None else pick_classes(data, dataset.classes)
 
 
 def as_examples(
-    data: LabelledImages, index: Tensor | None, facts: DatasetFacts, device: torch.device
+    data: LabelledImages, index: Tensor | None, space: InputSpace, device: torch.device
 ) -> Examples:
-    """Normalise images, all or those at an index.
+    """Take images into network-input space, all or those at an index.
 
     Args:
         data: uint8 images and labels.
         index: int64 (M,) into them, or None for all.
-        facts: mean and standard deviation.
+        space: which space.
         device: where the result lives.
     """
     images = data.images if index is None else data.images[index]
     labels = data.labels if index is None else data.labels[index]
-    return Examples(normalise(images, facts).to(device), labels.to(device))
+    return Examples(enter(space, images).to(device), labels.to(device))
 
 
 def cut(data: LabelledImages, split: Split, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Give the indices int64 of the images to train on and of the validation images."""
-    return split_validation(data.labels, split.n_validation, n_classes, split.seed)
+    """Give the indices int64 of the images to train on and of the validation images.
+
+    Validation images are cut first, from all there are; then the rest is thinned out to the
+    split's long tail, so that validation is the same with every imbalance.
+
+    Args:
+        data: all training images of the split's classes.
+        split: how to cut.
+        n_classes: K, of the split's classes.
+    """
+    training, validation = split_validation(data.labels, split.n_validation, n_classes, split.seed)
+    if split.imbalance is not None:
+        training = long_tail(
+            data.labels, training, n_classes, factor=split.imbalance, seed=split.seed
+        )
+    return training, validation
 
 
 def random_index(
@@ -240,7 +286,7 @@ def random_index(
 
     Args:
         data: all training images.
-        train_index: those left by the validation cut.
+        train_index: those left by the cut.
         n_classes: K.
         config: the network's: `seed`, `seed_index` and `images_per_class` say which images.
 
@@ -272,3 +318,21 @@ def load_model(model: ModelInput, device: torch.device) -> Network:
         InvalidDataError: the file does not hold the network its config tells of.
     """
     return read_model(model.path, model.config).to(device)
+
+
+def space_of_set(distilled: SetInput) -> InputSpace:
+    """Read the input space that a distilled set was made in; on the CPU.
+
+    Raises:
+        InvalidDataError: the set's file does not hold what its manifest tells of.
+    """
+    return read_input_space(distilled.path, distilled.manifest)
+
+
+def space_of_model(model: ModelInput) -> InputSpace:
+    """Read what a network reads of pixels; on the CPU.
+
+    Raises:
+        InvalidDataError: there is no file of the whitened space its config tells of.
+    """
+    return read_input_space(model.input_space_path or model.path, model.config)

@@ -15,16 +15,15 @@ from ddcal_core.export import (
     calibrated_config,
     export_program,
     facts_of,
-    read_distilled_set,
     read_model,
     save_program,
-    set_files,
-    write_distilled_set,
     write_json,
     write_model,
 )
+from ddcal_core.input_space import Standard
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.specs import DatasetFacts
+from ddcal_core.stored_sets import read_distilled_set, set_files, write_distilled_set
 
 FACTS = DatasetFacts(
     image_shape=(3, 8, 8),
@@ -58,7 +57,7 @@ def network():
 @pytest.fixture(scope="module")
 def program(network):
     """That network, exported once for all temperatures."""
-    return export_program(network, FACTS)
+    return export_program(network, Standard(FACTS))
 
 
 def probabilities_by_hand(network, pixels, temperature):
@@ -105,7 +104,7 @@ def test_the_program_holds_no_image(program):
 def test_a_program_follows_the_network_it_was_made_of(network, tmp_path):
     """Saving leaves the network's own parameters and the facts' normalisation as they were."""
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    save_program(export_program(network, FACTS), 2.0, tmp_path / "x.pt2")
+    save_program(export_program(network, Standard(FACTS)), 2.0, tmp_path / "x.pt2")
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 
@@ -115,7 +114,7 @@ def distilled(tmp_path):
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 3
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
     manifest = write_distilled_set(
-        tmp_path, images, labels, facts=FACTS, provenance={"dataset": "d", "method": "dm"}
+        tmp_path, images, labels, space=Standard(FACTS), provenance={"dataset": "d", "method": "dm"}
     )
     return tmp_path, images, labels, manifest
 
@@ -193,7 +192,13 @@ def test_what_was_learned_beside_the_images_is_kept(tmp_path):
     soft = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.4, 0.0], [0.1, 0.2, 0.7]])
     compact = {"bases": torch.arange(6.0).view(2, 3), "addresses": torch.ones(1, 2)}
     manifest = write_distilled_set(
-        tmp_path, images, soft, facts=FACTS, provenance={}, learned_lr=0.037, compact=compact
+        tmp_path,
+        images,
+        soft,
+        space=Standard(FACTS),
+        provenance={},
+        learned_lr=0.037,
+        compact=compact,
     )
     stored = read_distilled_set(tmp_path / "distilled_set.safetensors", FACTS)
     assert torch.equal(stored.soft_labels, soft)
@@ -213,7 +218,7 @@ def test_what_was_learned_beside_the_images_is_kept(tmp_path):
 def test_a_model_comes_back_the_same(network, tmp_path):
     """Read from its files, a network gives the same logits to the bit; others' are refused."""
     provenance = {"network": {"name": "convnet", "width": 4, "depth": 2}}
-    config = write_model(tmp_path, network, facts=FACTS, provenance=provenance)
+    config = write_model(tmp_path, network, space=Standard(FACTS), provenance=provenance)
     assert json.loads((tmp_path / "config.json").read_text()) == config
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     again = read_model(tmp_path / "model.safetensors", config)

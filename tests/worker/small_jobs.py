@@ -91,5 +91,10 @@ def set_input(output: Output, set_id: str = "set_" + "a" * 26) -> dict[str, Any]
 
 def model_input(output: Output, model_id: str) -> dict[str, Any]:
     """A model as the supervisor hands it on."""
-    path = file_of(output, "model.safetensors")
-    return {"id": model_id, "path": str(path), "config": dict(output.values)}
+    files = {path.name: str(path) for path in output.files}
+    return {
+        "id": model_id,
+        "path": files["model.safetensors"],
+        "config": dict(output.values),
+        "input_space_path": files.get("input_space.safetensors"),
+    }

@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.export import write_distilled_set
+from ddcal_core.input_space import Standard
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.stored_sets import write_distilled_set
 from ddcal_core.training import train_network
 from tests.worker.small_jobs import (
     distill_params,
@@ -126,7 +127,10 @@ def test_a_distilled_set_has_its_images_and_its_story(pipeline, tmp_path):
     tensors = load_file(file_of(pipeline.distilled, "distilled_set.safetensors"))
     assert tensors["images"].shape == (6, 1, 8, 8)
     assert tensors["labels"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert values["split"] == {"dataset": "small", "seed": 1, "n_validation": None}
+    assert values["split"] == {
+        "dataset": "small", "seed": 1, "n_validation": None, "classes": None, "imbalance": None,
+    }  # fmt: skip
+    assert values["real_class_counts"] == [24, 24, 24]
     assert values["n_real_images"] == 90 - 18
     assert (values["mask_ratio"], values["images_per_class"]) == (0.25, 2)
     assert values["mean"] == pipeline.dataset["facts"]["mean"]
@@ -160,7 +164,7 @@ def written_set(pipeline, folder, labels, **learned):
     names = ("dataset", "images_per_class", "split", "method", "distill", "mask_ratio", "seed")
     provenance = {name: pipeline.set["manifest"][name] for name in names}
     manifest = write_distilled_set(
-        folder, images, labels, facts=facts_of(pipeline), provenance=provenance, **learned
+        folder, images, labels, space=Standard(facts_of(pipeline)), provenance=provenance, **learned
     )
     path = str(folder / "distilled_set.safetensors")
     return images, {"id": "set_" + "b" * 26, "path": path, "manifest": manifest}
@@ -387,10 +391,12 @@ def test_the_report_has_the_two_causes(report, pipeline):
 def test_random_sets_beside_a_spectrum_are_the_baselines_own(pipeline):
     """The first of them are the images that random baselines of that seed were trained on."""
     images = calibration_images(pipeline)
-    sets = images.random_real(pipeline.set["manifest"], 3)
+    distilled = parse_json(SetInput, pipeline.set)
+    sets = images.random_real(distilled, 3)
     for model, own in zip(pipeline.models["random"], sets, strict=False):
         assert torch.equal(images.of(parse_json(ModelInput, model), "distilled").images, own)
-    assert images.random_real(pipeline.set["manifest"] | {"images_per_class": 99}, 3) == []
+    too_many = distilled.manifest | {"images_per_class": 99}
+    assert images.random_real(distilled.model_copy(update={"manifest": too_many}), 3) == []
 
 
 def test_limits_stand_where_there_is_no_temperature(report):

@@ -11,9 +11,9 @@ import torch
 from torch.export import ExportedProgram
 
 from ddcal_core.export import (
+    INPUT_SPACE_FILE,
     calibrated_config,
     export_program,
-    facts_of,
     save_program,
     write_json,
 )
@@ -21,7 +21,14 @@ from ddcal_core.progress import Progress
 from ddcal_core.specs import CalibrateParams
 from worker.calibration_images import CalibrationImages
 from worker.fitting import Fitter
-from worker.inputs import DatasetInput, ModelInput, SetInput, Task, load_model, parse_json
+from worker.inputs import (
+    DatasetInput,
+    ModelInput,
+    SetInput,
+    Task,
+    load_model,
+    parse_json,
+)
 from worker.kinds import calibrate_logits
 from worker.outputs import Output
 
@@ -56,7 +63,7 @@ def _calibrated(
     fitter = Fitter(network, model, images, seed=params.seed, on_progress=task.on_progress)
     # From the CPU, so that the program runs wherever its user loads it.
     on_cpu = load_model(model, torch.device("cpu"))
-    program = export_program(on_cpu, facts_of(model.config))
+    program = export_program(on_cpu, images.space_of(model))
     for index, spec in enumerate(params.calibrate):
         values = {
             "model_id": model.id,
@@ -79,8 +86,13 @@ def _write_files(
     # The very bytes of the model's own file, so that the artifact store can tell they are.
     weights.write_bytes(model.path.read_bytes())
     write_json(config, calibrated_config(model.config, values))
+    files: tuple[Path, ...] = (weights, config)
+    if model.input_space_path is not None:
+        space = folder / INPUT_SPACE_FILE
+        space.write_bytes(model.input_space_path.read_bytes())
+        files = (*files, space)
     if values["temperature"] is None:
-        return (weights, config)
+        return files
     exported = folder / "calibrated_model.pt2"
     save_program(program, values["temperature"], exported)
-    return (exported, weights, config)
+    return (exported, *files)

@@ -9,19 +9,11 @@ from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import write_distilled_set
 from ddcal_core.specs import DatasetFacts, DistillParams, DmSpec
-from worker.inputs import (
-    DatasetInput,
-    Examples,
-    Split,
-    Task,
-    as_examples,
-    cut,
-    load_train_images,
-    parse_json,
-)
+from ddcal_core.stored_sets import write_distilled_set
+from worker.inputs import Examples, Task, parse_json
 from worker.outputs import Output, versions
+from worker.real_images import open_real_images
 
 FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
 COMPACT_FILE = "compact.safetensors"
@@ -33,13 +25,10 @@ def run(task: Task) -> list[Output]:
     The validation images choose among the sets along the way, and have no other part in it.
     """
     params = parse_json(DistillParams, task.params)
-    dataset = parse_json(DatasetInput, task.inputs["dataset"])
-    split = Split(dataset=dataset.name, seed=params.seed, n_validation=params.n_validation)
-    data = load_train_images(dataset)
-    train_index, validation_index = cut(data, split, dataset.facts.n_classes)
-    real = as_examples(data, train_index, dataset.facts, task.device)
-    validation = as_examples(data, validation_index, dataset.facts, task.device)
-    spec, facts = params.distill, dataset.facts
+    images = open_real_images(params, task)
+    real = images.examples(images.train_index, task.device)
+    validation = images.examples(images.validation_index, task.device)
+    spec, facts = params.distill, images.facts
     outcome = distill(
         _backbone(params, facts, real),
         n_steps=spec.iterations,
@@ -51,13 +40,11 @@ def run(task: Task) -> list[Output]:
         on_progress=task.on_progress,
     )
     provenance = {
-        "dataset": dataset.name,
+        **images.story(),
         "method": spec.method,
         "images_per_class": spec.images_per_class,
         "mask_ratio": spec.mask.ratio,
         "seed": params.seed,
-        "split": split.model_dump(),
-        "n_real_images": len(train_index),
         "distill": spec.model_dump(mode="json"),
         "n_steps": outcome.n_steps,
         "chosen_step": outcome.chosen_step,
@@ -73,7 +60,7 @@ def run(task: Task) -> list[Output]:
         task.folder,
         distilled.images,
         distilled.labels,
-        facts=facts,
+        space=images.space,
         provenance=provenance,
         learned_lr=distilled.learned_lr,
         compact=distilled.compact,

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ddcal_core.data import LabelledImages
 from ddcal_core.export import write_json
+from ddcal_core.input_space import InputSpace
 from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import EvaluateParams
@@ -19,9 +21,9 @@ from worker.fitting import Fitter
 from worker.inputs import (
     CalibrationInput,
     DatasetInput,
-    Examples,
     ModelInput,
     SetInput,
+    Split,
     Task,
     as_examples,
     load_model,
@@ -120,18 +122,20 @@ def run(task: Task) -> list[Output]:
     sets = {
         key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()
     }
-    test = as_examples(load_test_images(dataset), None, dataset.facts, task.device)
+    images = CalibrationImages(dataset, sets, task.device)
+    # Whatever follows sees the classes of these networks alone, as they did.
+    dataset = dataset.of_classes(_common_classes(models))
+    test = load_test_images(dataset)
     networks = {model.id: load_model(model, task.device) for model in models}
     bench = _Bench(
-        logits=_test_logits(networks, test, task.on_progress),
-        labels=test.labels.cpu(),
+        logits=_test_logits(networks, models, images, test, task),
+        labels=test.labels,
         n_bins=params.evaluate.n_bins,
         seed=params.seed,
     )
     groups = group_models(models, sets)
     measured = _measure_all(models, calibrations, bench, task.on_progress)
     rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=bench.n_bins)
-    images = CalibrationImages(dataset, sets, task.device)
     fitters = {
         model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
     }
@@ -152,7 +156,7 @@ def run(task: Task) -> list[Output]:
     table = task.folder / "predictions.csv"
     names = dataset.facts.class_names
     write_predictions(table, groups, predicted, labels=bench.labels, class_names=names)
-    return [_write(report, groups, dataset, task, table)]
+    return [_write(report, groups, task, table)]
 
 
 def _comparisons(
@@ -195,18 +199,35 @@ def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[d
         distilled = images.of(group.models[0], "distilled").images
         if len(distilled) > MAX_SPECTRUM_IMAGES:
             continue
-        if real_sets := images.random_real(group.distilled.manifest, N_RANDOM_SETS):
+        if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):
             found.append(spectrum_analysis(group.label, distilled, real_sets))
     return found
 
 
+def _common_classes(models: Sequence[ModelInput]) -> tuple[int, ...] | None:
+    """The classes that all networks tell apart; None for all of the data set's."""
+    found = {parse_json(Split, model.config["split"]).classes for model in models}
+    if len(found) > 1:
+        raise ValueError(f"wanted networks of the same classes, got {found}")
+    return found.pop()
+
+
 def _test_logits(
-    networks: Mapping[str, torch.nn.Module], test: Examples, on_progress: ProgressCallback
+    networks: Mapping[str, torch.nn.Module],
+    models: Sequence[ModelInput],
+    images: CalibrationImages,
+    test: LabelledImages,
+    task: Task,
 ) -> dict[str, Tensor]:
     logits: dict[str, Tensor] = {}
-    for model_id, network in networks.items():
-        logits[model_id] = predict_logits(network, test.images).cpu()
-        on_progress(Progress(phase="predict", step=len(logits), steps=len(networks)))
+    entered: tuple[InputSpace, Tensor] | None = None
+    for model in models:
+        space = images.space_of(model)
+        # Networks of one space come one after the other; one set of test images is held at a time.
+        if entered is None or entered[0] is not space:
+            entered = space, as_examples(test, None, space, task.device).images
+        logits[model.id] = predict_logits(networks[model.id], entered[1]).cpu()
+        task.on_progress(Progress(phase="predict", step=len(logits), steps=len(models)))
     return logits
 
 
@@ -270,12 +291,11 @@ def _curves(
 def _write(
     report: dict[str, Any],
     groups: Sequence[TrainingSet],
-    dataset: DatasetInput,
     task: Task,
     table: Path,
 ) -> Output:
     numbers, page = task.folder / "report.json", task.folder / "report.html"
     write_json(numbers, report)
-    pictures = set_pictures(groups, dataset.facts)
+    pictures = set_pictures(groups)
     page.write_text(report_page(report, pictures), encoding="utf-8")
     return Output("report", "report", headline_values(report), (numbers, page, table))

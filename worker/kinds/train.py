@@ -3,19 +3,17 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ddcal_core.data import LabelledImages
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import facts_of, write_model
+from ddcal_core.export import model_files, write_model
+from ddcal_core.input_space import InputSpace
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import (
-    DatasetFacts,
     DistilledTrainingSet,
     FullTrainingSet,
     RandomTrainingSet,
@@ -23,19 +21,16 @@ from ddcal_core.specs import (
 )
 from ddcal_core.training import predict_logits, train_network
 from worker.inputs import (
-    DatasetInput,
     Examples,
     SetInput,
-    Split,
     Task,
-    as_examples,
-    cut,
     load_distilled_set,
-    load_train_images,
     parse_json,
     random_index,
+    space_of_set,
 )
 from worker.outputs import Output, versions
+from worker.real_images import open_real_images
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,13 @@ class _Source:
     """What the networks of one job learn from.
 
     Attributes:
-        facts: of the data set behind it.
+        space: what the networks read of pixels, with the facts of the data set behind it.
         config: what each model's config says of it.
         examples_of: a network's config -> its training images; config has its `seed_index`.
         learned_lr: the learning rate learned with the images; None where none was.
     """
 
-    facts: DatasetFacts
+    space: InputSpace
     config: dict[str, Any]
     examples_of: Callable[[dict[str, Any]], Examples]
     learned_lr: float | None = None
@@ -75,7 +70,7 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
         "lr_is_learned": params.train.lr is None and source.learned_lr is not None,
     }
     examples = source.examples_of(config)
-    network = build_network(spec, source.facts, seeded_generator(seed, "network", seed_index))
+    network = build_network(spec, source.space.facts, seeded_generator(seed, "network", seed_index))
     network.to(task.device)
     started = time.monotonic()
     train_network(
@@ -96,12 +91,8 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
     }
     folder = task.folder / f"model_{seed_index}"
     folder.mkdir()
-    config = write_model(folder, network, facts=source.facts, provenance=config)
-    return Output("model", folder.name, config, _model_files(folder))
-
-
-def _model_files(folder: Path) -> tuple[Path, ...]:
-    return (folder / "model.safetensors", folder / "config.json")
+    config = write_model(folder, network, space=source.space, provenance=config)
+    return Output("model", folder.name, config, model_files(folder))
 
 
 def _open_source(params: TrainParams, task: Task) -> _Source:
@@ -125,54 +116,43 @@ def _open_distilled(distilled: SetInput, task: Task) -> _Source:
         "split": manifest["split"],
     }
     learned_lr = manifest.get("learned_lr")
-    return _Source(facts_of(manifest), config, lambda _: examples, learned_lr)
+    return _Source(space_of_set(distilled), config, lambda _: examples, learned_lr)
 
 
 def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
-    dataset, split, data, train_index = _open_real(params, task)
-    facts = dataset.facts
+    real = open_real_images(params, task)
 
     def examples_of(config: dict[str, Any]) -> Examples:
-        index = random_index(data, train_index, facts.n_classes, config=config)
-        return as_examples(data, index, facts, task.device)
+        n_classes = real.facts.n_classes
+        index = random_index(real.data, real.train_index, n_classes, config=config)
+        return real.examples(index, task.device)
 
     config = {
-        "dataset": dataset.name,
+        **real.story(),
         "training_set": "random",
         "distilled_set_id": None,
         "images_per_class": images_per_class,
-        "split": split.model_dump(),
     }
-    return _Source(facts, config, examples_of)
+    return _Source(real.space, config, examples_of)
 
 
 def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source:
-    dataset, split, data, train_index = _open_real(params, task)
+    real = open_real_images(params, task)
+    train_index = real.train_index
     if n_images is not None:
         if n_images > len(train_index):
             raise InvalidDataError(
-                f"wanted {n_images:,} training images of {dataset.name}; the validation cut leaves "
-                f"{len(train_index):,}"
+                f"wanted {n_images:,} training images of {real.split.dataset}; the validation cut "
+                f"leaves {len(train_index):,}"
             )
         # One subset for all networks: they are to differ by their own seed, not by their data.
         order = torch.randperm(len(train_index), generator=seeded_generator(params.seed, "full"))
         train_index = train_index[order[:n_images]].sort().values
-    examples = as_examples(data, train_index, dataset.facts, task.device)
+    examples = real.examples(train_index, task.device)
     config = {
-        "dataset": dataset.name,
+        **real.story(),
         "training_set": "full",
         "distilled_set_id": None,
         "images_per_class": None,
-        "split": split.model_dump(),
     }
-    return _Source(dataset.facts, config, lambda _: examples)
-
-
-def _open_real(
-    params: TrainParams, task: Task
-) -> tuple[DatasetInput, Split, LabelledImages, torch.Tensor]:
-    dataset = parse_json(DatasetInput, task.inputs["dataset"])
-    split = Split(dataset=dataset.name, seed=params.seed, n_validation=params.n_validation)
-    data = load_train_images(dataset)
-    train_index, _ = cut(data, split, dataset.facts.n_classes)
-    return dataset, split, data, train_index
+    return _Source(real.space, config, lambda _: examples)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ddcal_core.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
-from ddcal_core.specs import DatasetFacts
-from worker.inputs import load_distilled_set
+from worker.inputs import SetInput, load_distilled_set, space_of_set
 from worker.report.rows import TrainingSet
 
 
@@ -48,21 +47,24 @@ class SetPicture:
     n_classes: int
 
 
-def set_pictures(groups: Sequence[TrainingSet], facts: DatasetFacts) -> list[SetPicture]:
-    """Draw each distilled set among the training sets, denormalised and clipped for looking at."""
-    return [_set_picture(group, facts) for group in groups if group.distilled is not None]
+def set_pictures(groups: Sequence[TrainingSet]) -> list[SetPicture]:
+    """Draw each distilled set among the training sets, as pixels, clipped for looking at."""
+    return [
+        _set_picture(group.label, group.distilled)
+        for group in groups
+        if group.distilled is not None
+    ]
 
 
-def _set_picture(group: TrainingSet, facts: DatasetFacts) -> SetPicture:
-    if group.distilled is None:
-        raise ValueError(f"wanted a distilled training set; {group.label} has none")
-    examples = load_distilled_set(group.distilled, torch.device("cpu"))
-    pixels = to_pixels(examples.images, facts)
+def _set_picture(label: str, distilled: SetInput) -> SetPicture:
+    examples = load_distilled_set(distilled, torch.device("cpu"))
+    space = space_of_set(distilled)
+    facts, pixels = space.facts, to_pixels(examples.images, space)
     strips = [
         _strip(facts.class_names[k], pixels[examples.labels == k])
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
     ]
-    return SetPicture(group.label, tuple(strips), facts.n_classes)
+    return SetPicture(label, tuple(strips), facts.n_classes)
 
 
 def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
