@@ -127,6 +127,7 @@ class _Reader:
                     "id": result.id,
                     "path": self._file(result, "model.safetensors"),
                     "config": result.details,
+                    "input_space_path": self._files(result.id).get("input_space.safetensors"),
                 }
                 for result in models
             ],
