@@ -8,14 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddcal_core.class_rules import MAX_CLASSES
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.npz_structure import (
-    MAX_CLASSES,
-    NpyHeader,
-    check_class_names,
-    check_labels,
-    read_headers,
-)
+from ddcal_core.npz_structure import NpyHeader, check_class_names, check_labels, read_headers
 
 REQUIRED_KEYS = ("logits_fit", "labels_fit")
 OPTIONAL_KEYS = ("logits_test", "labels_test", "class_names")

@@ -7,7 +7,6 @@ import json
 import math
 import struct
 import sys
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,10 +17,9 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ddcal_core.class_rules import MAX_CLASSES, clean_class_name
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.npz_structure import MAX_CLASSES, NpyHeader, read_npy_header
-
-MAX_CLASS_NAME_LENGTH = 64
+from ddcal_core.npz_structure import NpyHeader, read_npy_header
 
 _CHUNK_BYTES = 4 * 2**20
 
@@ -163,14 +161,4 @@ def _check_end(stream: IO[bytes], key: str) -> None:
 def _clean_class_name(points: tuple[int, ...], k: int) -> str:
     if any(point > sys.maxunicode or 0xD800 <= point <= 0xDFFF for point in points):
         raise InvalidDataError(f"class_names[{k}]: wanted text; got a number that is no character")
-    name = "".join(map(chr, points)).rstrip("\0")
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name):
-        raise InvalidDataError(
-            f"class_names[{k}]: wanted no control or format characters; got {name[:80]!r}"
-        )
-    name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= MAX_CLASS_NAME_LENGTH:
-        raise InvalidDataError(
-            f"class_names[{k}]: wanted 1 to {MAX_CLASS_NAME_LENGTH} characters; got {len(name)}"
-        )
-    return name
+    return clean_class_name("".join(map(chr, points)).rstrip("\0"), where=f"class_names[{k}]")

@@ -18,23 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ddcal_core.class_rules import MAX_CLASSES
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.zip_directory import find_directory
 
 REQUIRED_KEYS = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL_KEYS = ("class_names",)
 MIN_SIDE = 4
 MAX_SIDE = 128
 MAX_COMPRESSION_RATIO = 1_000
-MAX_CLASSES = 1_000
 MAX_NAME_ITEMSIZE = 4 * 1_024
 
 _MAX_HEADER_BYTES = 4_096
 _MAX_SIZE = 2**40
 _MAX_DIRECTORY_BYTES = 65_536
-_END_RECORD = struct.Struct("<4s4H2LH")
-_END_LOCATOR_64 = struct.Struct("<4sLQL")
-_END_RECORD_64 = struct.Struct("<4sQ2H2L4Q")
-_MAX_COMMENT_BYTES = 65_535
 # What zipfile raises on broken bytes, found by flipping them.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -209,33 +206,11 @@ def _itemsize(dtype: str) -> int:
 
 def _check_directory_size(path: Path, n_arrays: int) -> None:
     """Refuse a zip whose directory is long before zipfile reads it into memory."""
-    n_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        tail_start = max(0, n_bytes - _END_RECORD.size - _MAX_COMMENT_BYTES)
-        file.seek(tail_start)
-        tail = file.read()
-        end = tail.rfind(b"PK\x05\x06")
-        if end < 0 or len(tail) - end < _END_RECORD.size:
-            raise InvalidDataError(
-                f"wanted a .npz (zip) file; got {n_bytes:,} bytes that are no whole zip"
-            )
-        *_, directory_bytes, _, _ = _END_RECORD.unpack_from(tail, end)
-        locator = end - _END_LOCATOR_64.size
-        if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
-            file.seek(max(0, tail_start + locator - _END_RECORD_64.size))
-            directory_bytes = _directory_bytes_64(file.read(_END_RECORD_64.size))
-    if directory_bytes > _MAX_DIRECTORY_BYTES:
+    n_bytes = find_directory(path).n_bytes
+    if n_bytes > _MAX_DIRECTORY_BYTES:
         raise InvalidDataError(
-            f"wanted a .npz of at most {n_arrays} arrays; its directory is {directory_bytes:,} "
-            "bytes long"
+            f"wanted a .npz of at most {n_arrays} arrays; its directory is {n_bytes:,} bytes long"
         )
-
-
-def _directory_bytes_64(record: bytes) -> int:
-    if len(record) < _END_RECORD_64.size or record[:4] != b"PK\x06\x06":
-        raise InvalidDataError("wanted a .npz (zip) file; got a broken zip64 directory")
-    n_bytes: int = _END_RECORD_64.unpack(record)[8]
-    return n_bytes
 
 
 def _check_members(

@@ -1,27 +1,64 @@
 """/v1/datasets: the named ones and the uploads."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
 from app.api.intakes import checked_name, remove_upload, take_upload, upload_body, why_not
-from app.api.schemas import DatasetBody, DatasetList, FactsBody, UploadProblem
+from app.api.schemas import DatasetBody, DatasetList, FactsBody, ImageFilesBody, UploadProblem
 from app.shared.database import Connection
 from app.shared.datasets import IMAGES, Dataset, find_dataset, list_datasets
-from app.shared.errors import ConflictError
-from ddcal_core.npz_structure import inspect_npz
-from ddcal_core.specs import DatasetFacts, DatasetName
+from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
+from ddcal_core.dataset_structure import inspect_dataset
+from ddcal_core.npz_structure import NpzStructure
+from ddcal_core.specs import (
+    DEFAULT_TEST_FRACTION,
+    Colour,
+    DatasetFacts,
+    DatasetName,
+    ImageOptions,
+    Seed,
+    Side,
+    TestFraction,
+)
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-UPLOAD_BODY = upload_body(
-    "A .npz with x_train, y_train, x_test, y_test (images uint8, (N, H, W) or (N, H, W, C); labels "
-    "integers from 0) and optionally class_names."
-)
+SAMPLE = """zip -qr my-images.zip my-images     # my-images/cat/1.png, my-images/dog/1.png, ...
+curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
+     'http://127.0.0.1:8000/v1/datasets?name=pets&resize=32&colour=rgb&test_fraction=0.2&seed=0'
+"""
+UPLOAD_BODY = {
+    **upload_body(
+        "Either a .npz with x_train, y_train, x_test, y_test (images uint8, (N, H, W) or "
+        "(N, H, W, C); labels integers from 0) and optionally class_names; or a zip of PNG or JPEG "
+        "files as train/CLASS/FILE and test/CLASS/FILE, or as CLASS/FILE, which is split by seed. "
+        "EXIF orientation is followed, palettes become colour, opaque alpha is dropped, CMYK "
+        "becomes RGB without a profile; 16 bits a channel, transparent pixels, animations, and any "
+        "file that is no image are refused; .DS_Store, __MACOSX, Thumbs.db and the like are passed "
+        "over and counted."
+    ),
+    "x-codeSamples": [{"lang": "Shell", "source": SAMPLE}],
+}
+
+
+class DatasetUpload(BaseModel):
+    """The parameters of an upload; all but the name are for a zip of image files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: DatasetName
+    resize: Side | None = None
+    colour: Colour | None = None
+    test_fraction: TestFraction | None = None
+    seed: Seed | None = None
 
 
 @router.get("", response_model=DatasetList, summary="List data sets")
@@ -53,14 +90,15 @@ async def upload_dataset(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
-    name: Annotated[DatasetName, Query()],
+    asked: Annotated[DatasetUpload, Query()],
 ) -> Response:
-    """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
+    """Upload a file as the raw body: its structure is checked at once, its content by a job."""
+    options = ImageOptions(**asked.model_dump(exclude={"name"}))
     headers = await take_upload(
-        request, service, owner_id, name, content=IMAGES, inspect=inspect_npz
+        request, service, owner_id, asked.name, content=IMAGES, inspect=_inspection(options)
     )
-    body = await run_in_threadpool(_shown, service, owner_id, name)
-    headers["Location"] = f"/v1/datasets/{name}"
+    body = await run_in_threadpool(_shown, service, owner_id, asked.name)
+    headers["Location"] = f"/v1/datasets/{asked.name}"
     return json_answer(body, status=202, headers=headers)
 
 
@@ -74,6 +112,48 @@ def remove_dataset(service: ServiceDep, owner_id: OwnerDep, name: str) -> Respon
         raise ConflictError("dataset_named", f"data set {name!r} comes with the service")
     remove_upload(service, owner_id, dataset, IMAGES)
     return Response(status_code=204)
+
+
+def _inspection(options: ImageOptions) -> Callable[[Path, int], dict[str, Any]]:
+    """The check of an upload's structure, and of its options against what it turns out to be."""
+    given = options.model_dump(exclude_none=True)
+
+    def inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
+        structure = inspect_dataset(path, max_decoded_bytes, options)
+        if isinstance(structure, NpzStructure):
+            _refuse(given, given, "the arrays of a .npz are taken as they are")
+            return {}
+        fraction = DEFAULT_TEST_FRACTION if options.test_fraction is None else options.test_fraction
+        split: dict[str, Any] = {
+            "split": "seed",
+            "test_fraction": fraction,
+            "seed": options.seed or 0,
+        }
+        if not structure.is_split:
+            _refuse(given, ("test_fraction", "seed"), "the zip has train and test folders")
+            split = {"split": "folders", "test_fraction": None, "seed": None}
+        found = {
+            "n_images": len(structure.train) + len(structure.test),
+            "n_ignored": structure.n_ignored,
+            "resize": options.resize,
+            "colour": options.colour,
+            **split,
+        }
+        return {"options": given, "image_files": found}
+
+    return inspect
+
+
+def _refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
+    problems = [
+        FieldProblem(
+            f"/query/{name}", "not_applicable", f"wanted none, as {why}; got {given[name]}"
+        )
+        for name in names
+        if name in given
+    ]
+    if problems:
+        raise InvalidRequestError("invalid_parameters", problems[0].detail, problems)
 
 
 def _shown(service: Service, owner_id: str, name: str) -> DatasetBody:
@@ -94,6 +174,7 @@ def _body(connection: Connection, owner_id: str, dataset: Dataset) -> DatasetBod
         available=reason is None,
         why_not=reason,
         facts=None if dataset.facts is None else _facts(dataset.facts),
+        image_files=dataset.image_files and ImageFilesBody(**dataset.image_files),
         problem=None if dataset.problem is None else UploadProblem(**dataset.problem),
         n_bytes=dataset.n_bytes,
         sha256=dataset.sha256,

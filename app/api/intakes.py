@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ async def take_upload(
     name: str,
     *,
     content: str,
-    inspect: Callable[[Path, int], object],
+    inspect: Callable[[Path, int], Mapping[str, Any]],
 ) -> dict[str, str]:
     """Stream an upload to disk, check its structure, record it with the job that checks the rest.
 
@@ -56,7 +56,8 @@ async def take_upload(
         owner_id: whose upload it is.
         name: as it is to be called.
         content: images or logits.
-        inspect: the check of its structure, told the path and the most bytes after decoding.
+        inspect: the check of its structure, told the path and the most bytes after decoding; gives
+            what the job's params have to say besides.
 
     Returns:
         The headers of the answer.
@@ -120,19 +121,19 @@ def _accept(
     owner_id: str,
     upload: Upload,
     new: NewDataset,
-    inspect: Callable[[Path, int], object],
+    inspect: Callable[[Path, int], Mapping[str, Any]],
 ) -> Job:
     settings = service.settings
-    check = NewJob(
-        kind=INTAKE,
-        params={"upload": upload.path.name, "content": new.content},
-        dataset=new.name,
-        queue=INTAKE_QUEUE,
-        timeout_seconds=math.ceil(settings.intake_timeout_seconds),
-        max_attempts=settings.max_attempts,
-    )
+    params = {"upload": upload.path.name, "content": new.content}
     try:
-        inspect(upload.path, settings.max_decoded_bytes)
+        check = NewJob(
+            kind=INTAKE,
+            params={**params, **inspect(upload.path, settings.max_decoded_bytes)},
+            dataset=new.name,
+            queue=INTAKE_QUEUE,
+            timeout_seconds=math.ceil(settings.intake_timeout_seconds),
+            max_attempts=settings.max_attempts,
+        )
         with service.database.write() as connection:
             intake = insert_job(connection, owner_id, check)
             insert_dataset(connection, owner_id, new, intake)

@@ -1,6 +1,7 @@
 """/v1/logits: logits and labels of models made elsewhere, to be calibrated without an image."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -70,9 +71,7 @@ async def upload_logits(
     name: Annotated[LogitsName, Query()],
 ) -> Response:
     """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
-    headers = await take_upload(
-        request, service, owner_id, name, content=LOGITS, inspect=inspect_logits
-    )
+    headers = await take_upload(request, service, owner_id, name, content=LOGITS, inspect=_inspect)
     body = await run_in_threadpool(_shown, service, owner_id, name)
     headers["Location"] = f"/v1/logits/{name}"
     return json_answer(body, status=202, headers=headers)
@@ -85,6 +84,11 @@ def remove_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Respons
         logits = find_logits(connection, owner_id, checked_name(name, "logits_not_found"))
     remove_upload(service, owner_id, logits, LOGITS)
     return Response(status_code=204)
+
+
+def _inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
+    inspect_logits(path, max_decoded_bytes)
+    return {}
 
 
 def _shown(service: Service, owner_id: str, name: str) -> LogitsBody:

@@ -228,6 +228,18 @@ class UploadProblem(Body):
     detail: str
 
 
+class ImageFilesBody(Body):
+    """What was asked of an upload of image files, and found in it."""
+
+    n_images: int
+    n_ignored: int = Field(description="Files passed over, such as .DS_Store and __MACOSX.")
+    split: str = Field(description="By folders (train, test) or by seed.", examples=["folders"])
+    test_fraction: float | None = Field(description="Of each class, where split by seed.")
+    seed: int | None
+    resize: int | None = Field(description="Side in pixels; null: as the files are.")
+    colour: str | None = Field(description="grey or rgb; null: as the files are.")
+
+
 class DatasetBody(Body):
     """A data set, named or uploaded."""
 
@@ -237,6 +249,7 @@ class DatasetBody(Body):
     available: bool = Field(description="Can a job use it now?")
     why_not: str | None = Field(description="Why it is not available.")
     facts: FactsBody | None
+    image_files: ImageFilesBody | None = Field(description="Of a zip of image files alone.")
     problem: UploadProblem | None
     n_bytes: int | None
     sha256: str | None

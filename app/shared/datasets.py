@@ -46,6 +46,8 @@ class Dataset:
         facts: known once it is ready.
         problem: why it was rejected or is unavailable: code and detail.
         job_id: the job that checks the upload.
+        image_files: of an upload of image files, what was asked for and found: n_images, n_ignored,
+            split, test_fraction, seed, resize, colour.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Dataset:
     sha256: str | None = None
     n_bytes: int | None = None
     created_at: datetime | None = None
+    image_files: dict[str, Any] | None = None
 
 
 def find_dataset(connection: Connection, owner_id: str, name: str, settings: Settings) -> Dataset:
@@ -81,9 +84,14 @@ def list_datasets(connection: Connection, owner_id: str, settings: Settings) -> 
 
 
 def uploads_of(owner_id: str, content: str, name: str | None = None) -> Select[Any]:
-    """The rows of an owner's uploads of one content, by name; of one name, if given."""
-    statement = select(datasets).where(
-        datasets.c.owner_id == owner_id, datasets.c.content == content
+    """The rows of an owner's uploads of one content, by name; of one name, if given.
+
+    Each with the `intake_params` of the job that checks it.
+    """
+    statement = (
+        select(datasets, jobs.c.params.label("intake_params"))
+        .join(jobs, jobs.c.id == datasets.c.job_id)
+        .where(datasets.c.owner_id == owner_id, datasets.c.content == content)
     )
     if name is not None:
         statement = statement.where(datasets.c.name == name)
@@ -221,4 +229,5 @@ def _upload(row: Row[Any]) -> Dataset:
         sha256=row.sha256,
         n_bytes=row.n_bytes,
         created_at=row.created_at,
+        image_files=row.intake_params.get("image_files"),
     )

@@ -78,6 +78,7 @@ class _Reader:
             "upload_path": str(self._settings.upload_folder / job.params["upload"]),
             "max_decoded_bytes": self._settings.max_decoded_bytes,
             "content": job.params.get("content", IMAGES),
+            "options": job.params.get("options", {}),
         }
 
     def distill(self, job: Job) -> dict[str, Any]:
