@@ -81,7 +81,7 @@ class DistributionMatching:
             draw_augmentation(self._spec.augmentation, self._generator("augment", step, label))
             for label in range(len(real))
         ]
-        own = masked.split(self._spec.images_per_class)
+        own = torch.split(masked, self._spec.images_per_class)
         real = [augment(batch, change) for batch, change in zip(real, changes, strict=True)]
         return real, torch.cat([augment(x, change) for x, change in zip(own, changes, strict=True)])
 

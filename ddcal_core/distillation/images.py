@@ -39,7 +39,7 @@ def initial_images(
     if spec.init == "real":
         return images[random_subset(labels, spec.images_per_class, facts.n_classes, generator)]
     shape = (facts.n_classes * spec.images_per_class, *facts.image_shape)
-    return torch.randn(shape, generator=generator).to(images.device)
+    return torch.randn(shape, generator=generator).to(images)
 
 
 def real_batches(

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from ddcal_core.distillation.backbone import Backbone
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs import DatasetFacts, DistillParams, DmSpec
+from ddcal_core.specs import DatasetFacts, DcSpec, DistillParams, DmSpec, DsaSpec
 from ddcal_core.stored_sets import write_distilled_set
 from worker.inputs import Examples, Task, parse_json
 from worker.outputs import Output, versions
@@ -73,8 +74,10 @@ def _backbone(params: DistillParams, facts: DatasetFacts, real: Examples) -> Bac
     match spec:
         case DmSpec():
             return DistributionMatching(real.images, real.labels, spec, facts, seed=params.seed)
+        case DcSpec() | DsaSpec():
+            return GradientMatching(real.images, real.labels, spec, facts, seed=params.seed)
         case _:
-            raise ValueError(f"wanted method dm, got {spec.method}")
+            raise ValueError(f"wanted method dm, dc or dsa, got {spec.method}")
 
 
 def _last_checkpoint(task: Task) -> Checkpoint | None:
