@@ -76,7 +76,7 @@ def fit_masked_temperature(
     *,
     seed: int,
     n_draws: int | None = None,
-    batch_size: int = 512,
+    batch_size: int = 128,
 ) -> MaskedFit:
     """The temperature of least NLL on randomly masked images (MTS).
 
