@@ -86,7 +86,7 @@ class Tokens(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) to (N, 1 + number of patches, width)."""
         patches = self.patches(functional.pad(images, self.padding)).flatten(2).transpose(1, 2)
-        class_token = self.class_token.expand(len(images), -1, -1)
+        class_token = self.class_token.expand(images.shape[0], -1, -1)
         return torch.cat([class_token, patches], 1) + self.positions
 
     def draw_parameters(self, generator: torch.Generator) -> None:
