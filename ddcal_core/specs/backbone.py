@@ -1,6 +1,6 @@
 """What every distillation method can be asked; its own numbers stand beside it."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 PRESETS_VERSION = 1
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+ALL_AUGMENTATIONS: tuple[AugmentationName, ...] = get_args(AugmentationName)
 
 
 def _without_repetition(names: tuple[T, ...]) -> tuple[T, ...]:

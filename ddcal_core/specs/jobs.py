@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ddcal_core.specs.calibration import CalibrationSpecs
 from ddcal_core.specs.distillation import DistillSpec
@@ -18,6 +18,7 @@ from ddcal_core.specs.fields import (
     Spec,
 )
 from ddcal_core.specs.matching import DmSpec
+from ddcal_core.specs.presets import resolved
 from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainLoss, TrainSpec
 
@@ -33,7 +34,12 @@ class DistillParams(Spec):
     classes: Classes = None
     imbalance: Imbalance | None = None
     input_space: InputSpaceSpec = StandardSpace()
-    distill: DistillSpec = DmSpec()
+    distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
+
+    @field_validator("distill")
+    @classmethod
+    def _has_its_preset(cls, spec: DistillSpec, info: ValidationInfo) -> DistillSpec:
+        return resolved(spec, info.data["dataset"]) if "dataset" in info.data else spec
 
 
 class TrainParams(Spec):
@@ -116,7 +122,7 @@ class PipelineParams(Spec):
     classes: Classes = None
     imbalance: Imbalance | None = None
     input_space: InputSpaceSpec = StandardSpace()
-    distill: DistillSpec = DmSpec()
+    distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
     train: TrainSpec = TrainSpec()
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],
@@ -131,6 +137,11 @@ class PipelineParams(Spec):
     )
     calibrate: CalibrationSpecs
     evaluate: EvaluateSpec = EvaluateSpec()
+
+    @field_validator("distill")
+    @classmethod
+    def _has_its_preset(cls, spec: DistillSpec, info: ValidationInfo) -> DistillSpec:
+        return resolved(spec, info.data["dataset"]) if "dataset" in info.data else spec
 
     @model_validator(mode="after")
     def _losses_can_be_compared(self) -> "PipelineParams":

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ddcal_core.specs.backbone import Augmentation, BackboneSpec
+from ddcal_core.specs.backbone import ALL_AUGMENTATIONS, Augmentation, BackboneSpec
 
 BatchReal = Annotated[
     int, Field(ge=1, le=10_000, description="Real images a class and step; all where it has fewer.")
@@ -77,11 +77,4 @@ class DsaSpec(GradientMatchingSpec):
     """
 
     method: Literal["dsa"]
-    augmentation: Annotated[Augmentation, Field(min_length=1)] = (
-        "color",
-        "crop",
-        "cutout",
-        "flip",
-        "scale",
-        "rotate",
-    )
+    augmentation: Annotated[Augmentation, Field(min_length=1)] = ALL_AUGMENTATIONS
