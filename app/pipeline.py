@@ -81,6 +81,9 @@ def _distill_params(params: PipelineParams) -> DistillParams:
         dataset=params.dataset,
         seed=params.seed,
         n_validation=params.n_validation,
+        classes=params.classes,
+        imbalance=params.imbalance,
+        input_space=params.input_space,
         distill=params.distill,
     )
 
@@ -102,6 +105,9 @@ def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainPar
             dataset=params.dataset,
             seed=params.seed,
             n_validation=params.n_validation,
+            classes=params.classes,
+            imbalance=params.imbalance,
+            input_space=params.input_space,
             train=_train_spec(baseline, params.train),
         )
     return rows

@@ -4,6 +4,12 @@ Everything that can be known to fail is refused here, with a pointer to each fie
 refused request is written.
 """
 
+from app.data_checks import (
+    check_common_classes,
+    check_data,
+    check_images_per_class,
+    check_n_images,
+)
 from app.job_requests import (
     CalibrateRequest,
     DistillRequest,
@@ -28,19 +34,20 @@ from app.shared.job_records import NO_QUEUE, Job, NewJob
 from app.shared.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.queue import GPU_QUEUE
 from app.shared.settings import Settings
-from ddcal_core.dataset_facts import max_convnet_depth, smallest_training_class, validation_counts
+from ddcal_core.dataset_facts import max_convnet_depth, validation_counts
 from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
     CalibrateParams,
     CalibrationSpecs,
     DistilledTrainingSet,
-    DistillSpec,
+    DistillParams,
     EvaluateSpec,
     FullTrainingSet,
     MaskedTemperatureScaling,
     MaskShape,
     MaskSpec,
     NetworkSpec,
+    PipelineParams,
     RandomTrainingSet,
     TrainParams,
 )
@@ -106,9 +113,8 @@ def _check(desk: Desk, request: JobRequest) -> Plan:
 
 def _check_distill(desk: Desk, request: DistillRequest) -> Plan:
     params = request.params
-    dataset = usable_dataset(desk, params.dataset, "/params/dataset")
-    _check_split(desk, dataset, params.n_validation)
-    _check_distill_spec(desk, dataset, params.distill, params.n_validation)
+    dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
+    _check_distill_spec(desk, dataset, params)
     return params.dataset, intake_of(dataset)
 
 
@@ -120,17 +126,15 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
         _check_network(desk, facts_source(desk, origin), params.train, "/params/train")
         return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
     name = params.dataset or ""
-    dataset = usable_dataset(desk, name, "/params/dataset")
-    _check_split(desk, dataset, params.n_validation)
+    dataset = check_data(desk, usable_dataset(desk, name, "/params/dataset"), params)
     _check_network(desk, dataset, params.train, "/params/train")
     match source:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
-            wanted = source.images_per_class
-            _check_images_per_class(desk, dataset, wanted, params.n_validation, pointer)
+            check_images_per_class(desk, dataset, source.images_per_class, params, pointer)
         case FullTrainingSet():
             pointer = "/params/training_set/n_images"
-            _check_n_images(desk, dataset, source.n_images, params.n_validation, pointer)
+            check_n_images(desk, dataset, source.n_images, params, pointer)
     return name, intake_of(dataset)
 
 
@@ -173,6 +177,7 @@ def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) ->
 def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
     references = request.params.calibrations
     origins, dataset = common_dataset(desk, "calibration", references, "/params/calibrations")
+    check_common_classes(desk, dataset, references, "/params/calibrations")
     _check_curve_masks(desk, dataset, request.params.evaluate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
@@ -180,9 +185,8 @@ def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
 
 def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     params = request.params
-    dataset = usable_dataset(desk, params.dataset, "/params/dataset")
-    _check_split(desk, dataset, params.n_validation)
-    _check_distill_spec(desk, dataset, params.distill, params.n_validation)
+    dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
+    _check_distill_spec(desk, dataset, params)
     _check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
     _check_curve_masks(desk, dataset, params.evaluate)
@@ -193,11 +197,10 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
             detail = f"wanted each baseline once, got {baseline.source!r} again"
             desk.refuse(pointer, "duplicate_baseline", detail)
         if baseline.source == "full":
-            n_images, pointer = baseline.n_images, f"{pointer}/n_images"
-            _check_n_images(desk, dataset, n_images, params.n_validation, pointer)
+            check_n_images(desk, dataset, baseline.n_images, params, f"{pointer}/n_images")
     if "random" in sources and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
-        _check_images_per_class(desk, dataset, wanted, params.n_validation, pointer)
+        check_images_per_class(desk, dataset, wanted, params, pointer)
     return dataset
 
 
@@ -222,55 +225,14 @@ def _check_calibrations(desk: Desk, dataset: Dataset | None, request: PipelineRe
 
 
 def _check_distill_spec(
-    desk: Desk, dataset: Dataset | None, spec: DistillSpec, n_validation: int | None
+    desk: Desk, dataset: Dataset | None, params: DistillParams | PipelineParams
 ) -> None:
+    spec = params.distill
     _check_depth(desk, dataset, spec.depth, "/params/distill/depth")
     _check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
     if spec.init == "real":
         pointer = "/params/distill/images_per_class"
-        _check_images_per_class(desk, dataset, spec.images_per_class, n_validation, pointer)
-
-
-def _check_split(desk: Desk, dataset: Dataset | None, n_validation: int | None) -> None:
-    if dataset is None or dataset.facts is None or n_validation is None:
-        return
-    counts = dataset.facts.train_class_counts
-    n_cut = sum(validation_counts(counts, n_validation))
-    if n_cut < n_validation:
-        detail = (
-            f"wanted a cut that leaves each class of {dataset.name!r} an image to train on, of "
-            f"{sum(counts)} in all; got {n_validation}"
-        )
-        desk.refuse("/params/n_validation", "n_validation_too_large", detail)
-
-
-def _check_images_per_class(
-    desk: Desk, dataset: Dataset | None, wanted: int, n_validation: int | None, pointer: str
-) -> None:
-    if dataset is None or dataset.facts is None:
-        return
-    smallest = smallest_training_class(dataset.facts, n_validation)
-    if wanted > smallest:
-        detail = (
-            f"wanted at most {smallest}, the images that the smallest class of {dataset.name!r} "
-            f"has for training after the validation cut; got {wanted}"
-        )
-        desk.refuse(pointer, "images_per_class_too_large", detail)
-
-
-def _check_n_images(
-    desk: Desk, dataset: Dataset | None, wanted: int | None, n_validation: int | None, pointer: str
-) -> None:
-    if dataset is None or dataset.facts is None or wanted is None:
-        return
-    counts = dataset.facts.train_class_counts
-    n_left = sum(counts) - sum(validation_counts(counts, n_validation))
-    if wanted > n_left:
-        detail = (
-            f"wanted at most {n_left}, the training images of {dataset.name!r} left after the "
-            f"validation cut; got {wanted}"
-        )
-        desk.refuse(pointer, "n_images_too_large", detail)
+        check_images_per_class(desk, dataset, spec.images_per_class, params, pointer)
 
 
 def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:

@@ -15,12 +15,19 @@ def class_index(facts: DatasetFacts, choice: int | str) -> int | None:
     return choice if 0 <= choice < facts.n_classes else None
 
 
-def class_indices(facts: DatasetFacts, choices: Sequence[int | str]) -> tuple[int, ...]:
+def class_indices(
+    facts: DatasetFacts, choices: Sequence[int | str] | None
+) -> tuple[int, ...] | None:
     """Which classes are meant, in the order of the choices; see `class_index`.
+
+    Returns:
+        Indices, or None for all classes in their own order, which None stands for as well.
 
     Raises:
         InvalidDataError: fewer than two, one that there is not, or one twice.
     """
+    if choices is None:
+        return None
     found: list[int] = []
     for choice in choices:
         index = class_index(facts, choice)
@@ -32,7 +39,7 @@ def class_indices(facts: DatasetFacts, choices: Sequence[int | str]) -> tuple[in
         found.append(index)
     if len(found) < 2:
         raise InvalidDataError(f"classes: wanted at least 2, got {len(found)}")
-    return tuple(found)
+    return None if found == list(range(facts.n_classes)) else tuple(found)
 
 
 def facts_of_classes(facts: DatasetFacts, classes: Sequence[int]) -> DatasetFacts:

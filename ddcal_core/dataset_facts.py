@@ -124,12 +124,6 @@ def validation_counts(
     )
 
 
-def smallest_training_class(facts: DatasetFacts, n_validation: int | None) -> int:
-    """How many images the smallest class keeps for training after the validation cut."""
-    cut = validation_counts(facts.train_class_counts, n_validation)
-    return min(n - c for n, c in zip(facts.train_class_counts, cut, strict=True))
-
-
 def max_convnet_depth(image_shape: tuple[int, int, int]) -> int:
     """How many times a ConvNet can halve the image; 28-pixel grey images are padded to 32."""
     n_channels, height, width = image_shape

@@ -93,8 +93,7 @@ def open_real_images(params: DataChoice, task: Task) -> RealImages:
             to whiten.
     """
     whole = parse_json(DatasetInput, task.inputs["dataset"])
-    chosen = params.classes
-    classes = None if chosen is None else class_indices(whole.facts, chosen)
+    classes = class_indices(whole.facts, params.classes)
     dataset = whole.of_classes(classes)
     split = Split(
         dataset=dataset.name,

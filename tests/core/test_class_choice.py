@@ -22,6 +22,8 @@ DIGITS = NAMED_DATASETS["digits"]
 def test_a_class_is_meant_by_name_or_by_index():
     """Names of digits are strings of their index; an index is a number."""
     assert class_indices(FASHION, ["Bag", 0, "Coat"]) == (8, 0, 4)
+    assert class_indices(DIGITS, list(range(10))) is class_indices(DIGITS, None) is None
+    assert class_indices(DIGITS, list(range(9, -1, -1))) == tuple(range(9, -1, -1))
     assert class_index(DIGITS, "7") == class_index(DIGITS, 7) == 7
     assert class_index(DIGITS, "seven") is class_index(DIGITS, 10) is class_index(DIGITS, -1)
     assert class_index(DIGITS, -1) is None
