@@ -125,7 +125,7 @@ def _dtype_name(tensor: Tensor) -> str:
 
 def _train_with(learned_lr: float | None) -> dict[str, Any]:
     spec = TrainSpec().with_learned_lr(learned_lr)
-    return {"augmentation": "none", **spec.model_dump(exclude={"n_seeds"})}
+    return spec.model_dump(mode="json", exclude={"n_seeds"}, exclude_none=True)
 
 
 @dataclass(frozen=True, eq=False)

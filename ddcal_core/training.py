@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.augmentation import augment_each
 from ddcal_core.errors import DivergedError
 from ddcal_core.losses import training_loss
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
@@ -29,15 +30,17 @@ def train_network(
 
     The learning rate falls to a tenth after half of the epochs (rounded up). Unlike DC's code,
     the momentum is kept at that point. Each epoch takes the images in a fresh order; the last
-    batch may be smaller. No augmentation.
+    batch may be smaller. Siamese augmentation, where asked for, changes the images of a batch one
+    by one.
 
     Args:
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
         labels: int64 (N,), or soft, float32 (N, K), rows adding up to 1.
         spec: the loss, epochs, batch size, learning rate (0.01 where it names none), momentum,
-            weight decay.
-        generator: a CPU generator for the order of the images and what the loss draws.
+            weight decay, augmentation.
+        generator: a CPU generator for the order of the images, the augmentation and what the loss
+            draws.
         on_progress: told after each epoch, with its mean loss a image as "loss".
         phase: the name it is told.
 
@@ -61,7 +64,8 @@ def train_network(
     )
 
     def loss_of(batch: Tensor) -> Tensor:
-        return training_loss(network, images[batch], labels[batch], spec.loss, generator=generator)
+        seen = augment_each(images[batch], spec.augmentation, generator)
+        return training_loss(network, seen, labels[batch], spec.loss, generator=generator)
 
     with _in_mode(network, training=True):
         for epoch in range(spec.epochs):

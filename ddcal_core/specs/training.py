@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ddcal_core.specs.backbone import Augmentation
 from ddcal_core.specs.fields import SET_REFERENCE, Spec
 from ddcal_core.specs.networks import NetworkSpec
 
@@ -66,6 +67,12 @@ class TrainSpec(NetworkSpec):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
     loss: TrainLoss = CrossEntropy(name="cross_entropy")
+    augmentation: Augmentation = Field(
+        (),
+        strict=False,
+        description="DSA: one of these changes is drawn for each batch, with numbers of its own "
+        "for each image; none when empty.",
+    )
 
     def with_learned_lr(self, learned_lr: float | None) -> "TrainSpec":
         """Fill in a learning rate that was not asked for.

@@ -141,7 +141,7 @@ def test_the_manifest_says_all_one_needs(distilled):
     assert (manifest["mean"], manifest["std"]) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
     assert manifest["class_names"] == ["ant", "Bär", "<c>"]
     assert manifest["space"].startswith("network input: (pixel / 255 - mean) / std")
-    assert manifest["train_with"]["augmentation"] == "none"
+    assert (manifest["train_with"]["network"], manifest["train_with"]["width"]) == ("convnet", 32)
     assert (manifest["train_with"]["epochs"], manifest["train_with"]["lr"]) == (300, 0.01)
     assert (manifest["learned_lr"], "compact" in manifest) == (None, False)
     assert manifest["dataset"] == "d"

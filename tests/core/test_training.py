@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from ddcal_core.augmentation import mix_images
+from ddcal_core.augmentation import augment, draw_augmentation, mix_images
 from ddcal_core.errors import DivergedError, StoppedError
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
@@ -237,3 +238,25 @@ def test_no_images_give_no_logits():
     network = ConvNet(1, 7, (8, 8), 4, 2)
     initialise(network, seeded_generator(0))
     assert predict_logits(network, torch.zeros(0, 1, 8, 8)).shape == (0, 7)
+
+
+def test_each_image_of_a_batch_is_augmented_by_itself():
+    """Two epochs by hand: order, change and numbers drawn in turn, then a step of plain SGD."""
+    names = ("flip", "cutout", "color")
+    images = torch.randn((7, 3, 4, 4), generator=seeded_generator(0, "colour"))
+    labels = torch.arange(7) % 3
+    spec = TrainSpec(epochs=2, batch_size=9, lr=0.1, momentum=0, weight_decay=0, augmentation=names)
+    network = trained(spec, images, labels, linear_network(3, 48))
+    by_hand, generator = linear_network(3, 48), seeded_generator(0, "o")
+    seen_images = []
+    for lr in (0.1, 0.01):
+        order = torch.randperm(7, generator=generator)
+        drawn = draw_augmentation(names, generator, n_images=7)
+        seen_images.append(augment(images[order], drawn))
+        loss = functional.cross_entropy(by_hand(seen_images[-1]), labels[order])
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(by_hand.parameters(), gradients, strict=True):
+                parameter.sub_(lr * gradient)
+    assert not any(torch.equal(seen.sort(0)[0], images.sort(0)[0]) for seen in seen_images)
+    torch.testing.assert_close(network[1].weight, by_hand[1].weight)
