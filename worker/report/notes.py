@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from worker.report.data_words import data_sentences
 from worker.report.findings import loss_words, percent
 
 _TERMS = {
@@ -67,6 +68,7 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
             f"{train['batch_size']:,}, {_loss_words(train)}, no augmentation); accuracy on its "
             f"own training images {_range(training_set['train_accuracy'])}.{made} Validation "
             f"images: {n_cut}, cut from the training split by seed {split['seed']}."
+            f"{data_sentences(training_set)}"
         )
     made_with = report["made_with"]
     steps.append(

@@ -10,6 +10,7 @@ from typing import Any
 from ddcal_core.metrics import ReliabilityBins
 from ddcal_core.specs import TrainSpec
 from worker.inputs import ModelInput, SetInput
+from worker.report.data_words import data_suffix
 from worker.report.findings import (
     describe_row,
     failures_of,
@@ -152,6 +153,7 @@ def group_models(
 
 
 # Networks made before a setting existed were made with its default.
+STANDARD = {"name": "standard"}
 _DEFAULTS = TrainSpec().model_dump(mode="json")
 
 
@@ -160,7 +162,8 @@ def _group_key(config: Mapping[str, Any]) -> str:
     train = {**_DEFAULTS, **config["train"]}
     del train["n_seeds"]
     names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "network", "split")
-    return json.dumps([train, *(config[name] for name in names)], sort_keys=True)
+    space = config.get("input_space", STANDARD)
+    return json.dumps([train, space, *(config[name] for name in names)], sort_keys=True)
 
 
 def _loss(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,9 +181,10 @@ def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
 
 
 def _set_label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
+    data = data_suffix(config)
     if config["training_set"] == "full":
-        return f"full ({config['n_train']:,} images)"
-    each = f"{config['images_per_class']} per class"
+        return f"full ({config['n_train']:,} images{data})"
+    each = f"{config['images_per_class']} per class{data}"
     if distilled is None:
         return f"{config['training_set']} ({each})"
     ratio = distilled.manifest["mask_ratio"]
@@ -363,6 +367,7 @@ def build_report(
 
 def _training_set(group: TrainingSet) -> dict[str, Any]:
     config = group.config
+    behind = config if group.distilled is None else group.distilled.manifest
     names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "split")
     return {
         "label": group.label,
@@ -371,6 +376,8 @@ def _training_set(group: TrainingSet) -> dict[str, Any]:
         "train": config["train"],
         "train_accuracy": [model.config["train_accuracy"] for model in group.models],
         "model_ids": [model.id for model in group.models],
+        "input_space": config.get("input_space", STANDARD),
+        "real_class_counts": behind.get("real_class_counts"),
         "distilled": None if group.distilled is None else _provenance(group.distilled),
     }
 
