@@ -139,10 +139,9 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
 
 
 def _check_calibrate_logits(desk: Desk, params: CalibrateLogitsParams) -> Plan:
-    methods = [spec.method for spec in params.calibrate]
-    for k, method in enumerate(methods):
-        if method in methods[:k]:
-            detail = f"wanted each method once, got {method!r} again"
+    for k, spec in enumerate(params.calibrate):
+        if spec in params.calibrate[:k]:
+            detail = f"wanted each method and optimiser once, got {spec.method!r} again"
             desk.refuse(f"/params/calibrate/{k}/method", "duplicate_calibration", detail)
     logits = usable_logits(desk, params.logits, "/params/logits")
     return params.logits, intake_of(logits)

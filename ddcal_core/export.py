@@ -4,7 +4,7 @@ A calibrated program takes pixels in [0, 1]; its config says so. Nothing here is
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,33 @@ _SPACE: TypeAdapter[InputSpaceSpec] = TypeAdapter(InputSpaceSpec)
 
 
 class CalibratedNetwork(nn.Module):
-    """Pixels in, calibrated probabilities out: normalise, network, logits / T, softmax.
+    """Pixels in, calibrated probabilities out: normalise, network, scale, softmax.
+
+    Scaled are logits less their row's mean: divided by T, times a weight, plus a bias a class;
+    weights 1 and biases 0 until `save_program` is told others.
 
     Args:
         network: network-input space (N, C, H, W) -> logits (N, K).
         space: what the network reads of pixels.
-        temperature: T > 0.
+        n_classes: K.
     """
 
     temperature: Tensor
+    weights: Tensor
+    biases: Tensor
 
-    def __init__(self, network: nn.Module, space: InputSpace, temperature: float = 1.0) -> None:
+    def __init__(self, network: nn.Module, space: InputSpace, n_classes: int) -> None:
         super().__init__()
         self.network, self.input_space = network, space
-        self.register_buffer("temperature", torch.tensor(temperature))
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("weights", torch.ones(n_classes))
+        self.register_buffer("biases", torch.zeros(n_classes))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
         logits: Tensor = self.network(self.input_space(pixels))
-        return torch.softmax(logits / self.temperature, 1)
+        centred = logits - logits.mean(1, keepdim=True)
+        return torch.softmax(centred / self.temperature * self.weights + self.biases, 1)
 
 
 def export_program(network: nn.Module, space: InputSpace) -> ExportedProgram:
@@ -65,21 +73,37 @@ def export_program(network: nn.Module, space: InputSpace) -> ExportedProgram:
         A program from pixels float32 (N, C, H, W) in [0, 1], any N >= 1, to probabilities (N, K).
     """
     example = torch.zeros(2, *space.facts.image_shape)
-    wrapped = CalibratedNetwork(network, space).eval().requires_grad_(False)
+    with torch.no_grad():
+        n_classes = network(space(example)).shape[1]
+    wrapped = CalibratedNetwork(network, space, n_classes).eval().requires_grad_(False)
     return export(wrapped, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False)
 
 
-def save_program(program: ExportedProgram, temperature: float, path: Path) -> None:
-    """Write an exported program with another temperature in it.
+def save_program(
+    program: ExportedProgram,
+    temperature: float,
+    path: Path,
+    *,
+    weights: Sequence[float] | None = None,
+    biases: Sequence[float] | None = None,
+) -> None:
+    """Write an exported program with another temperature, or another scaling a class, in it.
 
     Exporting is slow and saving quick, so one export serves every calibration of a network.
 
     Args:
-        program: from `export_program`; its temperature is replaced.
-        temperature: T > 0, finite.
+        program: from `export_program`; its scaling is replaced.
+        temperature: T > 0, finite; 1 for vector scaling, whose weights hold the scale.
         path: of the .pt2 file.
+        weights: K of them, for logits less their row's mean; None for ones.
+        biases: K of them; None for zeros.
     """
-    program.state_dict["temperature"] = torch.tensor(temperature)
+    state = program.state_dict
+    state["temperature"] = torch.tensor(temperature)
+    for name, values, default in (("weights", weights, 1.0), ("biases", biases, 0.0)):
+        state[name] = torch.full_like(state[name], default)
+        if values is not None:
+            state[name] = state[name].new_tensor(values)
     save_exported(program, path)
 
 
@@ -203,14 +227,23 @@ def read_model(path: Path, config: Mapping[str, Any]) -> Network:
     return network.eval()
 
 
-def calibrated_config(config: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:
+def calibrated_config(
+    config: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    *,
+    apply: str | None,
+    has_program: bool,
+) -> dict[str, Any]:
     """Give the config.json of a calibrated model: the model's own, and what was fitted.
 
     Args:
         config: of the model.
         calibration: its values; `temperature` is null where no finite positive one exists.
+        apply: logits -> probabilities, as a formula or in words; None where nothing was found.
+        has_program: whether a calibrated_model.pt2 lies beside it.
     """
-    has_temperature = calibration["temperature"] is not None
+    nothing = f"none: the fit is {calibration['status']}, there is nothing to apply"
+    no_program = "none: this calibration is applied by hand" if apply else nothing
     return {
         **config,
         "format": "ddcal calibrated model 1",
@@ -218,12 +251,10 @@ def calibrated_config(config: Mapping[str, Any], calibration: Mapping[str, Any])
         "calibration": dict(calibration),
         "how_to_use": {
             "model.safetensors": "logits = network(x), x of pixels as `space` says; "
-            "probabilities = softmax(logits / temperature)",
-            "calibrated_model.pt2": (
-                "torch.export.load('calibrated_model.pt2').module()(pixels) -> probabilities; "
-                + PROGRAM_SPACE
-            )
-            if has_temperature
-            else "none: no finite positive temperature exists, so there is no program to run",
+            f"probabilities = {apply or nothing}",
+            "calibrated_model.pt2": "torch.export.load('calibrated_model.pt2').module()(pixels) -> "
+            f"probabilities; {PROGRAM_SPACE}"
+            if has_program
+            else no_program,
         },
     }

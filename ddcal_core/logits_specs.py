@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddcal_core.specs import Seed, Spec
+from ddcal_core.specs import NoCalibration, Optimiser, Seed, Spec
 
 LogitsName = Annotated[
     str,
@@ -16,14 +16,29 @@ LogitsName = Annotated[
 ]
 
 
-class LogitsCalibration(Spec):
-    """How to calibrate logits: there is no image and no network, so nothing to mask."""
+class LogitsTemperatureScaling(Spec):
+    """The temperature of least NLL, solved exactly unless told not to."""
 
-    method: Literal["none", "ts", "vector", "isotonic"] = Field(
-        description="none: as they are; ts: the temperature of least NLL, solved exactly; vector: "
-        "a weight and a bias a class; isotonic: a rising function a class. The last two need far "
-        "more labels than one number does."
-    )
+    method: Literal["ts"]
+    optimiser: Optimiser = "exact"
+
+
+class LogitsScaling(Spec):
+    """vector: a weight and a bias a class; isotonic: a rising function a class.
+
+    Both need far more labels than one number does.
+    """
+
+    method: Literal["vector", "isotonic"]
+
+
+LogitsCalibration = Annotated[
+    NoCalibration | LogitsTemperatureScaling | LogitsScaling,
+    Field(
+        discriminator="method",
+        description="There is no image and no network, so nothing to mask.",
+    ),
+]
 
 
 class LogitsEvaluation(Spec):
@@ -38,10 +53,10 @@ class CalibrateLogitsParams(Spec):
     logits: LogitsName
     seed: Seed = 0
     calibrate: list[LogitsCalibration] = Field(
-        [LogitsCalibration(method="none"), LogitsCalibration(method="ts")],
+        [NoCalibration(method="none"), LogitsTemperatureScaling(method="ts")],
         min_length=1,
         max_length=8,
-        description="Each method at most once; fitted on logits_fit alone.",
+        description="Each method and optimiser at most once; fitted on logits_fit alone.",
     )
     evaluate: LogitsEvaluation = LogitsEvaluation()
 

@@ -31,25 +31,12 @@ class VectorScaling:
     """Probabilities softmax(w z + v) with a weight and a bias for each class.
 
     Attributes:
-        weights: w, K of them, for logits shifted to mean 0 in each row; None unless status is "ok".
-        biases: v, K of them, with sum 0; None unless status is "ok".
-        status: "ok"; of the temperature where that has none (see `temperature`), as there is no
-            scale to start from then; or "not_converged".
-        temperature: the exact one, w = 1 / T and v = 0 being where regularisation pulls to.
-        n: rows of logits fitted on.
-        iterations: Newton steps.
-        nll_before: mean NLL at w = 1, v = 0, in nats.
-        nll_after: mean NLL, without the regularisation; nll_before where there is no scaling.
+        weights: w, K of them, for logits shifted to mean 0 in each row.
+        biases: v, K of them, with sum 0.
     """
 
-    weights: tuple[float, ...] | None
-    biases: tuple[float, ...] | None
-    status: VectorStatus
-    temperature: float | None
-    n: int
-    iterations: int
-    nll_before: float
-    nll_after: float
+    weights: tuple[float, ...]
+    biases: tuple[float, ...]
 
     def apply(self, logits: Tensor) -> Tensor:
         """Calibrated probabilities.
@@ -61,13 +48,35 @@ class VectorScaling:
             float64 (N, K), rows summing to 1, on the logits' device.
 
         Raises:
-            ValueError: there is no scaling, or the classes are others in number.
+            ValueError: the classes are others in number.
         """
-        if self.weights is None or self.biases is None:
-            raise ValueError(f"a scaling is wanted, got a fit that is {self.status}")
         _check_classes(logits, len(self.weights))
         weights, biases = logits.new_tensor([self.weights, self.biases], dtype=torch.float64)
         return torch.softmax(_centred(logits) * weights + biases, 1)
+
+
+@dataclass(frozen=True)
+class VectorFit:
+    """A vector scaling, or why there is none.
+
+    Attributes:
+        scaling: None unless status is "ok".
+        status: "ok"; of the temperature where that has none (see `temperature`), as there is no
+            scale to start from then; or "not_converged".
+        temperature: the exact one, w = 1 / T and v = 0 being where regularisation pulls to.
+        n: rows of logits fitted on.
+        iterations: Newton steps.
+        nll_before: mean NLL at w = 1, v = 0, in nats.
+        nll_after: mean NLL, without the regularisation; nll_before where there is no scaling.
+    """
+
+    scaling: VectorScaling | None
+    status: VectorStatus
+    temperature: float | None
+    n: int
+    iterations: int
+    nll_before: float
+    nll_after: float
 
 
 @dataclass(frozen=True)
@@ -77,14 +86,10 @@ class IsotonicScaling:
     Attributes:
         probabilities: for each class the softmax probabilities between which lines are drawn.
         shares: for each class the calibrated values there, before rows are made to sum to 1.
-        status: "ok", or "one_class": all labels are the same, and every answer is certain.
-        n: rows of logits fitted on.
     """
 
     probabilities: tuple[tuple[float, ...], ...]
     shares: tuple[tuple[float, ...], ...]
-    status: IsotonicStatus
-    n: int
 
     def apply(self, logits: Tensor) -> Tensor:
         """Calibrated probabilities.
@@ -113,6 +118,21 @@ class IsotonicScaling:
         return torch.where(total > 0, shares / total.where(total > 0, 1.0), uniform)
 
 
+@dataclass(frozen=True)
+class IsotonicFit:
+    """An isotonic scaling.
+
+    Attributes:
+        scaling: the K functions.
+        status: "ok", or "one_class": all labels are the same, and every answer is certain.
+        n: rows of logits fitted on.
+    """
+
+    scaling: IsotonicScaling
+    status: IsotonicStatus
+    n: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Objective:
     """The penalised mean NLL at parameters (u, v), with gradient (2K,) and Hessian (2K, 2K)."""
@@ -125,7 +145,7 @@ class _Objective:
 
 def fit_vector_scaling(
     logits: Tensor, labels: Tensor, *, prior_precision: float = 1.0
-) -> VectorScaling:
+) -> VectorFit:
     """Vector scaling of least penalised NLL, solved by Newton's method.
 
     Rows are shifted to mean 0, so that what softmax ignores does not matter. With T the exact
@@ -144,7 +164,7 @@ def fit_vector_scaling(
         prior_precision: above 0; 1 is worth about one label a parameter.
 
     Returns:
-        Weights and biases, or the status that says why there are none.
+        The scaling, or the status that says why there are none.
 
     Raises:
         ValueError: what `fit_temperature` refuses, or a precision not in (0, inf).
@@ -159,16 +179,15 @@ def fit_vector_scaling(
     root = solve_exactly(logits, labels)
     if root.temperature is None:
         nll = root.nll_before
-        return VectorScaling(None, None, root.status, None, n, 0, nll, nll)
+        return VectorFit(None, root.status, None, n, 0, nll, nll)
     parameters = logits.new_zeros(2 * n_classes, dtype=torch.float64)
     scale, ridge = 1 / root.temperature, prior_precision / n
     parameters, nll_after, steps = _minimise(logits, labels, parameters, scale, ridge)
     is_solved = steps <= _MOST_STEPS
     weights = tuple(((1 + parameters[:n_classes]) * scale).tolist())
     biases = tuple(parameters[n_classes:].tolist())
-    return VectorScaling(
-        weights=weights if is_solved else None,
-        biases=biases if is_solved else None,
+    return VectorFit(
+        scaling=VectorScaling(weights, biases) if is_solved else None,
         status="ok" if is_solved else "not_converged",
         temperature=root.temperature,
         n=n,
@@ -178,7 +197,7 @@ def fit_vector_scaling(
     )
 
 
-def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicScaling:
+def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicFit:
     """Isotonic regression of [y = k] on each softmax probability p_k, through scikit-learn.
 
     One against the rest, then rows are divided by their sum. It follows the labels it is fitted
@@ -207,7 +226,7 @@ def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicScaling:
         knots.append(tuple(model.X_thresholds_.tolist()))
         shares.append(tuple(model.y_thresholds_.tolist()))
     status: IsotonicStatus = "one_class" if bool((classes == classes[0]).all()) else "ok"
-    return IsotonicScaling(tuple(knots), tuple(shares), status, len(labels))
+    return IsotonicFit(IsotonicScaling(tuple(knots), tuple(shares)), status, len(labels))
 
 
 def _check_classes(logits: Tensor, n_classes: int) -> None:

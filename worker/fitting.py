@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ddcal_core.calibration import TemperatureFit, fit_masked_temperature, fit_temperature
+from ddcal_core.calibration import fit_masked_temperature, fit_temperature
 from ddcal_core.export import facts_of
 from ddcal_core.failure_signatures import (
     Failure,
@@ -25,14 +24,17 @@ from ddcal_core.specs import (
     MAX_SEED,
     AutoMask,
     CalibrationSpec,
+    IsotonicCalibration,
     MaskedTemperatureScaling,
     MaskSpec,
     NoCalibration,
     TemperatureScaling,
     TrainSpec,
+    VectorCalibration,
 )
 from ddcal_core.training import predict_logits
 from worker.calibration_images import CalibrationImages
+from worker.calibrations import Found, Scaling, described, fit_scaling, not_fitted
 from worker.inputs import ModelInput, parse_json
 
 
@@ -63,38 +65,45 @@ class Fitter:
         self._logits: dict[str, Tensor] = {}
         self._on_progress = on_progress
 
-    def fit(self, spec: CalibrationSpec) -> dict[str, Any]:
+    def fit(self, spec: CalibrationSpec) -> Found:
         """Fit what a spec asks for.
 
         Returns:
-            method, fit_on, mask_ratio, status, temperature (None where there is none), n,
-            nll_before and nll_after on the images fitted on (None where infinite or not fitted),
-            standard_error of log T, n_draws, masked_accuracy and spec; of the same images
-            unmasked clean_accuracy, clean_signed_gap under T and logit_spread; relative_temperature
-            (T over that spread) and failures, by name (see `failure_signatures`); and with ratio
-            auto found_by and what `mask_ratio.FoundTemperature` says.
+            The scaling of vector and isotonic, and values: method, fit_on, mask_ratio, status,
+            temperature (None where there is none), n, nll_before and nll_after on the images
+            fitted on (None where infinite or not fitted), standard_error of log T, reached (where
+            L-BFGS ended), n_draws, masked_accuracy and spec; of the same images unmasked
+            clean_accuracy, clean_signed_gap under T and logit_spread; relative_temperature (T over
+            that spread) and failures, by name (see `failure_signatures`); and with ratio auto
+            found_by and what `mask_ratio.FoundTemperature` says.
         """
+        scaling: Scaling | None = None
         match spec:
             case NoCalibration():
-                return {**_NOT_FITTED, "spec": spec.model_dump(mode="json")}
+                return Found({**not_fitted(), "spec": spec.model_dump(mode="json")})
             case TemperatureScaling():
-                found = self._fit_plain(spec.fit_on)
+                found = self._fit_plain(spec)
+            case VectorCalibration() | IsotonicCalibration():
+                labels = self._images.of(self._model, spec.fit_on).labels
+                found, scaling = fit_scaling(spec.method, self._logits_on(spec.fit_on), labels)
             case MaskedTemperatureScaling(mask=AutoMask()):
                 found = self._find(spec.fit_on)
             case MaskedTemperatureScaling(mask=MaskSpec() as mask):
                 found = self.fit_masked(spec.fit_on, mask, spec.draws_per_image)
-        return {
-            **_NOT_FITTED,
+        values = {
+            **not_fitted(),
             "method": spec.method,
             "fit_on": spec.fit_on,
             **found,
             **self._judged(spec.fit_on, found),
             "spec": spec.model_dump(mode="json"),
         }
+        return Found(values, scaling)
 
-    def _fit_plain(self, fit_on: str) -> dict[str, Any]:
-        labels = self._images.of(self._model, fit_on).labels
-        return described(fit_temperature(self._logits_on(fit_on), labels))
+    def _fit_plain(self, spec: TemperatureScaling) -> dict[str, Any]:
+        labels = self._images.of(self._model, spec.fit_on).labels
+        logits = self._logits_on(spec.fit_on)
+        return described(fit_temperature(logits, labels, method=spec.optimiser))
 
     def _logits_on(self, fit_on: str) -> Tensor:
         if fit_on not in self._logits:
@@ -177,53 +186,11 @@ class Fitter:
         }
 
 
-_NOT_FITTED: dict[str, Any] = {
-    "method": "none",
-    "fit_on": None,
-    "mask_ratio": None,
-    "status": "ok",
-    "temperature": 1.0,
-    "n": 0,
-    "nll_before": None,
-    "nll_after": None,
-    "standard_error": None,
-    "n_draws": None,
-    "masked_accuracy": None,
-    "clean_accuracy": None,
-    "clean_signed_gap": None,
-    "logit_spread": None,
-    "relative_temperature": None,
-    "failures": [],
-    "found_by": None,
-    "n_folds": None,
-    "half_way_temperature": None,
-    "factor": None,
-    "left_out_accuracy": None,
-}
-
-
 def mask_seed(seed: int, config: Mapping[str, Any]) -> int:
     """Give the seed of one network's masks, unlike that of the networks beside it."""
     # With equal masks the spread over networks would leave out the spread over masks.
     text = json.dumps([seed, "mask", config["training_set"], config["seed_index"]])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
-
-
-def not_fitted() -> dict[str, Any]:
-    """Give the values of a network as it is: method none, T = 1; see `Fitter.fit` for the names."""
-    return dict(_NOT_FITTED)
-
-
-def described(fit: TemperatureFit) -> dict[str, Any]:
-    """Give what a fit has found, in the values of a calibration."""
-    return {
-        "status": fit.status,
-        "temperature": fit.temperature,
-        "n": fit.n,
-        "nll_before": finite_or_none(fit.nll_before),
-        "nll_after": finite_or_none(fit.nll_after),
-        "standard_error": fit.standard_error,
-    }
 
 
 def _described_ratio(found: FoundRatio) -> dict[str, Any]:
@@ -236,8 +203,3 @@ def _described_ratio(found: FoundRatio) -> dict[str, Any]:
         "n": found.n_real,
         "nll_after": None if best is None else best.nll,
     }
-
-
-def finite_or_none(value: float) -> float | None:
-    """Give a number as JSON can write it: null where it is infinite or not a number."""
-    return value if math.isfinite(value) else None

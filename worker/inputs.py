@@ -136,11 +136,12 @@ class ModelInput(Input):
 
 
 class CalibrationInput(Input):
-    """A calibration and what it found."""
+    """A calibration and what it found; a scaling of more than one number lies in a file."""
 
     id: str
     model_id: str
     values: dict[str, Any]
+    scaling_path: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,12 @@ class _Reader:
         model_ids = dict.fromkeys(result.columns["model_id"] for result in calibrations)
         models = self._some("model", model_ids)
         rows = [
-            {"id": result.id, "model_id": result.columns["model_id"], "values": result.details}
+            {
+                "id": result.id,
+                "model_id": result.columns["model_id"],
+                "values": result.details,
+                "scaling_path": self._files(result.id).get("scaling.json"),
+            }
             for result in calibrations
         ]
         dataset = self._dataset(models[0].columns["dataset"], has_test=True)

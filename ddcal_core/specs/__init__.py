@@ -10,9 +10,12 @@ from ddcal_core.specs.calibration import (
     CalibrationSpec,
     CalibrationSpecs,
     FitOn,
+    IsotonicCalibration,
     MaskedTemperatureScaling,
     NoCalibration,
+    Optimiser,
     TemperatureScaling,
+    VectorCalibration,
 )
 from ddcal_core.specs.distillation import DEFAULT_METHOD, DistillSpec
 from ddcal_core.specs.evaluation import EvaluateSpec
@@ -135,6 +138,7 @@ __all__ = [
     "ImageOptions",
     "Imbalance",
     "InputSpaceSpec",
+    "IsotonicCalibration",
     "LabelSmoothing",
     "MaskShape",
     "MaskSpec",
@@ -146,6 +150,7 @@ __all__ = [
     "NetworkSpec",
     "NoCalibration",
     "Norm",
+    "Optimiser",
     "PerImageZcaSpace",
     "PipelineParams",
     "Pooling",
@@ -163,6 +168,7 @@ __all__ = [
     "TrainParams",
     "TrainSpec",
     "TrainingSet",
+    "VectorCalibration",
     "ZcaSpace",
     "default_patch_size",
     "network_spec",

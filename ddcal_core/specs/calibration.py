@@ -24,11 +24,23 @@ class NoCalibration(Spec):
     method: Literal["none"]
 
 
+Optimiser = Annotated[
+    Literal["exact", "lbfgs_50", "lbfgs_200"],
+    Field(
+        description=(
+            "exact, or so many steps of L-BFGS as the literature's code takes, which often stop "
+            "far from the best temperature: to see by how much, and for nothing else."
+        )
+    ),
+]
+
+
 class TemperatureScaling(Spec):
-    """The temperature of least NLL, solved exactly (Guo et al., ICML 2017)."""
+    """The temperature of least NLL (Guo et al., ICML 2017), solved exactly unless told not to."""
 
     method: Literal["ts"]
     fit_on: FitOn = "validation"
+    optimiser: Optimiser = "exact"
 
 
 def _ratio_tag(mask: object) -> str:
@@ -53,7 +65,32 @@ class MaskedTemperatureScaling(Spec):
     )
 
 
+class VectorCalibration(Spec):
+    """Vector scaling: a weight and a bias a class, pulled towards TS (Guo et al., ICML 2017).
+
+    Wants far more labels than one number does; can change predictions.
+    """
+
+    method: Literal["vector"]
+    fit_on: FitOn = "validation"
+
+
+class IsotonicCalibration(Spec):
+    """Isotonic regression: a rising function a class (Zadrozny and Elkan, KDD 2002).
+
+    Wants far more labels than one number does; can change predictions.
+    """
+
+    method: Literal["isotonic"]
+    fit_on: FitOn = "validation"
+
+
 CalibrationSpec = Annotated[
-    NoCalibration | TemperatureScaling | MaskedTemperatureScaling, Field(discriminator="method")
+    NoCalibration
+    | TemperatureScaling
+    | MaskedTemperatureScaling
+    | VectorCalibration
+    | IsotonicCalibration,
+    Field(discriminator="method"),
 ]
 CalibrationSpecs = Annotated[list[CalibrationSpec], Field(min_length=1, max_length=32)]

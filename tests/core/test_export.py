@@ -229,10 +229,34 @@ def test_a_model_comes_back_the_same(network, tmp_path):
         read_model(tmp_path / "model.safetensors", wider)
 
 
-@pytest.mark.parametrize(("temperature", "word"), [(2.5, "torch.export.load"), (None, "none:")])
-def test_a_calibrated_config_carries_the_temperature(temperature, word):
+def test_a_program_can_have_a_scaling_a_class(network, program, tmp_path):
+    """Weights and biases on centred logits, and gone again in what is saved next."""
+    pixels = np.random.default_rng(2).random((4, 3, 8, 8), np.float32)
+    weights, biases = [0.5, 2.0, 3.0], [-1.0, 0.25, 0.75]
+    save_program(program, 1.0, tmp_path / "vector.pt2", weights=weights, biases=biases)
+    save_program(program, 0.5, tmp_path / "plain.pt2")
+    loaded = [torch.export.load(tmp_path / f"{name}.pt2").module() for name in ("vector", "plain")]
+    found, plain = (one(torch.from_numpy(pixels)).numpy() for one in loaded)
+    logs = np.log(probabilities_by_hand(network, pixels, 1.0))
+    scores = (logs - logs.mean(1, keepdims=True)) * weights + biases
+    powers = np.exp(scores)
+    assert np.abs(found - powers / powers.sum(1, keepdims=True)).max() < 1e-5
+    assert np.abs(plain - probabilities_by_hand(network, pixels, 0.5)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("temperature", "apply", "has_program", "word"),
+    [
+        (2.5, "softmax(logits / temperature)", True, "torch.export.load"),
+        (None, "a line a class", False, "applied by hand"),
+        (None, None, False, "none: the fit is s"),
+    ],
+)
+def test_a_calibrated_config_says_how_it_is_used(temperature, apply, has_program, word):
     """The config has the temperature, null where there is none, and says what there is to run."""
-    config = calibrated_config({"class_names": ["a"]}, {"temperature": temperature, "status": "s"})
+    values = {"temperature": temperature, "status": "s"}
+    config = calibrated_config({"class_names": ["a"]}, values, apply=apply, has_program=has_program)
+    assert (apply or "none: the fit is s") in config["how_to_use"]["model.safetensors"]
     assert config["temperature"] == temperature
     assert config["calibration"]["status"] == "s"
     assert word in config["how_to_use"]["calibrated_model.pt2"]

@@ -67,9 +67,9 @@ def test_vector_scaling_is_what_scipy_finds(seed, n, prior, log_scale):
         return
     weights, biases, _ = slow_vector_scaling(logits, labels, prior)
     assert fit.status == "ok"
-    assert np.array(fit.weights) * log_scale == pytest.approx(weights * log_scale, abs=1e-5)
-    assert fit.biases == pytest.approx(biases, abs=1e-5)
-    assert sum(fit.biases) == pytest.approx(0, abs=1e-9)
+    assert np.array(fit.scaling.weights) * log_scale == pytest.approx(weights * log_scale, abs=1e-5)
+    assert fit.scaling.biases == pytest.approx(biases, abs=1e-5)
+    assert sum(fit.scaling.biases) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -77,13 +77,13 @@ def test_vector_scaling_is_least_and_told(seed):
     """No step in any direction lowers the objective; the NLLs are those of its probabilities."""
     logits, labels = some_logits(seed)
     fit = fit_vector_scaling(logits, labels)
-    probabilities = fit.apply(logits)
+    probabilities = fit.scaling.apply(logits)
     at_label = probabilities.gather(1, labels[:, None])
     assert fit.nll_after == pytest.approx(-float(at_label.log().mean()), rel=1e-12)
     assert fit.nll_before == pytest.approx(negative_log_likelihood(logits, labels))
     assert fit.nll_after < fit_temperature(logits, labels).nll_after < fit.nll_before
     z = (logits - logits.mean(1, keepdim=True)).numpy()
-    u, v = np.array(fit.weights) * fit.temperature - 1, np.array(fit.biases)
+    u, v = np.array(fit.scaling.weights) * fit.temperature - 1, np.array(fit.scaling.biases)
     off = probabilities.numpy() - np.eye(4)[labels.numpy()]
     slope_u = (off * z / fit.temperature).mean(0) + u / 300
     slope_v = off.mean(0) + v / 300
@@ -95,16 +95,18 @@ def test_a_strong_prior_is_temperature_scaling():
     logits, labels = some_logits(0)
     temperature = fit_temperature(logits, labels).temperature
     fit = fit_vector_scaling(logits, labels, prior_precision=1e12)
-    assert fit.weights == pytest.approx([1 / temperature] * 4, rel=1e-6)
-    assert torch.allclose(fit.apply(logits), (logits / temperature).softmax(1), atol=1e-6)
+    assert fit.scaling.weights == pytest.approx([1 / temperature] * 4, rel=1e-6)
+    assert torch.allclose(fit.scaling.apply(logits), (logits / temperature).softmax(1), atol=1e-6)
 
 
 def test_an_offset_of_every_logit_does_not_matter():
     """Logits and log probabilities give the same scaling."""
     logits, labels = some_logits(1)
     fit, of_logs = (fit_vector_scaling(z, labels) for z in (logits, logits.log_softmax(1)))
-    assert of_logs.weights == pytest.approx(fit.weights, rel=1e-7)
-    assert torch.allclose(fit.apply(logits), of_logs.apply(logits.log_softmax(1)), atol=1e-9)
+    assert of_logs.scaling.weights == pytest.approx(fit.scaling.weights, rel=1e-7)
+    assert torch.allclose(
+        fit.scaling.apply(logits), of_logs.scaling.apply(logits.log_softmax(1)), atol=1e-9
+    )
 
 
 def test_known_factors_are_found_again():
@@ -116,8 +118,8 @@ def test_known_factors_are_found_again():
     chances = (centred * weights + biases).softmax(1)
     labels = torch.multinomial(chances, 1, generator=generator)[:, 0]
     fit = fit_vector_scaling(logits, labels)
-    assert fit.weights == pytest.approx(weights.tolist(), abs=0.03)
-    assert fit.biases == pytest.approx(biases.tolist(), abs=0.06)
+    assert fit.scaling.weights == pytest.approx(weights.tolist(), abs=0.03)
+    assert fit.scaling.biases == pytest.approx(biases.tolist(), abs=0.06)
 
 
 @pytest.mark.parametrize("pick", ["argmax", "argmin"])
@@ -127,9 +129,7 @@ def test_without_a_temperature_there_is_no_vector_scaling(pick):
     labels = getattr(logits, pick)(1)
     fit = fit_vector_scaling(logits, labels)
     assert fit.status == fit_temperature(logits, labels).status != "ok"
-    assert (fit.weights, fit.biases, fit.temperature) == (None, None, None)
-    with pytest.raises(ValueError, match=f"got a fit that is {fit.status}"):
-        fit.apply(logits)
+    assert (fit.scaling, fit.temperature) == (None, None)
 
 
 def test_constant_logits_are_unidentified():
@@ -145,9 +145,9 @@ def test_a_class_without_labels_keeps_the_solution_finite():
     fit = fit_vector_scaling(logits, labels)
     weights, biases, _ = slow_vector_scaling(logits, labels)
     assert fit.status == "ok"
-    assert fit.biases == pytest.approx(biases, abs=1e-5)
-    assert fit.weights == pytest.approx(weights, abs=1e-5)
-    assert -20 < min(fit.biases) < -1
+    assert fit.scaling.biases == pytest.approx(biases, abs=1e-5)
+    assert fit.scaling.weights == pytest.approx(weights, abs=1e-5)
+    assert -20 < min(fit.scaling.biases) < -1
 
 
 @pytest.mark.parametrize("precision", [0.0, -1.0, math.inf, math.nan])
@@ -186,22 +186,22 @@ def test_isotonic_is_scikit_learns(seed, scale):
     peer.fit(raw, labels.numpy())
     fit = fit_isotonic(logits, labels)
     assert (fit.status, fit.n) == ("ok", 300)
-    assert np.allclose(fit.apply(logits).numpy(), peer.predict_proba(raw), atol=1e-12)
-    assert np.allclose(fit.apply(others).numpy(), peer.predict_proba(new), atol=1e-12)
+    assert np.allclose(fit.scaling.apply(logits).numpy(), peer.predict_proba(raw), atol=1e-12)
+    assert np.allclose(fit.scaling.apply(others).numpy(), peer.predict_proba(new), atol=1e-12)
 
 
 def test_isotonic_of_four_is_known_by_hand():
     """Two classes, hits 0 1 0 1 by rising p: the middle two are pooled to 1/2."""
     p = torch.tensor([0.2, 0.4, 0.6, 0.8], dtype=torch.float64)
     logits = torch.stack([p.log(), (1 - p).log()], 1)
-    got = fit_isotonic(logits, torch.tensor([1, 0, 1, 0])).apply(logits)
+    got = fit_isotonic(logits, torch.tensor([1, 0, 1, 0])).scaling.apply(logits)
     assert got[:, 0].tolist() == pytest.approx([0, 0.5, 0.5, 1])
     assert got.sum(1).tolist() == pytest.approx([1, 1, 1, 1])
 
 
 def test_a_row_without_any_share_is_uniform():
     """Functions that are 0 up to 1/2 leave equal logits nothing: 1 / K each; others are kept."""
-    functions = IsotonicScaling(((0.0, 0.5, 1.0),) * 3, ((0.0, 0.0, 1.0),) * 3, "ok", 0)
+    functions = IsotonicScaling(((0.0, 0.5, 1.0),) * 3, ((0.0, 0.0, 1.0),) * 3)
     got = functions.apply(torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64))
     assert got[0].tolist() == pytest.approx([1 / 3] * 3)
     assert got[1].tolist() == [1.0, 0.0, 0.0]
@@ -212,7 +212,7 @@ def test_one_class_is_told():
     logits, _ = some_logits(4)
     fit = fit_isotonic(logits, torch.ones(300, dtype=torch.int64))
     assert fit.status == "one_class"
-    assert torch.equal(fit.apply(logits)[:, 1], torch.ones(300, dtype=torch.float64))
+    assert torch.equal(fit.scaling.apply(logits)[:, 1], torch.ones(300, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("fit", [fit_vector_scaling, fit_isotonic])
@@ -235,7 +235,7 @@ def test_fits_refuse_what_a_temperature_refuses(fit, logits, labels, message):
 def test_fits_apply_to_as_many_classes(fit):
     """Logits of other classes, or not finite ones, are refused; float32 ones give float64."""
     logits, labels = some_logits(5)
-    scaling = fit(logits, labels)
+    scaling = fit(logits, labels).scaling
     assert scaling.apply(logits.float()).dtype == torch.float64
     with pytest.raises(ValueError, match=r"logits \(N, 4\) are wanted, got shape \(300, 3\)"):
         scaling.apply(logits[:, :3])

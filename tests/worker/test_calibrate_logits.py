@@ -204,7 +204,7 @@ def test_vector_scaling_is_applied_as_its_file_says(skewed):
     by_method = {row["method"]: row for row in report["rows"]}
     assert by_method["vector"]["nll"]["mean"] == pytest.approx(by_hand, rel=1e-9)
     assert by_hand < by_method["ts"]["nll"]["mean"] - 0.01
-    assert by_method["vector"]["calibration"] == "VECTOR on fit rows"
+    assert by_method["vector"]["calibration"] == "vector scaling on fit rows"
     assert found["temperature"] is None
 
 

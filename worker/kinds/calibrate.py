@@ -3,9 +3,8 @@
 Uploaded logits, which have no model here, are for `calibrate_logits`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -18,8 +17,10 @@ from ddcal_core.export import (
     write_json,
 )
 from ddcal_core.progress import Progress
+from ddcal_core.scaling import VectorScaling
 from ddcal_core.specs import CalibrateParams
 from worker.calibration_images import CalibrationImages
+from worker.calibrations import Found, write_scaling
 from worker.fitting import Fitter
 from worker.inputs import (
     DatasetInput,
@@ -65,34 +66,41 @@ def _calibrated(
     on_cpu = load_model(model, torch.device("cpu"))
     program = export_program(on_cpu, images.space_of(model))
     for index, spec in enumerate(params.calibrate):
-        values = {
-            "model_id": model.id,
-            **{key: model.config[key] for key in _OF_THE_MODEL},
-            **fitter.fit(spec),
-        }
+        of_the_model = {key: model.config[key] for key in _OF_THE_MODEL}
+        fitted = fitter.fit(spec)
+        found = Found({"model_id": model.id, **of_the_model, **fitted.values}, fitted.scaling)
         folder = task.folder / f"{model.id}_{index}"
         folder.mkdir()
-        files = _write_files(folder, model, values, program)
-        yield Output("calibration", folder.name, values, files)
+        files = _write_files(folder, model, found, program)
+        yield Output("calibration", folder.name, found.values, files)
 
 
 _OF_THE_MODEL = ("dataset", "training_set", "distilled_set_id", "images_per_class", "seed_index")
 
 
 def _write_files(
-    folder: Path, model: ModelInput, values: Mapping[str, Any], program: ExportedProgram
+    folder: Path, model: ModelInput, found: Found, program: ExportedProgram
 ) -> tuple[Path, ...]:
+    """Write the model as it was, what was found, and the program that has it inside.
+
+    An isotonic scaling has no program: its functions, thousands of numbers, stand in scaling.json.
+    """
     weights, config = folder / "model.safetensors", folder / "config.json"
     # The very bytes of the model's own file, so that the artifact store can tell they are.
     weights.write_bytes(model.path.read_bytes())
-    write_json(config, calibrated_config(model.config, values))
-    files: tuple[Path, ...] = (weights, config)
-    if model.input_space_path is not None:
-        space = folder / INPUT_SPACE_FILE
-        space.write_bytes(model.input_space_path.read_bytes())
-        files = (*files, space)
-    if values["temperature"] is None:
+    scaling, temperature = found.scaling, found.values["temperature"]
+    has_program = temperature is not None or isinstance(scaling, VectorScaling)
+    exported = (folder / "calibrated_model.pt2",) if has_program else ()
+    for path in exported:
+        if isinstance(scaling, VectorScaling):
+            save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
+        else:
+            save_program(program, temperature, path)
+    said = calibrated_config(model.config, found.values, apply=found.apply, has_program=has_program)
+    write_json(config, said)
+    files = (*exported, weights, config, *write_scaling(folder, found))
+    if model.input_space_path is None:
         return files
-    exported = folder / "calibrated_model.pt2"
-    save_program(program, values["temperature"], exported)
-    return (exported, *files)
+    space = folder / INPUT_SPACE_FILE
+    space.write_bytes(model.input_space_path.read_bytes())
+    return (*files, space)

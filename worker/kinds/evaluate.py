@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import EvaluateParams
 from ddcal_core.training import predict_logits
+from worker.bench import Bench
 from worker.calibration_images import CalibrationImages, has_small_set
+from worker.calibrations import Found, not_fitted, read_scaling
 from worker.fitting import Fitter
 from worker.inputs import (
     CalibrationInput,
@@ -39,7 +40,7 @@ from worker.report.analyses import (
     spectrum_words,
 )
 from worker.report.comparison import compare
-from worker.report.measurements import Measurement, Predictions, ece_and_gap, measure, predict
+from worker.report.measurements import Predictions
 from worker.report.page import report_page
 from worker.report.pictures import set_pictures
 from worker.report.prediction_table import write_predictions
@@ -55,61 +56,6 @@ from worker.report.rows import (
 
 N_RANDOM_SETS = 5
 MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
-_UNCALIBRATED: Mapping[str, Any] = {
-    "method": "none",
-    "fit_on": None,
-    "mask_ratio": None,
-    "status": "ok",
-    "temperature": 1.0,
-}
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What every measurement of one report shares.
-
-    Attributes:
-        logits: of each model on the test images, float32 (N, K) on the CPU.
-        labels: of the test images, int64 (N,) on the CPU.
-        n_bins: of the ECE.
-        seed: of the null level's draws.
-    """
-
-    logits: Mapping[str, Tensor]
-    labels: Tensor
-    n_bins: int
-    seed: int
-
-    def measure(self, model_id: str, values: Mapping[str, Any]) -> Measurement:
-        """Measure one network under what one calibration found."""
-        return measure(
-            self.logits[model_id],
-            self.labels,
-            status=values["status"],
-            temperature=values["temperature"],
-            n_bins=self.n_bins,
-            # The same draws for every network: rows differ by their confidences alone.
-            generator=seeded_generator(self.seed, "null"),
-        )
-
-    def predict(self, model_id: str, values: Mapping[str, Any]) -> Predictions:
-        """Give one network's predictions under what one calibration found."""
-        return predict(
-            self.logits[model_id],
-            self.labels,
-            status=values["status"],
-            temperature=values["temperature"],
-        )
-
-    def ece_and_gap(self, model_id: str, found: Mapping[str, Any]) -> tuple[float, float]:
-        """Give ECE and signed gap of one network under a fit."""
-        return ece_and_gap(
-            self.logits[model_id],
-            self.labels,
-            status=found["status"],
-            temperature=found["temperature"],
-            n_bins=self.n_bins,
-        )
 
 
 def run(task: Task) -> list[Output]:
@@ -127,14 +73,15 @@ def run(task: Task) -> list[Output]:
     dataset = dataset.of_classes(_common_classes(models))
     test = load_test_images(dataset)
     networks = {model.id: load_model(model, task.device) for model in models}
-    bench = _Bench(
+    bench = Bench(
         logits=_test_logits(networks, models, images, test, task),
         labels=test.labels,
         n_bins=params.evaluate.n_bins,
         seed=params.seed,
     )
     groups = group_models(models, sets)
-    measured = _measure_all(models, calibrations, bench, task.on_progress)
+    founds = _founds(calibrations)
+    measured = _measure_all(models, founds, bench, task.on_progress)
     rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=bench.n_bins)
     fitters = {
         model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
@@ -147,7 +94,7 @@ def run(task: Task) -> list[Output]:
         "n_test": len(test.labels),
         **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
     }
-    predicted = [(one, bench.predict(one.model.id, one.values)) for one in measured]
+    predicted = [(one, bench.predict(one.model.id, founds[one.calibration_id])) for one in measured]
     analyses = {
         "comparisons": _comparisons(groups, rows, predicted, params.seed),
         **_analyses(groups, images, bench),
@@ -179,7 +126,7 @@ def _comparisons(
 
 
 def _analyses(
-    groups: Sequence[TrainingSet], images: CalibrationImages, bench: _Bench
+    groups: Sequence[TrainingSet], images: CalibrationImages, bench: Bench
 ) -> dict[str, Any]:
     logits, spectra = logit_analysis(groups, bench.logits), _spectra(groups, images)
     return {
@@ -231,24 +178,34 @@ def _test_logits(
     return logits
 
 
+def _founds(calibrations: Sequence[CalibrationInput]) -> dict[str | None, Found]:
+    """Each calibration by its id, those of one network in their order; None: the network as is."""
+    founds: dict[str | None, Found] = {None: Found(not_fitted())}
+    for one in calibrations:
+        scaling = None if one.scaling_path is None else read_scaling(one.scaling_path)
+        founds[one.id] = Found({**one.values, "model_id": one.model_id}, scaling)
+    return founds
+
+
 def _measure_all(
     models: Sequence[ModelInput],
-    calibrations: Sequence[CalibrationInput],
-    bench: _Bench,
+    founds: Mapping[str | None, Found],
+    bench: Bench,
     on_progress: ProgressCallback,
 ) -> list[Measured]:
     """Measure each network as it is, then under each of its calibrations."""
     measured: list[Measured] = []
+    as_is = founds[None]
     for done, model in enumerate(models, start=1):
-        own = [one for one in calibrations if one.model_id == model.id]
+        own = {key: one for key, one in founds.items() if one.values.get("model_id") == model.id}
         # The reference is measured whether or not somebody asked for `none`.
-        before = bench.measure(model.id, _UNCALIBRATED)
-        as_it_is = next((one.id for one in own if one.values["method"] == "none"), None)
-        measured.append(Measured(model, as_it_is, _UNCALIBRATED, before, before))
-        for one in own:
+        before = bench.measure(model.id, as_is)
+        asked = next((key for key, one in own.items() if one.values["method"] == "none"), None)
+        measured.append(Measured(model, asked, as_is.values, before, before))
+        for key, one in own.items():
             if one.values["method"] != "none":
-                after = bench.measure(model.id, one.values)
-                measured.append(Measured(model, one.id, one.values, after, before))
+                after = bench.measure(model.id, one)
+                measured.append(Measured(model, key, one.values, after, before))
         on_progress(Progress(phase="measure", step=done, steps=len(models)))
     return measured
 
@@ -257,7 +214,7 @@ def _curves(
     groups: Sequence[TrainingSet],
     fitters: Mapping[str, Fitter],
     params: EvaluateParams,
-    bench: _Bench,
+    bench: Bench,
     on_progress: ProgressCallback,
 ) -> list[dict[str, Any]]:
     """Draw two curves a mask for each training set with a small set: T from it, from validation."""

@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 from worker.report.analysis_figures import histogram_figure, spectrum_figure
+from worker.report.captions import caption
 
 _LOGIT_TITLES = {
     "largest_logit": ("Largest logit", "largest logit of a test image"),
@@ -25,12 +26,7 @@ def comparison_section(report: Mapping[str, Any]) -> str:
     said = "".join(f"<li>{escape(one['words'])}</li>" for one in comparisons)
     return (
         "<section><h2>Which calibration won, and is it more than noise?</h2>"
-        f'<ul class="said">{said}</ul><p class="caption">Calibrations are compared on the same '
-        "networks and the same test images. An interval over test images says what other images "
-        "of this kind would change; one over networks, what other seeds would: with three networks "
-        "a difference has to be 2.5 times its deviation to show. Each winner was picked on these "
-        "test images, which flatters it: take it for a hint, and choose on images of your own.</p>"
-        "</section>"
+        f'<ul class="said">{said}</ul>{caption(report, "comparison")}</section>'
     )
 
 

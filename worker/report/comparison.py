@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddcal_core.metrics.binned import bin_index
-from worker.report.findings import percent
+from worker.report.findings import is_fitted, percent
 from worker.report.measurements import Predictions
 
 N_RESAMPLES = 500
@@ -126,7 +126,7 @@ def compare(
         fields) and words; None where there is nothing to compare.
     """
     fitted = sorted(
-        (row for row in rows if row["status"] == "ok"), key=lambda row: float(row["ece"]["mean"])
+        (row for row in rows if is_fitted(row["status"])), key=lambda row: float(row["ece"]["mean"])
     )
     if len(fitted) < 2:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from worker.report.findings import percent
+from worker.report.findings import is_fitted, percent
 from worker.report.measurements import wilson_interval
 
 _BINS_SIDE = 200
@@ -190,7 +190,7 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
         low, high = x(max(0.0, after["mean"] - after["std"])), x(after["mean"] + after["std"])
         parts.append(element("line", class_="whisker", x1=low, x2=high, y1=y, y2=y))
     # A limit is drawn hollow: no program shows it, as no temperature reaches it.
-    class_ = "dot" if row["status"] == "ok" else "limit"
+    class_ = "dot" if is_fitted(row["status"]) else "limit"
     parts.append(element("circle", class_=class_, cx=x(after["mean"]), cy=y, r=4.5))
     title = f"ECE {percent(after['mean'])}, before {percent(before)}, chance {percent(chance)}"
     return drawing(_SPARK_WIDTH, _SPARK_HEIGHT, title, parts)

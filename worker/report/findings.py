@@ -31,6 +31,19 @@ STATUS_WORDS = {
         "Every temperature fits alike: the logits are constant on the images fitted on. "
         "The network is shown as it is, T = 1."
     ),
+    "one_class": (
+        "Every image fitted on has the same label: the functions of isotonic regression say that "
+        "class and no other."
+    ),
+    "not_converged": (
+        "The optimiser stopped at a temperature that is not the best one, or at one where none is "
+        "best. Shown is where it stopped."
+    ),
+    "not_positive": (
+        "The optimiser ended at a temperature below 0, which is none. The network is shown as it "
+        "is, T = 1."
+    ),
+    "not_finite": ("The optimiser ended at no number. The network is shown as it is, T = 1."),
     "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
 }
 
@@ -68,6 +81,23 @@ def percent(fraction: float, digits: int = 1) -> str:
     if float(number) == 0:
         number = number.lstrip("-")
     return f"{number} %".replace("-", "−").replace(" ", "\u202f")
+
+
+_NO_TEMPERATURE = ("vector", "isotonic")
+_FITTED = ("ok", "not_converged", "one_class")
+
+
+def is_fitted(status: str) -> bool:
+    """Whether what is shown is a calibration that was found, be it not the best of its kind."""
+    return status in _FITTED
+
+
+def common_status(statuses: Iterable[str]) -> str:
+    """One status for several networks: theirs, or "mixed"; some short of the best is short."""
+    seen = set(statuses)
+    if seen == {"ok", "not_converged"}:
+        return "not_converged"
+    return seen.pop() if len(seen) == 1 else "mixed"
 
 
 def mask_words(mask: Mapping[str, Any]) -> str:
@@ -138,7 +168,7 @@ def failures_of(
     if method == "none":
         return []
     seen = {name for names in fitted for name in names} - set(_FAILED_DIRECTION.values())
-    if status == "ok" and verdict in _FAILED_DIRECTION:
+    if is_fitted(status) and verdict in _FAILED_DIRECTION:
         seen.add(_FAILED_DIRECTION[verdict])
     return [name for name in FAILURE_WORDS if name in seen]
 
@@ -166,7 +196,7 @@ def temperature_words(row: Mapping[str, Any]) -> str:
     if status in limits:
         return limits[status]
     if found["mean"] is None:
-        return "none"
+        return "–" if row["method"] in _NO_TEMPERATURE and is_fitted(status) else "none"
     deviation = "" if found["std"] is None else f" ± {found['std']:.2g}"
     some = f" ({found['n']} of {row['n_networks']})" if status == "mixed" else ""
     return f"{found['mean']:.3g}{deviation}{some}" if row["method"] != "none" else "1"
@@ -214,20 +244,27 @@ def _confidence_words(row: Mapping[str, Any]) -> str:
 
 def _of_calibrations(rows: Sequence[Mapping[str, Any]]) -> str:
     # Best on test, so a reader must not take it for a way to choose: hence "of those tried".
-    fitted = [row for row in rows if row["status"] == "ok"]
+    fitted = [row for row in rows if is_fitted(row["status"])]
     sentences = []
     if fitted:
         best = min(fitted, key=lambda row: row["ece"]["mean"])
         lead = f"Of the {len(rows)} calibrations tried, " if len(rows) > 1 else ""
-        sentences.append(f"{lead}{best['calibration']} {_effect(best)}.")
+        sentences.append(_capitalised(f"{lead}{best['calibration']} {_effect(best)}."))
         worse = [row["calibration"] for row in fitted if _change(row) > 0 and row is not best]
         if worse:
-            sentences.append(f"{_listed(worse)} made it worse.")
-    failed = [row["calibration"] for row in rows if row["status"] != "ok"]
+            sentences.append(_capitalised(f"{_listed(worse)} made it worse."))
+    short = [row["calibration"] for row in fitted if row["status"] == "not_converged"]
+    if short:
+        sentences.append(f"{_listed(short)} stopped short of the best temperature.")
+    failed = [row["calibration"] for row in rows if not is_fitted(row["status"])]
     if failed:
         has = "has" if len(failed) == 1 else "have"
-        sentences.append(f"{_listed(failed)} {has} no best temperature.")
+        sentences.append(_capitalised(f"{_listed(failed)} {has} no best temperature."))
     return " ".join(sentences)
+
+
+def _capitalised(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
 
 
 def _change(row: Mapping[str, Any]) -> float:
@@ -259,12 +296,16 @@ def _of_losses(of_sets: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     said = []
     for as_it_is, *calibrated in of_sets:
         words = f"{percent(as_it_is['ece']['mean'])} with {as_it_is['loss']}"
-        scaled = [row for row in calibrated if row["method"] == "ts" and row["status"] == "ok"]
+        scaled = [row for row in calibrated if _is_exact_ts(row) and row["status"] == "ok"]
         if scaled:
             ece = percent(scaled[0]["ece"]["mean"])
             words += f" ({ece} after {scaled[0]['calibration']})"
         said.append(words)
     return f"By the loss trained with, the ECE is {_listed(said)}."
+
+
+def _is_exact_ts(row: Mapping[str, Any]) -> bool:
+    return row["method"] == "ts" and row.get("optimiser") in {None, "exact"}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from ddcal_core.metrics import (
     reliability_bins,
     signed_calibration_gap,
 )
-from worker.fitting import finite_or_none
+from worker.calibrations import finite_or_none
 
 _Z95 = 1.959963984540054
 

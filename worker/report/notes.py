@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from worker.report.captions import is_of_rows
 from worker.report.data_words import data_sentences
 from worker.report.findings import loss_words, percent
 
@@ -32,9 +33,10 @@ def method_section(report: Mapping[str, Any]) -> str:
     """Say how everything was computed, and every convention."""
     steps = "".join(f"<li>{escape(step)}</li>" for step in report.get("steps") or _steps(report))
     conventions = report["conventions"]
+    of_rows = {"n_test": "rows"} if is_of_rows(report) else {}
     terms = "".join(
         f"<dt>{escape(word)}</dt><dd>{escape(conventions[key])}</dd>"
-        for key, word in _TERMS.items()
+        for key, word in {**_TERMS, **of_rows}.items()
     )
     return (
         f"<section><h2>How it was computed</h2><ol>{steps}</ol><h3>Conventions</h3>"

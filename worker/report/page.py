@@ -10,6 +10,7 @@ from worker.report.analysis_sections import (
     logit_section,
     spectrum_section,
 )
+from worker.report.captions import caption
 from worker.report.figures import (
     curve_figure,
     ece_spark,
@@ -17,7 +18,13 @@ from worker.report.figures import (
     pool_bins,
     reliability_diagram,
 )
-from worker.report.findings import FAILURE_WORDS, STATUS_WORDS, percent, temperature_words
+from worker.report.findings import (
+    FAILURE_WORDS,
+    STATUS_WORDS,
+    is_fitted,
+    percent,
+    temperature_words,
+)
 from worker.report.notes import lineage_section, method_section, network_section
 from worker.report.pictures import SetPicture
 
@@ -40,7 +47,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
     title = f"Calibration report: {report['dataset']}"
     sections = [
         _header(report),
-        _table_section(report["rows"]),
+        _table_section(report),
         comparison_section(report),
         _reliability_section(report),
         _curve_section(report),
@@ -89,7 +96,8 @@ def _image_facts(report: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
+def _table_section(report: Mapping[str, Any]) -> str:
+    rows = report["rows"]
     ends = [
         max(row["before"]["ece"]["mean"], row["ece"]["mean"] + (row["ece"]["std"] or 0.0))
         for row in rows
@@ -119,14 +127,7 @@ def _table_section(rows: Sequence[Mapping[str, Any]]) -> str:
     return (
         "<section><h2>What calibration made of it</h2>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>{"".join(body)}</table></div>'
-        '<p class="caption">How to read it: in the small drawings ● is the ECE after, ○ before '
-        "calibration (T = 1), the whisker ± one standard deviation over networks, a ring the limit "
-        'where no temperature is best. <span class="swatch chance"></span>Grey reaches up to the '
-        "ECE that a perfectly calibrated network with the same confidences stays under in 95 % of "
-        "tests of this size: a dot on the grey cannot be told from perfect. The chance level is "
-        "that ECE's mean and, after the slash, its 95 % point. “On distilled” means on the small "
-        "set the network itself was trained on, for a random baseline its own images.</p>"
-        f"{_status_notes(rows)}</section>"
+        f"{caption(report, 'table')}{_status_notes(rows)}</section>"
     )
 
 
@@ -196,14 +197,7 @@ def _deviation(value: Mapping[str, Any], factor: float, digits: int) -> str:
 def _reliability_section(report: Mapping[str, Any]) -> str:
     rows = report["rows"]
     parts = [
-        "<section><h2>Reliability: is confidence earned?</h2>"
-        '<p class="caption">Test predictions of all networks of a training set are pooled and '
-        "sorted into bins by confidence. "
-        '<span class="swatch bar"></span>Bars show how often the bin was right; '
-        '<span class="swatch over"></span>confidence that was not earned, '
-        '<span class="swatch under"></span>accuracy beyond the confidence. On the dashed line the '
-        "two agree. Whiskers: 95 % Wilson interval, each test image counted once. Below: how many "
-        "predictions a bin holds; a tall gap over an empty bin means little.</p>"
+        "<section><h2>Reliability: is confidence earned?</h2>" + caption(report, "reliability")
     ]
     parts.append(_side_by_side(rows))
     for index, training_set in enumerate(report["training_sets"]):
@@ -225,7 +219,7 @@ def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = []
     for index in (0, last):
         own = [row for row in rows if row["training_set_index"] == index]
-        fitted = [row for row in own if row["method"] != "none" and row["status"] == "ok"]
+        fitted = [row for row in own if row["method"] != "none" and is_fitted(row["status"])]
         shown += [own[0], *fitted[:1]]
     figures = "".join(_diagram(row, f"{row['training_set_label']}, ") for row in shown)
     return f'<h3>Side by side, before and after</h3><div class="grid">{figures}</div>'

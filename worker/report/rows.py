@@ -12,6 +12,7 @@ from ddcal_core.specs import TrainSpec
 from worker.inputs import ModelInput, SetInput
 from worker.report.data_words import data_suffix
 from worker.report.findings import (
+    common_status,
     describe_row,
     failures_of,
     findings,
@@ -42,8 +43,10 @@ CONVENTIONS = {
     ),
     "temperature": (
         "Probabilities are softmax(logits / T). T minimises the NLL on the images fitted on, "
-        "solved exactly. TS: on the images as they are; MTS: each pixel set to 0 (the mean "
-        "colour) with the given chance. On test nothing is masked."
+        "solved exactly unless L-BFGS is named. TS: on the images as they are; MTS: each pixel set "
+        "to 0 (the mean colour) with the given chance. On test nothing is masked. Vector scaling: "
+        "a weight and a bias a class, pulled towards 1/T and 0 as by a label each. Isotonic "
+        "regression: a rising function a class of the softmax probability, rows made to sum to 1."
     ),
     "fit_on": (
         "validation: real images cut from the training split, never distilled from or trained on; "
@@ -205,11 +208,17 @@ def _set_words(config: Mapping[str, Any]) -> str:
     return f"{n} {kind} {'image' if n == 1 else 'images'} per class"
 
 
+_LBFGS = {f"lbfgs_{n}": f"TS by {n} steps of L-BFGS" for n in (50, 200)}
+_LABELS = {"vector": "vector scaling", "isotonic": "isotonic regression", **_LBFGS}
+
+
 def calibration_label(values: Mapping[str, Any]) -> str:
     """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
-    if values["method"] == "none":
+    method, optimiser = values["method"], values.get("spec", {}).get("optimiser")
+    if method == "none":
         return "none"
-    return f"{values['method'].upper()}{_mask_label(values)} on {values['fit_on']}"
+    name = _LABELS.get(optimiser, _LABELS.get(method, method.upper()))
+    return f"{name}{_mask_label(values)} on {values['fit_on']}"
 
 
 def _mask_label(values: Mapping[str, Any]) -> str:
@@ -264,11 +273,12 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
     statuses = Counter(str(member.values["status"]) for member in members)
     temperatures = [member.values["temperature"] for member in members]
     found = [temperature for temperature in temperatures if temperature is not None]
-    status = next(iter(statuses)) if len(statuses) == 1 else "mixed"
+    status = common_status(statuses)
     verdict = verdict_of(*(after[key]["mean"] for key in ("ece", "signed_gap", "null_p95")))
     fitted = [member.values.get("failures", ()) for member in members]
     return {
         "method": values["method"],
+        "optimiser": values.get("spec", {}).get("optimiser"),
         "fit_on": values["fit_on"],
         # With ratio auto each network may have its own.
         "mask_ratio": next(iter(ratios)) if len(ratios) == 1 else None,
