@@ -7,6 +7,7 @@ from typing import Any
 from worker.report.captions import is_of_rows
 from worker.report.data_words import data_sentences
 from worker.report.findings import loss_words, percent
+from worker.report.network_words import augmentation_words, network_words
 
 _TERMS = {
     "temperature": "temperature",
@@ -62,14 +63,15 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
         n_validation = split["n_validation"]
         n_cut = "one fifth, at most 2,000" if n_validation is None else f"{n_validation:,}"
         steps.append(
-            f"{training_set['label']}: {n_models} {network['name']} "
-            f"{'network' if n_models == 1 else 'networks'} of width {network['width']} and depth "
-            f"{network['depth']}, trained on {training_set['n_train']:,} images for "
+            f"{training_set['label']}: {n_models} "
+            f"{'network' if n_models == 1 else 'networks'}, {network_words(network)}, trained on "
+            f"{training_set['n_train']:,} images for "
             f"{train['epochs']:,} epochs (SGD, learning rate {train['lr']:g}, momentum "
             f"{train['momentum']:g}, weight decay {train['weight_decay']:g}, batches of "
-            f"{train['batch_size']:,}, {_loss_words(train)}, no augmentation); accuracy on its "
-            f"own training images {_range(training_set['train_accuracy'])}.{made} Validation "
-            f"images: {n_cut}, cut from the training split by seed {split['seed']}."
+            f"{train['batch_size']:,}, {_loss_words(train)}, {augmentation_words(train)}); "
+            "accuracy on its own training images "
+            f"{_range(training_set['train_accuracy'])}.{made} Validation images: {n_cut}, "
+            f"cut from the training split by seed {split['seed']}."
             f"{data_sentences(training_set)}"
         )
     made_with = report["made_with"]

@@ -26,6 +26,7 @@ from worker.report.measurements import (
     mean_and_deviation,
     wilson_interval,
 )
+from worker.report.network_words import network_suffixes, whole_network
 
 CONVENTIONS = {
     "n_test": "Test images behind every number; no other part of this service reads them.",
@@ -135,18 +136,20 @@ def group_models(
     groups: dict[str, list[ModelInput]] = {}
     for model in models:
         groups.setdefault(_group_key(model.config), []).append(model)
-    order = ("distilled", "random", "full")
+    order = ("distilled", "random", "herding", "full")
+    ordered = sorted(groups.values(), key=lambda g: order.index(g[0].config["training_set"]))
+    suffixes = network_suffixes([members[0].config for members in ordered])
     found: list[TrainingSet] = []
-    for members in sorted(groups.values(), key=lambda g: order.index(g[0].config["training_set"])):
+    for members, suffix in zip(ordered, suffixes, strict=True):
         config = members[0].config
         distilled = distilled_sets.get(config["distilled_set_id"] or "")
-        label = _label(config, distilled)
+        label = _label(config, distilled, suffix)
         # Two sets may be made alike from different seeds; people need to tell them apart.
         n_alike = sum(group.label.split(" #")[0] == label for group in found)
         found.append(
             TrainingSet(
                 label=f"{label} #{n_alike + 1}" if n_alike else label,
-                images=_images_words(config),
+                images=_images_words(config, suffix),
                 config=config,
                 models=tuple(sorted(members, key=lambda m: m.config["seed_index"])),
                 distilled=distilled,
@@ -164,9 +167,11 @@ def _group_key(config: Mapping[str, Any]) -> str:
     # Not the number of networks: a job that adds seeds adds to the same training set.
     train = {**_DEFAULTS, **config["train"]}
     del train["n_seeds"]
-    names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "network", "split")
-    space = config.get("input_space", STANDARD)
-    return json.dumps([train, space, *(config[name] for name in names)], sort_keys=True)
+    names = ("training_set", "distilled_set_id", "images_per_class", "n_train", "split")
+    chosen = [config.get("input_space", STANDARD), config.get("herding")]
+    network = whole_network(config["network"])
+    key = [train, network, *chosen, *(config[name] for name in names)]
+    return json.dumps(key, sort_keys=True)
 
 
 def _loss(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -179,8 +184,9 @@ def _loss_suffix(config: Mapping[str, Any], link: str) -> str:
     return "" if loss == _DEFAULTS["loss"] else f"{link}{loss_words(loss)}"
 
 
-def _label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
-    return _set_label(config, distilled) + _loss_suffix(config, ", ")
+def _label(config: Mapping[str, Any], distilled: SetInput | None, suffix: str) -> str:
+    network = f", {suffix}" if suffix else ""
+    return _set_label(config, distilled) + network + _loss_suffix(config, ", ")
 
 
 def _set_label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
@@ -196,15 +202,17 @@ def _set_label(config: Mapping[str, Any], distilled: SetInput | None) -> str:
     return f"distilled ({distilled.manifest['method'].upper()}{mdt}, {each})"
 
 
-def _images_words(config: Mapping[str, Any]) -> str:
-    return _set_words(config) + _loss_suffix(config, " with ")
+def _images_words(config: Mapping[str, Any], suffix: str) -> str:
+    network = f" ({suffix})" if suffix else ""
+    return _set_words(config) + network + _loss_suffix(config, " with ")
 
 
 def _set_words(config: Mapping[str, Any]) -> str:
     if config["training_set"] == "full":
         return f"{config['n_train']:,} real images"
     n = config["images_per_class"]
-    kind = "distilled" if config["training_set"] == "distilled" else "random real"
+    kind = {"random": "random real", "herding": "herded real"}.get(config["training_set"])
+    kind = kind or "distilled"
     return f"{n} {kind} {'image' if n == 1 else 'images'} per class"
 
 
