@@ -1,0 +1,89 @@
+"""What the inner steps of MTT and RTP train on: batches of the set, masked, augmented, labelled."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddcal_core.augmentation import augment_each
+from ddcal_core.distillation.backbone import PHASE, State
+from ddcal_core.distillation.sweep import StepInputs
+from ddcal_core.masking import mask_images
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import MttSpec, RtpSpec
+
+START_PROBABILITY = 0.9
+"""Of an image's own class, where soft labels start."""
+
+Batch = Callable[[int], Tensor | None]
+"""An inner step -> which images of the set it sees, int64 (n,); None for all in their order."""
+
+
+def soft_label_start(labels: Tensor, n_classes: int) -> Tensor:
+    """Numbers whose softmax gives each image's class 0.9 and the others equal parts of the rest.
+
+    Args:
+        labels: int64 (M,).
+        n_classes: K, at least 2.
+
+    Returns:
+        float32 (M, K).
+    """
+    own = torch.nn.functional.one_hot(labels, n_classes)
+    odds = START_PROBABILITY * (n_classes - 1) / (1 - START_PROBABILITY)
+    return own.float() * math.log(odds)
+
+
+class IterationDraws:
+    """All that one outer iteration draws, each by purpose and inner step.
+
+    Args:
+        seed: of the run.
+        iteration: of the outer loop, from 0.
+    """
+
+    def __init__(self, seed: int, iteration: int) -> None:
+        self._seed = seed
+        self._iteration = iteration
+
+    def __call__(self, purpose: str, *step: int) -> torch.Generator:
+        """A fresh generator, the same each time it is asked for."""
+        return seeded_generator(self._seed, PHASE, purpose, self._iteration, *step)
+
+
+def masked_for_iteration(images: Tensor, spec: MttSpec | RtpSpec, draws: IterationDraws) -> Tensor:
+    """The set as an iteration sees it, where its mask is held through all inner steps."""
+    if spec.mask_redraw == "iteration":
+        return mask_images(spec.mask, images, draws("mask"))
+    return images
+
+
+def step_inputs(
+    spec: MttSpec | RtpSpec, draws: IterationDraws, batch: Batch, labels: Tensor
+) -> StepInputs:
+    """What each inner step trains on: mask, where redrawn, before augmentation.
+
+    Args:
+        spec: says mask, augmentation and whether labels are soft.
+        draws: of the iteration.
+        batch: which images a step sees.
+        labels: int64 (M,), hard ones.
+
+    Returns:
+        From {"images": (M, C, H, W), and with soft labels "labels": (M, K)} and a step to its
+        images and targets.
+    """
+
+    def inputs(learned: State, step: int) -> tuple[Tensor, Tensor]:
+        index = batch(step)
+        images = learned["images"] if index is None else learned["images"][index]
+        if spec.mask_redraw == "step":
+            images = mask_images(spec.mask, images, draws("mask", step))
+        images = augment_each(
+            images, spec.augmentation, draws("augment", step), align_corners=spec.method == "mtt"
+        )
+        targets = learned["labels"].softmax(1) if spec.labels == "soft" else labels
+        return images, targets if index is None else targets[index]
+
+    return inputs
