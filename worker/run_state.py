@@ -18,7 +18,6 @@ class Run:
     """What is known of a run while its trainer works.
 
     Attributes:
-        device: type of the device its trainer computes on; None before the trainer is ready.
         stop: why it should stop: cancel, timeout, drain or lost; None while it should not.
         verdict: the trainer's last word, once it has come; empty before.
         notes: what users should know and is not yet written down.
@@ -28,7 +27,6 @@ class Run:
     job: Job
     trainer: TrainerProcess
     started: float = field(default_factory=time.monotonic)
-    device: str | None = None
     stop: str | None = None
     stop_asked: float = 0.0
     verdict: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +51,7 @@ class Run:
         """Take a message of the trainer's; one of an unknown type is for others."""
         match message["type"]:
             case "ready":
-                self.device = message.get("device", "none")
+                self.trainer.device = message.get("device", "none")
             case "progress":
                 self.progress, self.is_progress_new = self._with_estimate(message), True
             case "note" if self.n_notes < MAX_NOTES:

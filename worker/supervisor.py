@@ -127,9 +127,9 @@ class Supervisor:
         line = self._files.job_line(run.job, inputs, worker=self._worker)
         if run.job.kind != INTAKE:
             # A trainer that is still loading does not know yet what it computes on.
-            self._listen_until(run, lambda: run.device is not None)
-        if run.device is not None and run.job.kind != INTAKE:
-            recipe = self._note_recipe(run, run.device, inputs)
+            self._listen_until(run, lambda: run.trainer.device is not None)
+        if run.trainer.device is not None and run.job.kind != INTAKE:
+            recipe = self._note_recipe(run, run.trainer.device, inputs)
             if self._is_reused(run, recipe):
                 return False
             line |= self._files.resumption(run.job, recipe)

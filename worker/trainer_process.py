@@ -26,7 +26,12 @@ FIRST_TO_BE_KILLED = "1000"
 
 
 class TrainerProcess:
-    """One child process for one job."""
+    """One child process for one job.
+
+    Attributes:
+        device: type of the device it computes on; None until it has said so.
+        peak_memory_bytes: the most memory it was seen to hold; None before it was looked at.
+    """
 
     def __init__(self, argv: Sequence[str], *, memory_bytes: int | None = None) -> None:
         """Start it; from the main thread, since it dies with the thread that starts it."""
@@ -53,6 +58,7 @@ class TrainerProcess:
         self._unread = b""
         self._ended: str | None = None
         self._is_open = True
+        self.device: str | None = None
         self.peak_memory_bytes: int | None = None
 
     @property
@@ -71,6 +77,8 @@ class TrainerProcess:
 
     def send(self, job: Mapping[str, Any]) -> None:
         """Give it its job; a child that has died is noticed by the end of its messages."""
+        if self._ended is not None:
+            return
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(json.dumps(job, allow_nan=False).encode() + b"\n")
             self._stdin.flush()

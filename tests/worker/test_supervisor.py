@@ -4,12 +4,9 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,129 +14,25 @@ from app.shared import jobs, runs
 from app.shared.artifacts import ArtifactStore
 from app.shared.catalog import (
     artifacts_of_job,
-    attempts_of,
-    find_job,
     list_results,
 )
-from app.shared.database import Database, open_database
 from app.shared.datasets import NewDataset, find_dataset, insert_dataset
 from app.shared.events import list_events
-from app.shared.job_records import Job, NewJob
-from app.shared.settings import Settings
+from app.shared.job_records import Job
 from ddcal_core.dataset_facts import NAMED_DATASETS
-from worker.supervisor import Supervisor
-from worker.trainer_process import TrainerProcess
-
-OWNER = "local"
-
-# Each mood is a program that reads its job line and answers as a trainer would.
-PRELUDE = """
-import json, os, pathlib, signal, sys, time
-def say(**message):
-    sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
-say(type="ready")
-job = json.loads(sys.stdin.readline() or "{}")
-folder = pathlib.Path(job.get("work_folder", "/nonexistent"))
-"""
-SET_OUTPUT = """
-(folder / "manifest.json").write_text("{}")
-say(type="outputs", outputs=[{"resource": "distilled_set", "values": {"dataset": "digits",
-    "method": "dm", "images_per_class": 1}, "files": [{"name": "manifest.json",
-    "path": str(folder / "manifest.json"), "media_type": "application/json"}]}])
-"""
-PROGRESS = 'say(type="progress", phase="distill", step=1, steps=4, values={"loss": 0.5})\n'
-OBEDIENT = """
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-say(type="progress", phase="distill", step=0, steps=4, values={})
-while not asked:
-    time.sleep(0.01)
-say(type="stopped")
-"""
-STUBBORN = """
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-say(type="progress", phase="distill", step=0, steps=4, values={})
-time.sleep(60)
-"""
-DEAD = "os.kill(os.getpid(), signal.SIGKILL)\n"
-BROKEN = 'say(type="failed", error={"type": "nan_loss", "message": "the loss became nan"})\n'
-
-
-@dataclass
-class Bench:
-    """A database with a supervisor whose trainers have the moods given, one after another."""
-
-    database: Database
-    settings: Settings
-    moods: list[str]
-    started: list[TrainerProcess] = field(default_factory=list)
-    is_draining: bool = False
-
-    def supervisor(self, queue: str = "gpu") -> Supervisor:
-        """A supervisor; the last mood is that of all later trainers."""
-        return Supervisor(
-            self.database,
-            self.settings,
-            queue=queue,
-            worker="w",
-            is_draining=lambda: self.is_draining,
-            new_trainer=self._start,
-        )
-
-    def _start(self, _queue: str) -> TrainerProcess:
-        mood = self.moods[min(len(self.started), len(self.moods) - 1)]
-        self.started.append(TrainerProcess([sys.executable, "-c", PRELUDE + mood]))
-        return self.started[-1]
-
-    def submit(self, **values: Any) -> Job:
-        """Write a job and commit."""
-        new = {"kind": "distill", "params": {"dataset": "digits"}, "queue": "gpu", **values}
-        with self.database.write() as connection:
-            return jobs.insert_job(connection, OWNER, NewJob(**new))
-
-    def job(self, job_id: str) -> Job:
-        """The job as it stands."""
-        with self.database.read() as connection:
-            return find_job(connection, OWNER, job_id)
-
-    def outcomes(self, job_id: str) -> list[tuple[str | None, str | None]]:
-        """Outcome and exit reason of each attempt."""
-        with self.database.read() as connection:
-            attempts = attempts_of(connection, OWNER, job_id)
-        return [(attempt.outcome, attempt.exit_reason) for attempt in attempts]
-
-
-@pytest.fixture
-def bench(migrated_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes benches; whatever trainer they leave is killed."""
-    made: list[Bench] = []
-
-    def make(*moods: str, **settings: Any) -> Bench:
-        quick = {"heartbeat_seconds": 0.05, "lease_seconds": 5, "retry_seconds": 0, **settings}
-        chosen = Settings(data_folder=tmp_path / "data", database_url=migrated_url, **quick)
-        made.append(Bench(open_database(chosen), chosen, list(moods)))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        for trainer in bench.started:
-            trainer.end(0)
-        bench.database.close()
-
-
-def wait_for_progress(bench: Bench, job_id: str) -> None:
-    """Return once the trainer is known to be at work."""
-    deadline = time.monotonic() + 20
-    while bench.job(job_id).progress is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def in_background(supervisor: Supervisor) -> threading.Thread:
-    """Let a supervisor work while the test does something to it."""
-    thread = threading.Thread(target=supervisor.work)
-    thread.start()
-    return thread
+from tests.worker.supervised import (
+    BROKEN,
+    DEAD,
+    OBEDIENT,
+    OWNER,
+    PRELUDE,
+    PROGRESS,
+    SET_OUTPUT,
+    STUBBORN,
+    Bench,
+    in_background,
+    wait_for_progress,
+)
 
 
 def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:

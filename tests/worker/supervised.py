@@ -1,0 +1,116 @@
+"""A supervisor on a database of its own, with child processes that play a trainer in every mood."""
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.shared import jobs
+from app.shared.catalog import attempts_of, find_job
+from app.shared.database import Database
+from app.shared.events import Event, list_events
+from app.shared.job_records import Job, NewJob
+from app.shared.settings import Settings
+from worker.supervisor import Supervisor
+from worker.trainer_process import TrainerProcess
+
+OWNER = "local"
+
+# Each mood is a program that reads its job line and answers as a trainer would.
+PRELUDE = """
+import json, os, pathlib, signal, sys, time
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
+say(type="ready")
+job = json.loads(sys.stdin.readline() or "{}")
+folder = pathlib.Path(job.get("work_folder", "/nonexistent"))
+"""
+SET_OUTPUT = """
+(folder / "manifest.json").write_text("{}")
+say(type="outputs", outputs=[{"resource": "distilled_set", "values": {"dataset": "digits",
+    "method": "dm", "images_per_class": 1}, "files": [{"name": "manifest.json",
+    "path": str(folder / "manifest.json"), "media_type": "application/json"}]}])
+"""
+PROGRESS = 'say(type="progress", phase="distill", step=1, steps=4, values={"loss": 0.5})\n'
+OBEDIENT = """
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+say(type="progress", phase="distill", step=0, steps=4, values={})
+while not asked:
+    time.sleep(0.01)
+say(type="stopped")
+"""
+STUBBORN = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+say(type="progress", phase="distill", step=0, steps=4, values={})
+time.sleep(60)
+"""
+DEAD = "os.kill(os.getpid(), signal.SIGKILL)\n"
+BROKEN = 'say(type="failed", error={"type": "nan_loss", "message": "the loss became nan"})\n'
+
+
+@dataclass
+class Bench:
+    """A database with a supervisor whose trainers have the moods given, one after another."""
+
+    database: Database
+    settings: Settings
+    moods: list[str]
+    started: list[TrainerProcess] = field(default_factory=list)
+    is_draining: bool = False
+    prelude: str = PRELUDE
+
+    def supervisor(self, queue: str = "gpu") -> Supervisor:
+        """A supervisor; the last mood is that of all later trainers."""
+        return Supervisor(
+            self.database,
+            self.settings,
+            queue=queue,
+            worker="w",
+            is_draining=lambda: self.is_draining,
+            new_trainer=self._start,
+        )
+
+    def _start(self, _queue: str) -> TrainerProcess:
+        mood = self.moods[min(len(self.started), len(self.moods) - 1)]
+        self.started.append(TrainerProcess([sys.executable, "-c", self.prelude + mood]))
+        return self.started[-1]
+
+    def submit(self, **values: Any) -> Job:
+        """Write a job and commit."""
+        new = {"kind": "distill", "params": {"dataset": "digits"}, "queue": "gpu", **values}
+        with self.database.write() as connection:
+            return jobs.insert_job(connection, OWNER, NewJob(**new))
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        with self.database.read() as connection:
+            return find_job(connection, OWNER, job_id)
+
+    def outcomes(self, job_id: str) -> list[tuple[str | None, str | None]]:
+        """Outcome and exit reason of each attempt."""
+        with self.database.read() as connection:
+            attempts = attempts_of(connection, OWNER, job_id)
+        return [(attempt.outcome, attempt.exit_reason) for attempt in attempts]
+
+    def events(self, job_id: str, event_type: str) -> list[Event]:
+        """The job's events of a type."""
+        with self.database.read() as connection:
+            events = list_events(connection, OWNER, job_id, limit=1000)
+        return [event for event in events if event.type == event_type]
+
+
+def wait_for_progress(bench: Bench, job_id: str) -> None:
+    """Return once the trainer is known to be at work."""
+    deadline = time.monotonic() + 20
+    while bench.job(job_id).progress is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def in_background(supervisor: Supervisor) -> threading.Thread:
+    """Let a supervisor work while the test does something to it."""
+    thread = threading.Thread(target=supervisor.work)
+    thread.start()
+    return thread
