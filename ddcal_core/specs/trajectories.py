@@ -1,5 +1,6 @@
 """The methods that differentiate through training: MTT, its experts, and RTP."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -152,8 +153,7 @@ class RtpSpec(BackboneSpec):
 
     def budget(self, facts: DatasetFacts) -> int:
         """Numbers that may be stored: those of `images_per_class` images a class."""
-        n_channels, height, width = facts.image_shape
-        return self.images_per_class * facts.n_classes * n_channels * height * width
+        return self.images_per_class * facts.n_classes * math.prod(facts.image_shape)
 
     def decoded_per_class(self, facts: DatasetFacts) -> int:
         """Images a class in the set that is made; 0 where the budget leaves none.
@@ -163,7 +163,24 @@ class RtpSpec(BackboneSpec):
         """
         if self.form == "pixels":
             return self.images_per_class
-        n_channels, height, width = self.basis_shape(facts)
-        left = self.budget(facts) - self.n_bases * n_channels * height * width
+        left = self.budget(facts) - self.n_bases * math.prod(self.basis_shape(facts))
         each = self.n_bases + (facts.n_classes if self.labels == "soft" else 0)
         return max(0, left // (facts.n_classes * each))
+
+    def storage(self, facts: DatasetFacts) -> dict[str, int]:
+        """What the budget is spent on, in numbers, for the set's manifest."""
+        per_class = self.decoded_per_class(facts)
+        n_images = per_class * facts.n_classes
+        spent = {
+            "bases": self.n_bases * math.prod(self.basis_shape(facts)),
+            "coefficients": n_images * self.n_bases,
+        }
+        if self.form == "pixels":
+            spent = {"images": n_images * math.prod(facts.image_shape)}
+        spent["labels"] = n_images * facts.n_classes if self.labels == "soft" else 0
+        return {
+            "budget": self.budget(facts),
+            **spent,
+            "stored": sum(spent.values()),
+            "decoded_images_per_class": per_class,
+        }
