@@ -13,11 +13,12 @@ Refused, for there is no one way to do it: 16 bits a channel, transparent pixels
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, ImageOptions
@@ -83,14 +84,23 @@ def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
     if wanted == "PNG":
         _check_png_header(data)
     try:
-        with Image.open(io.BytesIO(data), formats=[wanted]) as image:
-            _check_size(image, options)
-            image.load()
-            if wanted == "PNG" and getattr(image, "is_animated", False):
-                raise InvalidDataError("wanted one picture; got an animation")
-            return _as_asked(image, options)
+        with warnings.catch_warnings():
+            # Pillow speaks of broken EXIF and goes on without it; so do we.
+            warnings.simplefilter("ignore", UserWarning)
+            return _decoded(data, wanted, options)
+    except UnidentifiedImageError:
+        raise InvalidDataError(f"wanted a whole {wanted}; got no more than its start") from None
     except _UNREADABLE as error:
         raise InvalidDataError(f"wanted a whole {wanted}; got: {error}") from error
+
+
+def _decoded(data: bytes, image_format: str, options: ImageOptions) -> DecodedImage:
+    with Image.open(io.BytesIO(data), formats=[image_format]) as image:
+        _check_size(image, options)
+        image.load()
+        if image_format == "PNG" and getattr(image, "is_animated", False):
+            raise InvalidDataError("wanted one picture; got an animation")
+        return _as_asked(image, options)
 
 
 def _check_png_header(data: bytes) -> None:
@@ -120,6 +130,8 @@ def _check_size(image: Image.Image, options: ImageOptions) -> None:
 
 
 def _as_asked(image: Image.Image, options: ImageOptions) -> DecodedImage:
+    if image.mode == "P" and image.palette is None:
+        raise InvalidDataError("wanted a palette with the image; got none")
     changes = []
     turn = _TURNS.get(_orientation(image))
     if image.mode in ("P", "CMYK"):
@@ -160,5 +172,6 @@ def _resized(image: Image.Image, side: int) -> Image.Image:
     width, height = image.size
     crop = min(width, height)
     left, top = (width - crop) // 2, (height - crop) // 2
-    box = (left, top, left + crop, top + crop)
-    return image.resize((side, side), Image.Resampling.LANCZOS, box=box)
+    # Cropped first: told the box alone, Pillow lets pixels from beyond it into the edges.
+    square = image.crop((left, top, left + crop, top + crop))
+    return square.resize((side, side), Image.Resampling.LANCZOS)

@@ -99,7 +99,7 @@ class _Decoding:
     report: ProgressCallback
     n_images: int
     n_done: int = 0
-    reported: float = 0.0
+    reported: float = field(default_factory=time.monotonic)
     first: tuple[str, tuple[int, ...]] | None = None
     problems: list[str] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)

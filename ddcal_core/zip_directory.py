@@ -1,6 +1,6 @@
 """A zip's directory and members, read by a reader that believes neither (standard library only).
 
-zipfile makes an object of some 600 bytes for each member, reads names that are not text as another
+zipfile keeps some 800 bytes for each member, reads names that are not text as another
 code page, and lets two members share the same bytes. Here the directory is read as it stands on
 disk, everything that a zip of plain files does not need is refused, and a member's bytes are
 counted and compared with the directory as they are inflated.

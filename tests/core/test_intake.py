@@ -150,13 +150,17 @@ def start_intake(**limits):
     )
 
 
-def job_line(folder):
-    """The job line for the upload in a folder."""
+def job_line(folder, more=None):
+    """The job line for the upload in a folder; `more` goes into its inputs."""
     job = {
         "kind": "intake",
         "job_id": "job_x",
         "params": {},
-        "inputs": {"upload_path": str(folder / "upload.npz"), "max_decoded_bytes": LIMIT},
+        "inputs": {
+            "upload_path": str(folder / "upload.npz"),
+            "max_decoded_bytes": LIMIT,
+            **(more or {}),
+        },
         "work_folder": str(folder),
         "log_file": str(folder / "log.txt"),
         "threads": 1,
@@ -164,12 +168,17 @@ def job_line(folder):
     return json.dumps(job).encode() + b"\n"
 
 
-def run_intake(folder, values, **limits):
-    """Run one upload through the process; give its exit status and its messages."""
-    np.savez(folder / "upload.npz", **values)
+def run_process(folder, more=None, **limits):
+    """Run the upload in a folder through the process; give its exit status and its messages."""
     with start_intake(**limits) as process:
-        out, _ = process.communicate(job_line(folder), timeout=60)
+        out, _ = process.communicate(job_line(folder, more), timeout=60)
     return process.returncode, [json.loads(line) for line in out.splitlines()]
+
+
+def run_intake(folder, values, **limits):
+    """Run one .npz of these arrays through the process."""
+    np.savez(folder / "upload.npz", **values)
+    return run_process(folder, **limits)
 
 
 def test_the_process_speaks_the_protocol(tmp_path):
