@@ -131,7 +131,7 @@ def _decode_cifar(source: Path, target: Path, most: int = 15_000) -> None:
 def make_case(case: Case, images: RealImages, path: Path) -> None:
     """Make the small set, train its networks and write their logits to `path`."""
     facts = NAMED_DATASETS[case.dataset]
-    small = _small_set(case, images, facts)
+    small = small_set(case, images, facts)
     arrays = {
         "images": small[0],
         "labels": small[1],
@@ -159,7 +159,8 @@ def make_case(case: Case, images: RealImages, path: Path) -> None:
     np.savez(path, **{key: value.numpy() for key, value in arrays.items()})
 
 
-def _small_set(case: Case, images: RealImages, facts: DatasetFacts) -> tuple[Tensor, Tensor]:
+def small_set(case: Case, images: RealImages, facts: DatasetFacts) -> tuple[Tensor, Tensor]:
+    """Draw or distill the images and labels of a case's small set."""
     pool, labels = images.pool
     if case.source == "dm":
         spec = DmSpec(images_per_class=case.images_per_class, **DM)

@@ -102,6 +102,23 @@ class FoundTemperature:
     left_out_accuracy: float | None = None
 
 
+@dataclass(frozen=True)
+class MeasuredFactor:
+    """How far the best temperature of a small set's networks lies from the half-way one.
+
+    Attributes:
+        factor: temperature / half_way_temperature; None if either is.
+        temperature: exact T on labelled real images; None where there is none.
+        half_way_temperature: likewise, on half-way images of the small set.
+        n_real: labelled real images it was measured on.
+    """
+
+    factor: float | None
+    temperature: float | None
+    half_way_temperature: float | None
+    n_real: int
+
+
 def ratio_by_labels(
     network: nn.Module,
     small_set: tuple[Tensor, Tensor],
@@ -192,8 +209,11 @@ def factor_by_labels(
     real: tuple[Tensor, Tensor],
     *,
     seed: int,
-) -> float | None:
+) -> MeasuredFactor:
     """The factor of a small set, measured on labelled real images with one network.
+
+    It holds for other networks of the set, wider, deeper, trained longer or with another loss:
+    docs/mask-ratio.md has by how much.
 
     Args:
         network: trained on the small set.
@@ -202,7 +222,7 @@ def factor_by_labels(
         seed: of the pairs.
 
     Returns:
-        Exact T on the real images / half-way T; None if either has no temperature.
+        The factor and what it is made of.
 
     Raises:
         ValueError: what `half_way_temperature` or `fit_temperature` refuses.
@@ -210,7 +230,8 @@ def factor_by_labels(
     half_way = half_way_temperature(network, *small_set, seed=seed).temperature
     logits = predict_logits(network, real[0], batch_size=_BATCH_SIZE)
     fitted = fit_temperature(logits, real[1]).temperature
-    return None if half_way is None or fitted is None else fitted / half_way
+    factor = None if half_way is None or fitted is None else fitted / half_way
+    return MeasuredFactor(factor, fitted, half_way, len(logits))
 
 
 def temperature_by_factor(

@@ -76,6 +76,15 @@ class CalibrationImages:
             return self._once(set_id, lambda: self._distilled(set_id))
         return self._once(f"random {model.id}", lambda: self._random(model))
 
+    def factor_of(self, model: ModelInput) -> float | None:
+        """Give the factor that the distilled set of a network carries; None where there is none."""
+        if model.config["training_set"] != "distilled":
+            return None
+        manifest = self._distilled_sets[model.config["distilled_set_id"]].manifest
+        measured = manifest.get("calibration_factor") or {}
+        factor: float | None = measured.get("factor")
+        return factor
+
     def space_of(self, model: ModelInput) -> InputSpace:
         """Give what a network reads of pixels, the same object to all networks of one space."""
         classes = model.config["split"].get("classes")

@@ -17,7 +17,13 @@ from ddcal_core.failure_signatures import (
     logit_spread,
     temperature_failure,
 )
-from ddcal_core.mask_ratio import FoundRatio, ratio_by_labels, temperature_without_labels
+from ddcal_core.mask_ratio import (
+    FoundRatio,
+    FoundTemperature,
+    ratio_by_labels,
+    temperature_by_factor,
+    temperature_without_labels,
+)
 from ddcal_core.metrics import accuracy, signed_calibration_gap
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs import (
@@ -35,7 +41,7 @@ from ddcal_core.specs import (
 from ddcal_core.training import predict_logits
 from worker.calibration_images import CalibrationImages
 from worker.calibrations import Found, Scaling, described, fit_scaling, not_fitted
-from worker.inputs import ModelInput, parse_json
+from worker.inputs import Examples, ModelInput, parse_json
 
 
 class Fitter:
@@ -147,15 +153,7 @@ class Fitter:
                 seed=self._mask_seed,
             )
             return _described_ratio(by_label)
-        found = temperature_without_labels(
-            self._network,
-            small.images,
-            small.labels,
-            parse_json(TrainSpec, self._model.config["train"]),
-            facts=facts_of(self._model.config),
-            seed=self._mask_seed,
-            on_progress=self._on_progress,
-        )
+        found = self._find_temperature(small)
         return {
             "found_by": found.method,
             "status": found.status,
@@ -166,6 +164,22 @@ class Fitter:
             "factor": found.factor,
             "left_out_accuracy": found.left_out_accuracy,
         }
+
+    def _find_temperature(self, small: Examples) -> FoundTemperature:
+        """By the factor that the small set carries, else from the small set alone."""
+        factor, seed = self._images.factor_of(self._model), self._mask_seed
+        images, labels = small.images, small.labels
+        if factor is not None:
+            return temperature_by_factor(self._network, images, labels, factor, seed=seed)
+        return temperature_without_labels(
+            self._network,
+            images,
+            labels,
+            parse_json(TrainSpec, self._model.config["train"]),
+            facts=facts_of(self._model.config),
+            seed=seed,
+            on_progress=self._on_progress,
+        )
 
     def fit_masked(self, fit_on: str, mask: MaskSpec, n_draws: int | None = None) -> dict[str, Any]:
         """Fit on masked images; see `fit` for what comes back."""

@@ -83,3 +83,10 @@ class BackboneSpec(Spec):
     depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
     augmentation: Augmentation = ()
     selection: SelectionSpec = SelectionSpec()
+    measure_factor: bool = Field(
+        True,
+        description="Whether the set is to carry a factor: one more network is trained on it, and "
+        "the labels of the validation images tell how its best temperature follows from the set "
+        "alone. Calibrating later networks of the set by mts with ratio auto on distilled then "
+        "uses that number, and no real image; see docs/mask-ratio.md.",
+    )

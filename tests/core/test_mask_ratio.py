@@ -189,9 +189,11 @@ def test_a_factor_measured_on_real_images_gives_their_temperature_back():
     images, labels = blobs(5)
     real = blobs(100, seed=1)
     network = trained_on(images, labels)
-    factor = factor_by_labels(network, (images, labels), real, seed=0)
-    found = temperature_by_factor(network, images, labels, factor, seed=0)
+    measured = factor_by_labels(network, (images, labels), real, seed=0)
+    found = temperature_by_factor(network, images, labels, measured.factor, seed=0)
     exact = fit_temperature(predict_logits(network, real[0]), real[1]).temperature
+    assert (measured.temperature, measured.n_real) == (pytest.approx(exact), 300)
+    assert measured.factor == measured.temperature / measured.half_way_temperature
     assert found.temperature == pytest.approx(exact, rel=1e-5)
     assert found.method == "known_factor"
     for wrong in (0.0, -1.0, math.inf, math.nan):

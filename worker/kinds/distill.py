@@ -15,6 +15,7 @@ from ddcal_core.stored_sets import write_distilled_set
 from worker.inputs import Examples, Task, parse_json
 from worker.outputs import Output, versions
 from worker.real_images import open_real_images
+from worker.set_factor import carried_factor
 
 FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
 COMPACT_FILE = "compact.safetensors"
@@ -54,6 +55,14 @@ def run(task: Task) -> list[Output]:
         ],
         "n_rollbacks": outcome.n_rollbacks,
         "seconds": round(outcome.seconds, 3),
+        "calibration_factor": carried_factor(
+            outcome.distilled,
+            validation,
+            spec,
+            facts,
+            seed=params.seed,
+            on_progress=task.on_progress,
+        ),
         "made_with": versions(task.device),
     }
     distilled = outcome.distilled

@@ -231,6 +231,8 @@ def calibration_label(values: Mapping[str, Any]) -> str:
 
 def _mask_label(values: Mapping[str, Any]) -> str:
     spec = values.get("spec", {})
+    if values.get("found_by") == "known_factor":
+        return ", by the set's factor,"
     if spec.get("mask", {}).get("ratio") == "auto":
         return ", ratio found,"
     if values["mask_ratio"] is None:
