@@ -9,7 +9,12 @@ from torch.nn import functional
 from ddcal_core.augmentation import DrawnAugmentation, augment, augment_each, draw_augmentation
 from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
 from ddcal_core.distillation.descent import descend, with_momentum
-from ddcal_core.distillation.images import initial_images, real_batches, synthetic_labels
+from ddcal_core.distillation.images import (
+    chunks,
+    initial_images,
+    real_batches,
+    synthetic_labels,
+)
 from ddcal_core.masking import mask_images
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.seeding import seeded_generator
@@ -119,18 +124,24 @@ class GradientMatching:
     def _match_class(
         self, label: int, real: Tensor, own: Tensor, change: DrawnAugmentation | None
     ) -> tuple[Tensor, Tensor]:
-        wanted = self._weight_gradients(augment(real, change), label, is_differentiable=False)
-        got = self._weight_gradients(augment(own, change), label, is_differentiable=True)
+        wanted = self._real_gradients(augment(real, change), label)
+        summed = self._summed_loss(augment(own, change), label)
+        got = torch.autograd.grad(summed / len(own), self._matched, create_graph=True)
         loss = gradient_distance(got, wanted)
         (gradient,) = torch.autograd.grad(loss, own)
         return loss.detach(), gradient
 
-    def _weight_gradients(
-        self, images: Tensor, label: int, *, is_differentiable: bool
-    ) -> tuple[Tensor, ...]:
+    def _real_gradients(self, images: Tensor, label: int) -> list[Tensor]:
+        total = [torch.zeros_like(weight) for weight in self._matched]
+        for part in chunks(images, self._spec.width):
+            loss = self._summed_loss(part, label) / len(images)
+            of_part = torch.autograd.grad(loss, self._matched)
+            total = [summed + one for summed, one in zip(total, of_part, strict=True)]
+        return total
+
+    def _summed_loss(self, images: Tensor, label: int) -> Tensor:
         labels = torch.full((len(images),), label, device=images.device)
-        loss = functional.cross_entropy(self._network(images), labels)
-        return torch.autograd.grad(loss, self._matched, create_graph=is_differentiable)
+        return functional.cross_entropy(self._network(images), labels, reduction="sum")
 
     def _train(
         self, optimiser: torch.optim.Optimizer, images: Tensor, step: int, loop: int
@@ -146,9 +157,13 @@ class GradientMatching:
             generator = self._generator("augment inner", step, loop, epoch)
             for batch in torch.split(order, spec.batch_synthetic):
                 shown = augment_each(images[batch], spec.augmentation, generator)
-                loss = functional.cross_entropy(self._network(shown), self._labels[batch])
                 optimiser.zero_grad()
-                torch.autograd.backward(loss)
+                parts = chunks(shown, spec.width)
+                for part, own in zip(
+                    parts, torch.split(self._labels[batch], len(parts[0])), strict=True
+                ):
+                    loss = functional.cross_entropy(self._network(part), own, reduction="sum")
+                    torch.autograd.backward(loss / len(batch))
                 optimiser.step()
 
     def _generator(self, purpose: str, *step: int) -> torch.Generator:

@@ -6,9 +6,14 @@ from torch import Tensor
 from ddcal_core.augmentation import augment, draw_augmentation
 from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
 from ddcal_core.distillation.descent import descend, with_momentum
-from ddcal_core.distillation.images import initial_images, real_batches, synthetic_labels
+from ddcal_core.distillation.images import (
+    chunks,
+    initial_images,
+    real_batches,
+    synthetic_labels,
+)
 from ddcal_core.masking import mask_images
-from ddcal_core.networks import ConvNet, build_network, initialise
+from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, DmSpec
 
@@ -65,7 +70,7 @@ class DistributionMatching:
         real = self._draw_real(self._generator("real", step))
         if spec.augmentation:
             real, masked = self._augmented(real, masked, step)
-        loss = _matching_loss(self._network, _mean_features(self._network, real), masked)
+        loss = self._loss(self._mean_features(real), masked)
         (gradient,) = torch.autograd.grad(loss, images)
         descend(state, "images", gradient, spec.lr * lr_scale, spec.momentum)
         return float(loss.detach())
@@ -73,6 +78,20 @@ class DistributionMatching:
     def distilled_set(self, state: State) -> DistilledSet:
         """The images with their labels, equally many of each class."""
         return DistilledSet(state["images"].clone(), self._labels.clone())
+
+    def _mean_features(self, batches: list[Tensor]) -> Tensor:
+        """Mean embedding of each batch, (K, F), without gradients."""
+        with torch.no_grad():
+            embedded = [
+                torch.cat([self._network.embed(part) for part in chunks(batch, self._spec.width)])
+                for batch in batches
+            ]
+            return torch.stack([features.mean(0) for features in embedded])
+
+    def _loss(self, real_means: Tensor, masked: Tensor) -> Tensor:
+        # One pass for all classes: no layer mixes images, and many tiny passes cost more.
+        features = self._network.embed(masked).view(len(real_means), -1, real_means.shape[1])
+        return (real_means - features.mean(1)).square().sum()
 
     def _augmented(
         self, real: list[Tensor], masked: Tensor, step: int
@@ -87,15 +106,3 @@ class DistributionMatching:
 
     def _generator(self, purpose: str, *step: int) -> torch.Generator:
         return seeded_generator(self._seed, PHASE, purpose, *step)
-
-
-def _mean_features(network: ConvNet, batches: list[Tensor]) -> Tensor:
-    """Mean embedding of each batch, (K, F), without gradients."""
-    with torch.no_grad():
-        return torch.stack([network.embed(batch).mean(0) for batch in batches])
-
-
-def _matching_loss(network: ConvNet, real_means: Tensor, masked: Tensor) -> Tensor:
-    # One pass for all classes: no layer mixes images, and many tiny passes cost more.
-    features = network.embed(masked).view(len(real_means), -1, real_means.shape[1])
-    return (real_means - features.mean(1)).square().sum()

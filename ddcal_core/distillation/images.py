@@ -1,6 +1,6 @@
 """What each method starts from: learned images before the first step, and batches of real ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from ddcal_core.distillation.backbone import PHASE
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import BackboneSpec, DatasetFacts
+
+NUMBERS_IN_CACHE = 2**21
+"""Activations of a layer beyond which a CPU is twice as slow, by `benchmarks.distillation`."""
 
 
 def synthetic_labels(spec: BackboneSpec, facts: DatasetFacts) -> Tensor:
@@ -71,3 +74,16 @@ def real_batches(
         ]
 
     return draw
+
+
+def chunks(batch: Tensor, width: int) -> Sequence[Tensor]:
+    """A batch in parts small enough for a processor's cache; on a GPU whole.
+
+    Args:
+        batch: (N, C, H, W), N >= 1.
+        width: channels of the widest layer that keeps the size of the images.
+    """
+    if batch.device.type != "cpu":
+        return (batch,)
+    n_images = NUMBERS_IN_CACHE // (width * batch.shape[2] * batch.shape[3])
+    return torch.split(batch, max(4, n_images))

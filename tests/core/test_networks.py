@@ -5,6 +5,7 @@ from torch import nn
 
 from ddcal_core.dataset_facts import NAMED_DATASETS, max_convnet_depth
 from ddcal_core.networks import ConvNet, build_network, initialise
+from ddcal_core.networks.layers import MeanPool
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DmSpec, TrainSpec
 
@@ -157,3 +158,15 @@ def test_no_layer_mixes_images_or_knows_a_mode():
     together = network.train()(images)
     alone = torch.cat([network.eval()(image[None]) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(6, 4), (7, 5), (3, 2)])
+def test_gradients_of_pooling_are_those_of_differences(size):
+    """First and second order in float64, odd sides too; the values are those of avg_pool2d."""
+    images = torch.randn((2, 3, *size), generator=seeded_generator(1), dtype=torch.float64)
+    pool = MeanPool()
+    torch.testing.assert_close(pool(images), torch.nn.functional.avg_pool2d(images, 2))
+    images.requires_grad_()
+    torch.testing.assert_close(pool(images), torch.nn.functional.avg_pool2d(images, 2))
+    assert torch.autograd.gradcheck(pool, images)
+    assert torch.autograd.gradgradcheck(pool, images)
