@@ -126,6 +126,13 @@ class SetInput(Input):
     manifest: dict[str, Any]
 
 
+class ExpertsInput(Input):
+    """Experts on disk, for MTT."""
+
+    id: str
+    path: Path
+
+
 class ModelInput(Input):
     """A model on disk, with its config, and what its input space is made of if it is whitened."""
 

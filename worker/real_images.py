@@ -74,6 +74,13 @@ class RealImages:
         """Give the images at an index into `data`, in network-input space."""
         return as_examples(self.data, index, self.space, device)
 
+    def choice(self) -> dict[str, Any]:
+        """Give what decides which images these are and how networks read them."""
+        return {
+            "split": self.split.model_dump(mode="json"),
+            "input_space": self.space.spec.model_dump(mode="json"),
+        }
+
     def story(self) -> dict[str, Any]:
         """Give what manifests and configs say of the data behind a result."""
         counts = torch.bincount(self.data.labels[self.train_index], minlength=self.facts.n_classes)

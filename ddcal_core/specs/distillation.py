@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from ddcal_core.specs.matching import DcSpec, DmSpec, DsaSpec
+from ddcal_core.specs.trajectories import MttSpec, RtpSpec
 
 DEFAULT_METHOD = "dm"
 
@@ -16,7 +17,7 @@ def _with_method(spec: object) -> object:
 
 
 DistillSpec = Annotated[
-    Annotated[DmSpec | DcSpec | DsaSpec, Field(discriminator="method")],
+    Annotated[DmSpec | DcSpec | DsaSpec | MttSpec | RtpSpec, Field(discriminator="method")],
     BeforeValidator(_with_method),
 ]
 """Any of them; `dm` where no method is named."""

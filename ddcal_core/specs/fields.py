@@ -10,6 +10,7 @@ JOB_REFERENCE = r"^job_[0-9a-z]{26}$"
 SET_REFERENCE = r"^(set|job)_[0-9a-z]{26}$"
 MODEL_REFERENCE = r"^(mdl|job)_[0-9a-z]{26}$"
 CALIBRATION_REFERENCE = r"^(cal|job)_[0-9a-z]{26}$"
+EXPERTS_REFERENCE = r"^(exp|job)_[0-9a-z]{26}$"
 
 
 class Spec(BaseModel):

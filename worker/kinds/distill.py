@@ -2,19 +2,31 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ddcal_core.distillation.backbone import Backbone
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
+from ddcal_core.distillation.experts import network_record, open_experts
 from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
+from ddcal_core.distillation.mtt import TrajectoryMatching
+from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs import DatasetFacts, DcSpec, DistillParams, DmSpec, DsaSpec
+from ddcal_core.specs import (
+    DatasetFacts,
+    DcSpec,
+    DistillParams,
+    DmSpec,
+    DsaSpec,
+    MttSpec,
+    RtpSpec,
+)
 from ddcal_core.stored_sets import write_distilled_set
-from worker.inputs import Examples, Task, parse_json
+from worker.inputs import ExpertsInput, Task, parse_json
 from worker.outputs import Output, versions
-from worker.real_images import open_real_images
+from worker.real_images import RealImages, open_real_images
 from worker.set_factor import carried_factor
 
 FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
@@ -28,11 +40,10 @@ def run(task: Task) -> list[Output]:
     """
     params = parse_json(DistillParams, task.params)
     images = open_real_images(params, task)
-    real = images.examples(images.train_index, task.device)
     validation = images.examples(images.validation_index, task.device)
     spec, facts = params.distill, images.facts
     outcome = distill(
-        _backbone(params, facts, real),
+        _backbone(params, images, task),
         n_steps=spec.iterations,
         selection=selection_by_validation(
             validation.images, validation.labels, spec, facts, seed=params.seed
@@ -48,6 +59,7 @@ def run(task: Task) -> list[Output]:
         "mask_ratio": spec.mask.ratio,
         "seed": params.seed,
         "distill": spec.model_dump(mode="json"),
+        **_story(params, facts, task),
         "n_steps": outcome.n_steps,
         "chosen_step": outcome.chosen_step,
         "validation_accuracies": [
@@ -78,15 +90,30 @@ def run(task: Task) -> list[Output]:
     return [Output("distilled_set", "distilled_set", manifest, _files(task.folder))]
 
 
-def _backbone(params: DistillParams, facts: DatasetFacts, real: Examples) -> Backbone:
+def _backbone(params: DistillParams, images: RealImages, task: Task) -> Backbone:
+    real, facts, seed = images.examples(images.train_index, task.device), images.facts, params.seed
     spec = params.distill
     match spec:
         case DmSpec():
-            return DistributionMatching(real.images, real.labels, spec, facts, seed=params.seed)
+            return DistributionMatching(real.images, real.labels, spec, facts, seed=seed)
         case DcSpec() | DsaSpec():
-            return GradientMatching(real.images, real.labels, spec, facts, seed=params.seed)
-        case _:
-            raise ValueError(f"wanted method dm, dc or dsa, got {spec.method}")
+            return GradientMatching(real.images, real.labels, spec, facts, seed=seed)
+        case MttSpec():
+            wanted = {**network_record(spec, facts), **images.choice()}
+            experts = open_experts(parse_json(ExpertsInput, task.inputs["experts"]).path, wanted)
+            return TrajectoryMatching(
+                real.images, real.labels, spec, facts, seed=seed, experts=experts
+            )
+        case RtpSpec():
+            return RememberingThePast(real.images, real.labels, spec, facts, seed=seed)
+
+
+def _story(params: DistillParams, facts: DatasetFacts, task: Task) -> dict[str, Any]:
+    """Give what a manifest says of one method alone."""
+    spec = params.distill
+    if isinstance(spec, MttSpec):
+        return {"expert_set_id": parse_json(ExpertsInput, task.inputs["experts"]).id}
+    return {"storage": spec.storage(facts)} if isinstance(spec, RtpSpec) else {}
 
 
 def _last_checkpoint(task: Task) -> Checkpoint | None:
