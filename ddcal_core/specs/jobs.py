@@ -9,6 +9,7 @@ from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.fields import (
     CALIBRATION_REFERENCE,
+    EXPERTS_REFERENCE,
     MODEL_REFERENCE,
     Classes,
     DatasetName,
@@ -35,11 +36,25 @@ class DistillParams(Spec):
     imbalance: Imbalance | None = None
     input_space: InputSpaceSpec = StandardSpace()
     distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
+    experts: str | None = Field(
+        None,
+        pattern=EXPERTS_REFERENCE,
+        description="Experts, or the job that records them, for method mtt alone.",
+    )
 
     @field_validator("distill")
     @classmethod
     def _has_its_preset(cls, spec: DistillSpec, info: ValidationInfo) -> DistillSpec:
         return resolved(spec, info.data["dataset"]) if "dataset" in info.data else spec
+
+    @model_validator(mode="after")
+    def _experts_go_with_mtt(self) -> "DistillParams":
+        if (self.distill.method == "mtt") != (self.experts is not None):
+            raise ValueError(
+                "experts: wanted with method mtt and no other, got "
+                f"{self.experts or 'none'} with {self.distill.method}"
+            )
+        return self
 
 
 class TrainParams(Spec):
