@@ -23,6 +23,7 @@ from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import (
     CALIBRATION_REFERENCE,
     CLASS_TAGS,
+    EXPERTS_REFERENCE,
     JOB_REFERENCE,
     MAX_SEED,
     MAX_VALIDATION_BY_DEFAULT,
@@ -96,6 +97,7 @@ __all__ = [
     "DEFAULT_LR",
     "DEFAULT_METHOD",
     "DEFAULT_TEST_FRACTION",
+    "EXPERTS_REFERENCE",
     "JOB_REFERENCE",
     "MAX_IMAGE_SIDE",
     "MAX_SEED",
