@@ -1,6 +1,6 @@
 """A pipeline taken apart: the atomic jobs it stands for, each naming the ones it builds on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.job_requests import PipelineRequest
 from app.shared.job_records import NewJob
@@ -16,9 +16,12 @@ from ddcal_core.specs import (
     EvaluateParams,
     FullBaseline,
     FullTrainingSet,
+    HerdingBaseline,
+    HerdingTrainingSet,
     MaskedTemperatureScaling,
     NoCalibration,
     PipelineParams,
+    RandomBaseline,
     RandomTrainingSet,
     Spec,
     TrainParams,
@@ -37,8 +40,8 @@ def children_of_pipeline(
         intake: the job that checks the data set, where it has not ended.
 
     Returns:
-        distill; then train and calibrate for the distilled set, with each loss, and for each
-        baseline; evaluate.
+        distill; then train and calibrate for the distilled set, with each loss and network, and
+        for each baseline, with each network where it is a small one; evaluate.
     """
     params = request.params
 
@@ -89,18 +92,15 @@ def _distill_params(params: PipelineParams) -> DistillParams:
 
 
 def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainParams]:
-    """What to train, by the source of the training set and, of further losses, the loss."""
+    """What to train, by the source of the training set and, of further ones, loss or network."""
     distilled = DistilledTrainingSet(source="distilled", distilled_set=distill_id)
-    rows = {"distilled": TrainParams(training_set=distilled, seed=params.seed, train=params.train)}
-    for loss in params.train_losses:
-        spec = params.train.model_copy(update={"loss": loss})
-        row = f"distilled-{loss.name.replace('_', '-')}"
-        n_alike = sum(name.startswith(row) for name in rows)
-        rows[f"{row}-{n_alike + 1}" if n_alike else row] = TrainParams(
-            training_set=distilled, seed=params.seed, train=spec
-        )
-    for baseline in params.baselines:
-        rows[baseline.source] = TrainParams(
+    rows: dict[str, TrainParams] = {}
+
+    def train_distilled(row: str, spec: TrainSpec) -> None:
+        rows[row] = TrainParams(training_set=distilled, seed=params.seed, train=spec)
+
+    def train_baseline(row: str, baseline: Baseline, spec: TrainSpec) -> None:
+        rows[row] = TrainParams(
             training_set=_training_set(baseline, params.distill.images_per_class),
             dataset=params.dataset,
             seed=params.seed,
@@ -108,15 +108,44 @@ def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainPar
             classes=params.classes,
             imbalance=params.imbalance,
             input_space=params.input_space,
-            train=_train_spec(baseline, params.train),
+            train=_train_spec(baseline, spec),
         )
+
+    train_distilled("distilled", params.train)
+    for loss in params.train_losses:
+        spec = params.train.model_copy(update={"loss": loss})
+        train_distilled(_row_name(rows, "distilled", loss.name), spec)
+    for network in params.train_networks:
+        spec = params.train.with_network(network)
+        train_distilled(_row_name(rows, "distilled", network.network), spec)
+    for baseline in params.baselines:
+        train_baseline(baseline.source, baseline, params.train)
+        if not isinstance(baseline, FullBaseline):
+            for network in params.train_networks:
+                row = _row_name(rows, baseline.source, network.network)
+                train_baseline(row, baseline, params.train.with_network(network))
     return rows
 
 
-def _training_set(baseline: Baseline, images_per_class: int) -> RandomTrainingSet | FullTrainingSet:
-    if isinstance(baseline, FullBaseline):
-        return FullTrainingSet(source="full", n_images=baseline.n_images)
-    return RandomTrainingSet(source="random", images_per_class=images_per_class)
+def _row_name(rows: Mapping[str, TrainParams], source: str, what: str) -> str:
+    """Name a further row, the second of a kind with a number."""
+    row = f"{source}-{what.replace('_', '-')}"
+    n_alike = sum(name.startswith(row) for name in rows)
+    return f"{row}-{n_alike + 1}" if n_alike else row
+
+
+def _training_set(
+    baseline: Baseline, images_per_class: int
+) -> RandomTrainingSet | HerdingTrainingSet | FullTrainingSet:
+    match baseline:
+        case FullBaseline():
+            return FullTrainingSet(source="full", n_images=baseline.n_images)
+        case HerdingBaseline():
+            return HerdingTrainingSet(
+                source="herding", images_per_class=images_per_class, features=baseline.features
+            )
+        case RandomBaseline():
+            return RandomTrainingSet(source="random", images_per_class=images_per_class)
 
 
 def _train_spec(baseline: Baseline, spec: TrainSpec) -> TrainSpec:

@@ -48,7 +48,7 @@ class Origin:
     Attributes:
         dataset: name of the data set it was, or will be, made from.
         maker: id of the job that makes it.
-        training_set: of a model: distilled, random or full.
+        training_set: of a model: distilled, random, herding or full.
         created_at: when it, or the job that makes it, was written.
     """
 

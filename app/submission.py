@@ -39,10 +39,13 @@ from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
     CalibrateParams,
     CalibrationSpecs,
+    ConvNetFeatures,
     DistilledTrainingSet,
     DistillParams,
     EvaluateSpec,
     FullTrainingSet,
+    HerdingFeatures,
+    HerdingTrainingSet,
     MaskedTemperatureScaling,
     MaskShape,
     MaskSpec,
@@ -132,6 +135,11 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
             check_images_per_class(desk, dataset, source.images_per_class, params, pointer)
+        case HerdingTrainingSet():
+            pointer = "/params/training_set"
+            wanted, where = source.images_per_class, f"{pointer}/images_per_class"
+            check_images_per_class(desk, dataset, wanted, params, where)
+            _check_features(desk, dataset, source.features, f"{pointer}/features")
         case FullTrainingSet():
             pointer = "/params/training_set/n_images"
             check_n_images(desk, dataset, source.n_images, params, pointer)
@@ -189,6 +197,8 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     _check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
     _check_curve_masks(desk, dataset, params.evaluate)
+    for k, network in enumerate(params.train_networks):
+        _check_network(desk, dataset, network, f"/params/train_networks/{k}")
     sources = [baseline.source for baseline in params.baselines]
     for k, baseline in enumerate(params.baselines):
         pointer = f"/params/baselines/{k}"
@@ -197,7 +207,9 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
             desk.refuse(pointer, "duplicate_baseline", detail)
         if baseline.source == "full":
             check_n_images(desk, dataset, baseline.n_images, params, f"{pointer}/n_images")
-    if "random" in sources and params.distill.init != "real":
+        if baseline.source == "herding":
+            _check_features(desk, dataset, baseline.features, f"{pointer}/features")
+    if {"random", "herding"} & set(sources) and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
         check_images_per_class(desk, dataset, wanted, params, pointer)
     return dataset
@@ -276,6 +288,13 @@ def _check_network(desk: Desk, dataset: Dataset | None, spec: NetworkSpec, point
             f"{height} x {width}; got {spec.patch_size}"
         )
         desk.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
+
+
+def _check_features(
+    desk: Desk, dataset: Dataset | None, features: HerdingFeatures, pointer: str
+) -> None:
+    if isinstance(features, ConvNetFeatures):
+        _check_depth(desk, dataset, features.depth, f"{pointer}/depth")
 
 
 def _check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:

@@ -25,7 +25,7 @@ from worker.inputs import (
 
 
 def has_small_set(config: Mapping[str, Any]) -> bool:
-    """Whether a network of this config was trained on a small set (distilled or random)."""
+    """Whether a network of this config was trained on a small set (all but the full data)."""
     return bool(config["training_set"] != "full")
 
 
@@ -74,6 +74,9 @@ class CalibrationImages:
         if config["training_set"] == "distilled":
             set_id = config["distilled_set_id"]
             return self._once(set_id, lambda: self._distilled(set_id))
+        if config["training_set"] == "herding":
+            key = f"herded {config['split']} {config['herded_index']} {model.input_space_path}"
+            return self._once(key, lambda: self._herded(model))
         return self._once(f"random {model.id}", lambda: self._random(model))
 
     def factor_of(self, model: ModelInput) -> float | None:
@@ -135,6 +138,11 @@ class CalibrationImages:
         space = self.space_of(model)
         index = random_index(data, train_index, space.facts.n_classes, config=model.config)
         return as_examples(data, index, space, self._device)
+
+    def _herded(self, model: ModelInput) -> Examples:
+        data, _, _ = self._cut(model.config)
+        index = torch.tensor(model.config["herded_index"])
+        return as_examples(data, index, self.space_of(model), self._device)
 
     def _cut(self, config: Mapping[str, Any]) -> tuple[LabelledImages, torch.Tensor, torch.Tensor]:
         """Give training images of a split's classes, and where those to learn from and cut are."""

@@ -19,9 +19,17 @@ from ddcal_core.specs.fields import (
     Spec,
 )
 from ddcal_core.specs.matching import DmSpec
+from ddcal_core.specs.networks import NetworkSpec
 from ddcal_core.specs.presets import resolved
 from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
-from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainLoss, TrainSpec
+from ddcal_core.specs.training import (
+    ConvNetFeatures,
+    DistilledTrainingSet,
+    HerdingFeatures,
+    TrainingSet,
+    TrainLoss,
+    TrainSpec,
+)
 
 _OF_THE_DATA = ("dataset", "n_validation", "classes", "imbalance", "input_space")
 
@@ -60,7 +68,7 @@ class DistillParams(Spec):
 class TrainParams(Spec):
     """The params of a `train` job.
 
-    A distilled set brings its data set, split and input space along; random and full sets name
+    A distilled set brings its data set, split and input space along; sets of real images name
     theirs (input_space: standard unless named).
     """
 
@@ -83,7 +91,7 @@ class TrainParams(Spec):
                 f"training_set, seed and train alone, got {', '.join(own)}"
             )
         if not is_distilled and self.dataset is None:
-            raise ValueError("dataset is needed to train on random or full real images")
+            raise ValueError("dataset is needed to train on random, herded or full real images")
         return self
 
 
@@ -117,6 +125,13 @@ class RandomBaseline(Spec):
     source: Literal["random"]
 
 
+class HerdingBaseline(Spec):
+    """Beside the distilled set: as many real images, chosen by herding."""
+
+    source: Literal["herding"]
+    features: HerdingFeatures = ConvNetFeatures()
+
+
 class FullBaseline(Spec):
     """Beside the distilled set: the real training images, or a random subset of them."""
 
@@ -125,7 +140,7 @@ class FullBaseline(Spec):
     epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
 
 
-Baseline = Annotated[RandomBaseline | FullBaseline, Field(discriminator="source")]
+Baseline = Annotated[RandomBaseline | HerdingBaseline | FullBaseline, Field(discriminator="source")]
 
 
 class PipelineParams(Spec):
@@ -144,6 +159,12 @@ class PipelineParams(Spec):
         max_length=4,
         description="Training sets to put beside the distilled one.",
     )
+    train_networks: list[NetworkSpec] = Field(
+        [],
+        max_length=8,
+        description="Further networks to train as train says, on the distilled set and on the "
+        "random and herding baselines.",
+    )
     train_losses: list[TrainLoss] = Field(
         [],
         max_length=8,
@@ -157,6 +178,20 @@ class PipelineParams(Spec):
     @classmethod
     def _has_its_preset(cls, spec: DistillSpec, info: ValidationInfo) -> DistillSpec:
         return resolved(spec, info.data["dataset"]) if "dataset" in info.data else spec
+
+    @field_validator("train_networks")
+    @classmethod
+    def _networks_differ(cls, networks: list[NetworkSpec], info: ValidationInfo) -> object:
+        train: TrainSpec | None = info.data.get("train")
+        asked = [] if train is None else [train.described()]
+        for network in networks:
+            if network.described() in asked:
+                raise ValueError(
+                    "wanted each network once, and none that is train's own already, got "
+                    f"{network.network} again"
+                )
+            asked.append(network.described())
+        return networks
 
     @model_validator(mode="after")
     def _losses_can_be_compared(self) -> "PipelineParams":

@@ -74,6 +74,10 @@ class TrainSpec(NetworkSpec):
         "for each image; none when empty.",
     )
 
+    def with_network(self, network: NetworkSpec) -> "TrainSpec":
+        """The same training of another network."""
+        return self.model_copy(update=network.model_dump())
+
     def with_learned_lr(self, learned_lr: float | None) -> "TrainSpec":
         """Fill in a learning rate that was not asked for.
 
@@ -101,6 +105,45 @@ class RandomTrainingSet(Spec):
     images_per_class: int = Field(10, ge=1, le=100_000)
 
 
+class PixelFeatures(Spec):
+    """The images themselves, in network-input space."""
+
+    name: Literal["pixels"]
+
+
+class ConvNetFeatures(Spec):
+    """What the linear layer of a ConvNet sees that was trained on real images for a short time.
+
+    Batches of 256, SGD with learning rate 0.01 and momentum 0.9.
+    """
+
+    name: Literal["convnet"] = "convnet"
+    width: int = Field(32, ge=1, le=512)
+    depth: int = Field(3, ge=1, le=12, description="Blocks; each halves the image.")
+    epochs: int = Field(10, ge=0, le=10_000, description="0: random features.")
+    n_images: int = Field(
+        5_000,
+        ge=1,
+        le=10_000_000,
+        description="Random training images that the network learns from, or all if fewer.",
+    )
+
+
+HerdingFeatures = Annotated[PixelFeatures | ConvNetFeatures, Field(discriminator="name")]
+
+
+class HerdingTrainingSet(Spec):
+    """Train on real images chosen so that their mean feature follows their class's (herding).
+
+    One choice for all networks of a job, made from the training images left by the validation cut.
+    Source: Welling, ICML 2009; as a coreset beside distilled sets in Zhao et al., ICLR 2021.
+    """
+
+    source: Literal["herding"]
+    images_per_class: int = Field(10, ge=1, le=1_000)
+    features: HerdingFeatures = ConvNetFeatures()
+
+
 class FullTrainingSet(Spec):
     """Train on the real training images left after the validation cut (an FDNN)."""
 
@@ -111,5 +154,6 @@ class FullTrainingSet(Spec):
 
 
 TrainingSet = Annotated[
-    DistilledTrainingSet | RandomTrainingSet | FullTrainingSet, Field(discriminator="source")
+    DistilledTrainingSet | RandomTrainingSet | HerdingTrainingSet | FullTrainingSet,
+    Field(discriminator="source"),
 ]

@@ -1,4 +1,4 @@
-"""`train`: `n_seeds` networks on a distilled set, on random real images, or on the real data."""
+"""`train`: `n_seeds` networks on a distilled set, on a few real images, or on the real data."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import torch
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.export import model_files, write_model
+from ddcal_core.herding import herded_subset, herding_features
 from ddcal_core.input_space import InputSpace
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
@@ -16,6 +17,7 @@ from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import (
     DistilledTrainingSet,
     FullTrainingSet,
+    HerdingTrainingSet,
     RandomTrainingSet,
     TrainParams,
 )
@@ -101,6 +103,8 @@ def _open_source(params: TrainParams, task: Task) -> _Source:
             return _open_distilled(parse_json(SetInput, task.inputs["distilled_set"]), task)
         case RandomTrainingSet(images_per_class=images_per_class):
             return _open_random(images_per_class, params, task)
+        case HerdingTrainingSet():
+            return _open_herded(params.training_set, params, task)
         case FullTrainingSet(n_images=n_images):
             return _open_full(n_images, params, task)
 
@@ -134,6 +138,31 @@ def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Sou
         "images_per_class": images_per_class,
     }
     return _Source(real.space, config, examples_of)
+
+
+def _open_herded(herding: HerdingTrainingSet, params: TrainParams, task: Task) -> _Source:
+    real = open_real_images(params, task)
+    whole = real.examples(real.train_index, task.device)
+    features = herding_features(
+        whole.images,
+        whole.labels,
+        herding.features,
+        real.facts,
+        seed=params.seed,
+        on_progress=task.on_progress,
+    )
+    n_classes, wanted = real.facts.n_classes, herding.images_per_class
+    index = real.train_index[herded_subset(features, whole.labels, wanted, n_classes)]
+    examples = real.examples(index, task.device)
+    config = {
+        **real.story(),
+        "training_set": "herding",
+        "distilled_set_id": None,
+        "images_per_class": wanted,
+        "herding": herding.features.model_dump(mode="json"),
+        "herded_index": index.tolist(),
+    }
+    return _Source(real.space, config, lambda _: examples)
 
 
 def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source:
