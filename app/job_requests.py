@@ -156,6 +156,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "networks": {
+        "summary": "Does a set distilled on a ConvNet teach others? Beside two coresets",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {"images_per_class": 10},
+                "train": {"depth": 2, "n_seeds": 2, "epochs": 100},
+                "train_networks": [
+                    {"network": "alexnet"},
+                    {"network": "vit", "width": 64, "depth": 3},
+                    {"network": "resnet18", "norm": "batch"},
+                ],
+                "baselines": [
+                    {"source": "random"},
+                    {"source": "herding", "features": {"name": "convnet", "depth": 2}},
+                ],
+                "calibrate": [{"method": "none"}, {"method": "ts", "fit_on": "validation"}],
+            },
+        },
+    },
     "distill": {
         "summary": "A distilled set of ten images a class",
         "value": {
