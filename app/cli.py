@@ -27,6 +27,7 @@ from app.shared.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TOLD_ERRORS = (ServiceError, DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
+UPLOAD_OPTIONS = ("resize", "colour", "test_fraction", "seed")
 _INTERRUPTED = 130
 
 Arguments = argparse.Namespace
@@ -152,11 +153,20 @@ def _jobs(arguments: Arguments) -> int:
 
 
 def _upload(arguments: Arguments) -> int:
+    options = {
+        name: value for name in UPLOAD_OPTIONS if (value := getattr(arguments, name)) is not None
+    }
+    if arguments.logits and options:
+        return _complain(f"logits have no {', '.join(options)}: these are for image files")
     with _connect(arguments) as client:
-        upload = client.upload_logits if arguments.logits else client.upload_dataset
-        uploaded = upload(arguments.name, arguments.file)
+        if arguments.logits:
+            uploaded = client.upload_logits(arguments.name, arguments.file)
+        else:
+            uploaded = client.upload_dataset(arguments.name, arguments.file, **options)
         print(uploaded["name"], uploaded["state"])
-    return 0
+        if not arguments.watch:
+            return 0
+        return 0 if watch(client, uploaded["job_id"])["state"] == "succeeded" else 1
 
 
 def _demo(arguments: Arguments) -> int:
@@ -234,10 +244,22 @@ def _add_uses(commands: Commands) -> None:
     command.add_argument("--state", help="only those in this state")
     command.add_argument("--all", action="store_true", help="the parts of pipelines too")
 
-    command = _add(commands, "upload", _upload, "Upload an .npz as a data set, or as logits.")
+    command = _add(commands, "upload", _upload, "Upload a data set, or logits.")
     command.add_argument("name", metavar="NAME")
-    command.add_argument("file", type=Path, metavar="FILE.npz")
+    command.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help=".npz, zip of images in class folders, or the folder itself",
+    )
     command.add_argument("--logits", action="store_true", help="logits of a model made elsewhere")
+    command.add_argument("--resize", type=int, metavar="SIDE", help="bring images to this side")
+    command.add_argument("--colour", choices=["grey", "rgb"], help="bring images to this")
+    command.add_argument(
+        "--test-fraction", type=float, metavar="SHARE", help="without train and test folders (0.2)"
+    )
+    command.add_argument("--seed", type=int, help="of that split (0)")
+    command.add_argument("--watch", action="store_true", help="and watch it being checked")
 
 
 if __name__ == "__main__":

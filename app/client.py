@@ -19,11 +19,14 @@ from typing import Any, TypeVar
 
 import httpx
 
+from app.folder_zip import zip_of_folder
+
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
 
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
 _COLLECTIONS = {
+    "experts": "expert-sets",
     "distill": "distilled-sets",
     "train": "models",
     "calibrate": "calibrations",
@@ -101,19 +104,30 @@ class Client:
         )
         return _document(response)
 
-    def upload_dataset(self, name: str, path: Path) -> Json:
-        """Upload an .npz as a data set of one's own."""
-        return self._upload("/v1/datasets", name, path)
+    def upload_dataset(self, name: str, path: Path, **options: str | float) -> Json:
+        """Upload a data set of one's own.
+
+        Args:
+            name: as it is to be called.
+            path: a .npz, a zip of image files in class folders, or such a folder.
+            options: of image files: resize, colour, test_fraction, seed.
+        """
+        if not path.is_dir():
+            return self._upload("/v1/datasets", name, path, options)
+        with zip_of_folder(path) as packed:
+            return self._upload("/v1/datasets", name, packed, options)
 
     def upload_logits(self, name: str, path: Path) -> Json:
         """Upload an .npz of logits and labels of a model made elsewhere."""
-        return self._upload("/v1/logits", name, path)
+        return self._upload("/v1/logits", name, path, {})
 
-    def _upload(self, collection: str, name: str, path: Path) -> Json:
+    def _upload(
+        self, collection: str, name: str, path: Path, options: Mapping[str, str | float]
+    ) -> Json:
         with path.open("rb") as file:
             response = self.http.post(
                 collection,
-                params={"name": name},
+                params={"name": name, **options},
                 content=iter(lambda: file.read(_CHUNK_BYTES), b""),
                 headers={
                     "Content-Type": "application/octet-stream",

@@ -1,7 +1,7 @@
 """create_app(): settings, routers, error handlers; nothing else."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -15,9 +15,10 @@ from app.api.edge import Edge
 from app.api.errors import answer_problem
 from app.api.event_stream import EventReader
 from app.api.openapi import describe
+from app.api.uploads import sweep_uploads
 from app.shared.artifacts import ArtifactStore
 from app.shared.database import open_database
-from app.shared.errors import DdcalError
+from app.shared.errors import DdcalError, UnavailableError
 from app.shared.queue import CeleryDoorbell, Doorbell
 from app.shared.reconciler import start_background
 from app.shared.settings import Settings
@@ -41,9 +42,11 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         doorbell: rung for new jobs; default: the settings' broker.
     """
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
+        with contextlib.suppress(UnavailableError):  # the next start will do
+            await run_in_threadpool(sweep_uploads, database, settings.upload_folder)
         reader = EventReader(database)
         app.state.service = Service(
             settings=settings,

@@ -1,7 +1,9 @@
 """The HTTP client, against a service that answers from a table."""
 
 import hashlib
+import io
 import json
+import zipfile
 
 import httpx
 import pytest
@@ -156,3 +158,29 @@ def test_names_of_files_cannot_lead_out_of_the_folder(tmp_path):
         }
     ).download("job_1", tmp_path / "out")
     assert written == [tmp_path / "out" / "outside"]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_images_are_uploaded_from_a_zip_or_a_folder(tmp_path, is_folder):
+    """Either arrives as a zip with its options and its length."""
+    folder = tmp_path / "pets"
+    (folder / "cat").mkdir(parents=True)
+    (folder / "cat" / "0.png").write_bytes(b"an image")
+    packed = tmp_path / "pets.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(folder / "cat" / "0.png", "cat/0.png")
+    received = []
+
+    def take(request):
+        received.append((request.headers["content-length"], request.read()))
+        return {"name": "pets", "state": "checking"}
+
+    path = "POST /v1/datasets?name=pets&resize=32&test_fraction=0.25"
+    client = service({path: take})
+    client.upload_dataset("pets", folder if is_folder else packed, resize=32, test_fraction=0.25)
+    ((length, body),) = received
+    assert int(length) == len(body)
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "cat/0.png": b"an image"
+        }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
@@ -55,10 +55,10 @@ class DatasetUpload(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: DatasetName
-    resize: Side | None = None
-    colour: Colour | None = None
-    test_fraction: TestFraction | None = None
-    seed: Seed | None = None
+    resize: Side = None
+    colour: Colour = None
+    test_fraction: TestFraction = None
+    seed: Annotated[Seed | None, Field(description="Of that split. Default: 0.")] = None
 
 
 @router.get("", response_model=DatasetList, summary="List data sets")

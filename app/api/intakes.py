@@ -140,6 +140,8 @@ def _accept(
     except BaseException:
         upload.path.unlink(missing_ok=True)
         raise
+    finally:
+        upload.release()
     return intake
 
 

@@ -1,17 +1,29 @@
-"""A body streamed to disk: counted and hashed as it comes, gone again unless all of it is good."""
+"""A body streamed to disk: counted and hashed as it comes, gone again unless all of it is good.
 
+The file is locked from its first byte until its row is written. A process that is killed on the
+way loses its locks, and the next one to start deletes what nobody holds and no job waits for.
+"""
+
+import contextlib
+import fcntl
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from app.shared.database import Database
+from app.shared.datasets import awaited_uploads
 from app.shared.errors import TooLargeError
 from app.shared.job_records import new_id
 
 WRITE_BYTES = 1 << 20
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,21 +34,26 @@ class Upload:
         path: where it lies; whoever holds the upload deletes it or passes it on.
         sha256: of its bytes.
         n_bytes: how many.
+        file: open, and holding the lock.
     """
 
     path: Path
     sha256: str
     n_bytes: int
+    file: BinaryIO
+
+    def release(self) -> None:
+        """Let go of the lock, once a job waits for the file or it is deleted."""
+        self.file.close()
 
 
 class _Sink:
     """A temporary file being written, away from the event loop."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self._file = _new_locked_file(folder)
         self._digest = hashlib.sha256()
-        self._file = path.open("xb")
         self.n_bytes = 0
 
     def write(self, data: bytes) -> None:
@@ -47,8 +64,7 @@ class _Sink:
     def finish(self) -> Upload:
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._file.close()
-        return Upload(self.path, self._digest.hexdigest(), self.n_bytes)
+        return Upload(self.path, self._digest.hexdigest(), self.n_bytes, self._file)
 
     def discard(self) -> None:
         self._file.close()
@@ -56,7 +72,7 @@ class _Sink:
 
 
 async def receive_upload(request: Request, folder: Path, *, limit: int) -> Upload:
-    """Stream a request's body into a file.
+    """Stream a request's body into a file, which stays locked until the upload is released.
 
     Args:
         request: whose body is still unread.
@@ -67,7 +83,7 @@ async def receive_upload(request: Request, folder: Path, *, limit: int) -> Uploa
         TooLargeError: more bytes came than the limit.
         ClientDisconnect: the client went away. In every case of failure the file is gone.
     """
-    sink = await run_in_threadpool(_Sink, folder / f"{new_id('upload')}.npz")
+    sink = await run_in_threadpool(_Sink, folder)
     try:
         waiting = bytearray()
         async for chunk in request.stream():
@@ -84,3 +100,35 @@ async def receive_upload(request: Request, folder: Path, *, limit: int) -> Uploa
     except BaseException:
         sink.discard()
         raise
+
+
+def sweep_uploads(database: Database, folder: Path) -> int:
+    """Delete files of uploads that nobody is writing and no job waits for; tells how many.
+
+    What cannot be looked at stays.
+    """
+    n_deleted = 0
+    for path in sorted(folder.glob("upload_*")):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Only now: whoever held the lock has written the row before letting go.
+            with database.read() as connection:
+                is_awaited = path.name in awaited_uploads(connection)
+            if not is_awaited:
+                path.unlink()
+                n_deleted += 1
+    if n_deleted:
+        log.info("deleted %d uploads that had been cut off", n_deleted)
+    return n_deleted
+
+
+def _new_locked_file(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file that no sweep takes for one left behind."""
+    while True:
+        path = folder / f"{new_id('upload')}.zip"
+        file = path.open("xb")
+        with contextlib.suppress(OSError):  # where files cannot be locked, no sweep locks one
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return path, file
+        file.close()  # a sweep came between the two

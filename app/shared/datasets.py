@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from app.shared.database import db_now
 from app.shared.deletion import delete_rows
 from app.shared.errors import ConflictError, NotFoundError
-from app.shared.job_records import TERMINAL_STATES, Job, new_id
+from app.shared.job_records import INTAKE, TERMINAL_STATES, Job, new_id
 from app.shared.settings import Settings
 from app.shared.tables import datasets, jobs
 from ddcal_core.dataset_facts import NAMED_DATASETS
@@ -110,6 +110,14 @@ class NewDataset:
     content: str = IMAGES
     sha256: str
     n_bytes: int
+
+
+def awaited_uploads(connection: Connection) -> set[str]:
+    """Names of the files in the folder of uploads that a job has yet to check, of all owners."""
+    statement = select(jobs.c.params).where(
+        jobs.c.kind == INTAKE, jobs.c.state.not_in(TERMINAL_STATES)
+    )
+    return {params["upload"] for params in connection.execute(statement).scalars()}
 
 
 def require_free_name(connection: Connection, owner_id: str, name: str) -> None:

@@ -11,7 +11,7 @@ MAX_IMAGE_SIDE = 64
 DEFAULT_TEST_FRACTION = 0.2
 
 Side = Annotated[
-    int,
+    int | None,
     Field(
         ge=MIN_IMAGE_SIDE,
         le=MAX_IMAGE_SIDE,
@@ -24,7 +24,7 @@ Side = Annotated[
     ),
 ]
 Colour = Annotated[
-    Literal["grey", "rgb"],
+    Literal["grey", "rgb"] | None,
     Field(
         description=(
             "What every image is brought to; grey is luma by ITU-R BT.601. Default: as found, all "
@@ -33,7 +33,7 @@ Colour = Annotated[
     ),
 ]
 TestFraction = Annotated[
-    float,
+    float | None,
     Field(
         gt=0,
         lt=1,
@@ -48,7 +48,7 @@ TestFraction = Annotated[
 class ImageOptions(Spec):
     """How image files become a data set; what is left out is done as it is found."""
 
-    resize: Side | None = None
-    colour: Colour | None = None
-    test_fraction: TestFraction | None = None
+    resize: Side = None
+    colour: Colour = None
+    test_fraction: TestFraction = None
     seed: Seed | None = None
