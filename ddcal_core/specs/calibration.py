@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from ddcal_core.specs.fields import Spec
 from ddcal_core.specs.masks import AutoMask, MaskSpec
@@ -93,4 +93,19 @@ CalibrationSpec = Annotated[
     | IsotonicCalibration,
     Field(discriminator="method"),
 ]
-CalibrationSpecs = Annotated[list[CalibrationSpec], Field(min_length=1, max_length=32)]
+
+
+def _each_once(specs: list[CalibrationSpec]) -> list[CalibrationSpec]:
+    for place, spec in enumerate(specs):
+        if spec in specs[:place]:
+            # Twice the same would be one row of networks that do not exist.
+            raise ValueError(
+                f"each calibration is wanted once, got number {place} like number "
+                f"{specs.index(spec)}, counted from 0"
+            )
+    return specs
+
+
+CalibrationSpecs = Annotated[
+    list[CalibrationSpec], Field(min_length=1, max_length=32), AfterValidator(_each_once)
+]
