@@ -13,12 +13,13 @@ from ddcal_core.specs import (
     MAX_WHITENED_FEATURES,
     DatasetFacts,
     DistillParams,
+    ExpertsParams,
     PipelineParams,
     StandardSpace,
     TrainParams,
 )
 
-DataParams = DistillParams | PipelineParams | TrainParams
+DataParams = ExpertsParams | DistillParams | PipelineParams | TrainParams
 """Params that choose images from a data set."""
 Classes = tuple[int, ...] | None
 """Indices into a data set's classes; None for all."""

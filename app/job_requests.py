@@ -9,6 +9,7 @@ from ddcal_core.specs import (
     CalibrateParams,
     DistillParams,
     EvaluateParams,
+    ExpertsParams,
     PipelineParams,
     Spec,
     TrainParams,
@@ -34,6 +35,24 @@ Priority = Annotated[
         description="Higher is run first; jobs of one priority in the order they came.",
     ),
 ]
+Reuse = Annotated[
+    bool,
+    Field(
+        description="Whether the results of a finished job of the same recipe (kind, params, "
+        "inputs by content, software, threads, device) may stand for this one's, and a failed "
+        "one's checkpoint may be gone on from; of a pipeline, for each of its jobs.",
+    ),
+]
+
+
+class ExpertsRequest(Spec):
+    """Train networks on real images and keep them after each epoch, for method mtt of distill."""
+
+    kind: Literal["experts"]
+    params: ExpertsParams
+    timeout_seconds: TimeoutSeconds = None
+    priority: Priority = 0
+    reuse: Reuse = True
 
 
 class DistillRequest(Spec):
@@ -43,6 +62,7 @@ class DistillRequest(Spec):
     params: DistillParams
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
+    reuse: Reuse = True
 
 
 class TrainRequest(Spec):
@@ -52,6 +72,7 @@ class TrainRequest(Spec):
     params: TrainParams
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
+    reuse: Reuse = True
 
 
 OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
@@ -76,6 +97,7 @@ class CalibrateRequest(Spec):
     ]
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
+    reuse: Reuse = True
 
 
 class EvaluateRequest(Spec):
@@ -85,6 +107,7 @@ class EvaluateRequest(Spec):
     params: EvaluateParams
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
+    reuse: Reuse = True
 
 
 class PipelineRequest(Spec):
@@ -94,11 +117,20 @@ class PipelineRequest(Spec):
     params: PipelineParams
     timeout_seconds: TimeoutSeconds = None
     priority: Priority = 0
+    reuse: Reuse = True
 
 
-JobRequest = DistillRequest | TrainRequest | CalibrateRequest | EvaluateRequest | PipelineRequest
+JobRequest = (
+    ExpertsRequest
+    | DistillRequest
+    | TrainRequest
+    | CalibrateRequest
+    | EvaluateRequest
+    | PipelineRequest
+)
 
 JOB_REQUESTS: dict[str, type[JobRequest]] = {
+    "experts": ExpertsRequest,
     "distill": DistillRequest,
     "train": TrainRequest,
     "calibrate": CalibrateRequest,
@@ -184,6 +216,25 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "params": {
                 "dataset": "digits",
                 "distill": {"images_per_class": 10, "mask": {"ratio": 0.3}, "iterations": 200},
+            },
+        },
+    },
+    "experts": {
+        "summary": "Four experts, whose trajectories method mtt imitates",
+        "value": {
+            "kind": "experts",
+            "params": {"dataset": "digits", "experts": {"n_experts": 4, "depth": 2}},
+        },
+    },
+    "pipeline-mtt": {
+        "summary": "Trajectories matched: the pipeline records its own experts first",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {"method": "mtt", "images_per_class": 1, "iterations": 50, "depth": 2},
+                "train": {"depth": 2, "n_seeds": 2},
+                "calibrate": [{"method": "none"}, {"method": "ts"}],
             },
         },
     },

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from app.expert_checks import own_experts
 from app.job_requests import PipelineRequest
 from app.shared.job_records import NewJob
 from app.shared.queue import GPU_QUEUE
@@ -14,6 +15,7 @@ from ddcal_core.specs import (
     DistilledTrainingSet,
     DistillParams,
     EvaluateParams,
+    ExpertsParams,
     FullBaseline,
     FullTrainingSet,
     HerdingBaseline,
@@ -40,8 +42,9 @@ def children_of_pipeline(
         intake: the job that checks the data set, where it has not ended.
 
     Returns:
-        distill; then train and calibrate for the distilled set, with each loss and network, and
-        for each baseline, with each network where it is a small one; evaluate.
+        experts, where the method imitates some; distill; then train and calibrate for the
+        distilled set, with each loss and network, and for each baseline, with each network where
+        it is a small one; evaluate.
     """
     params = request.params
 
@@ -55,11 +58,19 @@ def children_of_pipeline(
             priority=pipeline.priority,
             timeout_seconds=pipeline.timeout_seconds,
             max_attempts=pipeline.max_attempts,
+            reuse=pipeline.reuse,
             needs=tuple(needs),
         )
 
-    distill = child("distill", "distill", _distill_params(params), intake)
-    children = [distill]
+    children = []
+    experts_params = _experts_params(params)
+    if experts_params is not None:
+        children.append(child("experts", "experts", experts_params, intake))
+    experts_id = children[0].id if children else None
+    distill_params = _distill_params(params, experts_id)
+    # What it waits for, the experts have waited for already.
+    distill = child("distill", "distill", distill_params, [experts_id] if experts_id else intake)
+    children.append(distill)
     calibrations = []
     for row, train_params in _train_params(params, distill.id).items():
         source = train_params.training_set.source
@@ -79,7 +90,22 @@ def children_of_pipeline(
     return [*children, child("evaluate", "evaluate", evaluate_params, calibrations)]
 
 
-def _distill_params(params: PipelineParams) -> DistillParams:
+def _experts_params(params: PipelineParams) -> ExpertsParams | None:
+    spec = own_experts(params)
+    if spec is None:
+        return None
+    return ExpertsParams(
+        dataset=params.dataset,
+        seed=params.seed,
+        n_validation=params.n_validation,
+        classes=params.classes,
+        imbalance=params.imbalance,
+        input_space=params.input_space,
+        experts=spec,
+    )
+
+
+def _distill_params(params: PipelineParams, experts_id: str | None) -> DistillParams:
     return DistillParams(
         dataset=params.dataset,
         seed=params.seed,
@@ -88,6 +114,7 @@ def _distill_params(params: PipelineParams) -> DistillParams:
         imbalance=params.imbalance,
         input_space=params.input_space,
         distill=params.distill,
+        experts=experts_id,
     )
 
 

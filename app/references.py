@@ -138,7 +138,7 @@ def common_dataset(
         return origins, None
     dataset = usable_dataset(desk, names[0], pointer)
     for place, origin in found:
-        _refuse_replaced(desk, dataset, origin, place)
+        refuse_replaced(desk, dataset, origin, place)
     return origins, dataset
 
 
@@ -202,7 +202,7 @@ def _origin_in_result(desk: Desk, resource: str, reference: str, pointer: str) -
     )
 
 
-def _refuse_replaced(desk: Desk, dataset: Dataset | None, origin: Origin, pointer: str) -> None:
+def refuse_replaced(desk: Desk, dataset: Dataset | None, origin: Origin, pointer: str) -> None:
     """An upload deleted and made anew under its old name is another data set."""
     if dataset is None or dataset.created_at is None or origin.created_at >= dataset.created_at:
         return

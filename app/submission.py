@@ -10,10 +10,12 @@ from app.data_checks import (
     check_images_per_class,
     check_n_images,
 )
+from app.expert_checks import check_experts, check_own_experts
 from app.job_requests import (
     CalibrateRequest,
     DistillRequest,
     EvaluateRequest,
+    ExpertsRequest,
     JobRequest,
     PipelineRequest,
     TrainRequest,
@@ -96,12 +98,15 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         priority=request.priority,
         timeout_seconds=request.timeout_seconds,
         max_attempts=settings.max_attempts,
+        reuse=request.reuse,
         needs=tuple(dict.fromkeys(needs)),
     )
 
 
 def _check(desk: Desk, request: JobRequest) -> Plan:
     match request:
+        case ExpertsRequest():
+            return _check_experts(desk, request)
         case DistillRequest():
             return _check_distill(desk, request)
         case TrainRequest():
@@ -114,11 +119,21 @@ def _check(desk: Desk, request: JobRequest) -> Plan:
             raise AssertionError("a pipeline has no plan of its own")
 
 
-def _check_distill(desk: Desk, request: DistillRequest) -> Plan:
+def _check_experts(desk: Desk, request: ExpertsRequest) -> Plan:
     params = request.params
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
-    _check_distill_spec(desk, dataset, params)
+    _check_depth(desk, dataset, params.experts.depth, "/params/experts/depth")
     return params.dataset, intake_of(dataset)
+
+
+def _check_distill(desk: Desk, request: DistillRequest) -> Plan:
+    params = request.params
+    whole = usable_dataset(desk, params.dataset, "/params/dataset")
+    dataset = check_data(desk, whole, params)
+    _check_distill_spec(desk, dataset, params)
+    origin = check_experts(desk, whole, params)
+    experts = () if origin is None else (origin.maker,)
+    return params.dataset, (*intake_of(dataset), *experts)
 
 
 def _check_train(desk: Desk, params: TrainParams) -> Plan:
@@ -194,6 +209,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     params = request.params
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
     _check_distill_spec(desk, dataset, params)
+    check_own_experts(desk, params)
     _check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
     _check_curve_masks(desk, dataset, params.evaluate)

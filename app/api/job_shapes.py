@@ -17,7 +17,7 @@ from app.api.schemas import (
 from app.shared.catalog import Attempt, Result
 from app.shared.job_records import PIPELINE, Job
 
-KIND_ORDER = ("distill", "train", "calibrate", "evaluate")
+KIND_ORDER = ("experts", "distill", "train", "calibrate", "evaluate")
 
 
 def job_summary(job: Job) -> JobSummary:
@@ -109,6 +109,7 @@ def _child(child: Job) -> ChildBody:
         role=child.role,
         kind=child.kind,
         state=child.state,
+        reused_from=child.reused_from,
         progress=progress_body(child),
         url=f"/v1/jobs/{child.id}",
     )

@@ -49,7 +49,7 @@ State = Literal[
     "cancelled",
     "expired",
 ]
-Kind = Literal["distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
+Kind = Literal["experts", "distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
 
 SUBMISSION_BODY: dict[str, Any] = {
     "requestBody": {

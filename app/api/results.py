@@ -1,4 +1,4 @@
-"""/v1/distilled-sets, models, calibrations, reports: what jobs have made, and from what."""
+"""/v1/expert-sets, distilled-sets, models, calibrations, reports: what jobs have made."""
 
 from typing import Annotated
 
@@ -30,6 +30,19 @@ class ResultListQuery(BaseModel):
     job_id: str | None = Field(None, pattern=JOB_REFERENCE)
     page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
     page_token: str | None = Field(None, max_length=200)
+
+
+@router.get(
+    "/expert-sets",
+    response_model=ResultPage,
+    responses=problems(400, 422),
+    summary="List sets of experts",
+)
+def get_expert_sets(
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+) -> Response:
+    """Sets of experts, newest first."""
+    return _page(service, owner_id, "expert_set", query)
 
 
 @router.get(
@@ -67,6 +80,12 @@ def get_reports(
 ) -> Response:
     """Reports, newest first."""
     return _page(service, owner_id, "report", query)
+
+
+@router.get("/expert-sets/{result_id}", response_model=ResultBody, responses=problems(404))
+def get_expert_set(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
+    """A set of experts with its file and lineage."""
+    return _one(service, owner_id, "expert_set", result_id)
 
 
 @router.get("/distilled-sets/{result_id}", response_model=ResultBody, responses=problems(404))

@@ -10,6 +10,7 @@ from app.shared.catalog import Artifact, Attempt, Result
 from app.shared.events import Event
 
 COLLECTIONS = {
+    "expert_set": "expert-sets",
     "distilled_set": "distilled-sets",
     "model": "models",
     "calibration": "calibrations",
@@ -93,6 +94,7 @@ class ChildBody(Body):
     role: str | None
     kind: str
     state: str
+    reused_from: str | None = Field(description="The job whose results it has taken over.")
     progress: ProgressBody | None
     url: str
 
@@ -118,6 +120,8 @@ class JobSummary(Body):
     timeout_seconds: int | None
     attempt: int
     max_attempts: int
+    reuse: bool = Field(description="May it take over the results of a job of the same recipe?")
+    reused_from: str | None = Field(description="The job whose results it has taken over.")
     progress: ProgressBody | None
     error: ErrorBody | None
     created_at: Time
@@ -147,7 +151,11 @@ class EventBody(Body):
     """One thing that happened to a job."""
 
     seq: int = Field(description="1 for the first, without gaps.")
-    type: str = Field(examples=["state"])
+    type: str = Field(
+        description="state, progress, child (of a pipeline) or note (a code and a message, such "
+        "as resumed or reused).",
+        examples=["state"],
+    )
     data: dict[str, Any]
     created_at: Time
 
@@ -180,7 +188,7 @@ class ArtifactList(Body):
 
 
 class ResultSummary(Body):
-    """A distilled set, model, calibration or report, as lists show it."""
+    """A set of experts, distilled set, model, calibration or report, as lists show it."""
 
     id: str
     resource: str

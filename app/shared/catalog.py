@@ -18,13 +18,21 @@ from app.shared.tables import artifacts, attempts, jobs
 
 LOCAL_OWNER = "local"
 RESOURCES: Mapping[str, Table] = {
+    "expert_set": tables.expert_sets,
     "distilled_set": tables.distilled_sets,
     "model": tables.models,
     "calibration": tables.calibrations,
     "report": tables.reports,
 }
-PREFIXES = {"set": "distilled_set", "mdl": "model", "cal": "calibration", "rep": "report"}
+PREFIXES = {
+    "exp": "expert_set",
+    "set": "distilled_set",
+    "mdl": "model",
+    "cal": "calibration",
+    "rep": "report",
+}
 MAKERS = {
+    "expert_set": "experts",
     "distilled_set": "distill",
     "model": "train",
     "calibration": "calibrate",
@@ -34,10 +42,10 @@ MAKERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A distilled set, model, calibration or report.
+    """A set of experts, a distilled set, a model, a calibration or a report.
 
     Attributes:
-        resource: which of the four.
+        resource: which of them.
         columns: what its table keeps in columns of their own.
         details: what its job reported of it.
     """
@@ -269,6 +277,8 @@ def lineage(
         above = lineage(connection, owner_id, "model", model_id)
         return {**above, "models": [model_id]}
     found = {"datasets": [result.columns["dataset"]]}
+    if result.columns.get("expert_set_id"):
+        found["expert_sets"] = [result.columns["expert_set_id"]]
     if result.columns.get("distilled_set_id"):
         found["distilled_sets"] = [result.columns["distilled_set_id"]]
     return found

@@ -13,7 +13,10 @@ successor's is at work. This does no harm, without a lock:
 
 A run that is never heard of again leaves at most one temporary file, cleared away by a later run or
 with the folder. For the same reasons a failed job's file can be shared with a job of the same
-recipe by a hard link: it is replaced, never changed.
+recipe by a hard link.
+
+Experts, whose files are large, are the exception: they are appended to one file, under a lock that
+ends with its process (see worker.kinds.experts).
 """
 
 import contextlib

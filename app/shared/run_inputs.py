@@ -54,6 +54,7 @@ def inputs_of(
     reader = _Reader(connection, job.owner_id, settings, store)
     by_kind = {
         "intake": reader.intake,
+        "experts": reader.experts,
         "distill": reader.distill,
         "train": reader.train,
         "calibrate": reader.calibrate,
@@ -81,8 +82,20 @@ class _Reader:
             "options": job.params.get("options", {}),
         }
 
-    def distill(self, job: Job) -> dict[str, Any]:
+    def experts(self, job: Job) -> dict[str, Any]:
         return {"dataset": self._dataset(job.params["dataset"], has_test=False)}
+
+    def distill(self, job: Job) -> dict[str, Any]:
+        dataset = self._dataset(job.params["dataset"], has_test=False)
+        reference = job.params.get("experts")
+        if reference is None:
+            return {"dataset": dataset, "experts": None}
+        experts = self._only_one("expert_set", reference)
+        path = self._file(experts, "experts.safetensors")
+        return {
+            "dataset": dataset,
+            "experts": {"id": experts.id, "path": path, "record": experts.details},
+        }
 
     def train(self, job: Job) -> dict[str, Any]:
         reference = job.params["training_set"].get("distilled_set")

@@ -30,8 +30,21 @@ from ddcal_core.specs.training import (
     TrainLoss,
     TrainSpec,
 )
+from ddcal_core.specs.trajectories import ExpertSpec
 
 _OF_THE_DATA = ("dataset", "n_validation", "classes", "imbalance", "input_space")
+
+
+class ExpertsParams(Spec):
+    """The params of an `experts` job."""
+
+    dataset: DatasetName
+    seed: Seed = 0
+    n_validation: NValidation = None
+    classes: Classes = None
+    imbalance: Imbalance | None = None
+    input_space: InputSpaceSpec = StandardSpace()
+    experts: ExpertSpec = ExpertSpec()
 
 
 class DistillParams(Spec):
@@ -153,6 +166,11 @@ class PipelineParams(Spec):
     imbalance: Imbalance | None = None
     input_space: InputSpaceSpec = StandardSpace()
     distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
+    experts: ExpertSpec | None = Field(
+        None,
+        description="What method mtt imitates, and no other: recorded before it distills. Default: "
+        "experts of the same network and augmentation, trained for as long as it reads them.",
+    )
     train: TrainSpec = TrainSpec()
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from worker.inputs import Task
-from worker.kinds import calibrate, distill, evaluate, train
+from worker.kinds import calibrate, distill, evaluate, experts, train
 from worker.outputs import Output
 
 KINDS: dict[str, Callable[[Task], list[Output]]] = {
+    "experts": experts.run,
     "distill": distill.run,
     "train": train.run,
     "calibrate": calibrate.run,
