@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.inputs import LogitsInput, ModelInput
+from worker.report.conventions import CONVENTIONS
 from worker.report.findings import findings
-from worker.report.rows import CONVENTIONS, TrainingSet
+from worker.report.rows import TrainingSet
 
 # What a network's config says, and nobody knows of logits made elsewhere.
 _UNKNOWN = (

@@ -10,6 +10,7 @@ import torch
 MEDIA_TYPES = {
     ".json": "application/json",
     ".csv": "text/csv",
+    ".gz": "application/gzip",
     ".html": "text/html",
     ".png": "image/png",
     ".npz": "application/x-npz",

@@ -5,6 +5,7 @@ whole. Where a result or a text of it names an input by id, the copy names the r
 that place; files in which nothing has to be replaced are the same files.
 """
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from app.shared.recipes import Finished, Recipe
 from worker.recipes import with_ids_replaced
 
 TEXT_TYPES = frozenset({"application/json", "text/csv", "text/html"})
+PACKED_TEXT_TYPE = "application/gzip"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +92,14 @@ def _copy_file(
         "sha256": file.sha256,
         "n_bytes": file.n_bytes,
     }
-    if file.media_type in TEXT_TYPES and new_ids:
-        text = store.path(file.job_id, file.sha256).read_text(encoding="utf-8")
+    is_packed = file.media_type == PACKED_TEXT_TYPE
+    if (is_packed or file.media_type in TEXT_TYPES) and new_ids:
+        written = store.path(file.job_id, file.sha256).read_bytes()
+        text = (gzip.decompress(written) if is_packed else written).decode()
         replaced = with_ids_replaced(text, new_ids)
         if replaced != text:
-            copy = scratch / file.name
-            copy.write_text(replaced, encoding="utf-8")
+            copy, data = scratch / file.name, replaced.encode()
+            copy.write_bytes(gzip.compress(data, 6, mtime=0) if is_packed else data)
             stored = store.put(run.id, copy)
             return {**row, "sha256": stored.sha256, "n_bytes": stored.n_bytes}
     store.take_over(file.job_id, run.id, file.sha256)

@@ -1,6 +1,7 @@
 """`calibrate` on uploaded logits: fitted on the fit rows, measured on the others, reported."""
 
 import csv
+import gzip
 import itertools
 import json
 import math
@@ -153,9 +154,10 @@ def test_the_page_is_whole_and_escaped(job):
 
 
 def test_every_prediction_is_in_a_table(job):
-    """predictions.csv has each row under each calibration, as SciPy's softmax has it."""
+    """predictions.csv.gz has each row under each calibration, as SciPy's softmax has it."""
     outputs, _ = job
-    with file_of(outputs["report"], "predictions.csv").open(newline="") as file:
+    path = file_of(outputs["report"], "predictions.csv.gz")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     logits, labels = TEST
     temperatures = {"none": 1.0, "TS on fit rows": outputs["calibration_ts"].values["temperature"]}

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import gzip
 import json
 import math
 from pathlib import Path
@@ -346,9 +347,10 @@ def test_the_report_says_what_the_exported_programs_show(pipeline, report):
 
 
 def test_the_predictions_are_those_behind_the_table(report):
-    """predictions.csv gives each calibration's accuracy, confidence and ECE back."""
+    """predictions.csv.gz gives each calibration's accuracy, confidence and ECE back."""
     output, numbers = report
-    with file_of(output, "predictions.csv").open(encoding="utf-8", newline="") as file:
+    path = file_of(output, "predictions.csv.gz")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     networks = [network for row in numbers["rows"] for network in row["networks"]]
     assert len(lines) == 60 * len(networks)

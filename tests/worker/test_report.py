@@ -31,7 +31,6 @@ from worker.report.figures import (
     reliability_diagram,
 )
 from worker.report.findings import (
-    FAILURE_WORDS,
     failures_of,
     findings,
     percent,
@@ -246,6 +245,51 @@ def test_the_page_says_what_it_has_to(page, report):
     assert "cal_0_1" in text
     assert "59 more classes are not shown" in text
     assert "The first 2 of 30 images a class" in text
+
+
+def test_the_words_are_those_of_the_report(report):
+    """A stranger is told what TS and a distilled set are, and nothing that does not occur."""
+    text = "".join(Elements(report_page(report, [])).text)
+    for word in ("Confidence", "ECE", "TS", "MTS", "Distilled set", "DM"):
+        assert f"{word} " in text
+    assert "scaling: a factor and an offset for each class" not in text
+    only_none = [row for row in report["rows"] if row["method"] == "none"]
+    plain = {**report, "rows": only_none, "training_sets": report["training_sets"][1:]}
+    text = "".join(Elements(report_page({**plain, "mts_curves": []}, [])).text)
+    assert "masked temperature scaling: a share" not in text
+    assert "distribution matching" not in text
+
+
+def test_each_mask_has_a_figure_on_the_set_s_own_axis(report):
+    """Curves of two masks are two figures with one axis; those of old reports are of pixels."""
+    old = report["mts_curves"]
+    assert "mask" not in old[0]
+    patches = {"unit": "patch", "patch_size": 4}
+    low = [{**one, "ece": {"mean": 0.01, "std": None}} for one in old[0]["points"]]
+    curves = [*old, *({**one, "mask": patches, "points": low} for one in old)]
+    page = report_page({**report, "mts_curves": curves}, [])
+    assert page.count("masked: single pixels") == 1
+    assert page.count("masked: patches of 4 × 4") == 1
+    figures = [
+        one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "share masked" in one
+    ]
+    axes = [re.findall(r'text-anchor="end">([0-9.]+)<', figure) for figure in figures]
+    assert len(figures) == 2
+    assert axes[0] == axes[1]
+
+
+def test_further_measures_keep_their_order(report):
+    """ECE <= root mean square <= maximum, as means of the same gaps; no limit has any."""
+    for row in report["rows"]:
+        if row["status"] != "ok":
+            assert row["further"] is None
+            continue
+        for network in row["networks"]:
+            further = network["further"]
+            middle = further["root_mean_square_calibration_error"]
+            assert network["ece"] <= middle <= further["maximum_calibration_error"]
+        means = [network["further"]["area_under_risk_coverage"] for network in row["networks"]]
+        assert row["further"]["area_under_risk_coverage"]["mean"] == pytest.approx(np.mean(means))
 
 
 def test_drawings_are_well_formed(page, report):
@@ -540,7 +584,9 @@ def test_a_curve_marks_the_points_without_temperature():
         for ratio, statuses in ((0.0, {"separable": 1}), (0.5, {"ok": 1}))
     ]
     curve = {"fit_on": "distilled", "points": points}
-    drawing = ElementTree.fromstring(curve_figure([curve], before=0.2, chance=0.03, title="t"))
+    drawing = ElementTree.fromstring(
+        curve_figure([curve], top=0.4, before=0.2, chance=0.03, title="t")
+    )
     marks = [shape.get("class") for shape in drawing.iter("circle")]
     assert marks == ["mark open on-distilled", "mark on-distilled"]
     assert not list(drawing.iter("polygon"))
@@ -602,4 +648,5 @@ def test_failures_are_said_on_the_page(page, report):
     assert "still over-confident after scaling" in masked["words"]
     text = "".join(Elements(page).text)
     assert "under calibration" in text
-    assert FAILURE_WORDS["under_calibration"] in text
+    assert "The temperature takes too little confidence" in text
+    assert "Under-calibrated: " not in text

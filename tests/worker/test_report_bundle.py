@@ -1,6 +1,7 @@
 """What a report adds to its table: comparisons, analyses, the CSV of predictions."""
 
 import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -167,9 +168,9 @@ def test_the_table_of_predictions_survives_any_class_name(tmp_path):
     logits, labels = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 5, 0]]), torch.tensor([0, 1, 2])
     shown = predict(logits, labels, status="ok", temperature=2.0)
     measured = Measured(model, None, values, None, None)
-    path = tmp_path / "predictions.csv"
+    path = tmp_path / "predictions.csv.gz"
     write_predictions(path, [group], [(measured, shown)], labels=labels, class_names=names)
-    with path.open(encoding="utf-8", newline="") as file:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file)
     assert tuple(header) == COLUMNS
     confidence = f"{np.exp(2.5) / (np.exp(2.5) + 2):.9g}"

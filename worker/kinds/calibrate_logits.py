@@ -33,11 +33,10 @@ from worker.outputs import Output, versions
 from worker.report.comparison import compare
 from worker.report.measurements import Measurement
 from worker.report.page import report_page
-from worker.report.prediction_table import write_predictions
+from worker.report.prediction_table import PREDICTIONS, write_predictions
 from worker.report.rows import Measured, build_rows, calibration_label, headline_values
 
 FIT_ROWS = "fit rows"
-PREDICTIONS = "predictions.csv"
 
 
 def run(task: Task) -> list[Output]:

@@ -43,7 +43,7 @@ from worker.report.comparison import compare
 from worker.report.measurements import Predictions
 from worker.report.page import report_page
 from worker.report.pictures import set_pictures
-from worker.report.prediction_table import write_predictions
+from worker.report.prediction_table import PREDICTIONS, write_predictions
 from worker.report.rows import (
     Measured,
     TrainingSet,
@@ -100,7 +100,7 @@ def run(task: Task) -> list[Output]:
         **_analyses(groups, images, bench),
     }
     report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
-    table = task.folder / "predictions.csv"
+    table = task.folder / PREDICTIONS
     names = dataset.facts.class_names
     write_predictions(table, groups, predicted, labels=bench.labels, class_names=names)
     return [_write(report, groups, task, table)]

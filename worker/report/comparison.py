@@ -178,7 +178,7 @@ def _rival_words(row: Mapping[str, Any], difference: Difference) -> str:
     if difference.over_networks is None:
         verdict += ", though one network says nothing about others"
     return (
-        f"It is lower than {rival} by {_points(difference.mean)} points (95 % intervals: "
+        f"It is lower than {rival} by {_points(difference.mean)} points (95\u202f% intervals: "
         f"{', '.join(over)}): {verdict}."
     )
 

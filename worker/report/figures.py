@@ -196,23 +196,28 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
     return drawing(_SPARK_WIDTH, _SPARK_HEIGHT, title, parts)
 
 
-def curve_figure(
-    curves: Sequence[Mapping[str, Any]], *, before: float, chance: float, title: str
-) -> str:
-    """Draw ECE on test over the mask ratio, one line for each place T was fitted on.
-
-    Args:
-        curves: of one training set; points with ratio, ece and statuses.
-        before: ECE without calibration.
-        chance: 95 % point of the ECE that a perfectly calibrated model shows.
-        title: read out to those who do not see the picture.
-    """
+def curve_top(curves: Sequence[Mapping[str, Any]], *, before: float, chance: float) -> float:
+    """Give the ECE at the upper end of an axis that all these curves fit on."""
     highest = [
         point["ece"]["mean"] + (point["ece"]["std"] or 0.0)
         for curve in curves
         for point in curve["points"]
     ]
-    top = nice_ceiling(max([before, chance, *highest]) * 1.02)
+    return nice_ceiling(max([before, chance, *highest]) * 1.02)
+
+
+def curve_figure(
+    curves: Sequence[Mapping[str, Any]], *, top: float, before: float, chance: float, title: str
+) -> str:
+    """Draw ECE on test over the mask ratio, one line for each place T was fitted on.
+
+    Args:
+        curves: of one training set and mask; points with ratio, ece and statuses.
+        top: ECE at the upper end of the axis, from `curve_top`.
+        before: ECE without calibration.
+        chance: 95 % point of the ECE that a perfectly calibrated model shows.
+        title: read out to those who do not see the picture.
+    """
     right, foot = _CURVE_LEFT + _CURVE_WIDTH, _CURVE_TOP + _CURVE_HEIGHT
     chance_y = _curve_y(chance, top)
     parts = [
@@ -256,7 +261,7 @@ def _curve_axes(top: float) -> Iterator[str]:
         x = _curve_x(tenth / 10)
         yield text(x, foot + 15, f"{10 * tenth}", text_anchor="middle")
     middle = _CURVE_LEFT + _CURVE_WIDTH / 2
-    yield text(middle, foot + 32, "pixels masked while T is fitted, %", text_anchor="middle")
+    yield text(middle, foot + 32, "share masked while T is fitted, %", text_anchor="middle")
     y = _CURVE_TOP + _CURVE_HEIGHT / 2
     yield text(11, y, "ECE on test, %", text_anchor="middle", transform=f"rotate(-90 11 {y})")
 

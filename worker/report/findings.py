@@ -107,11 +107,23 @@ def mask_words(mask: Mapping[str, Any]) -> str:
         mask: a MaskSpec's fields; those left out have their defaults.
     """
     patch_size = mask.get("patch_size")
-    words = [
-        percent(mask["ratio"], 0)
-        + (f" in {patch_size} × {patch_size} patches" if patch_size else "")
-    ]
-    words += [
+    in_patches = f" in {patch_size} × {patch_size} patches" if patch_size else ""
+    return ", ".join([percent(mask["ratio"], 0) + in_patches, *_mask_options(mask)])
+
+
+def shape_words(mask: Mapping[str, Any]) -> str:
+    """Name what a mask masks as one, and what of it is not the default.
+
+    Args:
+        mask: a MaskShape's fields; those left out have their defaults.
+    """
+    patch_size = mask.get("patch_size")
+    unit = f"patches of {patch_size} × {patch_size}" if patch_size else "single pixels"
+    return ", ".join([unit, *_mask_options(mask)])
+
+
+def _mask_options(mask: Mapping[str, Any]) -> list[str]:
+    return [
         word
         for name, value, word in (
             ("channels", "independent", "channels apart"),
@@ -120,7 +132,6 @@ def mask_words(mask: Mapping[str, Any]) -> str:
         )
         if mask.get(name) == value
     ]
-    return ", ".join(words)
 
 
 def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:

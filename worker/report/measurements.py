@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +19,35 @@ from ddcal_core.metrics import (
     NullLevel,
     ReliabilityBins,
     accuracy,
+    adaptive_calibration_error,
+    area_under_risk_coverage,
     brier_score,
+    classwise_calibration_error,
+    debiased_calibration_error,
     ece_interval,
     expected_calibration_error,
+    maximum_calibration_error,
     negative_log_likelihood,
     null_level,
     reliability_bins,
+    root_mean_square_calibration_error,
     signed_calibration_gap,
+    smooth_calibration_error,
 )
 from worker.calibrations import finite_or_none
 
 _Z95 = 1.959963984540054
 
 N_INTERVAL_DRAWS = 400
+FURTHER = (
+    "root_mean_square_calibration_error",
+    "maximum_calibration_error",
+    "adaptive_calibration_error",
+    "classwise_calibration_error",
+    "debiased_calibration_error",
+    "smooth_calibration_error",
+    "area_under_risk_coverage",
+)
 METRICS = ("accuracy", "nll", "brier", "ece", "signed_gap", "null_mean", "null_p95")
 
 
@@ -49,6 +66,7 @@ class Measurement:
         bins: the bins of the ECE.
         ece_interval: 95 % for the ECE on all images of this kind (`metrics.ece_interval`); None
             at a limit.
+        further: by the names of FURTHER, as in ddcal_core.metrics; None at a limit.
     """
 
     accuracy: float
@@ -60,6 +78,7 @@ class Measurement:
     null_p95: float
     bins: ReliabilityBins
     ece_interval: tuple[float, float] | None = None
+    further: Mapping[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give all fields; bins as lists."""
@@ -167,7 +186,22 @@ def _at_temperature(
         null_mean=null.mean,
         null_p95=null.p95,
         bins=reliability_bins(probabilities, labels, n_bins),
+        further=_further(probabilities, labels, n_bins),
     )
+
+
+def _further(probabilities: Tensor, labels: Tensor, n_bins: int) -> dict[str, float]:
+    data = (probabilities, labels)
+    values = (
+        root_mean_square_calibration_error(*data, n_bins),
+        maximum_calibration_error(*data, n_bins).value,
+        adaptive_calibration_error(*data, n_bins),
+        classwise_calibration_error(*data, n_bins),
+        debiased_calibration_error(*data, n_bins),
+        smooth_calibration_error(*data),
+        area_under_risk_coverage(*data),
+    )
+    return dict(zip(FURTHER, values, strict=True))
 
 
 def _at_zero(

@@ -23,6 +23,7 @@ _TERMS = {
     "failures": "failures",
     "difference": "more than noise",
     "ece_interval": "intervals of the ECE",
+    "further": "further measures",
     "wilson": "intervals of bins",
     "predictions": "predictions",
     "n_test": "test images",

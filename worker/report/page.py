@@ -13,6 +13,7 @@ from worker.report.analysis_sections import (
 from worker.report.captions import caption
 from worker.report.figures import (
     curve_figure,
+    curve_top,
     ece_spark,
     nice_ceiling,
     pool_bins,
@@ -23,10 +24,13 @@ from worker.report.findings import (
     STATUS_WORDS,
     is_fitted,
     percent,
+    shape_words,
     temperature_words,
 )
+from worker.report.further_measures import further_section
 from worker.report.notes import lineage_section, method_section, network_section
 from worker.report.pictures import SetPicture
+from worker.report.plain_words import words_section
 
 MAX_DIAGRAMS_PER_SET = 9
 
@@ -47,6 +51,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
     title = f"Calibration report: {report['dataset']}"
     sections = [
         _header(report),
+        words_section(report),
         _table_section(report),
         comparison_section(report),
         _reliability_section(report),
@@ -55,6 +60,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
         spectrum_section(report),
         _picture_section(pictures),
         method_section(report),
+        further_section(report["rows"]),
         network_section(report["rows"]),
         lineage_section(report),
     ]
@@ -136,10 +142,16 @@ def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
     failures = {name for row in rows for name in row["failures"]}
     notes = [
         f"<li><b>{escape(name.replace('_', ' '))}</b>: {escape(words)}</li>"
-        for name, words in {**STATUS_WORDS, **FAILURE_WORDS}.items()
+        for name, words in {**STATUS_WORDS, **_failure_notes()}.items()
         if name in statuses | failures
     ]
     return f'<ul class="foot">{"".join(notes)}</ul>' if notes else ""
+
+
+def _failure_notes() -> dict[str, str]:
+    """Give the words of each failure without its name, which stands before them."""
+    said = {name: words.partition(": ")[2] for name, words in FAILURE_WORDS.items()}
+    return {name: words[0].upper() + words[1:] for name, words in said.items()}
 
 
 def _table_row(row: Mapping[str, Any], top: float) -> str:
@@ -245,31 +257,45 @@ def _diagram_name(row: Mapping[str, Any]) -> str:
 def _curve_section(report: Mapping[str, Any]) -> str:
     if not report["mts_curves"]:
         return ""
-    figures = []
-    for training_set in report["training_sets"]:
-        label = training_set["label"]
-        curves = [curve for curve in report["mts_curves"] if curve["training_set_label"] == label]
-        reference = next(row for row in report["rows"] if row["training_set_label"] == label)
-        if curves:
-            drawing = curve_figure(
-                curves,
-                before=reference["ece"]["mean"],
-                chance=reference["null_p95"]["mean"],
-                title=f"ECE over the mask ratio, {label}",
-            )
-            figures.append(
-                f"<figure><figcaption><b>{escape(label)}</b></figcaption>{drawing}</figure>"
-            )
+    figures = "".join(
+        _curve_figures(report, training_set["label"]) for training_set in report["training_sets"]
+    )
     return (
         "<section><h2>Masked temperature scaling: everything hangs on the ratio</h2>"
-        f'<div class="grid wide">{"".join(figures)}</div>'
         '<p class="caption"><span class="key k-distilled"></span>T fitted on the small set the '
         'networks were trained on, no further real label used; <span class="key k-validation">'
         "</span>T fitted on real validation images. At 0\u202f% masked it is plain temperature "
         "scaling. Line: mean over networks; band: ± one standard deviation. Open circles: some "
         'network had no best temperature, its limit is shown. <span class="swatch chance"></span>'
         "Grey: what chance shows for the uncalibrated networks. Whoever picks the lowest point of "
-        "this curve has used the test labels.</p></section>"
+        f'a curve has used the test labels.</p><div class="grid wide">{figures}</div></section>'
+    )
+
+
+def _curve_figures(report: Mapping[str, Any], label: str) -> str:
+    """Draw a training set's curves, a figure a mask, all on one axis."""
+    own = [curve for curve in report["mts_curves"] if curve["training_set_label"] == label]
+    if not own:
+        return ""
+    reference = next(row for row in report["rows"] if row["training_set_label"] == label)
+    before, chance = reference["ece"]["mean"], reference["null_p95"]["mean"]
+    top = curve_top(own, before=before, chance=chance)
+    by_mask: dict[str, list[Mapping[str, Any]]] = {}
+    for curve in own:
+        # Reports made before masks could be chosen do not name theirs.
+        by_mask.setdefault(shape_words(curve.get("mask", {})), []).append(curve)
+    return "".join(
+        f"<figure><figcaption><b>{escape(label)}</b><span>masked: {escape(masked)}</span>"
+        "</figcaption>"
+        + curve_figure(
+            curves,
+            top=top,
+            before=before,
+            chance=chance,
+            title=f"ECE over the share masked, {masked}, {label}",
+        )
+        + "</figure>"
+        for masked, curves in by_mask.items()
     )
 
 

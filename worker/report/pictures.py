@@ -48,12 +48,12 @@ class SetPicture:
 
 
 def set_pictures(groups: Sequence[TrainingSet]) -> list[SetPicture]:
-    """Draw each distilled set among the training sets, as pixels, clipped for looking at."""
-    return [
-        _set_picture(group.label, group.distilled)
-        for group in groups
-        if group.distilled is not None
-    ]
+    """Draw each distilled set once, whatever was trained on it, as pixels clipped for looking."""
+    firsts: dict[str, tuple[str, SetInput]] = {}
+    for group in groups:
+        if group.distilled is not None:
+            firsts.setdefault(group.distilled.id, (group.label, group.distilled))
+    return [_set_picture(label, distilled) for label, distilled in firsts.values()]
 
 
 def _set_picture(label: str, distilled: SetInput) -> SetPicture:

@@ -1,14 +1,19 @@
 """Every prediction on test under every calibration, as a CSV that people's own tools can read."""
 
+import contextlib
 import csv
-from collections.abc import Mapping, Sequence
+import gzip
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from torch import Tensor
 
 from worker.report.measurements import Predictions
 from worker.report.rows import Measured, TrainingSet, calibration_label
 
+PREDICTIONS = "predictions.csv.gz"
 COLUMNS = (
     "calibration_id", "model_id", "training_set", "calibration", "seed_index", "image", "label",
     "label_name", "prediction", "prediction_name", "confidence", "correct",
@@ -33,7 +38,7 @@ def write_predictions(
     """Write one row a network, calibration and test image.
 
     Args:
-        path: of the CSV, UTF-8 with a header.
+        path: of the CSV, UTF-8 with a header, compressed: it repeats itself in every line.
         groups: the training sets, for their names.
         measured: each network under each calibration, with its predictions.
         labels: int64 (N,), of the test images in order.
@@ -42,7 +47,7 @@ def write_predictions(
     set_names = {model.id: group.label for group in groups for model in group.models}
     names = [safe_cell(name) for name in class_names]
     label_list = labels.tolist()
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with _compressed(path) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for one, predictions in measured:
@@ -55,6 +60,17 @@ def write_predictions(
                         predictions.confidence.tolist(), strict=True)
                 )
             )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _compressed(path: Path) -> Iterator[TextIO]:
+    """Open a gzip file for text; without name and time in it, equal text gives equal bytes."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
+    ):
+        yield file
 
 
 def _plain(words: str) -> str:

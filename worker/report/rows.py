@@ -10,6 +10,7 @@ from typing import Any
 from ddcal_core.metrics import ReliabilityBins
 from ddcal_core.specs import TrainSpec
 from worker.inputs import ModelInput, SetInput
+from worker.report.conventions import CONVENTIONS
 from worker.report.data_words import data_suffix
 from worker.report.findings import (
     common_status,
@@ -21,74 +22,13 @@ from worker.report.findings import (
     verdict_of,
 )
 from worker.report.measurements import (
+    FURTHER,
     METRICS,
     Measurement,
     mean_and_deviation,
     wilson_interval,
 )
 from worker.report.network_words import network_suffixes, whole_network
-
-CONVENTIONS = {
-    "n_test": "Test images behind every number; no other part of this service reads them.",
-    "accuracy": "Share of test images whose largest logit is the label's.",
-    "nll": "Mean negative log-likelihood in nats, from logits in float64.",
-    "brier": "Mean over images of the sum over classes of (p − [class = label])², 0 to 2.",
-    "ece": (
-        "Expected calibration error: the sum over bins of n/N × |accuracy − mean confidence|. "
-        "Equal-width bins (a, b] on [0, 1], 0 in the first; empty bins count 0."
-    ),
-    "signed_gap": "Mean confidence − accuracy; above 0 over-confident, below 0 under-confident.",
-    "null": (
-        "The ECE that a perfectly calibrated model with the same confidences shows "
-        "on so many images, mean and 95 % point over 200 draws of its labels."
-    ),
-    "temperature": (
-        "Probabilities are softmax(logits / T). T minimises the NLL on the images fitted on, "
-        "solved exactly unless L-BFGS is named. TS: on the images as they are; MTS: each pixel set "
-        "to 0 (the mean colour) with the given chance. On test nothing is masked. Vector scaling: "
-        "a weight and a bias a class, pulled towards 1/T and 0 as by a label each. Isotonic "
-        "regression: a rising function a class of the softmax probability, rows made to sum to 1."
-    ),
-    "fit_on": (
-        "validation: real images cut from the training split, never distilled from or trained on; "
-        "distilled: the small set the network itself was trained on (for a random baseline its "
-        "own random images)."
-    ),
-    "mean_std": "Mean and sample standard deviation (n − 1) over networks; none for one network.",
-    "verdict": (
-        "within chance: mean ECE at most the mean 95 % point of the chance level; otherwise "
-        "over- or under-confident if the signed gap explains more than half of the ECE, else off "
-        "both ways."
-    ),
-    "ece_interval": (
-        "With each network's ECE: a 95 % interval for its ECE on all images of this kind, basic "
-        "bootstrap of 400 draws, down to 0 where chance explains the ECE; none at a limit. "
-        "(Percentile bootstraps leave 0 out even for a calibrated network.)"
-    ),
-    "wilson": (
-        "Each bin's share of right predictions has a 95 % Wilson score interval: of one network's "
-        "counts in report.json, in the diagrams with each test image counted once."
-    ),
-    "difference": (
-        "A calibration's ECE is compared on the same networks and test images. Over networks: 95 % "
-        "interval by Student's t (three networks: ± 2.5 deviations of their differences). Over "
-        "test images: basic bootstrap, 500 resamples, mean over networks. More than noise: every "
-        "interval leaves 0 out. The lowest was picked on these very images, which flatters it."
-    ),
-    "failures": (
-        "On test: over-calibration, under-confident after scaling; under-calibration, still "
-        "over-confident, both as the verdict has it. When fitted: accuracy lost, if the masked "
-        "images keep less than half of the accuracy beyond guessing 1/K; nearly uniform and nearly "
-        "certain, if T is above 10 times or below a fiftieth of the logits' spread (mean of "
-        "largest minus row mean)."
-    ),
-    "predictions": (
-        "predictions.csv beside this page: every network, calibration and test image, with "
-        "confidence, prediction, label and whether it is right. Text that a spreadsheet could take "
-        "for a formula starts with an apostrophe."
-    ),
-    "units": "Fractions in report.json; percent on its page.",
-}
 
 
 @dataclass(frozen=True)
@@ -300,6 +240,7 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
         "temperature": {**mean_and_deviation(found), "n": len(found)},
         **after,
         "before": _summary([member.before for member in members]),
+        "further": _further([member.after for member in members]),
         "verdict": verdict,
         "failures": failures_of(values["method"], verdict, status, fitted),
         "calibration_ids": [m.calibration_id for m in members if m.calibration_id is not None],
@@ -314,7 +255,17 @@ def _summary(measurements: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
-_OF_THE_FIT = ("masked_accuracy", "clean_accuracy", "relative_temperature", "failures")
+def _further(measurements: Sequence[Measurement]) -> dict[str, Any] | None:
+    values = [one.further for one in measurements if one.further is not None]
+    if len(values) < len(measurements):
+        return None
+    return {name: mean_and_deviation([one[name] for one in values]) for name in FURTHER}
+
+
+_OF_THE_FIT = (
+    "n", "n_draws", "nll_before", "nll_after", "standard_error", "masked_accuracy",
+    "clean_accuracy", "relative_temperature", "failures", "spec",
+)  # fmt: skip
 
 
 def _network(member: Measured) -> dict[str, Any]:
@@ -328,6 +279,7 @@ def _network(member: Measured) -> dict[str, Any]:
         **{name: member.values.get(name) for name in _OF_THE_FIT},
         **{metric: getattr(member.after, metric) for metric in METRICS},
         "ece_interval": member.after.ece_interval,
+        "further": member.after.further,
         "bins": _bins(member.after.bins),
     }
 

@@ -1,0 +1,89 @@
+"""The report's words, for whoever has not met them."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+_ALWAYS = {
+    "Confidence": (
+        "the probability that a network gives to its own answer. It is calibrated if, of all "
+        "answers given with 80 %, 80 % are right; over-confident if fewer are."
+    ),
+    "ECE": (
+        "expected calibration error, how far confidence and accuracy lie apart on average over "
+        "groups of like confidence. 0 % is perfect."
+    ),
+    "Chance": (
+        "on a limited test even a perfectly calibrated network shows some ECE. Whatever lies below "
+        "that level cannot be told from perfect."
+    ),
+    "Temperature T": (
+        "the network's raw scores, the logits, are divided by it before they become probabilities. "
+        "Above 1 it takes confidence away, below 1 it adds some; no answer changes."
+    ),
+}
+_OF_SETS = {
+    "distilled": {
+        "Distilled set": (
+            "a few images per class, computed so that a network trained on them does well on real "
+            "images. Networks trained on it are compared with others here."
+        )
+    },
+    "random": {"Random": "as many real images, drawn at random: what a distilled set has to beat."},
+    "full": {"Full": "the real training images themselves, or as many of them as is said."},
+}
+_OF_METHODS = {
+    "ts": {"TS": "temperature scaling: T is the one that suits the images it is fitted on best."},
+    "mts": {
+        "MTS": (
+            "masked temperature scaling: a share of each image is masked at random while T is "
+            "fitted. On test nothing is masked."
+        )
+    },
+    "vector": {"Vector scaling": "a factor and an offset for each class instead of one T."},
+    "isotonic": {"Isotonic": "for each class a rising curve from its old probability to a new."},
+}
+_OF_DISTILLATION = {
+    "dm": "distribution matching",
+    "dc": "gradient matching",
+    "dsa": "gradient matching with augmentation",
+    "mtt": "trajectory matching",
+    "rtp": "Remember the Past, images put together from shared bases",
+}
+
+
+def words_section(report: Mapping[str, Any]) -> str:
+    """Say in plain words what the words of this report mean, those alone that it uses."""
+    words = dict(_ALWAYS)
+    for training_set in report["training_sets"]:
+        words |= _OF_SETS.get(training_set["training_set"], {})
+        words |= _distillation_words(training_set)
+    rows = report["rows"]
+    for row in rows:
+        words |= _OF_METHODS.get(row["method"], {})
+    if {"validation", "distilled"} <= {row["fit_on"] for row in rows}:
+        words["On validation, on distilled"] = (
+            "what T was fitted on: labelled real images kept apart for it, or the small set that "
+            "the network was trained on, which needs no further real label."
+        )
+    entries = "".join(
+        f"<div><dt>{escape(word)}</dt> <dd>{escape(said)}</dd></div>"
+        for word, said in words.items()
+    )
+    return f'<section><dl class="words">{entries}</dl></section>'
+
+
+def _distillation_words(training_set: Mapping[str, Any]) -> dict[str, str]:
+    distilled = training_set.get("distilled")
+    if distilled is None:
+        return {}
+    found = {}
+    method = distilled["method"]
+    if method in _OF_DISTILLATION:
+        found[method.upper()] = f"how the set was distilled: {_OF_DISTILLATION[method]}."
+    if distilled["mask_ratio"]:
+        found["MDT"] = (
+            "masked distillation training: a share of the synthetic pixels was masked at random in "
+            "each step of the distillation."
+        )
+    return found
