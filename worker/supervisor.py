@@ -15,7 +15,7 @@ from app.shared import runs
 from app.shared.artifacts import ArtifactStore
 from app.shared.catalog import record_artifact, record_result
 from app.shared.database import Connection, Database
-from app.shared.datasets import accept_dataset, reject_dataset
+from app.shared.datasets import accept_dataset, awaited_uploads, reject_dataset
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
 from app.shared.job_records import INTAKE, Ending, Job
 from app.shared.jobs import lock_family, tell_start
@@ -261,7 +261,7 @@ class Supervisor:
             self._write(run, lambda connection: runs.release(connection, run.job, ending))
         else:
             self._fail(run, run.error(ending), ending)
-        if run.job.queue == INTAKE_QUEUE and run.stop != "drain":
+        if run.job.queue == INTAKE_QUEUE:
             self._delete_upload(run.job)
 
     def _record_outputs(self, run: Run, ending: Ending) -> None:
@@ -338,7 +338,11 @@ class Supervisor:
                 return
 
     def _delete_upload(self, job: Job) -> None:
-        (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
+        """Delete what has been checked, once no further attempt will read it."""
+        with self._database.read() as connection:
+            awaited = awaited_uploads(connection)
+        if job.params["upload"] not in awaited:
+            (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
 
     def _take_trainer(self) -> TrainerProcess:
         trainer, self._warm = self._warm, None

@@ -341,6 +341,25 @@ def test_an_upload_found_bad_is_rejected(bench: Callable[..., Bench], mood: str,
     assert list(made.settings.upload_folder.iterdir()) == []
 
 
+def test_a_check_that_crashed_is_tried_again_on_the_same_file(
+    bench: Callable[..., Bench],
+) -> None:
+    """The upload stays while attempts are left, and goes with the last."""
+    read = "pathlib.Path(job['inputs']['upload_path']).read_text()"
+    made = bench(
+        DEAD, f"say(type='rejected', problem=dict(code='content', detail='it holds ' + {read}))\n"
+    )
+    job = upload(made)
+
+    made.supervisor("intake").work()
+
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["failed", "failed"]
+    with made.database.read() as connection:
+        dataset = find_dataset(connection, OWNER, "mine", made.settings)
+    assert dataset.problem == {"code": "content", "detail": "it holds x"}
+    assert list(made.settings.upload_folder.iterdir()) == []
+
+
 def test_a_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     """A kill -9 of the supervisor leaves no trainer behind, not even one that ignores signals."""
     note = tmp_path / "pid"
