@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ddcal_core.augmentation import augment_each
+from ddcal_core.distillation.images import chunks
 from ddcal_core.distillation.sweep import flat_parameters
 from ddcal_core.errors import DivergedError, InvalidDataError
 from ddcal_core.networks import build_network
@@ -164,7 +165,7 @@ class ExpertTraining:
             )
             snapshots = [flat_parameters(network).cpu()]
             for epoch in range(spec.epochs):
-                loss = _train_epoch(network, optimiser, self._batches(expert, epoch))
+                loss = _train_epoch(network, optimiser, self._batches(expert, epoch), spec.width)
                 snapshots.append(flat_parameters(network).cpu())
                 done = expert * spec.epochs + epoch + 1
                 if not math.isfinite(loss) or not bool(snapshots[-1].isfinite().all()):
@@ -193,15 +194,18 @@ def _train_epoch(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     batches: Iterable[tuple[Tensor, Tensor]],
+    width: int,
 ) -> float:
-    """Train in place; mean loss an image."""
+    """Train in place, each batch in parts that fit a processor's cache; mean loss an image."""
     total, n_images = torch.zeros((), device=next(network.parameters()).device), 0
     for images, labels in batches:
-        loss = functional.cross_entropy(network(images), labels)
         optimiser.zero_grad()
-        torch.autograd.backward(loss)
+        parts = chunks(images, width)
+        for part, own in zip(parts, torch.split(labels, len(parts[0])), strict=True):
+            summed = functional.cross_entropy(network(part), own, reduction="sum")
+            torch.autograd.backward(summed / len(images))
+            total += summed.detach()
         optimiser.step()
-        total = total + loss.detach() * len(images)
         n_images += len(images)
     # The one read an epoch: on a GPU each makes the host wait.
     return float(total) / n_images

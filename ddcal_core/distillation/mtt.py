@@ -95,6 +95,7 @@ class TrajectoryMatching:
             self._network,
             step_inputs(spec, draws, self._batches(draws), self._labels),
             spec.synthetic_steps,
+            spec.width,
         )
         path = roll_out(training, learned, start, lr)
         difference, scale = path[-1] - target, (start - target).square().sum()

@@ -94,11 +94,11 @@ class RememberingThePast:
         classes = self._task(draws)
         inputs = step_inputs(spec, draws, self._batches(draws, classes), self._labels)
         training = InnerTraining(
-            self._network, inputs, spec.inner_steps, momentum=spec.momentum_network
+            self._network, inputs, spec.inner_steps, spec.width, spec.momentum_network
         )
         lr = seen.new_tensor(spec.lr_network)
         path = roll_out(training, learned, self._fresh_parameters(draws), lr)
-        loss, end_gradient = self._real_loss(path[-1], draws, classes)
+        loss, end_gradient = _end_loss(training, path[-1], self._real_batch(draws, classes))
         if not math.isfinite(loss):
             return loss
         swept = sweep_back(training, learned, path, lr, end_gradient).learned
@@ -175,20 +175,26 @@ class RememberingThePast:
         initialise(self._module, draws("network"))
         return flat_parameters(self._module)
 
-    def _real_loss(
-        self, parameters: Tensor, draws: IterationDraws, classes: list[int]
-    ) -> tuple[float, Tensor]:
-        """Cross-entropy on real images, and its gradient (P,)."""
+    def _real_batch(self, draws: IterationDraws, classes: list[int]) -> tuple[Tensor, Tensor]:
+        """Augmented real images of an iteration's classes, and their labels."""
         batches = self._draw_real(draws("real"))
         images = torch.cat([batches[label] for label in classes])
-        targets = torch.cat(
-            [torch.full((len(batches[label]),), label, device=images.device) for label in classes]
-        )
+        labels = [torch.full((len(batches[label]),), label) for label in classes]
         images = augment_each(images, self._spec.augmentation, draws("augment real"))
-        end = parameters.clone().requires_grad_()
-        loss = functional.cross_entropy(self._network.logits(end, images), targets)
-        (gradient,) = torch.autograd.grad(loss, end)
-        return float(loss.detach()), gradient
+        return images, torch.cat(labels).to(images.device)
+
+
+def _end_loss(
+    training: InnerTraining, parameters: Tensor, real: tuple[Tensor, Tensor]
+) -> tuple[float, Tensor]:
+    """Mean cross-entropy of real images at (P,) parameters, and its gradient (P,)."""
+    end, total = parameters.clone().requires_grad_(), torch.zeros_like(parameters)
+    loss = 0.0
+    for images, labels in training.parts(*real):
+        part = training.loss(end, images, labels) / len(real[0])
+        total += torch.autograd.grad(part, end)[0]
+        loss += float(part.detach())
+    return loss, total
 
 
 def decode(bases: Tensor, coefficients: Tensor, size: tuple[int, int]) -> Tensor:

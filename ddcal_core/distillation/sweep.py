@@ -1,6 +1,6 @@
 """Exact gradients through many steps of training, going back over them one at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from ddcal_core.distillation.backbone import State
+from ddcal_core.distillation.images import chunks
 
 StepInputs = Callable[[State, int], tuple[Tensor, Tensor]]
 """Learned tensors and a step's number, from 0 -> what that step trains on.
@@ -71,13 +72,26 @@ class InnerTraining:
         network: what is trained.
         inputs: what each step trains on.
         n_steps: T.
+        width: channels of the network's widest layer; a step's images go through it in parts that
+            fit a processor's cache (see `chunks`).
         momentum: in [0, 1).
     """
 
     network: FlatNetwork
     inputs: StepInputs
     n_steps: int
+    width: int
     momentum: float = 0.0
+
+    def parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """A step's images and targets, part by part."""
+        pieces = chunks(images, self.width)
+        return zip(pieces, torch.split(targets, len(pieces[0])), strict=True)
+
+    def loss(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
+        """The sum of the cross-entropy, 0-dimensional, differentiable in all of them."""
+        logits = self.network.logits(parameters, images)
+        return functional.cross_entropy(logits, targets, reduction="sum")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +126,10 @@ def roll_out(training: InnerTraining, learned: State, start: Tensor, lr: Tensor)
         with torch.no_grad():
             images, targets = training.inputs(learned, step)
         parameters = path[step].clone().requires_grad_()
-        loss = functional.cross_entropy(training.network.logits(parameters, images), targets)
-        (gradient,) = torch.autograd.grad(loss, parameters)
-        velocity = gradient.add_(velocity, alpha=training.momentum)
+        velocity *= training.momentum
+        for part, own in training.parts(images, targets):
+            loss = training.loss(parameters, part, own) / len(images)
+            velocity += torch.autograd.grad(loss, parameters)[0]
         path[step + 1] = path[step] - lr * velocity
     return path
 
@@ -153,16 +168,55 @@ def sweep_back(
     leaves = {name: value.detach().requires_grad_() for name, value in learned.items()}
     for step in reversed(range(training.n_steps)):
         q = p + training.momentum * q
-        parameters = path[step].clone().requires_grad_()
-        images, targets = training.inputs(leaves, step)
-        loss = functional.cross_entropy(training.network.logits(parameters, images), targets)
-        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
-        lr_gradient -= q @ gradient.detach()
-        hessian_q, *products = torch.autograd.grad(
-            gradient, (parameters, *leaves.values()), grad_outputs=q, allow_unused=True
+        inputs = training.inputs(leaves, step)
+        product = _product(training, path[step], *inputs, q)
+        lr_gradient -= product.slope
+        p = p - lr * product.hessian
+        reached = [k for k in (0, 1) if inputs[k].requires_grad]
+        by_name = torch.autograd.grad(
+            [inputs[k] for k in reached],
+            list(leaves.values()),
+            [product.inputs[k] for k in reached],
+            allow_unused=True,
         )
-        for name, product in zip(gradients, products, strict=True):
-            if product is not None:
-                gradients[name] -= lr * product
-        p = p - lr * hessian_q
+        for name, gradient in zip(gradients, by_name, strict=True):
+            if gradient is not None:
+                gradients[name] -= lr * gradient
     return Swept(gradients, lr_gradient)
+
+
+@dataclass(frozen=True, eq=False)
+class _Product:
+    """Of a step's gradient g and a vector q of its shape, and how that changes.
+
+    Attributes:
+        slope: <q, g>.
+        hessian: (P,), d<q, g> / d parameters.
+        inputs: d<q, g> / d images, and / d targets; of hard targets None.
+    """
+
+    slope: Tensor
+    hessian: Tensor
+    inputs: tuple[Tensor, Tensor | None]
+
+
+def _product(
+    training: InnerTraining, parameters: Tensor, images: Tensor, targets: Tensor, q: Tensor
+) -> _Product:
+    parameters = parameters.clone().requires_grad_()
+    slope, hessian = q.new_zeros(()), torch.zeros_like(q)
+    of_images, of_targets = [], []
+    for part, own in training.parts(images.detach(), targets.detach()):
+        leaves = [parameters, part.requires_grad_()]
+        if own.is_floating_point():
+            leaves.append(own.requires_grad_())
+        loss = training.loss(parameters, part, own) / len(images)
+        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        hessian_part, of_part, *of_own = torch.autograd.grad(gradient, leaves, q)
+        slope += q @ gradient.detach()
+        hessian += hessian_part
+        of_images.append(of_part)
+        of_targets += of_own
+    return _Product(
+        slope, hessian, (torch.cat(of_images), torch.cat(of_targets) if of_targets else None)
+    )

@@ -166,7 +166,7 @@ def test_ratio_zero_is_the_unmasked_method_bit_for_bit(experts):
         return learned["images"], learned["labels"].softmax(1)
 
     network = FlatNetwork(build_network(spec, FACTS, seeded_generator(0)))
-    training = InnerTraining(network, inputs, spec.synthetic_steps)
+    training = InnerTraining(network, inputs, spec.synthetic_steps, spec.width)
     learned, lr = {name: before[name] for name in ("images", "labels")}, before["log_lr"].exp()
     path = roll_out(training, learned, start, lr)
     scale = (start - target).square().sum()

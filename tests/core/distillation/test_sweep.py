@@ -20,6 +20,8 @@ from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import MaskSpec
 
 SHAPE, N_CLASSES, N_IMAGES, N_STEPS = (2, 8, 8), 3, 7, 5
+# Said to be wide enough for the five images of a step to go through in parts of four.
+WIDTH = 2**13
 
 
 def network():
@@ -117,7 +119,7 @@ def distance(end):
 
 def swept(module, inputs, learned, lr, *, momentum):
     """Path and gradients by the sweep."""
-    training = InnerTraining(FlatNetwork(module), inputs, N_STEPS, momentum)
+    training = InnerTraining(FlatNetwork(module), inputs, N_STEPS, WIDTH, momentum)
     path = roll_out(training, learned, flat_parameters(module), lr)
     end = path[-1].clone().requires_grad_()
     (end_gradient,) = torch.autograd.grad(distance(end), end)
@@ -242,7 +244,7 @@ def test_float32_is_close():
         images, targets = inputs({"images": tensors["images"].double()}, step)
         return images.float(), targets
 
-    training = InnerTraining(FlatNetwork(network().float()), single_inputs, N_STEPS, 0.5)
+    training = InnerTraining(FlatNetwork(network().float()), single_inputs, N_STEPS, WIDTH, 0.5)
     path = roll_out(training, single, flat_parameters(network().float()), lr)
     end = path[-1].double().requires_grad_()
     (end_gradient,) = torch.autograd.grad(distance(end), end)
