@@ -57,15 +57,7 @@ def own_experts(params: PipelineParams) -> ExpertSpec | None:
     """The experts that a pipeline records for itself; None where its method imitates none."""
     if not isinstance(params.distill, MttSpec):
         return None
-    if params.experts is not None:
-        return params.experts
-    spec = params.distill
-    return ExpertSpec(
-        width=spec.width,
-        depth=spec.depth,
-        epochs=spec.last_epoch_read,
-        augmentation=spec.augmentation,
-    )
+    return params.experts or params.distill.experts_to_imitate()
 
 
 def _check_network(desk: Desk, spec: MttSpec, experts: ExpertSpec, *, at: str, of: str) -> None:

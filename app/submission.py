@@ -54,6 +54,7 @@ from ddcal_core.specs import (
     NetworkSpec,
     PipelineParams,
     RandomTrainingSet,
+    RtpSpec,
     TrainParams,
 )
 
@@ -257,9 +258,31 @@ def _check_distill_spec(
     spec = params.distill
     _check_depth(desk, dataset, spec.depth, "/params/distill/depth")
     _check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
+    n_images = spec.images_per_class
+    if isinstance(spec, RtpSpec):
+        n_images = _check_rtp(desk, dataset, spec)
     if spec.init == "real":
         pointer = "/params/distill/images_per_class"
-        check_images_per_class(desk, dataset, spec.images_per_class, params, pointer)
+        check_images_per_class(desk, dataset, n_images, params, pointer)
+
+
+def _check_rtp(desk: Desk, dataset: Dataset | None, spec: RtpSpec) -> int:
+    """Refuse a storage budget without room for an image; give the images a class of the set."""
+    if dataset is None or dataset.facts is None:
+        return spec.images_per_class
+    facts, stored = dataset.facts, spec.storage(dataset.facts)
+    if stored["decoded_images_per_class"] < 1:
+        detail = (
+            f"wanted room for at least one image a class beside {spec.n_bases} bases of "
+            f"{' x '.join(map(str, spec.basis_shape(facts)))}, which are {stored['bases']:,} "
+            f"numbers; got a budget of {stored['budget']:,}, as many as {spec.images_per_class} "
+            "images per class have"
+        )
+        desk.refuse("/params/distill/images_per_class", "storage_budget_too_small", detail)
+    if spec.task_classes is not None and spec.task_classes > facts.n_classes:
+        detail = f"wanted at most {facts.n_classes}, all there are; got {spec.task_classes}"
+        desk.refuse("/params/distill/task_classes", "too_many_classes", detail)
+    return stored["decoded_images_per_class"]
 
 
 def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:

@@ -79,13 +79,13 @@ class MttSpec(BackboneSpec):
     lr: float = Field(100.0, gt=0, le=1e7, description="Step size on the images (SGD).")
     momentum: float = Field(0.5, ge=0, lt=1, description="Of all that is learned.")
     lr_network: float = Field(
-        0.02,
+        0.05,
         gt=0,
         le=100,
         description="Where the learned learning rate of the steps on the set starts.",
     )
     lr_lr: float = Field(
-        1e-5,
+        1e-4,
         ge=0,
         le=100,
         description="Step size on that learning rate as published, for steps on the rate itself. "
@@ -97,6 +97,22 @@ class MttSpec(BackboneSpec):
         1.0, gt=0, le=1e7, description="Step size on soft labels' numbers; not read with hard ones."
     )
     mask_redraw: MaskRedraw = "iteration"
+
+    def experts_to_imitate(self) -> ExpertSpec:
+        """Experts of the same network and augmentation that train for as long as they are read.
+
+        With the preset `published` they are as many, and trained, as MTT's code does it.
+        """
+        experts = ExpertSpec(
+            epochs=self.last_epoch_read,
+            width=self.width,
+            depth=self.depth,
+            augmentation=self.augmentation,
+        )
+        if self.preset != "published":
+            return experts
+        published = {"n_experts": 100, "images_per_epoch": None, "batch_size": 256, "lr": 0.01}
+        return experts.model_copy(update=published)
 
     @property
     def last_epoch_read(self) -> int:
@@ -138,7 +154,7 @@ class RtpSpec(BackboneSpec):
     task_classes: int | None = Field(
         None, ge=2, le=10_000, description="Classes drawn for each iteration; null: all."
     )
-    lr: float = Field(0.1, gt=0, le=1e7, description="Step size on all that is learned (SGD).")
+    lr: float = Field(1.0, gt=0, le=1e7, description="Step size on all that is learned (SGD).")
     momentum: float = Field(0.5, ge=0, lt=1)
     clip_norm: float = Field(
         2.0, gt=0, le=1e9, description="Largest norm of the gradient, over all that is learned."
