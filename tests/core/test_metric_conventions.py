@@ -1,9 +1,12 @@
 """Our values beside those that other libraries gave for the same data.
 
 The numbers of torchmetrics 1.9.0, netcal 1.4.0, relplot 1.0.3 and uncertainty-calibration 0.1.4
-(verified_calibration) were printed by those libraries; none of them is needed to run this.
+(verified_calibration) were printed by those libraries, on all three samples (`python -m
+benchmarks.peer_metrics` prints them again); none of them is needed to run this. scikit-learn is
+asked while tests run, in test_metrics and test_metrics_family, as are loops in float64.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -84,6 +87,73 @@ def test_on_ordinary_data_all_agree(metric, peers):
     ours = metric(*ordinary())
     for peer, value in peers.items():
         assert ours == pytest.approx(value, abs=tolerance.get(peer, 1e-8)), peer
+
+
+@pytest.mark.parametrize(
+    ("samples", "metric", "peers"),
+    [
+        (
+            tied,
+            expected_calibration_error,
+            {"torchmetrics": 0.27083325, "netcal": 0.2708333333, "verified": 0.2708333333},
+        ),
+        (tied, root_mean_square_calibration_error, {"torchmetrics": 0.28522646}),
+        (tied, adaptive_calibration_error, {"verified": 0.2708333333}),
+        (tied, debiased_calibration_error, {"verified": 0.2783498383}),
+        (
+            saturated,
+            expected_calibration_error,
+            {"torchmetrics": 0.29399487, "netcal": 0.2939948129, "verified": 0.2939948129},
+        ),
+        (saturated, adaptive_calibration_error, {"verified": 0.2899589211}),
+    ],
+)
+def test_on_ties_and_at_one_most_agree(samples, metric, peers):
+    """Ties kept together, and 1 in the last bin or in one of its own, where that does not matter.
+
+    The cells that disagree have tests of their own below.
+    """
+    for peer, value in peers.items():
+        tolerance = 2e-7 if peer == "torchmetrics" else 1e-9
+        assert metric(*samples()) == pytest.approx(value, abs=tolerance), peer
+
+
+@pytest.mark.parametrize(
+    ("samples", "value", "peer"), [(tied, 0.4, "both"), (saturated, 0.3152720119, "netcal")]
+)
+def test_the_largest_gap_agrees_on_ties_and_at_one(samples, value, peer):
+    """MCE of torchmetrics and netcal on ties, of netcal where many confidences are 1."""
+    assert maximum_calibration_error(*samples()).value == pytest.approx(value, abs=1e-9), peer
+
+
+def test_equal_mass_where_it_cannot_be_equal():
+    """800 samples in 15 bins: verified_calibration gives the first bins one more, we spread them.
+
+    Debiased .298295 there, .298892 here; that loop over its bins gives its number back.
+    """
+    samples = saturated()
+    confidence, right = hits(*samples)
+    parts = np.array_split(np.sort(confidence), 15)
+    middles = {(one[-1] + next_[0]) / 2 for one, next_ in itertools.pairwise(parts)}
+    index = np.searchsorted(sorted(middles | {1.0}), confidence)
+    total = 0.0
+    for m in np.unique(index):
+        n, share = (index == m).sum(), right[index == m].mean()
+        gap = share - confidence[index == m].mean()
+        total += n / 800 * (gap**2 - share * (1 - share) / (n - 1))
+    assert math.sqrt(total) == pytest.approx(0.2982949719718821, abs=1e-9)
+    assert debiased_calibration_error(*samples) == pytest.approx(0.2988920482, abs=1e-9)
+
+
+@pytest.mark.parametrize(("largest", "relplot"), [(0.99, 0.1141841838), (0.97, 0.1112739183)])
+def test_smooth_error_of_ties_agrees_off_the_ends(largest, relplot):
+    """Forty confidences at 1 moved off it: relplot's number comes to ours; see the last test."""
+    probabilities, labels = tied()
+    relplot_with_ones = 0.1112116188
+    assert smooth_calibration_error(probabilities, labels) > relplot_with_ones + 0.004
+    moved = probabilities.clone()
+    moved[probabilities[:, 0] == 1] = torch.tensor([largest, 1 - largest], dtype=torch.float64)
+    assert smooth_calibration_error(moved, labels) == pytest.approx(relplot, abs=5e-4)
 
 
 def test_on_ordinary_data_the_largest_gap_agrees():
