@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from torch import Tensor
 
 from ddcal_core import metrics
 from tests.core.test_metric_conventions import hits, ordinary, saturated, tied
@@ -28,7 +29,7 @@ OURS = {
 }
 
 
-def torchmetrics(probabilities, labels) -> Iterator[tuple[str, float]]:
+def torchmetrics(probabilities: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
     """Its three norms, 15 bins."""
     peer = importlib.import_module("torchmetrics.functional.classification")
     for name, norm in (("ece", "l1"), ("rmsce", "l2"), ("mce", "max")):
@@ -37,7 +38,7 @@ def torchmetrics(probabilities, labels) -> Iterator[tuple[str, float]]:
         yield name, float(value)
 
 
-def netcal(probabilities, labels) -> Iterator[tuple[str, float]]:
+def netcal(probabilities: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
     """Its ECE and MCE, 15 bins; two columns would be two binary problems to it."""
     peer = importlib.import_module("netcal.metrics")
     arrays = probabilities.double().numpy(), labels.numpy()
@@ -45,7 +46,7 @@ def netcal(probabilities, labels) -> Iterator[tuple[str, float]]:
         yield name, float(metric(15).measure(*arrays))
 
 
-def verified_calibration(probabilities, labels) -> Iterator[tuple[str, float]]:
+def verified_calibration(probabilities: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
     """Equal-width and equal-mass l1, debiased l2."""
     peer = importlib.import_module("calibration")
     arrays = probabilities.double().numpy(), labels.numpy()
@@ -55,7 +56,7 @@ def verified_calibration(probabilities, labels) -> Iterator[tuple[str, float]]:
         yield name, float(value)
 
 
-def relplot(probabilities, labels) -> Iterator[tuple[str, float]]:
+def relplot(probabilities: Tensor, labels: Tensor) -> Iterator[tuple[str, float]]:
     """Its smooth ECE, reflected kernel."""
     peer = importlib.import_module("relplot")
     yield "smooth", float(peer.smECE(*hits(probabilities, labels)))
