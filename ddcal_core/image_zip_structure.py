@@ -10,6 +10,7 @@ passed over; any other file is refused, so that no image is left out unseen.
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,25 +137,30 @@ def _check_sizes(entries: list[ZipEntry], max_decoded_bytes: int, options: Image
 
 def _placed(entries: list[ZipEntry]) -> list[_Image]:
     """Where each image belongs, by the folders it lies in."""
-    paths = [entry.name.split("/") for entry in entries]
-    shallowest, deepest = min(paths, key=len), max(paths, key=len)
-    if len(shallowest) != len(deepest):
-        raise InvalidDataError(
-            f"wanted {_WANTED}; got {'/'.join(shallowest)!r} and {'/'.join(deepest)!r}"
-        )
-    tops = {path[0] for path in paths}
-    if len(tops) == 1 and len(deepest) > 2 and not _are_parts(tops):
-        paths = [path[1:] for path in paths]
-        tops = {path[0] for path in paths}
-    depth = len(paths[0])
-    if not (depth == 2 and not _are_parts(tops)) and not (depth == 3 and _are_parts(tops)):
-        raise InvalidDataError(f"wanted {_WANTED}; got {_shown(entry.name for entry in entries)}")
-    folders = {path[-2] for path in paths}
-    names = {folder: clean_class_name(folder, where="class folder") for folder in folders}
-    return [
-        _Image(path[0].lower() if depth == 3 else "", names[path[-2]], path[-1], entry)
-        for path, entry in zip(paths, entries, strict=True)
-    ]
+    names = [entry.name for entry in entries]
+    shallowest, deepest = (choose(names, key=_depth) for choose in (min, max))
+    if _depth(shallowest) != _depth(deepest):
+        raise InvalidDataError(f"wanted {_WANTED}; got {shallowest!r} and {deepest!r}")
+    depth, n_around = _depth(deepest), 0
+    tops = {name.split("/", 1)[0] for name in names}
+    if len(tops) == 1 and depth >= 2 and not _are_parts(tops):
+        depth, n_around = depth - 1, 1
+        tops = {name.split("/", 2)[1] for name in names}
+    if (depth, _are_parts(tops)) not in ((1, False), (2, True)):
+        raise InvalidDataError(f"wanted {_WANTED}; got {_shown(names)}")
+    class_names: dict[str, str] = {}
+    images = []
+    for entry in entries:
+        *parts, folder, file_name = entry.name.split("/")[n_around:]
+        if folder not in class_names:
+            class_names[folder] = clean_class_name(folder, where="class folder")
+        part = sys.intern(parts[0].lower()) if parts else ""
+        images.append(_Image(part, class_names[folder], file_name, entry))
+    return images
+
+
+def _depth(name: str) -> int:
+    return name.count("/")
 
 
 def _are_parts(folders: set[str]) -> bool:

@@ -88,7 +88,12 @@ def _run(job: dict[str, Any], channel: JobChannel) -> None:
         {"name": path.name, "path": str(path), "media_type": "application/octet-stream"}
         for path in paths
     ]
-    _LOG.info("taken in after %.2f s: %s", time.monotonic() - started, json.dumps(facts))
+    _LOG.info(
+        "taken in after %.2f s, %.2f s of CPU: %s",
+        time.monotonic() - started,
+        time.process_time(),
+        json.dumps(facts),
+    )
     output = {"resource": "dataset", "key": "dataset", "values": {"facts": facts}, "files": files}
     channel.send({"type": "outputs", "outputs": [output]})
 

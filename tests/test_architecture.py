@@ -39,7 +39,7 @@ def test_the_check_itself_sees_torch():
         "import app.cli",
         "import worker.celery_app, worker.tasks, worker.supervisor",
         "import app.shared.reconciler",
-        "import ddcal_core.specs, ddcal_core.npz_structure",
+        "import ddcal_core.specs, ddcal_core.dataset_structure",
     ],
 )
 def test_this_side_never_loads_torch(statement):
