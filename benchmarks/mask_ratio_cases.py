@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
-from ddcal_core.data import load_named, normalise, random_subset
+from ddcal_core.data import load_named, random_subset
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import distill
+from ddcal_core.input_space import Standard, enter
 from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -82,10 +83,11 @@ def read_real(dataset: str, folder: Path, cache: Path, seed: int) -> RealImages:
     n_real = min(N_REAL, len(train) // 3)
     real, pool = order[:n_real], order[n_real : n_real + N_POOL]
     tested = torch.randperm(len(test), generator=seeded_generator(0, "test"))[:N_TEST]
+    space = Standard(facts)
     return RealImages(
-        (normalise(train[pool], facts), train_labels[pool]),
-        (normalise(train[real], facts), train_labels[real]),
-        (normalise(test[tested], facts), test_labels[tested]),
+        (enter(space, train[pool]), train_labels[pool]),
+        (enter(space, train[real]), train_labels[real]),
+        (enter(space, test[tested]), test_labels[tested]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Labelled images as tensors: reading, splitting, normalising."""
+"""Labelled images as tensors: reading, picking, splitting, thinning out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from ddcal_core.class_choice import long_tailed_counts
 from ddcal_core.dataset_facts import NAMED_DATASETS, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts
 from ddcal_core.torchvision_readers import Split, read_torchvision
 
 N_DIGITS_TEST = 500
@@ -228,50 +227,3 @@ def as_pixels(images: Tensor) -> Tensor:
             f"{float(pixels.min())} to {float(pixels.max())}"
         )
     return pixels
-
-
-def normalise(images: Tensor, facts: DatasetFacts) -> Tensor:
-    """From pixels to network-input space: (pixel - mean) / std, channel by channel.
-
-    Args:
-        images: (N, C, H, W), uint8 from 0 to 255, or floating point in [0, 1].
-        facts: whose mean and std, of pixels in [0, 1].
-
-    Returns:
-        float32 (N, C, H, W); 0 is the mean colour.
-
-    Raises:
-        InvalidDataError: another dtype, floats outside [0, 1] or NaN, or another number of
-            channels.
-    """
-    pixels = as_pixels(images)
-    mean, std = _channel_moments(pixels, facts)
-    return (pixels - mean) / std
-
-
-def denormalise(images: Tensor, facts: DatasetFacts) -> Tensor:
-    """From network-input space back to pixels, the inverse of `normalise`.
-
-    Args:
-        images: float (N, C, H, W), network-input space.
-        facts: whose mean and std.
-
-    Returns:
-        float32 (N, C, H, W), 0 black and 1 white; not clamped: learned images leave [0, 1].
-
-    Raises:
-        InvalidDataError: another number of channels.
-    """
-    mean, std = _channel_moments(images, facts)
-    return images.float() * std + mean
-
-
-def _channel_moments(images: Tensor, facts: DatasetFacts) -> tuple[Tensor, Tensor]:
-    n_channels = len(facts.mean)
-    if images.ndim != 4 or images.shape[1] != n_channels:
-        raise InvalidDataError(
-            f"images have to be (N, {n_channels}, H, W), got shape {tuple(images.shape)}"
-        )
-    mean = torch.tensor(facts.mean, device=images.device).view(1, -1, 1, 1)
-    std = torch.tensor(facts.std, device=images.device).view(1, -1, 1, 1)
-    return mean, std

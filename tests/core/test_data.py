@@ -9,11 +9,10 @@ from sklearn.datasets import load_digits
 
 from ddcal_core.data import (
     LabelledImages,
-    denormalise,
+    as_pixels,
     indices_by_class,
     load_named,
     long_tail,
-    normalise,
     pick_classes,
     random_subset,
     split_validation,
@@ -21,21 +20,8 @@ from ddcal_core.data import (
 from ddcal_core.dataset_facts import NAMED_DATASETS, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts
 
 NOWHERE = Path("/nonexistent")
-
-
-def facts_of(n_channels):
-    """Facts whose channels differ in mean and deviation."""
-    return DatasetFacts(
-        image_shape=(n_channels, 4, 4),
-        class_names=("a", "b"),
-        train_class_counts=(1, 1),
-        test_class_counts=(1, 1),
-        mean=(0.25, 0.5, 0.75)[:n_channels],
-        std=(0.5, 0.125, 2.0)[:n_channels],
-    )
 
 
 @pytest.fixture(scope="module")
@@ -182,34 +168,6 @@ def test_random_subset_refuses_a_class_that_is_too_small():
         random_subset(torch.tensor([0, 0, 0, 1, 1]), 3, 2, seeded_generator(0))
 
 
-@pytest.mark.parametrize("n_channels", [1, 3])
-def test_normalise_is_the_formula(n_channels):
-    """(x / 255 - mean) / std in every channel, against numpy in float64, for every grey level."""
-    facts = facts_of(n_channels)
-    images = torch.arange(256, dtype=torch.uint8).view(16, 1, 4, 4).repeat(1, n_channels, 1, 1)
-    got = normalise(images, facts)
-    mean, std = np.array(facts.mean), np.array(facts.std)
-    wanted = (images.numpy() / 255 - mean[:, None, None]) / std[:, None, None]
-    assert got.dtype == torch.float32
-    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-6, atol=1e-6)
-
-
-def test_normalise_takes_unit_floats_as_it_takes_bytes():
-    """Pixels / 255 in float32 gives the same bits as the uint8 image; float64 the same value."""
-    facts = facts_of(3)
-    images = torch.arange(192, dtype=torch.uint8).view(4, 3, 4, 4)
-    assert torch.equal(normalise(images.float() / 255, facts), normalise(images, facts))
-    torch.testing.assert_close(normalise(images.double() / 255, facts), normalise(images, facts))
-
-
-def test_denormalise_is_the_inverse():
-    """Back to x / 255; values outside [0, 1] are kept."""
-    facts = facts_of(3)
-    images = torch.arange(192, dtype=torch.uint8).view(4, 3, 4, 4)
-    torch.testing.assert_close(denormalise(normalise(images, facts), facts), images / 255)
-    assert float(denormalise(torch.full((1, 3, 4, 4), 100.0), facts).max()) > 100
-
-
 @pytest.mark.parametrize(
     ("images", "message"),
     [
@@ -217,19 +175,23 @@ def test_denormalise_is_the_inverse():
         (torch.full((1, 1, 4, 4), 1.5), "got 1.5 to 1.5"),
         (torch.full((1, 1, 4, 4), float("nan")), "got nan"),
         (torch.full((1, 1, 4, 4), -0.5), "got -0.5"),
-        (torch.zeros(1, 3, 4, 4), r"\(N, 1, H, W\), got shape \(1, 3, 4, 4\)"),
-        (torch.zeros(1, 4, 4), "got shape"),
     ],
 )
-def test_normalise_refuses_what_are_no_pixels(images, message):
-    """Other types, ranges, channels or ranks are refused with what was got."""
+def test_what_are_no_pixels_is_refused(images, message):
+    """Other types and ranges, with what was got."""
     with pytest.raises(InvalidDataError, match=message):
-        normalise(images, facts_of(1))
+        as_pixels(images)
 
 
-def test_normalise_takes_no_images():
-    """An empty batch stays an empty batch."""
-    assert normalise(torch.zeros(0, 1, 4, 4), facts_of(1)).shape == (0, 1, 4, 4)
+def test_pixels_are_taken_as_bytes_or_as_floats():
+    """uint8 / 255 in float32 to the bit; float64 rounded to float32; no pixels stay none."""
+    levels = torch.arange(256, dtype=torch.uint8)
+    wanted = torch.from_numpy(levels.numpy().astype(np.float32) / np.float32(255))
+    assert torch.equal(as_pixels(levels), wanted)
+    assert torch.equal(as_pixels(wanted), wanted)
+    assert as_pixels(levels.double() / 255).dtype == torch.float32
+    torch.testing.assert_close(as_pixels(levels.double() / 255), wanted)
+    assert as_pixels(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
 
 
 def test_picked_classes_are_those_images_alone():
