@@ -101,7 +101,7 @@ def _bare_latency(sender: Celery, folder: Path, number: int) -> float:
 
 def _job_latency(database: Database, settings: Settings) -> Latency:
     with database.write() as connection:
-        new = NewJob(kind="distill", params=TINY, queue=GPU_QUEUE)
+        new = NewJob(kind="distill", params=TINY, queue=GPU_QUEUE, reuse=False)
         job = jobs.insert_job(connection, OWNER, new)
     committed = time.time()
     _wait_until(lambda: _read(database, job.id).is_terminal)

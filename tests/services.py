@@ -19,6 +19,8 @@ STOP_SECONDS = 60
 TINY_DISTILL = {"images_per_class": 1, "iterations": 2, "width": 4, "depth": 1, "batch_real": 4}
 TINY_PIPELINE = {
     "kind": "pipeline",
+    # Tests share a service: none is to find another's results instead of its own.
+    "reuse": False,
     "params": {
         "dataset": "digits",
         "distill": TINY_DISTILL,

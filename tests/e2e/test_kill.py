@@ -14,6 +14,8 @@ from tests.waiting import until
 JOB = {
     "kind": "distill",
     "params": {"dataset": "digits", "distill": {**TINY_DISTILL, "iterations": 400}},
+    # Each victim is to be killed at work, not to find another's results.
+    "reuse": False,
 }
 LEASE_SECONDS = 10
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,9 +17,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from app.shared.catalog import artifacts_of_job
+from app.shared import runs
+from app.shared.artifacts import ArtifactStore
+from app.shared.catalog import artifacts_of_job, record_artifact, record_result
 from app.shared.checkpoints import CheckpointStore
 from app.shared.database import open_database
+from app.shared.job_records import Ending
 from app.shared.settings import Settings
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from tests.worker.small_jobs import run_kind
@@ -31,6 +35,23 @@ SELECTION = {"n_evaluations": 2, "epochs": 1}
 # Seconds of computing each, so that there is a middle.
 METHODS = {
     "dm": {"iterations": 400, "batch_real": 8, "momentum": 0.9},
+    "dc": {"iterations": 100, "batch_real": 8},
+    "dsa": {"iterations": 100, "batch_real": 8},
+    "mtt": {
+        "iterations": 200,
+        "synthetic_steps": 3,
+        "expert_epochs": 1,
+        "max_start_epoch": 3,
+        "labels": "soft",
+    },
+    "rtp": {"iterations": 200, "inner_steps": 3, "batch_real": 4, "form": "pixels"},
+}
+EXPERTS = {"n_experts": 2, "epochs": 3, "width": 4, "depth": 1, "images_per_epoch": 100}
+EXPERTS_PARAMS = {"dataset": "digits", "seed": 3, "experts": EXPERTS}
+DATASET = {
+    "name": "digits",
+    "facts": NAMED_DATASETS["digits"].model_dump(mode="json"),
+    "source": "named",
 }
 
 
@@ -71,10 +92,39 @@ def bench(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     made.database.close()
 
 
-def params_of(method: str) -> dict[str, object]:
+@dataclass(frozen=True)
+class Experts:
+    """What mtt imitates: a result, and its file."""
+
+    id: str
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def experts(bench: RealBench, tmp_path_factory: pytest.TempPathFactory) -> Experts:
+    """A set of experts in the database, made in this process."""
+    folder = tmp_path_factory.mktemp("experts") / "work"
+    (output,) = run_kind("experts", EXPERTS_PARAMS, {"dataset": DATASET}, folder)
+    (path,) = output.files
+    job = bench.submit(kind="experts", params=EXPERTS_PARAMS)
+    stored = ArtifactStore(bench.settings.artifact_folder).put(job.id, path)
+    with bench.database.write() as connection:
+        run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
+        assert run is not None
+        experts_id = record_result(connection, run, "expert_set", output.values)
+        record_artifact(
+            connection, run, experts_id, name=path.name, media_type="a/b", sha256=stored.sha256,
+            n_bytes=stored.n_bytes,
+        )  # fmt: skip
+        runs.succeed(connection, run, Ending())
+    return Experts(experts_id, path)
+
+
+def params_of(method: str, experts: Experts) -> dict[str, object]:
     """A distillation that takes a second or two."""
     spec = {"method": method, **SMALL, "selection": SELECTION, **METHODS[method]}
-    return {"dataset": "digits", "seed": 3, "distill": spec}
+    own = {"experts": experts.id} if method == "mtt" else {}
+    return {"dataset": "digits", "seed": 3, "distill": spec, **own}
 
 
 def digests(bench: RealBench, job_id: str) -> dict[str, str]:
@@ -123,11 +173,15 @@ def nothing(_path: Path) -> None:
 
 
 def run_and_kill(
-    bench: RealBench, method: str, *, before_kill: Callable[[Path], None] = nothing
+    bench: RealBench,
+    method: str,
+    experts: Experts,
+    *,
+    before_kill: Callable[[Path], None] = nothing,
 ) -> str:
     """Run a job whose trainer is killed once at a random step."""
     # reuse off: nothing of another test's job is to help it.
-    job = bench.submit(params=params_of(method), reuse=False)
+    job = bench.submit(params=params_of(method, experts), reuse=False)
     step = random.randrange(1, METHODS[method]["iterations"] * 2 // 3)
     reached: list[int] = []
 
@@ -145,22 +199,20 @@ def run_and_kill(
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+def undisturbed(
+    experts: Experts, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, str]]:
     """What a method makes when it is left alone, in this process: name and sha256 of each file."""
-    dataset = {
-        "name": "digits",
-        "facts": NAMED_DATASETS["digits"].model_dump(mode="json"),
-        "source": "named",
-    }
 
     @cache
     def make(method: str) -> dict[str, str]:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            inputs = {"dataset": dataset, "experts": None}
+            imitated = {"id": experts.id, "path": str(experts.path)} if method == "mtt" else None
+            inputs = {"dataset": DATASET, "experts": imitated}
             folder = tmp_path_factory.mktemp(method) / "work"
-            (output,) = run_kind("distill", params_of(method), inputs, folder)
+            (output,) = run_kind("distill", params_of(method, experts), inputs, folder)
         finally:
             torch.set_num_threads(n_threads)
         digests = {path.name: sha256(path.read_bytes()).hexdigest() for path in output.files}
@@ -172,10 +224,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dic
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_killed_run_ends_in_the_same_bytes(
-    bench: RealBench, undisturbed: Callable[[str], dict[str, str]], method: str
+    bench: RealBench,
+    undisturbed: Callable[[str], dict[str, str]],
+    experts: Experts,
+    method: str,
 ) -> None:
     """Gone on with, not begun anew: the event says so; every file of the set is the same."""
-    job_id = run_and_kill(bench, method)
+    job_id = run_and_kill(bench, method, experts)
 
     assert [outcome for outcome, _ in bench.outcomes(job_id)] == ["failed", "succeeded"]
     (note,) = bench.events(job_id, "note")
@@ -185,7 +240,7 @@ def test_a_killed_run_ends_in_the_same_bytes(
 
 
 def test_without_the_momentum_it_would_not(
-    bench: RealBench, undisturbed: Callable[[str], dict[str, str]]
+    bench: RealBench, undisturbed: Callable[[str], dict[str, str]], experts: Experts
 ) -> None:
     """The test above can fail: a checkpoint that lacks one buffer ends in other bytes."""
 
@@ -196,18 +251,18 @@ def test_without_the_momentum_it_would_not(
         tensors["state/images.momentum"].zero_()
         save_file(tensors, path, metadata)
 
-    job_id = run_and_kill(bench, "dm", before_kill=lose_momentum)
+    job_id = run_and_kill(bench, "dm", experts, before_kill=lose_momentum)
 
     assert digests(bench, job_id).keys() == undisturbed("dm").keys()
     assert digests(bench, job_id) != undisturbed("dm")
 
 
 def test_a_damaged_checkpoint_is_told_of_and_not_used(
-    bench: RealBench, undisturbed: Callable[[str], dict[str, str]]
+    bench: RealBench, undisturbed: Callable[[str], dict[str, str]], experts: Experts
 ) -> None:
     """Cut short, the run starts from the beginning, and still ends in the same bytes."""
     job_id = run_and_kill(
-        bench, "dm", before_kill=lambda path: path.write_bytes(path.read_bytes()[:-7])
+        bench, "dm", experts, before_kill=lambda path: path.write_bytes(path.read_bytes()[:-7])
     )
 
     (note,) = bench.events(job_id, "note")
