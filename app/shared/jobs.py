@@ -12,7 +12,8 @@
     c  the last job it waited for has succeeded: _settle
     d  a job it waited for has failed (dependency_failed): _settle
     e  claimed by a worker, fence + 1, attempt + 1: runs.claim_next
-    f  ended with results, unless a cancel came first: runs.succeed
+    f  ended with results, its own or taken over from a finished job of the same recipe, unless a
+       cancel came first: runs.succeed
     g  ended with a final error: runs.fail; lost once too often: runs.recover_lost
     h  another attempt: runs.fail with retry, runs.release (not counted), runs.recover_lost
     i  a cancel of a running job: request_cancel
@@ -25,7 +26,8 @@ Nothing leaves a terminal state. Each move is one UPDATE guarded by the states i
 from running on, by the fence of the run.
 
 Locks: whoever may end a job, or move its siblings, first locks the pipeline above it, so that
-two children ending at once are seen one after the other.
+two children ending at once are seen one after the other. Then come the job and, after it, those
+that wait for it; what these need besides is read without a lock.
 """
 
 from collections.abc import Mapping, Sequence
