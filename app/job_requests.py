@@ -209,6 +209,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "whitened": {
+        "summary": "Three classes with a long tail, whitened by ZCA in every row",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "classes": ["8", 3, "1"],
+                "imbalance": {"factor": 0.1},
+                "input_space": {"name": "zca", "eps": 0.1},
+                "distill": {"images_per_class": 5},
+                "train": {"depth": 2},
+                "calibrate": [{"method": "none"}, {"method": "ts", "fit_on": "validation"}],
+            },
+        },
+    },
     "distill": {
         "summary": "A distilled set of ten images a class",
         "value": {
