@@ -2,7 +2,8 @@
 
 Two transforms are called ZCA in the field, and a set made in one is noise to a network of the
 other; so a space says which it is (`spec`) and travels with whatever was made in it, matrix and
-all. 0 is the mean colour in the standard space, and the mean image in both whitened ones.
+all. 0 is the mean colour in the standard space, the mean image under ZCA, and any image of one
+colour where images are whitened without their own mean.
 """
 
 from collections.abc import Mapping

@@ -28,8 +28,8 @@ class MaskShape(Spec):
     )
     fill: Literal["zero", "noise"] = Field(
         "zero",
-        description="What a masked pixel becomes, in network-input space: 0 (the mean colour), or "
-        "a number drawn from N(0, 1), a channel each.",
+        description="What a masked pixel becomes, in network-input space: 0 (the mean colour; "
+        "whitened, the mean image), or a number drawn from N(0, 1), a channel each.",
     )
 
     @model_validator(mode="after")
@@ -46,8 +46,8 @@ class MaskSpec(MaskShape):
     """A random binary mask: each pixel, shared over channels, is masked with chance `ratio`.
 
     By default it is drawn for each image on its own and sets to 0 in network-input space, the
-    mean colour. The one definition serves MDT and MTS (ICCV 2023, arXiv 2307.12463; the paper
-    leaves unit, fill and redraw open, hence the options).
+    mean colour, or of whitened images the mean image. The one definition serves MDT and MTS (ICCV
+    2023, arXiv 2307.12463; the paper leaves unit, fill and redraw open, hence the options).
     """
 
     ratio: float = Field(0.0, ge=0, lt=1, description="Share of pixels masked, in [0, 1).")

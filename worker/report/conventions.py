@@ -17,7 +17,8 @@ CONVENTIONS = {
     "temperature": (
         "Probabilities are softmax(logits / T). T minimises the NLL on the images fitted on, "
         "solved exactly unless L-BFGS is named. TS: on the images as they are; MTS: each pixel set "
-        "to 0 (the mean colour) with the given chance. On test nothing is masked. Vector scaling: "
+        "to 0 (the mean colour; whitened, the mean image) with the given chance. On test nothing "
+        "is masked. Vector scaling: "
         "a weight and a bias a class, pulled towards 1/T and 0 as by a label each. Isotonic "
         "regression: a rising function a class of the softmax probability, rows made to sum to 1."
     ),

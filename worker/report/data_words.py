@@ -57,15 +57,16 @@ def _tail_sentence(split: Mapping[str, Any], counts: list[int] | None) -> str:
 def _space_sentence(space: Mapping[str, Any]) -> str:
     match space["name"]:
         case "zca":
-            how = f"by ZCA (eps {space['eps']:g})"
+            how, zero = f"by ZCA (eps {space['eps']:g})", "the mean image"
         case "zca_per_image":
             how = (
                 "by ZCA after each image lost its own mean and length (regularisation "
                 f"{space['regularisation']:g})"
             )
+            zero = "an image of one colour"
         case _:
             return ""
     return (
         f" Pixels were whitened {how}, fitted on the real training images; 0, what a mask sets a "
-        "pixel to, is there the mean image."
+        f"pixel to, stands there for {zero}."
     )
