@@ -80,8 +80,8 @@ class RunFiles:
             return copy_results(
                 finished, job, recipe, store=self._store, scratch=scratch, on_file=on_file
             )
-        except FileNotFoundError:
-            logger.info("job %s: the results of %s are gone", job.id, finished.job_id)
+        except (FileNotFoundError, ValueError) as error:
+            logger.info("job %s: no results taken from %s: %s", job.id, finished.job_id, error)
             return None
 
     def delete_scratch(self, job: Job) -> None:

@@ -125,28 +125,27 @@ class Supervisor:
         with self._database.read() as connection:
             inputs = inputs_of(connection, run.job, self._settings, self._store)
         line = self._files.job_line(run.job, inputs, worker=self._worker)
-        if run.job.kind != INTAKE:
-            # A trainer that is still loading does not know yet what it computes on.
-            self._listen_until(run, lambda: run.trainer.device is not None)
-        if run.trainer.device is not None and run.job.kind != INTAKE:
-            recipe = self._note_recipe(run, run.trainer.device, inputs)
+        recipe = self._recipe(run, inputs)
+        if recipe is not None:
             if self._is_reused(run, recipe):
                 return False
             line |= self._files.resumption(run.job, recipe)
-        self._files.delete_lost_scratch(run.job)
         run.trainer.send(line)
         self._keep_warm()
-        if run.job.parent_id is not None:
-            self._write(run, lambda connection: tell_start(connection, run.job))
+        self._write(run, lambda connection: _write_start(connection, run.job, recipe))
+        self._files.delete_lost_scratch(run.job)
         return True
 
-    def _note_recipe(self, run: Run, device: str, inputs: Mapping[str, Any]) -> Recipe:
-        threads = self._settings.n_threads
-        recipe = recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
-        self._write(
-            run, lambda connection: runs.note_recipe(connection, run.job, recipe.digest, recipe.ids)
-        )
-        return recipe
+    def _recipe(self, run: Run, inputs: Mapping[str, Any]) -> Recipe | None:
+        """The run's recipe; None of an upload's check, or where the trainer has died."""
+        if run.job.kind == INTAKE:
+            return None
+        # A trainer that is still loading does not know yet what it computes on.
+        self._listen_until(run, lambda: run.trainer.device is not None)
+        device, threads = run.trainer.device, self._settings.n_threads
+        if device is None:
+            return None
+        return recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
 
     def _is_reused(self, run: Run, recipe: Recipe) -> bool:
         """Whether a finished job of the same recipe was found, and the run has ended with it."""
@@ -158,7 +157,7 @@ class Supervisor:
         ending = Ending(reason=f"took over the results of {copy.job_id}")
 
         def record(connection: Connection) -> None:
-            tell_start(connection, run.job)
+            _write_start(connection, run.job, recipe)
             copy.record(connection, run.job)
             runs.note(connection, run.job, copy.as_note())
             runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
@@ -356,6 +355,12 @@ class Supervisor:
         """Loading torch takes seconds: have it done before the next job is claimed."""
         if self._warm is None:
             self._warm = self._new_trainer(self._queue)
+
+
+def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> None:
+    tell_start(connection, run)
+    if recipe is not None:
+        runs.note_recipe(connection, run, recipe.digest, recipe.ids)
 
 
 def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) -> str:

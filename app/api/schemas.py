@@ -135,6 +135,10 @@ class JobBody(JobSummary):
     """A job with all that is known of it."""
 
     params: dict[str, Any] = Field(description="As submitted, defaults filled in.")
+    recipe: str | None = Field(
+        description="A digest of all that decides its results, known once it has started; null of "
+        "a pipeline."
+    )
     attempts: list[AttemptBody]
     children: list[ChildBody] = Field(description="The jobs of a pipeline; else empty.")
     results: list[ResultLink] = Field(description="What it, or its children, have made.")

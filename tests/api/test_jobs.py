@@ -1,6 +1,7 @@
 import pytest
 
 from app.shared import runs
+from app.shared.checkpoints import CheckpointStore
 from app.shared.job_records import Ending
 from tests.api.serving import SET, problem
 
@@ -131,13 +132,36 @@ def test_deleting_takes_rows_files_and_log(api):
     api.settings.log_folder.mkdir()
     log = api.settings.log_folder / f"{job_id}.log"
     log.write_text("printed")
+    checkpoint = CheckpointStore(api.settings.checkpoint_folder).open(job_id)
+    checkpoint.write_bytes(b"state")
     (file,) = api.client.get(f"/v1/jobs/{job_id}/artifacts").json()["items"]
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
     for path in (f"/v1/jobs/{job_id}", f"/v1/distilled-sets/{set_id}", file["url"]):
         problem(api.client.get(path), 404)
     assert not log.exists()
+    assert not checkpoint.parent.exists()
     assert not (api.settings.artifact_folder / job_id).exists()
     problem(api.client.delete(f"/v1/jobs/{job_id}"), 404)
+
+
+def test_a_job_says_whose_results_it_has_taken_over(api):
+    """In lists, by itself, with its recipe, and among its events."""
+    job_id, other = api.submit("distill", DISTILL)["id"], "job_" + "a" * 26
+    run = api.claim()
+    assert api.job(job_id)["recipe"] is None
+    with api.database.write() as connection:
+        runs.note_recipe(connection, run, "0f" * 32, ())
+        runs.note(connection, run, {"code": "reused", "message": "m", "job_id": other})
+        runs.succeed(connection, run, Ending(), reused_from=other)
+    assert api.job(job_id)["recipe"] == "0f" * 32
+    (listed,) = api.client.get("/v1/jobs").json()["items"]
+    assert (listed["reused_from"], listed["reuse"]) == (other, True)
+    (note,) = [
+        event["data"]
+        for event in api.client.get(f"/v1/jobs/{job_id}/events").json()["items"]
+        if event["type"] == "note"
+    ]
+    assert note == {"code": "reused", "message": "m", "job_id": other}
 
 
 def test_a_job_that_has_not_ended_is_not_deleted(api):

@@ -197,6 +197,49 @@ def test_rows_survive_the_way_to_uploaded_logits_and_back(settings: Settings) ->
     engine.dispose()
 
 
+def test_rows_survive_the_way_to_recipes_and_back(settings: Settings) -> None:
+    """0002 -> 0003 keeps every row, old jobs without a recipe; back loses experts alone."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    config = alembic(settings.sqlalchemy_url)
+    command.upgrade(config, "0002")
+    engine = create_engine(settings.sqlalchemy_url)
+    insert_chain(engine, "images", model_id="mdl_images")
+    made = {"owner_id": "local", "created_at": 1, "job_id": "job_images", "dataset": "images"}
+    insert_row(
+        engine, "distilled_sets", id="set_images", method="dm", images_per_class=1, details="{}",
+        **made,
+    )  # fmt: skip
+
+    command.upgrade(config, "0003")
+    assert ids_in(engine, "jobs", "reuse") == [True]
+    assert [ids_in(engine, "jobs", name) for name in ("recipe", "reused_from")] == [[None]] * 2
+    insert_row(engine, "expert_sets", id="exp_a", n_experts=2, details="{}", **made)
+    insert_row(
+        engine, "distilled_sets", id="set_mtt", method="mtt", images_per_class=1, details="{}",
+        expert_set_id="exp_a", **made,
+    )  # fmt: skip
+
+    command.downgrade(config, "0002")
+    assert ids_in(engine, "distilled_sets") == ["set_images", "set_mtt"]
+    assert ids_in(engine, "jobs") == ["job_images"]
+    assert "expert_sets" not in inspect(engine).get_table_names()
+    command.upgrade(config, "head")
+    engine.dispose()
+
+
+def test_the_way_back_waits_for_experts_at_work(settings: Settings) -> None:
+    """A job that the old code cannot run is not left to it."""
+    migrate(settings)
+    engine = create_engine(settings.sqlalchemy_url)
+    insert_row(
+        engine, "jobs", id="job_a", kind="experts", state="queued", params="{}", queue="gpu",
+        max_attempts=1, owner_id="local", created_at=1,
+    )  # fmt: skip
+    engine.dispose()
+    with pytest.raises(RuntimeError, match="job_a of kind experts has not ended"):
+        command.downgrade(alembic(settings.sqlalchemy_url), "0002")
+
+
 @pytest.mark.parametrize(("column", "value"), [("content", "dreams"), ("state", "dreaming")])
 def test_impossible_uploads_are_refused_by_the_database(
     settings: Settings, column: str, value: str
