@@ -16,6 +16,7 @@ from ddcal_core.training import predict_logits, train_network
 
 MAX_VALIDATION_IMAGES = 2_000
 BATCH_SIZE = 32
+LR = 0.05  # five times that of training, which takes five times the epochs
 IMAGES_SHOWN = 5_000
 MIN_EPOCHS, MAX_EPOCHS = 20, 150
 
@@ -58,7 +59,7 @@ def selection_by_validation(
                 network,
                 distilled.images,
                 distilled.labels,
-                training.with_learned_lr(distilled.learned_lr),
+                training.with_learned_lr(distilled.learned_lr or LR),
                 generator=seeded_generator(seed, PHASE, "select order"),
                 on_progress=lambda _: tick(),
             )

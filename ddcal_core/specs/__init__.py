@@ -1,6 +1,7 @@
 """What each computation can be asked: names, units, ranges, defaults, sources. No torch here."""
 
 from ddcal_core.specs.backbone import (
+    ALL_AUGMENTATIONS,
     Augmentation,
     AugmentationName,
     BackboneSpec,
@@ -98,6 +99,7 @@ from ddcal_core.specs.uploads import (
 )
 
 __all__ = [
+    "ALL_AUGMENTATIONS",
     "CALIBRATION_REFERENCE",
     "CLASS_TAGS",
     "DEFAULT_LR",
