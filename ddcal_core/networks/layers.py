@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.networks.instance_norm import InstanceNorm
 from ddcal_core.specs import NORM_GROUPS, Activation, Norm, Pooling
 
 META = torch.device("meta")
@@ -105,7 +106,7 @@ def norm_layer(norm: Norm, n_channels: int) -> nn.Module | None:
     """
     match norm:
         case "instance":
-            return nn.GroupNorm(n_channels, n_channels)
+            return InstanceNorm(n_channels)
         case "batch":
             return BatchNorm(n_channels)
         case "group":
