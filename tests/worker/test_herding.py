@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddcal_core.data import normalise
 from ddcal_core.herding import herd
+from ddcal_core.input_space import Standard
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import TrainSpec
@@ -42,7 +42,8 @@ def images_by_hand(dataset):
     data = load_train_images(source)
     split = Split(dataset=source.name, seed=1, n_validation=None)
     index, _ = cut(data, split, 3)
-    return normalise(data.images[index], source.facts), data.labels[index], index
+    images = Standard(source.facts)(data.images[index].float() / 255)
+    return images, data.labels[index], index
 
 
 def test_networks_learn_from_herded_images(dataset, tmp_path):
