@@ -11,6 +11,7 @@ from app.references import Desk, Origin, origin_of, refuse_replaced
 from app.shared.catalog import find_job
 from app.shared.datasets import Dataset
 from ddcal_core.class_choice import class_indices
+from ddcal_core.dataset_facts import n_convnet_parameters
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs import DistillParams, ExpertsParams, ExpertSpec, MttSpec, PipelineParams
 
@@ -42,8 +43,12 @@ def check_experts(desk: Desk, dataset: Dataset | None, params: DistillParams) ->
     return origin
 
 
-def check_own_experts(desk: Desk, params: PipelineParams) -> None:
+def check_own_experts(desk: Desk, dataset: Dataset | None, params: PipelineParams) -> None:
     """Refuse experts of a pipeline that its distillation cannot imitate, or does not."""
+    spec = own_experts(params)
+    if spec is not None:
+        pointer = "/params/distill" if params.experts is None else "/params/experts"
+        check_size_of_experts(desk, dataset, spec, pointer)
     if params.experts is None:
         return
     if not isinstance(params.distill, MttSpec):
@@ -51,6 +56,25 @@ def check_own_experts(desk: Desk, params: PipelineParams) -> None:
         desk.refuse("/params/experts", "experts_not_read", detail)
         return
     _check_network(desk, params.distill, params.experts, at="/params/distill", of="params.experts")
+
+
+def check_size_of_experts(
+    desk: Desk, dataset: Dataset | None, spec: ExpertSpec, pointer: str
+) -> None:
+    """Refuse experts that are more than may be kept."""
+    if dataset is None or dataset.facts is None:
+        return
+    facts, n_snapshots = dataset.facts, spec.n_experts * (spec.epochs + 1)
+    n_parameters = n_convnet_parameters(
+        facts.image_shape, facts.n_classes, width=spec.width, depth=spec.depth
+    )
+    n_bytes, most = 4 * n_parameters * n_snapshots, desk.settings.max_experts_bytes
+    if n_bytes > most:
+        detail = (
+            f"wanted experts of at most {most:,} bytes; got {n_bytes:,}: {n_snapshots:,} snapshots "
+            f"(n_experts times epochs + 1) of {n_parameters:,} parameters, 4 bytes each"
+        )
+        desk.refuse(pointer, "experts_too_large", detail)
 
 
 def own_experts(params: PipelineParams) -> ExpertSpec | None:

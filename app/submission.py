@@ -10,7 +10,7 @@ from app.data_checks import (
     check_images_per_class,
     check_n_images,
 )
-from app.expert_checks import check_experts, check_own_experts
+from app.expert_checks import check_experts, check_own_experts, check_size_of_experts
 from app.job_requests import (
     CalibrateRequest,
     DistillRequest,
@@ -124,6 +124,7 @@ def _check_experts(desk: Desk, request: ExpertsRequest) -> Plan:
     params = request.params
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
     _check_depth(desk, dataset, params.experts.depth, "/params/experts/depth")
+    check_size_of_experts(desk, dataset, params.experts, "/params/experts")
     return params.dataset, intake_of(dataset)
 
 
@@ -210,7 +211,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     params = request.params
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
     _check_distill_spec(desk, dataset, params)
-    check_own_experts(desk, params)
+    check_own_experts(desk, dataset, params)
     _check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
     _check_curve_masks(desk, dataset, params.evaluate)

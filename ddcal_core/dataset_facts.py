@@ -126,6 +126,20 @@ def validation_counts(
 
 def max_convnet_depth(image_shape: tuple[int, int, int]) -> int:
     """How many times a ConvNet can halve the image; 28-pixel grey images are padded to 32."""
+    return int(math.log2(min(_padded_sides(image_shape))))
+
+
+def n_convnet_parameters(
+    image_shape: tuple[int, int, int], n_classes: int, *, width: int, depth: int
+) -> int:
+    """How many numbers a ConvNet learns: 3 x 3 convolutions with norms, and one linear layer."""
+    first = width * (9 * image_shape[0] + 3)
+    others = (depth - 1) * width * (9 * width + 3)
+    height, side = (length >> depth for length in _padded_sides(image_shape))
+    return first + others + n_classes * (width * height * side + 1)
+
+
+def _padded_sides(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     n_channels, height, width = image_shape
     pad = 4 if n_channels == 1 and (height, width) == (28, 28) else 0  # first convolution pads by 3
-    return int(math.log2(min(height, width) + pad))
+    return height + pad, width + pad

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,15 @@ def _file_of(module: str) -> Path | None:
 
 
 @cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in LIBRARIES}
+def _versions() -> dict[str, str | None]:
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # one that no kind of this installation computes with
+        return None
 
 
 def _without_references(value: object) -> object:

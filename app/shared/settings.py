@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         5, gt=0, description="A queue with a job waiting so long is rung again."
     )
     reconcile_seconds: float = Field(1, gt=0, description="Pause between the reconciler's looks.")
+    max_experts_bytes: int = Field(
+        32 * 2**30, ge=1, description="Largest file of experts: each keeps its parameters by epoch."
+    )
     checkpoint_seconds: float = Field(
         5, ge=0, description="Least time from one write of a run's checkpoint to the next."
     )

@@ -159,6 +159,18 @@ def test_experts_too_deep_for_the_images_are_refused(api):
     assert refusals(answer) == [("/params/experts/depth", "depth_too_large")]
 
 
+def test_experts_that_would_fill_the_disk_are_refused(api):
+    """With what they would take; a pipeline's own too."""
+    many = {**EXPERTS, "n_experts": 1_000, "epochs": 1_000, "width": 128}
+    answer = submit(api, "experts", {**PARAMS, "experts": many})
+    assert refusals(answer) == [("/params/experts", "experts_too_large")]
+    # Digits: 128 (9 + 3) + 128 (9 128 + 3) + 10 (128 * 2 * 2 + 1) parameters.
+    assert "1,001,000 snapshots (n_experts times epochs + 1) of 154,506 parameters" in answer.text
+    distill = {**MTT, "width": 128}
+    answer = submit(api, "pipeline", {**PIPELINE, "distill": distill, "experts": many})
+    assert refusals(answer) == [("/params/experts", "experts_too_large")]
+
+
 def children_of(body):
     """A pipeline's children by role."""
     return {child["role"]: child["id"] for child in body["children"]}

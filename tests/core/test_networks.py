@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddcal_core.dataset_facts import NAMED_DATASETS, max_convnet_depth
+from ddcal_core.dataset_facts import NAMED_DATASETS, max_convnet_depth, n_convnet_parameters
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.networks.layers import MeanPool
 from ddcal_core.seeding import seeded_generator
@@ -140,6 +140,18 @@ def test_specs_know_how_deep_a_network_can_be(name):
     height, width = facts.image_shape[1:]
     with pytest.raises(ValueError, match=f"{height} x {width} cannot be halved {deepest + 1}"):
         ConvNet(facts.image_shape[0], 10, (height, width), 2, deepest + 1)
+
+
+@pytest.mark.parametrize("name", sorted(NAMED_DATASETS))
+def test_specs_know_how_many_numbers_a_network_learns(name):
+    """Counted without torch, they are those of the network itself, at every depth."""
+    facts = NAMED_DATASETS[name]
+    n_channels, *size = facts.image_shape
+    for depth in range(1, min(max_convnet_depth(facts.image_shape), 6) + 1):
+        network = ConvNet(n_channels, facts.n_classes, tuple(size), 3, depth)
+        wanted = sum(parameter.numel() for parameter in network.parameters())
+        got = n_convnet_parameters(facts.image_shape, facts.n_classes, width=3, depth=depth)
+        assert got == wanted
 
 
 def test_build_network_reads_train_and_distill_specs():

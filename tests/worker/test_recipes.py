@@ -1,10 +1,19 @@
 """The recipe of a run: the same for what gives the same results, another for all else."""
 
 import copy
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from tests.worker.small_jobs import (
+    distill_params,
+    model_input,
+    run_kind,
+    set_input,
+    train_params,
+    write_dataset,
+)
 from worker import recipes
 from worker.recipes import recipe_of, source_digest, with_ids_replaced
 
@@ -119,6 +128,40 @@ def test_ids_stand_in_the_order_of_their_places():
     new_ids = dict(zip(one.ids, other.ids, strict=True))
     assert new_ids[SET_A] == SET_B
     assert new_ids[MODEL_A] == MODEL_B
+
+
+def chain(folder, dataset, letter):
+    """Distilled, trained and calibrated anew; the recipe of each, ids and folders of its own."""
+    found = []
+
+    def run(kind, params, inputs):
+        found.append(recipe_of(kind, params, inputs, threads=1, device="cpu").digest)
+        return run_kind(kind, params, inputs, folder / f"{letter}-{kind}")
+
+    def stored(described):
+        source = Path(described["path"])
+        path = folder / letter / hashlib.sha256(source.read_bytes()).hexdigest()
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(source.read_bytes())
+        return {**described, "path": str(path)}
+
+    (distilled,) = run("distill", distill_params(), {"dataset": dataset, "experts": None})
+    set_id, job_id = f"set_{letter * 26}", f"job_{letter * 26}"
+    own = stored(set_input(distilled, set_id))
+    source = {"source": "distilled", "distilled_set": job_id}
+    inputs = {"dataset": None, "distilled_set": own}
+    models = run("train", train_params(source, n_seeds=2, epochs=2), inputs)
+    described = [stored(model_input(one, f"mdl_{k}{letter * 25}")) for k, one in enumerate(models)]
+    params = {"models": [job_id], "seed": 1, "calibrate": [{"method": "ts"}]}
+    inputs = {"dataset": dataset, "models": described, "distilled_sets": {set_id: own}}
+    run("calibrate", params, inputs)
+    return found
+
+
+def test_a_chain_computed_anew_has_the_same_recipes(tmp_path):
+    """What kinds say of their results holds nothing that is another each time but seconds."""
+    dataset = write_dataset(tmp_path)
+    assert chain(tmp_path, dataset, "a") == chain(tmp_path, dataset, "b")
 
 
 def test_ids_in_a_text_are_replaced():
