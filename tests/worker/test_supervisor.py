@@ -88,6 +88,19 @@ def test_the_estimate_goes_by_the_steps_seen(bench: Callable[..., Bench]) -> Non
     assert 0.3 < progress["eta_seconds"] < 2
 
 
+def test_an_estimate_of_the_trainer_s_own_is_believed(bench: Callable[..., Bench]) -> None:
+    """Whoever knows what its evaluations cost knows better than the pace of its steps."""
+    told = PROGRESS.replace("step=1", "step=3, seconds_left=123.45")
+    made = bench(PROGRESS + told + "time.sleep(1)\n" + SET_OUTPUT)
+    job = made.submit()
+
+    made.supervisor().work()
+
+    progress = made.job(job.id).progress
+    assert progress is not None
+    assert progress["eta_seconds"] == pytest.approx(123.45, abs=0.06)
+
+
 def test_a_failure_named_by_the_trainer_is_final(bench: Callable[..., Bench]) -> None:
     """What a computation says of itself is not tried again."""
     made = bench(BROKEN)
