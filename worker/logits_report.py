@@ -129,7 +129,7 @@ def _of_rows(words: str) -> str:
 
 def _conventions(*, is_held_out: bool) -> dict[str, str]:
     return {
-        **{name: _of_rows(words) for name, words in CONVENTIONS.items()},
+        **{name: _of_rows(words) for name, words in CONVENTIONS.items() if name != "found"},
         "failures": (
             "Over-calibration, under-confident after scaling; under-calibration, still "
             "over-confident, both as the verdict has it. Nearly uniform and nearly certain, if T "
@@ -139,9 +139,9 @@ def _conventions(*, is_held_out: bool) -> dict[str, str]:
         "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
         "temperature": (
             "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "
-            "exactly. Vector: a weight and a bias a class instead, pulled towards 1/T and 0 by a "
-            "prior worth about one label each. Isotonic: for each class a rising function of its "
-            "softmax probability, then rows made to sum to 1."
+            "exactly unless L-BFGS is named. Vector: a weight and a bias a class, pulled towards "
+            "1/T and 0 as by a label each. Isotonic: a rising function a class of the softmax "
+            "probability, rows made to sum to 1."
         ),
         "fit_on": "fit rows: logits_fit and labels_fit as they were sent.",
     }

@@ -12,6 +12,7 @@ from worker.report.network_words import augmentation_words, network_words
 _TERMS = {
     "temperature": "temperature",
     "fit_on": "fitted on",
+    "found": "ratio found",
     "ece": "ECE",
     "null": "chance level",
     "signed_gap": "signed gap",
@@ -39,6 +40,7 @@ def method_section(report: Mapping[str, Any]) -> str:
     terms = "".join(
         f"<dt>{escape(word)}</dt><dd>{escape(conventions[key])}</dd>"
         for key, word in {**_TERMS, **of_rows}.items()
+        if key in conventions
     )
     return (
         f"<section><h2>How it was computed</h2><ol>{steps}</ol><h3>Conventions</h3>"
@@ -58,6 +60,7 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
                 f"by {distilled['method'].upper()} in {spec['iterations']:,} iterations (seed "
                 f"{distilled['seed']}, {distilled['seconds']:.0f} s), with "
                 f"{percent(distilled['mask_ratio'], 0)} of the synthetic pixels masked (MDT)."
+                f"{_factor_words(distilled)}"
             )
         train, network = training_set["train"], training_set["network"]
         n_models = len(training_set["model_ids"])
@@ -82,6 +85,16 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
         f"seed {made_with['seed']}, {made_with['seconds']:.1f} s."
     )
     return steps
+
+
+def _factor_words(distilled: Mapping[str, Any]) -> str:
+    measured = distilled.get("calibration_factor") or {}
+    if measured.get("factor") is None:
+        return ""
+    return (
+        f" It carries a factor of {measured['factor']:.3g}, measured on {measured['n_real']:,} "
+        "validation images with their labels."
+    )
 
 
 def _loss_words(train: Mapping[str, Any]) -> str:

@@ -355,8 +355,8 @@ def _training_set(group: TrainingSet) -> dict[str, Any]:
 
 
 def _provenance(distilled: SetInput) -> dict[str, Any]:
-    names = ("method", "mask_ratio", "n_images", "n_real_images", "seed", "seconds", "distill")
-    return {"id": distilled.id, **{name: distilled.manifest.get(name) for name in names}}
+    names = "method mask_ratio n_images n_real_images seed seconds distill calibration_factor"
+    return {"id": distilled.id, **{name: distilled.manifest.get(name) for name in names.split()}}
 
 
 def headline_values(report: Mapping[str, Any]) -> dict[str, Any]:
