@@ -93,7 +93,7 @@ def _judged(logits: Tensor, temperature: float | None) -> dict[str, Any]:
     failure = temperature_failure(temperature, spread)
     return {
         "logit_spread": spread,
-        "relative_temperature": temperature / spread,
+        "relative_temperature": temperature / spread if spread else None,
         "failures": [] if failure is None else [failure],
     }
 
