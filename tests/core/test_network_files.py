@@ -37,7 +37,7 @@ def space_of(image_shape):
     ],
 )
 def test_models_and_programs_are_the_network(image_shape, options, tmp_path):
-    """Read from its files, and as a program of any N, each network gives the very same numbers."""
+    """Read from its files to the bit; as a program of any N up to rounding."""
     spec, space = NetworkSpec(**options), space_of(image_shape)
     network = build_network(spec, space.facts, seeded_generator(0)).eval()
     with torch.no_grad():
@@ -54,7 +54,9 @@ def test_models_and_programs_are_the_network(image_shape, options, tmp_path):
             pixels = torch.rand((n, *image_shape), generator=seeded_generator(n))
             logits = network(space(pixels))
             assert torch.equal(again(space(pixels)), logits)
-            assert torch.equal(run(pixels), torch.softmax(logits / 2.5, 1))
+            # The program takes the mean off the logits first: rounding is all that differs.
+            wanted = torch.softmax(logits / 2.5, 1)
+            torch.testing.assert_close(run(pixels), wanted, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"width": 4, "depth": 1}, {"network": "vit", "width": 4}])
