@@ -18,7 +18,7 @@ MAX_VALIDATION_IMAGES = 2_000
 BATCH_SIZE = 32
 LR = 0.05  # five times that of training, which takes five times the epochs
 IMAGES_SHOWN = 5_000
-MIN_EPOCHS, MAX_EPOCHS = 20, 150
+MIN_EPOCHS, MAX_EPOCHS = 5, 150
 
 
 def selection_by_validation(

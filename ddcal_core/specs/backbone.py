@@ -48,7 +48,7 @@ class SelectionSpec(Spec):
         ge=1,
         le=10_000,
         description="Of each network, batches of 32; default: as many as show it 5,000 images, "
-        "but 20 to 150.",
+        "but 5 to 150.",
     )
     patience: int | None = Field(
         None,
