@@ -131,7 +131,7 @@ def _conventions(*, is_held_out: bool) -> dict[str, str]:
     return {
         **{name: _of_rows(words) for name, words in CONVENTIONS.items() if name != "found"},
         "failures": (
-            "Over-calibration, under-confident after scaling; under-calibration, still "
+            "Over-calibration, under-confident after it; under-calibration, "
             "over-confident, both as the verdict has it. Nearly uniform and nearly certain, if T "
             "is above 10 times or below a fiftieth of the logits' spread on the fit rows (mean of "
             "largest minus row mean)."

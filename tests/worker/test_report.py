@@ -645,8 +645,8 @@ def test_failures_are_said_on_the_page(page, report):
     _, separable, masked, _ = report["rows"]
     assert (masked["verdict"], masked["failures"]) == ("over-confident", ["under_calibration"])
     assert separable["failures"] == []
-    assert "still over-confident after scaling" in masked["words"]
+    assert "is over-confident after it" in masked["words"]
     text = "".join(Elements(page).text)
     assert "under calibration" in text
-    assert "The temperature takes too little confidence" in text
+    assert "What was fitted leaves too much confidence" in text
     assert "Under-calibrated: " not in text

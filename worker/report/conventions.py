@@ -65,7 +65,7 @@ CONVENTIONS = {
         "interval leaves 0 out. The lowest was picked on these very images, which flatters it."
     ),
     "failures": (
-        "On test: over-calibration, under-confident after scaling; under-calibration, still "
+        "On test: over-calibration, under-confident after it; under-calibration, "
         "over-confident, both as the verdict has it. When fitted: accuracy lost, if the masked "
         "images keep less than half of the accuracy beyond guessing 1/K; nearly uniform and nearly "
         "certain, if T is above 10 times or below a fiftieth of the logits' spread (mean of "

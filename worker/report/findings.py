@@ -49,12 +49,12 @@ STATUS_WORDS = {
 
 FAILURE_WORDS = {
     "over_calibration": (
-        "Over-calibrated: the temperature takes more confidence than was unearned, so that the "
-        "network is under-confident after scaling."
+        "Over-calibrated: what was fitted leaves too little confidence, so that the network is "
+        "under-confident after it, whatever it was before."
     ),
     "under_calibration": (
-        "Under-calibrated: the temperature takes too little confidence, so that the network is "
-        "still over-confident after scaling."
+        "Under-calibrated: what was fitted leaves too much confidence, so that the network is "
+        "over-confident after it, whatever it was before."
     ),
     "accuracy_lost": (
         "Accuracy lost: so much was masked while T was fitted that the network kept less than half "
