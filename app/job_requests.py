@@ -188,6 +188,26 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "calibrations": {
+        "summary": "Exact temperature scaling beside the literature's optimiser, vector scaling, "
+        "isotonic regression, and a temperature found without any real image",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {"images_per_class": 10},
+                "train": {"depth": 2},
+                "calibrate": [
+                    {"method": "none"},
+                    {"method": "ts"},
+                    {"method": "ts", "optimiser": "lbfgs_50"},
+                    {"method": "vector"},
+                    {"method": "isotonic"},
+                    {"method": "mts", "mask": {"ratio": "auto"}},
+                ],
+            },
+        },
+    },
     "networks": {
         "summary": "Does a set distilled on a ConvNet teach others? Beside two coresets",
         "value": {
