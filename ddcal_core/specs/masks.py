@@ -61,4 +61,6 @@ class MaskSpec(MaskShape):
 class AutoMask(Spec):
     """The ratio left open; docs/mask-ratio.md says what is done instead, and how well it does."""
 
-    ratio: Literal["auto"]  # on distilled: T from the small set alone; on validation: by real NLL
+    # On distilled: T by the factor that the set carries, else from the set alone; on validation: by
+    # real NLL.
+    ratio: Literal["auto"]
