@@ -169,16 +169,17 @@ def _smoke_dsa(dataset: str, images_per_class: int) -> Values:
     return {**_smoke_dc(dataset, images_per_class), "augmentation": augmentations(dataset)}
 
 
-def _smoke_rtp(_dataset: str, images_per_class: int) -> Values:
+def _smoke_rtp(dataset: str, images_per_class: int) -> Values:
     # Within a few minutes bases pay where pixels are fewest.
-    return {} if images_per_class == 1 else {"form": "pixels"}
+    shape = _smoke_dm(dataset, images_per_class)
+    return shape if images_per_class == 1 else {**shape, "form": "pixels"}
 
 
 SMOKE: dict[str, Callable[[str, int], Values]] = {
     "dm": _smoke_dm,
     "dc": _smoke_dc,
     "dsa": _smoke_dsa,
-    "mtt": _smoke_defaults,
+    "mtt": _smoke_dm,
     "rtp": _smoke_rtp,
 }
 """Method -> data set and images per class -> fields other than the spec's own defaults."""
