@@ -20,13 +20,7 @@ from ddcal_core.dataset_files import TakenDataset
 from ddcal_core.dataset_structure import inspect_dataset
 from ddcal_core.errors import InvalidDataError, StoppedError
 from ddcal_core.image_intake import take_in_images
-from ddcal_core.job_channel import (
-    JobChannel,
-    describe_failure,
-    print_into,
-    read_job,
-    take_stdout,
-)
+from ddcal_core.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.logits_intake import take_in_logits
 from ddcal_core.npz_intake import take_in_npz
 from ddcal_core.npz_structure import NpzStructure
@@ -72,18 +66,15 @@ def take_in(
     )
 
 
-def _run(job: dict[str, Any], channel: JobChannel) -> None:
-    """Take one upload in and report: outputs, or rejected with the problem."""
+def _run(job: dict[str, Any], channel: JobChannel) -> dict[str, Any]:
+    """Take one upload in; give the last word: outputs, or rejected with the problem."""
     inputs, folder = job["inputs"], Path(job["work_folder"])
     started = time.monotonic()
     try:
         facts, paths = _take_in_by_content(inputs, folder, channel)
     except InvalidDataError as error:
         _LOG.info("rejected: %s", error)
-        channel.send(
-            {"type": "rejected", "problem": {"code": "invalid_data", "detail": str(error)}}
-        )
-        return
+        return {"type": "rejected", "problem": {"code": "invalid_data", "detail": str(error)}}
     files = [
         {"name": path.name, "path": str(path), "media_type": "application/octet-stream"}
         for path in paths
@@ -95,7 +86,7 @@ def _run(job: dict[str, Any], channel: JobChannel) -> None:
         json.dumps(facts),
     )
     output = {"resource": "dataset", "key": "dataset", "values": {"facts": facts}, "files": files}
-    channel.send({"type": "outputs", "outputs": [output]})
+    return {"type": "outputs", "outputs": [output]}
 
 
 def _take_in_by_content(
@@ -126,22 +117,13 @@ def main() -> int:
     job = read_job(sys.stdin.buffer)
     if job is None:
         return 0
-    print_into(Path(job["log_file"]))
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    try:
+
+    def work() -> dict[str, Any]:
         signal.signal(signal.SIGTERM, _stop)
         _LOG.info("intake, numpy %s", np.__version__)
-        _run(job, channel)
-    except StoppedError:
-        channel.send({"type": "stopped"})
-        return 0
-    except Exception as error:  # noqa: BLE001  the process's edge: whatever it is, say so and end
-        _LOG.exception("failed")
-        channel.send({"type": "failed", "error": describe_failure(error)})
-        return 1
-    return 0
+        return _run(job, channel)
+
+    return answer_job(job, channel, work)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ so that nothing printed by a library can break the conversation.
 
 import errno
 import json
+import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddcal_core.errors import CoreError, DivergedError, InvalidDataError
+from ddcal_core.errors import CoreError, DivergedError, InvalidDataError, StoppedError
+
+_LOG = logging.getLogger("ddcal.job")
 
 
 class JobChannel:
@@ -59,6 +62,36 @@ def read_job(stdin: BinaryIO) -> dict[str, Any] | None:
         return None
     job: dict[str, Any] = json.loads(line)
     return job
+
+
+def answer_job(
+    job: Mapping[str, Any], channel: JobChannel, work: Callable[[], Mapping[str, Any]]
+) -> int:
+    """Do a job, all that it prints going into its log, and say how it has ended.
+
+    Args:
+        job: as read.
+        channel: to the supervisor.
+        work: does it; gives the last word of a job that comes to its end, raises StoppedError
+            where it has stopped because it was asked to.
+
+    Returns:
+        The exit status: 1 where it has failed.
+    """
+    print_into(Path(job["log_file"]))
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        channel.send(work())
+    except StoppedError:
+        _LOG.info("stopped, as asked")
+        channel.send({"type": "stopped"})
+    except Exception as error:  # noqa: BLE001  the process's edge: whatever it is, say so and end
+        _LOG.exception("failed")
+        channel.send({"type": "failed", "error": describe_failure(error)})
+        return 1
+    return 0
 
 
 def describe_failure(error: BaseException) -> dict[str, str]:

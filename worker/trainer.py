@@ -18,13 +18,7 @@ from typing import Any
 import torch
 
 from ddcal_core.errors import StoppedError
-from ddcal_core.job_channel import (
-    JobChannel,
-    describe_failure,
-    print_into,
-    read_job,
-    take_stdout,
-)
+from ddcal_core.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.progress import Progress
 from worker.inputs import Task
 from worker.kinds import KINDS
@@ -124,25 +118,15 @@ def main() -> int:
     job = read_job(sys.stdin.buffer)
     if job is None:
         return 0
-    print_into(Path(job["log_file"]))
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
     reporter = Reporter(channel, stop)
-    # A stop that came meanwhile is not lost: the first report finds it.
-    try:
+
+    def work() -> dict[str, Any]:
+        # A stop that came meanwhile is not lost: the first report finds it.
         outputs = _compute(job, reporter)
         reporter.flush()
-        channel.send({"type": "outputs", "outputs": [output.as_message() for output in outputs]})
-    except StoppedError:
-        _LOG.info("stopped, as asked")
-        channel.send({"type": "stopped"})
-        return 0
-    except Exception as error:  # noqa: BLE001  the process's edge: whatever it is, say so and end
-        _LOG.exception("failed")
-        channel.send({"type": "failed", "error": describe_failure(error)})
-        return 1
-    return 0
+        return {"type": "outputs", "outputs": [output.as_message() for output in outputs]}
+
+    return answer_job(job, channel, work)
 
 
 def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
