@@ -49,7 +49,7 @@ def set_bytes(output):
 def test_a_killed_job_goes_on_to_the_same_bytes(method, dataset, tmp_path):
     """Stopped in the fifth step; the next attempt says where it goes on and ends the same."""
     (whole,) = run(task_of(method, dataset, tmp_path / "whole"))
-    checkpoint, notes, steps = tmp_path / "checkpoint", [], []
+    checkpoint, notes, reports = tmp_path / "checkpoint", [], []
 
     def stop(progress):
         if progress.step == 5:
@@ -63,13 +63,13 @@ def test_a_killed_job_goes_on_to_the_same_bytes(method, dataset, tmp_path):
             dataset,
             tmp_path / "b",
             checkpoint=checkpoint,
-            on_progress=lambda progress: steps.append(progress.step),
+            on_progress=reports.append,
             on_note=lambda code, message: notes.append((code, message)),
         )
     )
     assert set_bytes(again) == set_bytes(whole)
     assert notes == [("resumed", "went on after step 4")]
-    assert min(steps) == 5
+    assert min(report.step for report in reports if report.phase == "distill") == 5
     for name in ("chosen_step", "n_steps", "validation_accuracies", "n_rollbacks"):
         assert again.values[name] == whole.values[name]
 
