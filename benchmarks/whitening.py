@@ -1,29 +1,25 @@
 """What ZCA costs at each size: fitting, entering the space, the way back, bytes.
 
-python -m benchmarks.whitening
+python -m benchmarks.whitening [SHAPE ...]        shapes as 3x32x32
 
 Seconds of one core (`time.process_time`, one thread), so that a busy machine does not matter much;
-images are random, which no step's cost depends on.
+images are random, which no step's cost depends on. `zca_per_image` takes the same steps.
 """
 
-import resource
+import argparse
 import time
 from itertools import pairwise
 
 import torch
 
 from ddcal_core.input_space import enter, fit_space
-from ddcal_core.specs import DatasetFacts, InputSpaceSpec, PerImageZcaSpace, ZcaSpace
+from ddcal_core.specs import DatasetFacts, ZcaSpace
 
 N_FITTED, N_ENTERED = 48_000, 10_000
-SHAPES = ((1, 28, 28), (3, 32, 32), (1, 64, 64))
-SPACES: tuple[InputSpaceSpec, ...] = (
-    ZcaSpace(name="zca"),
-    PerImageZcaSpace(name="zca_per_image"),
-)
+SHAPES = ("1x28x28", "3x32x32", "1x64x64")
 
 
-def seconds_of(spec: InputSpaceSpec, shape: tuple[int, int, int]) -> list[float]:
+def seconds_of(shape: tuple[int, int, int]) -> list[float]:
     """Seconds to fit on 48,000 images, to enter with 10,000, and to come back with 100."""
     facts = DatasetFacts(
         image_shape=shape,
@@ -36,7 +32,7 @@ def seconds_of(spec: InputSpaceSpec, shape: tuple[int, int, int]) -> list[float]
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (N_FITTED, *shape), generator=generator, dtype=torch.uint8)
     marks = [time.process_time()]
-    space = fit_space(spec, images, facts)
+    space = fit_space(ZcaSpace(name="zca"), images, facts)
     marks.append(time.process_time())
     entered = enter(space, images[:N_ENTERED])
     marks.append(time.process_time())
@@ -46,19 +42,17 @@ def seconds_of(spec: InputSpaceSpec, shape: tuple[int, int, int]) -> list[float]
 
 
 def main() -> None:
-    """Print a line a space and size."""
+    """Print a line a size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shapes", nargs="*", default=SHAPES, help="C x H x W, as 3x32x32")
     torch.set_num_threads(1)
     print(f"seconds of one core; fit on {N_FITTED:,}, enter with {N_ENTERED:,}, back with 100\n")
-    print(f"{'image':12s} {'space':14s} {'fit':>7s} {'enter':>7s} {'back':>7s} {'matrix':>9s}")
-    for shape in SHAPES:
-        n_features = torch.Size(shape).numel()
-        for spec in SPACES:
-            fit, entering, back = seconds_of(spec, shape)
-            size = f"{4 * n_features**2 / 1e6:.1f} MB"
-            name = " x ".join(map(str, shape))
-            print(f"{name:12s} {spec.name:14s} {fit:7.1f} {entering:7.1f} {back:7.1f} {size:>9s}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"\npeak memory of the process: {peak:.1f} GB")
+    print(f"{'image':9s} {'fit':>7s} {'enter':>7s} {'back':>7s} {'matrix':>9s}")
+    for name in parser.parse_args().shapes:
+        n_channels, height, width = map(int, name.split("x"))
+        fit, entering, back = seconds_of((n_channels, height, width))
+        size = f"{4 * (n_channels * height * width) ** 2 / 1e6:.1f} MB"
+        print(f"{name:9s} {fit:7.1f} {entering:7.1f} {back:7.1f} {size:>9s}")
 
 
 if __name__ == "__main__":
