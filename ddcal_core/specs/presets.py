@@ -172,7 +172,9 @@ def _smoke_dsa(dataset: str, images_per_class: int) -> Values:
 def _smoke_rtp(dataset: str, images_per_class: int) -> Values:
     # Within a few minutes bases pay where pixels are fewest.
     shape = _smoke_dm(dataset, images_per_class)
-    return shape if images_per_class == 1 else {**shape, "form": "pixels"}
+    if images_per_class == 1:
+        return {**shape, "batch_per_class": 5}
+    return {**shape, "form": "pixels"}
 
 
 SMOKE: dict[str, Callable[[str, int], Values]] = {
