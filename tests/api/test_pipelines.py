@@ -68,11 +68,12 @@ def test_children_carry_whole_params_that_name_their_siblings(family):
         assert (params[role]["seed"], params[role]["n_validation"]) == (7, 100)
     for row in ("distilled", "random", "full"):
         assert params[f"calibrate-{row}"]["models"] == [ids[f"train-{row}"]]
-    assert params["evaluate"] == {
-        "calibrations": [ids[f"calibrate-{row}"] for row in ("distilled", "random", "full")],
-        "seed": 7,
-        "evaluate": {"n_bins": 10, "mts_ratios": []},
-    }
+    evaluate = params["evaluate"]
+    assert (evaluate["seed"], evaluate["evaluate"]["n_bins"]) == (7, 10)
+    assert evaluate["evaluate"]["mts_ratios"] == []
+    assert evaluate["calibrations"] == [
+        ids[f"calibrate-{row}"] for row in ("distilled", "random", "full")
+    ]
 
 
 def test_the_full_row_leaves_fits_on_the_distilled_set_out(family):

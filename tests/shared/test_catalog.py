@@ -25,9 +25,12 @@ class Chain:
     def __init__(self, connection: Connection) -> None:
         self.jobs = {
             kind: jobs.insert_job(connection, OWNER, new_job(kind=kind))
-            for kind in ("distill", "train", "calibrate", "evaluate")
+            for kind in ("experts", "distill", "train", "calibrate", "evaluate")
         }
-        self.set_id = self._record(connection, "distill", "distilled_set", SET)
+        experts = {"dataset": "digits", "n_experts": 2}
+        self.expert_set_id = self._record(connection, "experts", "expert_set", experts)
+        distilled = {**SET, "expert_set_id": self.expert_set_id}
+        self.set_id = self._record(connection, "distill", "distilled_set", distilled)
         model = {
             "dataset": "digits",
             "training_set": "distilled",
@@ -75,7 +78,8 @@ def test_a_result_comes_back_as_recorded(database: Database, chain: Chain) -> No
     with database.read() as connection:
         result = catalog.find_result(connection, OWNER, "distilled_set", chain.set_id)
 
-    assert result.details == SET
+    assert result.details == {**SET, "expert_set_id": chain.expert_set_id}
+    assert result.columns["expert_set_id"] == chain.expert_set_id
     assert result.columns["images_per_class"] == 2
     assert result.job_id == chain.jobs["distill"].id
     assert result.id.startswith("set_")
@@ -107,6 +111,7 @@ def test_another_owners_results_do_not_exist(
         "model": chain.model_id,
         "calibration": chain.calibration_id,
         "report": chain.report_id,
+        "expert_set": chain.expert_set_id,
     }
     with database.read() as connection:
         (file, *_) = catalog.artifacts_of_resources(connection, OWNER, [ids[resource]])
@@ -185,6 +190,7 @@ def test_an_evaluation_gets_its_models_sets_and_calibrations(
                 "status": "separable",
                 "temperature": None,
             },
+            "scaling_path": None,
         }
     ]
 
