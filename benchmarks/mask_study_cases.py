@@ -97,6 +97,9 @@ def pipeline_of(case: StudyCase) -> dict[str, Any]:
                 "images_per_class": case.images_per_class,
                 "iterations": ITERATIONS,
                 "batch_real": 32,
+                # Nothing but the images that the last iteration leaves.
+                "selection": {"n_evaluations": 0},
+                "measure_factor": False,
                 **network,
             },
             "train": {

@@ -82,6 +82,8 @@ def _group(row: Network | Point) -> Group:
 def print_tables(numbers: Numbers) -> None:
     """Print every table."""
     study = Study(numbers)
+    _print_summary(study)
+    _print_widths(study)
     _print_direction(study)
     for fit_on in ("distilled", "validation"):
         _print_ratios(study, fit_on)
@@ -106,6 +108,56 @@ def percent(values: Sequence[float]) -> str:
 
 def _name(group: Group) -> tuple[str, str, str]:
     return group[0], str(group[1]), group[2]
+
+
+def _print_summary(study: Study) -> None:
+    def mean(groups: Sequence[Group], unit: str, ratio: float | None) -> str:
+        eces = []
+        for group in groups:
+            at = study.best(group, "distilled", unit) if ratio is None else ratio
+            eces.append(study.curve(group, "distilled", unit)[at])
+        return f"{100 * statistics.mean(eces):.1f}"
+
+    def row(images_per_class: int, trained_on: str) -> list[str]:
+        groups = [group for group in study.of(trained_on) if group[1] == images_per_class]
+        none = [network.ece for group in groups for network in study.networks[group]]
+        labelled = [study.curve(group, "validation", "pixel")[0.0] for group in groups]
+        return [
+            str(images_per_class),
+            trained_on,
+            f"{100 * statistics.mean(none):.1f}",
+            f"{100 * statistics.mean(labelled):.1f}",
+            mean(groups, "pixel", 0.0),
+            *(mean(groups, unit, ratio) for unit in UNITS for ratio in (0.7, None)),
+        ]
+
+    sizes = sorted({group[1] for group in study.groups})
+    head = ("IPC", "trained on", "uncalibrated", "T on validation", "T on small set, unmasked",
+            "pixel .7", "pixel, best", "patch .7", "patch, best")  # fmt: skip
+    table("Mean ECE in % over data sets", head, (row(n, s) for n in sizes for s in SETS))
+
+
+def _print_widths(study: Study) -> None:
+    rows = []
+    for fit_on in ("distilled", "validation"):
+        for unit in UNITS:
+            best = [study.best(group, fit_on, unit) for group in study.groups]
+            flat = [study.flat(group, fit_on, unit) for group in study.groups]
+            n = len(best)
+            rows.append(
+                [
+                    fit_on,
+                    unit,
+                    f"{sum(r == 0 for r in best)} of {n}",
+                    f"{sum(0 < r < study.ratios[-1] for r in best)} of {n}",
+                    f"{sum(r == study.ratios[-1] for r in best)} of {n}",
+                    f"{sum(low == high for low, high in flat)} of {n}",
+                    f"{sum(low <= 0.7 <= high for low, high in flat)} of {n}",
+                ]
+            )
+    head = ("T fitted on", "mask", "best at 0", "best inside", "best at the end (.95)",
+            "flat part one ratio wide", "flat part holds .7")  # fmt: skip
+    table("Where the best ratio lies", head, rows)
 
 
 def _print_direction(study: Study) -> None:
