@@ -86,6 +86,9 @@ class BatchNorm(nn.BatchNorm2d):
     these goes into the running statistics, which evaluation normalises by. A batch of a single
     image of one pixel has no variance: it is normalised by the running statistics, and adds
     nothing to them.
+
+    After k steps 0.9^k of the statistics is still their beginning, mean 0 and variance 1: a network
+    trained for a few dozen steps alone is not yet what evaluation sees.
     """
 
     def forward(self, images: Tensor) -> Tensor:
