@@ -1,5 +1,6 @@
 """Results of a finished job that stand for those of another of the same recipe."""
 
+import gzip
 import json
 from collections.abc import Callable
 from textwrap import indent
@@ -15,13 +16,16 @@ from tests.worker.supervised import DEAD, OWNER, SET_OUTPUT, Bench
 
 # A set and a model as the kinds make them, as far as ids go.
 TRAIN_OUTPUT = """
+import gzip
 given = job["inputs"]["distilled_set"]
 values = {"dataset": "digits", "training_set": "distilled", "distilled_set_id": given["id"]}
 (folder / "config.json").write_text(json.dumps(values))
 (folder / "model.safetensors").write_bytes(b"weights")
+(folder / "table.csv.gz").write_bytes(gzip.compress(given["id"].encode()))
 say(type="outputs", outputs=[{"resource": "model", "values": values, "files": [
     {"name": name, "path": str(folder / name), "media_type": media_type} for name, media_type in
-    (("config.json", "application/json"), ("model.safetensors", "application/x-safetensors"))]}])
+    (("config.json", "application/json"), ("model.safetensors", "application/x-safetensors"),
+     ("table.csv.gz", "application/gzip"))]}])
 """
 CHAIN_OUTPUTS = (
     "if job.get('kind') == 'distill':\n"
@@ -182,6 +186,8 @@ def test_what_is_built_on_a_copy_names_the_copy(bench: Callable[..., Bench]) -> 
         config = files(made, model)["config.json"]
         assert json.loads(config)["distilled_set_id"] == distilled.id
         assert files(made, model)["model.safetensors"] == b"weights"
+        table = gzip.decompress(files(made, model)["table.csv.gz"])
+        assert table.decode() == distilled.id
 
     # Deleting the first chain takes nothing from the second.
     for job in reversed(chains[0]):
