@@ -32,8 +32,12 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def pytest_configure() -> None:
-    """Close the network, and keep the caller's settings out of the tests."""
+    """Close the network, keep the caller's settings out of the tests, take one thread.
+
+    Tensors are tiny, and threads that wait for each other on shared cores cost more than they do.
+    """
     sys.addaudithook(_refuse_network)
+    os.environ["OMP_NUM_THREADS"] = "1"
     for name in [name for name in os.environ if name.startswith("DDCAL_")]:
         del os.environ[name]
 
