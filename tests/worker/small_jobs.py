@@ -64,10 +64,11 @@ def run_kind(
 def distill_params(**changes: Any) -> dict[str, Any]:
     """Params of a distillation that takes a fraction of a second."""
     spec = {"images_per_class": 2, "iterations": 3, "width": 4, "depth": 2, "batch_real": 8}
+    selection = {"n_evaluations": 1, "epochs": 5}
     return {
         "dataset": "small",
         "seed": 1,
-        "distill": {**spec, "mask": {"ratio": 0.25}, **changes},
+        "distill": {**spec, "mask": {"ratio": 0.25}, "selection": selection, **changes},
     }
 
 
