@@ -49,14 +49,17 @@ def _ratio_tag(mask: object) -> str:
 
 
 class MaskedTemperatureScaling(Spec):
-    """The temperature of least NLL on randomly masked images (MTS, arXiv 2307.12463)."""
+    """The temperature of least NLL on randomly masked images (MTS, arXiv 2307.12463).
+
+    The ratio is found unless it is given: no one ratio serves all sets (docs/mask-ratio.md).
+    """
 
     method: Literal["mts"]
     fit_on: FitOn = "distilled"
     mask: Annotated[
         Annotated[MaskSpec, Tag("ratio given")] | Annotated[AutoMask, Tag("ratio auto")],
         Discriminator(_ratio_tag),
-    ] = MaskSpec(ratio=0.7)
+    ] = AutoMask(ratio="auto")
     draws_per_image: int | None = Field(
         None,
         ge=1,
