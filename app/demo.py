@@ -33,6 +33,7 @@ PIPELINE: Mapping[str, Any] = {
             {"method": "ts", "fit_on": "validation"},
             {"method": "ts", "fit_on": "distilled"},
             {"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.7}},
+            {"method": "mts", "fit_on": "distilled", "mask": {"ratio": "auto"}},
         ],
         "evaluate": {"n_bins": 15},
     },
