@@ -1,6 +1,7 @@
 """A pipeline taken apart: the atomic jobs it stands for, each naming the ones it builds on."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from app.expert_checks import own_experts
 from app.job_requests import PipelineRequest
@@ -12,6 +13,7 @@ from ddcal_core.specs import (
     CalibrateParams,
     CalibrationSpec,
     CalibrationSpecs,
+    DataParams,
     DistilledTrainingSet,
     DistillParams,
     EvaluateParams,
@@ -94,28 +96,16 @@ def _experts_params(params: PipelineParams) -> ExpertsParams | None:
     spec = own_experts(params)
     if spec is None:
         return None
-    return ExpertsParams(
-        dataset=params.dataset,
-        seed=params.seed,
-        n_validation=params.n_validation,
-        classes=params.classes,
-        imbalance=params.imbalance,
-        input_space=params.input_space,
-        experts=spec,
-    )
+    return ExpertsParams(**_data_params(params), experts=spec)
 
 
 def _distill_params(params: PipelineParams, experts_id: str | None) -> DistillParams:
-    return DistillParams(
-        dataset=params.dataset,
-        seed=params.seed,
-        n_validation=params.n_validation,
-        classes=params.classes,
-        imbalance=params.imbalance,
-        input_space=params.input_space,
-        distill=params.distill,
-        experts=experts_id,
-    )
+    return DistillParams(**_data_params(params), distill=params.distill, experts=experts_id)
+
+
+def _data_params(params: PipelineParams) -> dict[str, Any]:
+    """What all children on real images have in common."""
+    return {name: getattr(params, name) for name in DataParams.model_fields}
 
 
 def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainParams]:
@@ -129,12 +119,7 @@ def _train_params(params: PipelineParams, distill_id: str) -> dict[str, TrainPar
     def train_baseline(row: str, baseline: Baseline, spec: TrainSpec) -> None:
         rows[row] = TrainParams(
             training_set=_training_set(baseline, params.distill.images_per_class),
-            dataset=params.dataset,
-            seed=params.seed,
-            n_validation=params.n_validation,
-            classes=params.classes,
-            imbalance=params.imbalance,
-            input_space=params.input_space,
+            **_data_params(params),
             train=_train_spec(baseline, spec),
         )
 

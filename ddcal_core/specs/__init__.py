@@ -40,6 +40,7 @@ from ddcal_core.specs.fields import (
 from ddcal_core.specs.jobs import (
     Baseline,
     CalibrateParams,
+    DataParams,
     DistillParams,
     EvaluateParams,
     ExpertsParams,
@@ -129,6 +130,7 @@ __all__ = [
     "Colour",
     "ConvNetFeatures",
     "CrossEntropy",
+    "DataParams",
     "DatasetFacts",
     "DatasetName",
     "DcSpec",

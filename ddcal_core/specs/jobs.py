@@ -35,8 +35,8 @@ from ddcal_core.specs.trajectories import ExpertSpec
 _OF_THE_DATA = ("dataset", "n_validation", "classes", "imbalance", "input_space")
 
 
-class ExpertsParams(Spec):
-    """The params of an `experts` job."""
+class DataParams(Spec):
+    """Which real images a job works on, in which input space, and the seed it draws by."""
 
     dataset: DatasetName
     seed: Seed = 0
@@ -44,18 +44,17 @@ class ExpertsParams(Spec):
     classes: Classes = None
     imbalance: Imbalance | None = None
     input_space: InputSpaceSpec = StandardSpace()
+
+
+class ExpertsParams(DataParams):
+    """The params of an `experts` job."""
+
     experts: ExpertSpec = ExpertSpec()
 
 
-class DistillParams(Spec):
+class DistillParams(DataParams):
     """The params of a `distill` job."""
 
-    dataset: DatasetName
-    seed: Seed = 0
-    n_validation: NValidation = None
-    classes: Classes = None
-    imbalance: Imbalance | None = None
-    input_space: InputSpaceSpec = StandardSpace()
     distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
     experts: str | None = Field(
         None,
@@ -156,15 +155,9 @@ class FullBaseline(Spec):
 Baseline = Annotated[RandomBaseline | HerdingBaseline | FullBaseline, Field(discriminator="source")]
 
 
-class PipelineParams(Spec):
+class PipelineParams(DataParams):
     """The params of a `pipeline`: distill, train, calibrate and evaluate in one submission."""
 
-    dataset: DatasetName
-    seed: Seed = 0
-    n_validation: NValidation = None
-    classes: Classes = None
-    imbalance: Imbalance | None = None
-    input_space: InputSpaceSpec = StandardSpace()
     distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
     experts: ExpertSpec | None = Field(
         None,

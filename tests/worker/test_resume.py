@@ -27,7 +27,6 @@ from app.shared.settings import Settings
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from tests.worker.small_jobs import run_kind
 from tests.worker.supervised import OWNER, Bench
-from worker.supervisor import Supervisor
 from worker.trainer_process import TrainerProcess, start_trainer
 
 SMALL = {"images_per_class": 1, "width": 4, "depth": 1, "init": "real", "mask": {"ratio": 0.25}}
@@ -58,18 +57,7 @@ DATASET = {
 class RealBench(Bench):
     """A bench whose trainers are the real ones."""
 
-    def supervisor(self, queue: str = "gpu") -> Supervisor:
-        """A supervisor with trainers that compute."""
-        return Supervisor(
-            self.database,
-            self.settings,
-            queue=queue,
-            worker="w",
-            is_draining=lambda: self.is_draining,
-            new_trainer=self._start_real,
-        )
-
-    def _start_real(self, queue: str) -> TrainerProcess:
+    def _start(self, queue: str) -> TrainerProcess:
         self.started.append(start_trainer(queue))
         return self.started[-1]
 
