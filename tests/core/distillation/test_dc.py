@@ -9,17 +9,10 @@ from ddcal_core.errors import InvalidDataError, StoppedError
 from ddcal_core.masking import draw_mask, mask_images
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DcSpec, DsaSpec, MaskSpec
+from ddcal_core.specs import DcSpec, DsaSpec, MaskSpec
+from tests.core.distillation.small_data import FACTS, SEED
+from tests.core.distillation.small_data import real_data as small_data
 
-FACTS = DatasetFacts(
-    image_shape=(2, 8, 8),
-    class_names=("a", "b", "c"),
-    train_class_counts=(12, 9, 10),
-    test_class_counts=(1, 1, 1),
-    mean=(0.5, 0.5),
-    std=(0.25, 0.25),
-)
-SEED = 5
 ALL = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 
@@ -47,12 +40,8 @@ def spec_of(**changes):
 
 
 def real_data(dtype=torch.float64):
-    """Images of three classes that differ in where they are bright, in mixed order."""
-    generator = seeded_generator(0, "real")
-    labels = torch.tensor([0] * 12 + [1] * 9 + [2] * 10)
-    labels = labels[torch.randperm(31, generator=generator)]
-    images = torch.randn((31, 2, 8, 8), generator=generator)
-    images[torch.arange(31), :, labels * 2] += 2
+    """The small data in a precision."""
+    images, labels = small_data()
     return images.to(dtype), labels
 
 
