@@ -5,14 +5,7 @@ network on the distilled set and one on as many random real images, and draws MT
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-
-from benchmarks.mask_ratio_cases import read_pixels
-from ddcal_core.seeding import seeded_generator
 
 DATASETS = ("fashion_mnist", "cifar10", "digits", "mnist")
 IMAGES_PER_CLASS = (10, 1, 50)
@@ -119,23 +112,3 @@ def pipeline_of(case: StudyCase) -> dict[str, Any]:
             },
         },
     }
-
-
-def write_upload(dataset: str, folder: Path, path: Path) -> None:
-    """Write the images that are uploaded: a random part of the data set's own splits.
-
-    Args:
-        dataset: one of DATASETS but digits.
-        folder: holds DATASET.npz, or cifar10_jpeg.zip.
-        path: of the .npz to write; what has to be decoded is kept beside it.
-    """
-    splits = read_pixels(dataset, folder, path.parent)
-    arrays: dict[str, np.ndarray] = {}
-    for name, n_most, (images, labels) in zip(
-        ("train", "test"), (N_TRAIN, N_TEST), splits, strict=True
-    ):
-        chosen = torch.randperm(len(images), generator=seeded_generator(0, "study", name))[:n_most]
-        pixels = images[chosen].permute(0, 2, 3, 1).numpy()
-        arrays[f"x_{name}"] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-        arrays[f"y_{name}"] = labels[chosen].numpy()
-    np.savez(path, **arrays)

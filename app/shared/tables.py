@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
     true,
 )
 from sqlalchemy.engine import Dialect
@@ -101,6 +102,7 @@ jobs = Table(
     Column("queue", String(20), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("timeout_seconds", Integer),
+    Column("stall_seconds", Integer),
     Column("not_before_at", UtcTime),
     Column("expires_at", UtcTime),
     Column("attempt", Integer, nullable=False, server_default="0"),
@@ -110,6 +112,8 @@ jobs = Table(
     Column("recipe", String(64)),
     _json("recipe_ids"),
     Column("reused_from", String(40)),
+    Column("retry_of", String(40)),
+    Column("request_id", String(64)),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("lease_owner", String(200)),
     Column("lease_until_at", UtcTime),
@@ -140,6 +144,12 @@ jobs = Table(
     Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
     Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
+    Index(
+        "ix_jobs_expires_at",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
 )
 
 job_deps = Table(
@@ -163,6 +173,8 @@ attempts = Table(
     Column("outcome", String(40)),
     Column("exit_reason", String(500)),
     Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Double),
+    Column("resumed_from_step", Integer),
 )
 
 events = Table(
@@ -183,6 +195,18 @@ outbox = Table(
     _owner(),
     Column("queue", String(20), nullable=False),
     Column("created_at", UtcTime, nullable=False),
+)
+
+# A creating request that was sent with a key, and what it made; see app.shared.idempotency.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner_id", String(64), primary_key=True),
+    Column("path", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("resource_id", String(40)),
+    Column("created_at", UtcTime, nullable=False, index=True),
 )
 
 # Uploads of either content share one row of names, since jobs say by name what they read.
