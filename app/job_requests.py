@@ -1,8 +1,9 @@
 """What a submission looks like, one model a kind; shared by submission and the OpenAPI document."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
@@ -18,61 +19,81 @@ from ddcal_core.specs import (
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 MAX_PRIORITY = 100
 
-TimeoutSeconds = Annotated[
-    int | None,
-    Field(
+
+def _rfc3339(value: object) -> object:
+    """A time as JSON has it, text with an offset; datetimes of our own pass."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _is_aware(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError(f"wanted a time with its offset, such as {time.isoformat()}Z")
+    return time
+
+
+Time = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_is_aware)]
+
+
+class Request(Spec):
+    """What a submission of any kind may say beside its params."""
+
+    timeout_seconds: int | None = Field(
+        None,
         ge=1,
         le=MAX_TIMEOUT_SECONDS,
         description="Longest running time of one attempt in seconds, of each child of a pipeline; "
         "default: none.",
-    ),
-]
-Priority = Annotated[
-    int,
-    Field(
+    )
+    stall_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TIMEOUT_SECONDS,
+        description="Longest time without progress in seconds, after which an attempt counts as "
+        "hanging and is ended; default: the service's own.",
+    )
+    start_at: Time | None = Field(None, description="Not to be started before this time.")
+    expires_at: Time | None = Field(
+        None,
+        description="A job that has not started by this time expires, of a pipeline its first.",
+    )
+    priority: int = Field(
+        0,
         ge=-MAX_PRIORITY,
         le=MAX_PRIORITY,
         description="Higher is run first; jobs of one priority in the order they came.",
-    ),
-]
-Reuse = Annotated[
-    bool,
-    Field(
+    )
+    reuse: bool = Field(
+        True,
         description="Whether the results of a finished job of the same recipe (kind, params, "
         "inputs by content, software, threads, device) may stand for this one's, and a failed "
         "one's checkpoint may be gone on from; of a pipeline, for each of its jobs.",
-    ),
-]
+    )
 
 
-class ExpertsRequest(Spec):
+class ExpertsRequest(Request):
     """Train networks on real images and keep them after each epoch, for method mtt of distill."""
 
     kind: Literal["experts"]
     params: ExpertsParams
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
-class DistillRequest(Spec):
+class DistillRequest(Request):
     """Make a distilled set."""
 
     kind: Literal["distill"]
     params: DistillParams
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
-class TrainRequest(Spec):
+class TrainRequest(Request):
     """Train networks on a distilled set, on random real images, or on the real data."""
 
     kind: Literal["train"]
     params: TrainParams
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
 OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
@@ -86,7 +107,7 @@ def _calibrated(params: object) -> str:
     return OF_LOGITS if "logits" in names else OF_MODELS
 
 
-class CalibrateRequest(Spec):
+class CalibrateRequest(Request):
     """Fit temperatures to trained networks, or to uploaded logits; those it reports on as well."""
 
     kind: Literal["calibrate"]
@@ -95,29 +116,20 @@ class CalibrateRequest(Spec):
         | Annotated[CalibrateLogitsParams, Tag(OF_LOGITS)],
         Discriminator(_calibrated),
     ]
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
-class EvaluateRequest(Spec):
+class EvaluateRequest(Request):
     """Measure calibrations on the test split and write the report."""
 
     kind: Literal["evaluate"]
     params: EvaluateParams
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
-class PipelineRequest(Spec):
+class PipelineRequest(Request):
     """All four in one submission, with baselines beside the distilled set."""
 
     kind: Literal["pipeline"]
     params: PipelineParams
-    timeout_seconds: TimeoutSeconds = None
-    priority: Priority = 0
-    reuse: Reuse = True
 
 
 JobRequest = (

@@ -49,6 +49,7 @@ def children_of_pipeline(
         it is a small one; evaluate.
     """
     params = request.params
+    children: list[NewJob] = []
 
     def child(kind: str, role: str, of: Spec, needs: Sequence[str]) -> NewJob:
         return NewJob(
@@ -59,12 +60,15 @@ def children_of_pipeline(
             queue=GPU_QUEUE,
             priority=pipeline.priority,
             timeout_seconds=pipeline.timeout_seconds,
+            stall_seconds=pipeline.stall_seconds,
+            # What waits for a sibling need not wait for the time as well.
+            start_at=None if any(one.id in needs for one in children) else pipeline.start_at,
             max_attempts=pipeline.max_attempts,
             reuse=pipeline.reuse,
+            request_id=pipeline.request_id,
             needs=tuple(needs),
         )
 
-    children = []
     experts_params = _experts_params(params)
     if experts_params is not None:
         children.append(child("experts", "experts", experts_params, intake))

@@ -30,7 +30,7 @@ from app.references import (
     usable_dataset,
     usable_logits,
 )
-from app.shared.database import Database
+from app.shared.database import Connection, Database, clock
 from app.shared.datasets import Dataset
 from app.shared.job_records import NO_QUEUE, Job, NewJob
 from app.shared.jobs import insert_job, insert_pipeline, request_cancel
@@ -62,23 +62,37 @@ Plan = tuple[str | None, tuple[str, ...]]
 """The data set a job belongs to, and the ids of the jobs it needs."""
 
 
-def submit(database: Database, settings: Settings, owner_id: str, request: JobRequest) -> Job:
+def submit(
+    connection: Connection,
+    settings: Settings,
+    owner_id: str,
+    request: JobRequest,
+    *,
+    request_id: str | None = None,
+) -> Job:
     """Check a request and write its job, of a pipeline with all its children.
+
+    Args:
+        connection: a write transaction; what is raised has to roll it back.
+        settings: of the service.
+        owner_id: whose job it is to be.
+        request: what was asked.
+        request_id: of the HTTP request that asked.
 
     Raises:
         InvalidRequestError: it asks for what cannot be, one problem a field.
     """
-    with database.write() as connection:
-        desk = Desk(connection=connection, owner_id=owner_id, settings=settings)
-        if isinstance(request, PipelineRequest):
-            dataset = _check_pipeline(desk, request)
-            desk.close()
-            pipeline = _new_job(request, (request.params.dataset, ()), settings)
-            children = children_of_pipeline(request, pipeline, intake_of(dataset))
-            return insert_pipeline(connection, owner_id, pipeline, children)
-        plan = _check(desk, request)
+    desk = Desk(connection=connection, owner_id=owner_id, settings=settings)
+    request = _in_time(desk, request)
+    if isinstance(request, PipelineRequest):
+        dataset = _check_pipeline(desk, request)
         desk.close()
-        return insert_job(connection, owner_id, _new_job(request, plan, settings))
+        pipeline = _new_job(request, (request.params.dataset, ()), settings, request_id)
+        children = children_of_pipeline(request, pipeline, intake_of(dataset))
+        return insert_pipeline(connection, owner_id, pipeline, children)
+    plan = _check(desk, request)
+    desk.close()
+    return insert_job(connection, owner_id, _new_job(request, plan, settings, request_id))
 
 
 def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -> Job:
@@ -89,7 +103,23 @@ def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -
         return request_cancel(connection, owner_id, job_id, grace_seconds=patience)
 
 
-def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
+def _in_time(desk: Desk, request: JobRequest) -> JobRequest:
+    """Check when a job may start; a start_at that has passed is none."""
+    start_at, expires_at = request.start_at, request.expires_at
+    if start_at is None and expires_at is None:
+        return request
+    now = clock(desk.connection)
+    if start_at is not None and start_at <= now:
+        start_at = None
+        request = request.model_copy(update={"start_at": None})
+    if expires_at is not None and expires_at <= (start_at or now):
+        after = "start_at" if start_at else "now"
+        detail = f"wanted a time after {after}, {start_at or now}; got {expires_at}"
+        desk.refuse("/expires_at", "expires_too_early", detail)
+    return request
+
+
+def _new_job(request: JobRequest, plan: Plan, settings: Settings, request_id: str | None) -> NewJob:
     dataset, needs = plan
     return NewJob(
         kind=request.kind,
@@ -98,8 +128,12 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         queue=NO_QUEUE if isinstance(request, PipelineRequest) else GPU_QUEUE,
         priority=request.priority,
         timeout_seconds=request.timeout_seconds,
+        stall_seconds=request.stall_seconds,
+        start_at=request.start_at,
+        expires_at=request.expires_at,
         max_attempts=settings.max_attempts,
         reuse=request.reuse,
+        request_id=request_id,
         needs=tuple(dict.fromkeys(needs)),
     )
 

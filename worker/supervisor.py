@@ -17,8 +17,9 @@ from app.shared.catalog import record_artifact, record_result
 from app.shared.database import Connection, Database
 from app.shared.datasets import accept_dataset, awaited_uploads, reject_dataset
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
+from app.shared.job_locks import lock_family
 from app.shared.job_records import INTAKE, Ending, Job
-from app.shared.jobs import lock_family, tell_start
+from app.shared.jobs import tell_start
 from app.shared.queue import INTAKE_QUEUE
 from app.shared.recipes import Recipe
 from app.shared.run_inputs import inputs_of

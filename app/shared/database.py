@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
@@ -27,7 +28,7 @@ from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.tables import UtcTime
 
-__all__ = ["Connection", "Database", "db_now", "is_at_head", "migrate", "open_database"]
+__all__ = ["Connection", "Database", "clock", "db_now", "is_at_head", "migrate", "open_database"]
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 POSTGRESQL_OPTIONS = (
@@ -107,6 +108,12 @@ class Database:
                     "database_unavailable", "the database does not answer; try again"
                 ) from error
             raise
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by the database, which all leases and deadlines go by."""
+    now: datetime = connection.execute(select(db_now())).scalar_one()
+    return now
 
 
 def open_database(settings: Settings) -> Database:

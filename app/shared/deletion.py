@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, select
 
 from app.shared.errors import ConflictError
+from app.shared.job_locks import locked_job
 from app.shared.job_records import INTAKE, TERMINAL_STATES
-from app.shared.jobs import locked_job
 from app.shared.tables import job_deps, jobs
 
 

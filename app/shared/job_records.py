@@ -35,11 +35,16 @@ class Job:
     queue: str
     priority: int
     timeout_seconds: int | None
+    stall_seconds: int | None
+    not_before_at: datetime | None
+    expires_at: datetime | None
     attempt: int
     max_attempts: int
     reuse: bool
     recipe: str | None
     reused_from: str | None
+    retry_of: str | None
+    request_id: str | None
     fence: int
     stop_requested: str | None
     progress: dict[str, Any] | None
@@ -80,6 +85,9 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(digits)}"
 
 
+_NOT_IN_ROW = frozenset({"needs", "start_at"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """A job to be: what submission knows of it.
@@ -88,6 +96,12 @@ class NewJob:
         dataset: name of the data set it reads, if any.
         needs: ids of the jobs it waits for.
         queue: who may claim it; a pipeline has none.
+        start_at: not to be started before.
+        expires_at: not to be started after.
+        timeout_seconds: longest running time of an attempt.
+        stall_seconds: longest time without progress; None for the settings' own.
+        retry_of: the ended job that this one repeats.
+        request_id: of the submission, for logs.
         reuse: may the results of a finished job of the same recipe stand for its own?
     """
 
@@ -98,10 +112,20 @@ class NewJob:
     role: str | None = None
     priority: int = 0
     timeout_seconds: int | None = None
+    stall_seconds: int | None = None
+    start_at: datetime | None = None
+    expires_at: datetime | None = None
     max_attempts: int = 3
     reuse: bool = True
+    retry_of: str | None = None
+    request_id: str | None = None
     needs: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: new_id("job"))
+
+    def columns(self) -> dict[str, Any]:
+        """What of its row stands here."""
+        values = {**vars(self), "params": dict(self.params), "not_before_at": self.start_at}
+        return {name: value for name, value in values.items() if name not in _NOT_IN_ROW}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +135,14 @@ class Ending:
     Attributes:
         reason: in words ("killed by signal 9").
         peak_memory_bytes: most memory the trainer held, where known.
+        cpu_seconds: processor time the trainer took, where known.
+        resumed_from_step: where it went on from a checkpoint, if it did.
     """
 
     reason: str | None = None
     peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    resumed_from_step: int | None = None
 
 
 JOB_COLUMNS = tuple(jobs.c[name] for name in Job.__dataclass_fields__)

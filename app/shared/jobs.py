@@ -1,43 +1,59 @@
 """The life of a job: `move` here is the only writer of jobs.state.
 
-    ┌────────────────────────── a ───────────────────────────┐
-    ∅ ─ b ─▶ blocked ─ c ─▶ queued ─ e ─▶ running ─ f ─▶ succeeded
-                │ d           │  ▲          │ │ │ └─ g ─▶ failed
-                ▼             │  └──── h ───┘ │ i
-             failed           j               ▼
-                              └──────▶ cancelled ◀─ k ─ cancelling
+       ┌────── l ──────┐
+    ∅ ─┼─ b ─▶ blocked ┼─ l ─▶ scheduled ─ n ─▶ expired
+       │         │ d   │           │ m            ▲
+       │         ▼     c           ▼              │ n
+       │      failed   └───────▶ queued ──────────┘
+       └────────── a ──────────▶  │  ▲ └─ e ─▶ running ─ f ─▶ succeeded
+                                  │  │         │ │ │ └─ g ─▶ failed
+                                  │  └─── h ───┘ │ │
+                                  j              │ i
+                                  ▼              ▼
+                              cancelled ◀─ k ─ cancelling
 
     a  submitted, nothing to wait for: insert_job
     b  submitted, waits for other jobs: insert_job, insert_pipeline
     c  the last job it waited for has succeeded: _settle
-    d  a job it waited for has failed (dependency_failed): _settle
+    d  a job it waited for has failed or expired (dependency_failed, dependency_expired): _settle
     e  claimed by a worker, fence + 1, attempt + 1: runs.claim_next
     f  ended with results, its own or taken over from a finished job of the same recipe, unless a
        cancel came first: runs.succeed
     g  ended with a final error: runs.fail; lost once too often: runs.recover_lost
     h  another attempt: runs.fail with retry, runs.release (not counted), runs.recover_lost
     i  a cancel of a running job: request_cancel
-    j  a cancel of a waiting job, blocked ones too: request_cancel; a job it waited for has been
-       cancelled (dependency_cancelled): _settle
+    j  a cancel of a waiting job, blocked and scheduled ones too: request_cancel; a job it waited
+       for has been cancelled (dependency_cancelled): _settle
     k  stopped by its supervisor: runs.end_cancelled; or lost while stopping: runs.recover_lost
+    l  has nothing to wait for but its start_at: insert_job, _settle
+    m  its start_at has come: start_due
+    n  had not started when its expires_at came, blocked ones too: expire
 
-A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline alone.
-Nothing leaves a terminal state. Each move is one UPDATE guarded by the states it may leave and,
-from running on, by the fence of the run.
-
-Locks: whoever may end a job, or move its siblings, first locks the pipeline above it, so that
-two children ending at once are seen one after the other. Then come the job and, after it, those
-that wait for it; what these need besides is read without a lock.
+A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline
+alone, or expires as a whole before any of its jobs has started. A job that ended badly is never
+opened again: a retry is a new job. Nothing leaves a terminal state. Each move is one UPDATE
+guarded by the states it may leave and, from running on, by the fence of the run; the trigger
+jobs_state makes the database itself refuse any other.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.shared import events
 from app.shared.database import db_now
-from app.shared.errors import ConflictError, NotFoundError
+from app.shared.errors import ConflictError
+from app.shared.job_locks import has_unfinished, lock_family, locked_job, unfinished
 from app.shared.job_records import (
     INTAKE,
     JOB_COLUMNS,
@@ -50,7 +66,7 @@ from app.shared.job_records import (
 from app.shared.queue import order_ring
 from app.shared.tables import datasets, job_deps, jobs
 
-WAITING_STATES = ("scheduled", "blocked", "queued", "paused")
+WAITING_STATES = ("scheduled", "blocked", "queued")
 
 
 def insert_job(
@@ -61,27 +77,19 @@ def insert_job(
     Raises:
         ConflictError: a job it waits for has ended without success.
     """
-    waits = _unfinished(connection, new.needs)
-    is_blocked = bool(waits) or new.kind == PIPELINE
+    is_blocked = bool(unfinished(connection, new.needs)) or new.kind == PIPELINE
+    at_once = "queued" if new.start_at is None else "scheduled"
+    state = "blocked" if is_blocked else at_once
     row = connection.execute(
         insert(jobs)
         .values(
-            id=new.id,
             owner_id=owner_id,
-            kind=new.kind,
-            state="blocked" if is_blocked else "queued",
-            params=dict(new.params),
-            dataset=new.dataset,
+            state=state,
             parent_id=parent_id,
-            role=new.role,
-            queue=new.queue,
-            priority=new.priority,
-            timeout_seconds=new.timeout_seconds,
-            max_attempts=new.max_attempts,
-            reuse=new.reuse,
             n_events=1,
             created_at=db_now(),
-            queued_at=None if is_blocked else db_now(),
+            queued_at=db_now() if state == "queued" else None,
+            **new.columns(),
         )
         .returning(*JOB_COLUMNS)
     ).one()
@@ -134,34 +142,6 @@ def request_cancel(
     return locked_job(connection, owner_id, job_id)
 
 
-def lock_family(connection: Connection, job_id: str, *, skip_locked: bool = False) -> bool:
-    """Lock the pipeline above a job, or the pipeline that the job itself is.
-
-    Returns:
-        Whether it holds the lock; False only with `skip_locked`, or without such a job.
-    """
-    row = connection.execute(select(jobs.c.parent_id).where(jobs.c.id == job_id)).one_or_none()
-    top = job_id if row is None or row.parent_id is None else row.parent_id
-    locking = select(jobs.c.id).where(jobs.c.id == top).with_for_update(skip_locked=skip_locked)
-    return connection.execute(locking).one_or_none() is not None
-
-
-def locked_job(connection: Connection, owner_id: str, job_id: str) -> Job:
-    """One job of an owner, locked until the transaction ends.
-
-    Raises:
-        NotFoundError: there is no such job, or it is another owner's.
-    """
-    row = connection.execute(
-        select(*JOB_COLUMNS)
-        .where(jobs.c.id == job_id, jobs.c.owner_id == owner_id)
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        raise NotFoundError("job_not_found", f"there is no job {job_id}")
-    return job_of(row)
-
-
 def unsettled_pipelines(connection: Connection, *, limit: int = 20) -> list[str]:
     """Ids of pipelines all of whose children have ended; none, unless a settling was missed."""
     child = jobs.alias("child")
@@ -187,7 +167,8 @@ def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
     if states == {"succeeded"}:
         return move(connection, pipeline_id, ("blocked",), "succeeded")
     if "failed" not in states:
-        return move(connection, pipeline_id, ("blocked", "cancelling"), "cancelled")
+        end = "expired" if "expired" in states else "cancelled"
+        return move(connection, pipeline_id, ("blocked", "cancelling"), end)
     failed = [child for child in children if child.state == "failed"]
     cause = min(failed, key=lambda child: (child.error or {}).get("type") == "dependency_failed")
     message = f"{cause.role} ({cause.id}) failed: {(cause.error or {}).get('message', '')}"
@@ -195,10 +176,69 @@ def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
     return move(connection, pipeline_id, ("blocked", "cancelling"), "failed", error=error)
 
 
+def is_due() -> ColumnElement[bool]:
+    """May a job start now, by the database's clock?"""
+    return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())
+
+
+def has_due_jobs(connection: Connection) -> bool:
+    """Is there a scheduled job whose start_at has come?"""
+    due = select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
+    return connection.execute(due.limit(1)).one_or_none() is not None
+
+
+def start_due(connection: Connection, *, limit: int = 100) -> int:
+    """Edge m for the jobs whose start_at has come; tells how many."""
+    due = select(jobs.c.id).where(jobs.c.state == "scheduled", is_due()).order_by(jobs.c.id)
+    ids = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).scalars().all()
+    return sum(_enter_queue(connection, job_id, ("scheduled",)) is not None for job_id in ids)
+
+
+def _enter_queue(connection: Connection, job_id: str, sources: Sequence[str]) -> Job | None:
+    """Edges c, l and m: queued and rung for, or scheduled where it is too early."""
+    rung = {"queued_at": db_now(), "rung_at": db_now()}
+    job = move(connection, job_id, sources, "queued", is_due(), **rung)
+    if job is None:
+        return move(connection, job_id, ("blocked",), "scheduled")
+    order_ring(connection, job.owner_id, job.queue)
+    return job
+
+
+def overdue_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
+    """Ids of jobs that have not started by their expires_at."""
+    statement = select(jobs.c.id).where(jobs.c.state.in_(WAITING_STATES), _is_overdue())
+    return list(connection.execute(statement.limit(limit)).scalars())
+
+
+def expire(connection: Connection, job_id: str) -> bool:
+    """Edge n, of a pipeline for every child; False where it, or one of them, has started."""
+    if not lock_family(connection, job_id, skip_locked=True):
+        return False
+    late = select(jobs.c.kind).where(jobs.c.id == job_id, _is_overdue())
+    kind = connection.execute(late.with_for_update(skip_locked=True)).scalar_one_or_none()
+    if kind is None:
+        return False
+    error = {"type": "expired", "message": "it had not started by its expires_at"}
+    if kind != PIPELINE:
+        return move(connection, job_id, WAITING_STATES, "expired", error=error) is not None
+    children = select(jobs.c.id, jobs.c.started_at).where(jobs.c.parent_id == job_id)
+    rows = connection.execute(children.order_by(jobs.c.id).with_for_update()).all()
+    if any(row.started_at is not None for row in rows):
+        return False
+    # The last first: nothing is left that waits for one that expires.
+    for row in reversed(rows):
+        move(connection, row.id, WAITING_STATES, "expired", error=error)
+    return True
+
+
+def _is_overdue() -> ColumnElement[bool]:
+    return and_(jobs.c.expires_at < db_now(), jobs.c.started_at.is_(None))
+
+
 def _settle(connection: Connection, ended: Job) -> None:
     """Edges c and d for the jobs that waited on one that has just ended; then its pipeline."""
     waiting = (
-        select(jobs.c.id, jobs.c.owner_id, jobs.c.queue)
+        select(jobs.c.id)
         .join(job_deps, job_deps.c.job_id == jobs.c.id)
         .where(job_deps.c.needs_job_id == ended.id, jobs.c.state == "blocked")
         .order_by(jobs.c.id)
@@ -207,9 +247,8 @@ def _settle(connection: Connection, ended: Job) -> None:
     for row in connection.execute(waiting).all():
         if ended.state != "succeeded":
             _give_up(connection, row.id, ended)
-        elif not _has_unfinished(connection, row.id):
-            move(connection, row.id, ("blocked",), "queued", queued_at=db_now())
-            order_ring(connection, row.owner_id, row.queue)
+        elif not has_unfinished(connection, row.id):
+            _enter_queue(connection, row.id, ("blocked",))
     if ended.kind == INTAKE and ended.state != "succeeded":
         _reject_unchecked(connection, ended)
     if ended.parent_id is not None:
@@ -227,10 +266,10 @@ def _reject_unchecked(connection: Connection, intake: Job) -> None:
 
 
 def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
-    """End a job that waited for one that did not succeed: failed, or cancelled with it."""
-    is_failed = needed.state == "failed"
+    """End a job that waited for one that did not succeed: cancelled with it, or failed."""
+    is_failed = needed.state != "cancelled"
     error = {
-        "type": "dependency_failed" if is_failed else "dependency_cancelled",
+        "type": f"dependency_{needed.state}",
         "message": f"it needs {needed.role or needed.kind} {needed.id}, which is {needed.state}",
     }
     move(connection, job_id, ("blocked",), "failed" if is_failed else "cancelled", error=error)
@@ -325,34 +364,3 @@ def _write_event(
     events.record_event(
         connection, owner_id=job.owner_id, job_id=job.id, seq=seq, event_type=event_type, data=data
     )
-
-
-def _unfinished(connection: Connection, needs: Sequence[str]) -> list[str]:
-    """Which of these jobs have still to succeed, each locked against ending meanwhile.
-
-    Raises:
-        ConflictError: one has ended without success, or is gone.
-    """
-    if not needs:
-        return []
-    rows = connection.execute(
-        select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(needs)).with_for_update(read=True)
-    ).all()
-    gone = set(needs) - {row.id for row in rows}
-    if gone:
-        raise ConflictError("dependency_gone", f"job {min(gone)} has been deleted")
-    for row in rows:
-        if row.state in TERMINAL_STATES and row.state != "succeeded":
-            raise ConflictError("dependency_failed", f"job {row.id} is {row.state}")
-    return [row.id for row in rows if row.state != "succeeded"]
-
-
-def _has_unfinished(connection: Connection, job_id: str) -> bool:
-    """Whether a job, locked, still waits for one; those are looked at without a lock.
-
-    A lock would make two of them that end at once wait for each other. As it is, one ends after
-    the other has had the lock on the job that waits, and sees that one's end.
-    """
-    needs = select(jobs.c.id).join(job_deps, job_deps.c.needs_job_id == jobs.c.id)
-    needs = needs.where(job_deps.c.job_id == job_id, jobs.c.state != "succeeded")
-    return connection.execute(needs.limit(1)).one_or_none() is not None

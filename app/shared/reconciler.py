@@ -12,9 +12,18 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
 
 from app.shared.database import Database, db_now
-from app.shared.jobs import lock_family, settle_pipeline, unsettled_pipelines
+from app.shared.job_locks import lock_family
+from app.shared.jobs import (
+    expire,
+    has_due_jobs,
+    is_due,
+    overdue_jobs,
+    settle_pipeline,
+    start_due,
+    unsettled_pipelines,
+)
 from app.shared.queue import Doorbell, order_ring, relay_rings
-from app.shared.runs import is_due, lost_jobs, recover_lost
+from app.shared.runs import lost_jobs, recover_lost
 from app.shared.settings import Settings
 from app.shared.tables import jobs
 
@@ -24,10 +33,17 @@ MAX_RING_PAUSE_SECONDS = 600
 
 
 def reconcile(database: Database, settings: Settings) -> None:
-    """One pass: recover what is lost, settle what was missed, ring for what waits too long."""
+    """One pass: recover what is lost, end what is overdue, start what is due, settle, ring."""
     with database.read() as connection:
-        lost = lost_jobs(connection)
+        lost, overdue = lost_jobs(connection), overdue_jobs(connection)
         unsettled = unsettled_pipelines(connection)
+        has_due = has_due_jobs(connection)
+    for job_id in overdue:
+        with database.write() as connection:
+            expire(connection, job_id)
+    if has_due:
+        with database.write() as connection:
+            start_due(connection)
     for job_id in lost:
         with database.write() as connection:
             recover_lost(connection, job_id, retry_seconds=settings.retry_seconds)

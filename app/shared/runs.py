@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, case, insert, or_, select, upd
 from app.shared import events
 from app.shared.database import db_now
 from app.shared.errors import FencedOutError
+from app.shared.job_locks import lock_family
 from app.shared.job_records import JOB_COLUMNS, PIPELINE, Ending, Job, job_of
-from app.shared.jobs import lock_family, move
+from app.shared.jobs import is_due, move
 from app.shared.queue import order_ring
 from app.shared.tables import attempts, jobs
 
@@ -258,6 +259,8 @@ def _end_run(
                 outcome=outcome,
                 exit_reason=ending.reason,
                 peak_memory_bytes=ending.peak_memory_bytes,
+                cpu_seconds=ending.cpu_seconds,
+                resumed_from_step=ending.resumed_from_step,
             )
         )
     return moved
@@ -266,11 +269,6 @@ def _end_run(
 def _is_cancelling(connection: Connection, run: Job) -> bool:
     state = select(jobs.c.state).where(jobs.c.id == run.id).with_for_update()
     return connection.execute(state).scalar_one_or_none() == "cancelling"
-
-
-def is_due() -> ColumnElement[bool]:
-    """May a queued job start now, by the database's clock?"""
-    return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())
 
 
 def _is_lost() -> ColumnElement[bool]:

@@ -61,8 +61,8 @@ class TrainSpec(NetworkSpec):
         None,
         gt=0,
         le=100,
-        description="Default: the one learned with the distilled set where it has one, else "
-        f"{DEFAULT_LR}.",
+        description="Default: for a convnet the one learned with the distilled set, where it has "
+        f"one; else {DEFAULT_LR}.",
     )
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
@@ -81,12 +81,15 @@ class TrainSpec(NetworkSpec):
     def with_learned_lr(self, learned_lr: float | None) -> "TrainSpec":
         """Fill in a learning rate that was not asked for.
 
+        A learned one is for a network like the one distilled on: an AlexNet diverges with it.
+
         Args:
             learned_lr: the one learned with the set trained on; None where there is none.
         """
         if self.lr is not None:
             return self
-        return self.model_copy(update={"lr": DEFAULT_LR if learned_lr is None else learned_lr})
+        is_known = learned_lr is not None and self.network == "convnet"
+        return self.model_copy(update={"lr": learned_lr if is_known else DEFAULT_LR})
 
 
 class DistilledTrainingSet(Spec):

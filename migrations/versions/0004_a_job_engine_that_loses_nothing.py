@@ -15,7 +15,7 @@ depends_on = None
 # The picture of app/shared/jobs.py as it is at this revision.
 MOVES = {
     "scheduled": ("queued", "cancelled", "expired"),
-    "blocked": ("queued", "cancelling", "succeeded", "failed", "cancelled", "expired"),
+    "blocked": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled", "expired"),
     "queued": ("running", "cancelled", "expired"),
     "running": ("queued", "cancelling", "succeeded", "failed"),
     "cancelling": ("failed", "cancelled"),

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from app.shared import jobs, runs
+from app.shared import job_locks, runs
 from app.shared.database import Database
 from app.shared.errors import UnavailableError
 from app.shared.job_records import Ending, Job
@@ -31,7 +31,7 @@ def test_two_needed_jobs_that_end_at_once_do_not_wait_for_each_other(
 
     threads = [threading.Thread(target=end, args=(run,)) for run in started]
     with database.write() as connection:
-        jobs.locked_job(connection, OWNER, waiting.id)
+        job_locks.locked_job(connection, OWNER, waiting.id)
         for thread in threads:
             thread.start()
         time.sleep(BOTH_WAIT_SECONDS)

@@ -121,11 +121,9 @@ def test_a_pipeline_left_unsettled_is_settled(
             connection, OWNER, NewJob(kind="pipeline", params={}), [new_job(role="a")]
         )
         # As if the end of the child had not been seen: written past the engine, for this test.
-        connection.execute(
-            update(jobs.jobs)
-            .where(jobs.jobs.c.parent_id == job.id)
-            .values(state="succeeded", ended_at=db_now())
-        )
+        child = update(jobs.jobs).where(jobs.jobs.c.parent_id == job.id)
+        connection.execute(child.values(state="running", lease_until_at=db_now(60)))
+        connection.execute(child.values(state="succeeded", ended_at=db_now()))
 
     reconcile(database, migrated_settings)
 
