@@ -48,7 +48,9 @@ def _servers_of(item: pytest.Item) -> set[str]:
     servers = set()
     if "postgresql" in item.nodeid or {"postgres_url", "topology"} & names:
         servers.add("PostgreSQL")
-    if {"broker_url", "topology", "service", "hurt_service"} & names or "broker" in item.nodeid:
+    if {"broker_url", "topology", "service", "hurt_service"} & names or any(
+        word in item.nodeid for word in ("broker", "test_chaos")
+    ):
         servers.add("broker")
     return servers
 

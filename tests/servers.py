@@ -82,30 +82,57 @@ def _popen_postgres(
     )
 
 
+class PostgresServer:
+    """A PostgreSQL on a unix socket that can be stopped and started again.
+
+    Attributes:
+        folder: of its socket and its data (user postgres).
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Make its data, without starting it; from the main thread, with which it dies."""
+        self.folder = folder
+        self._data = Path(folder, "data")
+        self._programs = _find_postgres()
+        initdb = ["-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        argv = [self._programs / "initdb", *initdb, "-N"]
+        status = _popen_postgres(argv, signal.SIGTERM, folder).wait(120)
+        assert status == 0, f"initdb ended with {status}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        # -h "": no TCP at all; -F: no fsync, the data are thrown away
+        options = ["-D", self._data, "-k", self.folder, "-h", "", "-F", "-N", "200"]
+        argv = [self._programs / "postgres", *options]
+        self._process = _popen_postgres(argv, signal.SIGINT, self.folder)
+        _await_postgres(self._process, self.folder)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT rolls back and closes, SIGQUIT leaves it to recover from its log."""
+        self._process.send_signal(number)  # SIGTERM would wait for clients
+        self._process.wait(30)
+
+
 @contextlib.contextmanager
-def running_postgres() -> Iterator[str]:
-    """A fresh PostgreSQL on a unix socket; gives the folder of its socket (user postgres)."""
-    programs = _find_postgres()
+def postgres_server() -> Iterator[PostgresServer]:
+    """A fresh PostgreSQL, stopped at the end."""
     # A short name: the path of a unix socket ends at 107 bytes.
     with tempfile.TemporaryDirectory(
         prefix="pg-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
-        data = Path(folder, "data")
-        initdb = ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        status = _popen_postgres([programs / "initdb", *initdb], signal.SIGTERM, folder).wait(120)
-        assert status == 0, f"initdb ended with {status}"
-        server = _popen_postgres(
-            # -h "": no TCP at all; -F: no fsync, the data are thrown away
-            [programs / "postgres", "-D", data, "-k", folder, "-h", "", "-F", "-N", "200"],
-            signal.SIGINT,
-            folder,
-        )
+        server = PostgresServer(folder)
+        server.start()
         try:
-            _await_postgres(server, folder)
-            yield folder
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # fast shutdown; SIGTERM would wait for clients
-            server.wait(30)
+            server.stop()
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[str]:
+    """A fresh PostgreSQL on a unix socket; gives the folder of its socket (user postgres)."""
+    with postgres_server() as server:
+        yield server.folder
 
 
 def _await_postgres(server: subprocess.Popen[bytes], folder: str) -> None:

@@ -1,0 +1,98 @@
+"""Nothing is lost or ends twice, whatever is killed; without a safeguard the same proof fails."""
+
+import contextlib
+import random
+import signal
+
+import pytest
+from sqlalchemy import text
+
+from app.shared.job_records import NewJob
+from app.shared.jobs import insert_job
+from tests.chaos.clients import FIRST_NUMBER, TINY, Memory
+from tests.chaos.driver import Driver, Outcome, await_quiet, await_ready, conclude, run
+from tests.chaos.topology import running_topology
+from tests.chaos.worker_app import FENCE, LEASES
+from tests.waiting import until
+
+SECONDS = 30
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_all_invariants_hold(tmp_path, database):
+    """Half a minute of faults; longer runs by `python -m tests.chaos`."""
+    outcome = run(tmp_path, database, seed=1, seconds=SECONDS)
+    assert outcome.violations == {}
+    assert outcome.jobs["succeeded"] > 5
+    assert sum(outcome.faults.values()) > 5
+
+
+@contextlib.contextmanager
+def one_job(folder, database, *, n_steps, **topology_options):
+    """A service without an API, with one job just submitted, and its driver and outcome to be."""
+    with running_topology(folder, database, has_api=False, **topology_options) as topology:
+        await_ready(topology)
+        params = {"dataset": "digits", "seed": 0, "distill": {**TINY, "iterations": n_steps}}
+        new = NewJob(
+            kind="distill",
+            params={**params, "distill": {**params["distill"], "method": "dm"}},
+            queue="gpu",
+            timeout_seconds=FIRST_NUMBER,
+            max_attempts=topology.settings.max_attempts,
+        )
+        with topology.database.write() as connection:
+            insert_job(connection, "local", new)
+        yield topology, Driver(topology, random.Random(1)), Outcome()
+
+
+def freeze_until_there_is_a_successor(folder, without):
+    """Freeze a supervisor at work; set it going again, its trainer done, beside its successor."""
+    # No checkpoint: the successor is to begin anew, and be at work when the zombie comes back.
+    options = {"n_workers": 2, "checkpoint_seconds": 1000.0, "without": without}
+    with one_job(folder, "postgresql", n_steps=30, **options) as (topology, driver, outcome):
+
+        def fence_at_work():
+            with topology.database.read() as connection:
+                query = "SELECT fence FROM jobs WHERE state = 'running' AND progress IS NOT NULL"
+                return connection.execute(text(query)).scalar()
+
+        def look_until(fence):
+            until(lambda: driver.look() or fence_at_work() == fence, seconds=60)
+
+        look_until(1)
+        (zombie,) = [
+            supervisor
+            for worker in topology.workers()
+            if len(topology.trainers_of(worker)) > 1
+            and (supervisor := topology.supervisor_of(worker))
+        ]
+        zombie.send_signal(signal.SIGSTOP)
+        look_until(2)
+        zombie.send_signal(signal.SIGCONT)
+        await_quiet(topology, driver)
+        conclude(topology, Memory(), outcome)
+    return outcome
+
+
+def test_a_zombie_is_refused(tmp_path):
+    """With the fence its results are dropped, and the successor's stand."""
+    outcome = freeze_until_there_is_a_successor(tmp_path, None)
+    assert outcome.violations == {}
+    assert outcome.attempts == {"lost": 1, "succeeded": 1}
+
+
+def test_without_the_fence_the_invariants_catch_the_zombie(tmp_path):
+    """The control: the very same run fails when nobody compares the fence."""
+    outcome = freeze_until_there_is_a_successor(tmp_path, FENCE)
+    assert "no attempt is left open" in outcome.violations
+    assert "one attempt has ended before the next begins" in outcome.violations
+
+
+def test_without_leases_the_invariants_catch_the_reconciler(tmp_path):
+    """The control: runs that are alive are taken for lost."""
+    options = {"n_workers": 1, "max_attempts": 8, "without": LEASES}
+    with one_job(tmp_path, "sqlite", n_steps=100, **options) as (topology, driver, outcome):
+        await_quiet(topology, driver)
+        conclude(topology, Memory(), outcome)
+    assert "no run is taken for lost within its lease" in outcome.violations
+    assert "no job fails" in outcome.violations

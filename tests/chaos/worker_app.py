@@ -1,0 +1,35 @@
+"""The worker as people run it, but for its trainers, which compute next to nothing.
+
+`celery -A tests.chaos.worker_app worker` is started as `worker.celery_app` is; the parent and the
+pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is taken out of
+their process: a chaos run on such workers has to end with violations.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from sqlalchemy import true
+
+import worker.trainer_process
+from app.shared import runs
+from worker.celery_app import celery
+
+WITHOUT_VARIABLE = "CHAOS_WITHOUT"
+FENCE, LEASES = "fence", "leases"
+
+app = celery
+celery.conf.imports = ("tests.chaos.worker_app", "worker.tasks")
+worker.trainer_process.TRAINER_ARGV = (sys.executable, str(Path(__file__).with_name("trainer.py")))
+
+
+def remove(safeguard: str | None) -> None:
+    """Take a safeguard out of this process's engine."""
+    if safeguard == FENCE:
+        runs._holds = lambda _: (runs.jobs.c.state.in_(runs.ACTIVE_STATES),)
+    elif safeguard == LEASES:
+        # A run is taken for lost however lately it was heard of.
+        runs._is_lost = true
+
+
+remove(os.environ.get(WITHOUT_VARIABLE))
