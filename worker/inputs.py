@@ -5,10 +5,10 @@ images have a reader of their own that only `evaluate` calls.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -34,11 +34,17 @@ from ddcal_core.specs import DatasetFacts
 from ddcal_core.stored_sets import read_distilled_set
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-NoteCallback = Callable[[str, str], None]
 """Told something worth an event of the job: a stable word for programs, and a sentence."""
 
 
-def ignore_note(_code: str, _message: str) -> None:
+class NoteCallback(Protocol):
+    """Is told what users should know of a run."""
+
+    def __call__(self, code: str, message: str, *, step: int | None = None) -> None:
+        """Take a note; `step` where it is about one, such as the step gone on from."""
+
+
+def ignore_note(code: str, message: str, *, step: int | None = None) -> None:
     """Take a note and do nothing."""
 
 

@@ -11,6 +11,15 @@ from worker.trainer_process import TrainerProcess
 PROGRESS_EVENT_SECONDS = 5.0
 FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
 MAX_NOTES = 100
+RESUMED = "resumed"
+# Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
+RETRIED_ERRORS: Mapping[str, int | None] = {
+    "trainer_crashed": None,
+    "worker_error": None,
+    "stalled": None,
+    "disk_full": 2,
+    "host_oom": 2,
+}
 
 
 @dataclass
@@ -18,10 +27,13 @@ class Run:
     """What is known of a run while its trainer works.
 
     Attributes:
-        stop: why it should stop: cancel, timeout, drain or lost; None while it should not.
+        stop: why it should stop: cancel, timeout, stall, memory, drain or lost; None while it
+            should not.
         verdict: the trainer's last word, once it has come; empty before.
         notes: what users should know and is not yet written down.
         is_progress_new: whether there is progress that is not yet written down.
+        heard_at: when its trainer last told of progress.
+        resumed_from_step: of the checkpoint it went on from, if it did.
     """
 
     job: Job
@@ -34,6 +46,8 @@ class Run:
     is_progress_new: bool = False
     notes: list[dict[str, Any]] = field(default_factory=list)
     n_notes: int = 0
+    heard_at: float = field(default_factory=time.monotonic)
+    resumed_from_step: int | None = None
     beaten: float = field(default_factory=time.monotonic)
     tried: float = 0.0
     event_phase: str | None = None
@@ -54,11 +68,28 @@ class Run:
                 self.trainer.device = message.get("device", "none")
             case "progress":
                 self.progress, self.is_progress_new = self._with_estimate(message), True
+                self.heard_at = time.monotonic()
             case "note" if self.n_notes < MAX_NOTES:
                 self.n_notes += 1
+                if message["code"] == RESUMED:
+                    self.resumed_from_step = message.get("step")
                 self.notes.append({"code": message["code"], "message": message["message"]})
             case kind if kind in FINAL_MESSAGES:
                 self.verdict = dict(message)
+
+    def ending(self, exit_words: str) -> Ending:
+        """How it ended, for its attempt."""
+        return Ending(
+            reason=exit_words,
+            peak_memory_bytes=self.trainer.peak_memory_bytes,
+            cpu_seconds=self.trainer.cpu_seconds,
+            resumed_from_step=self.resumed_from_step,
+        )
+
+    def is_retried_after(self, error_type: str) -> bool:
+        """May another attempt escape this error?"""
+        last = RETRIED_ERRORS.get(error_type, 0)
+        return last is None or self.job.attempt < last
 
     def is_worth_an_event(self, now: float) -> bool:
         """Is the progress that is new also worth being kept in the job's history?"""
@@ -77,6 +108,11 @@ class Run:
         if self.stop == "timeout":
             limit = self.job.timeout_seconds
             return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
+        if self.stop == "stall":
+            return {"type": "stalled", "message": "its trainer told of no progress for too long"}
+        if self.stop == "memory":
+            held = self.trainer.memory_bytes or 0
+            return {"type": "host_oom", "message": f"it held {held:,} bytes of memory, too many"}
         if self.verdict.get("type") == "failed":
             error: dict[str, str] = self.verdict["error"]
             return error

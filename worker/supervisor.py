@@ -16,6 +16,7 @@ from app.shared.artifacts import ArtifactStore
 from app.shared.catalog import record_artifact, record_result
 from app.shared.database import Connection, Database
 from app.shared.datasets import accept_dataset, awaited_uploads, reject_dataset
+from app.shared.disk import has_room
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
 from app.shared.job_locks import lock_family
 from app.shared.job_records import INTAKE, Ending, Job
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
-RETRIED_ERRORS = frozenset({"trainer_crashed", "disk_full", "worker_error"})
 
 
 class Supervisor:
@@ -67,13 +67,14 @@ class Supervisor:
         self._new_trainer = new_trainer
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
+        self._max_memory_bytes = settings.max_trainer_bytes
         self._warm: TrainerProcess | None = None
         self._keep_warm()
 
     def work(self) -> int:
         """Run jobs until the queue has none left; tells how many."""
         n_jobs = 0
-        while not self._is_draining():
+        while not self._is_draining() and self._has_room():
             with self._database.write() as connection:
                 job = runs.claim_next(
                     connection,
@@ -87,6 +88,13 @@ class Supervisor:
             n_jobs += 1
         self._files.tidy()
         return n_jobs
+
+    def _has_room(self) -> bool:
+        """Is there room for what a job writes? Else it waits, and the bell is rung again."""
+        if has_room(self._settings):
+            return True
+        logger.warning("no job is begun: less than %d bytes free", self._settings.min_free_bytes)
+        return False
 
     def close(self) -> None:
         """End the trainer that waits for a job."""
@@ -179,6 +187,7 @@ class Supervisor:
                 run.trainer.end(0)
             self._beat(run)
             self._look_at_clock(run)
+            self._look_at_memory(run)
             if run.stop == "lost" or self._is_overdue(run):
                 return
 
@@ -189,7 +198,6 @@ class Supervisor:
         if now - run.tried < pause and not is_forced:
             return
         run.tried = now
-        run.trainer.measure()
         progress = run.progress if run.is_progress_new else None
         is_event, notes = run.is_worth_an_event(now), list(run.notes)
         try:
@@ -225,6 +233,16 @@ class Supervisor:
             self._ask_to_stop(run, "timeout")
         if self._is_draining():
             self._ask_to_stop(run, "drain")
+        patience = run.job.stall_seconds or self._settings.stall_seconds
+        if time.monotonic() - run.heard_at > patience:
+            self._ask_to_stop(run, "stall")
+
+    def _look_at_memory(self, run: Run) -> None:
+        """Kill what would take the machine's memory from everybody else."""
+        run.trainer.measure()
+        if (run.trainer.memory_bytes or 0) > self._max_memory_bytes:
+            run.stop = "memory"
+            run.trainer.end(0)
 
     def _ask_to_stop(self, run: Run, why: str) -> None:
         if run.stop is None:
@@ -245,7 +263,7 @@ class Supervisor:
             time.sleep(LOOK_SECONDS)
 
     def _conclude(self, run: Run, exit_words: str) -> None:
-        ending = Ending(reason=exit_words, peak_memory_bytes=run.trainer.peak_memory_bytes)
+        ending = run.ending(exit_words)
         if run.notes:
             self._beat(run, is_forced=True)
         kind = run.verdict.get("type")
@@ -316,7 +334,7 @@ class Supervisor:
 
     def _fail(self, run: Run, error: dict[str, str], ending: Ending) -> None:
         """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
-        pause = self._settings.retry_seconds if error["type"] in RETRIED_ERRORS else None
+        pause = self._settings.retry_seconds if run.is_retried_after(error["type"]) else None
         logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
         self._write(
             run,

@@ -85,10 +85,10 @@ class Reporter:
         if is_new_phase or is_last or is_due:
             self.flush()
 
-    def note(self, code: str, message: str) -> None:
+    def note(self, code: str, message: str, *, step: int | None = None) -> None:
         """Send something that users should know of the run; the log has it too."""
         _LOG.info("%s: %s", code, message)
-        self._channel.send({"type": "note", "code": code, "message": message})
+        self._channel.send({"type": "note", "code": code, "message": message, "step": step})
 
     def flush(self) -> None:
         """Send the report held back, if there is one."""

@@ -30,7 +30,9 @@ class TrainerProcess:
 
     Attributes:
         device: type of the device it computes on; None until it has said so.
-        peak_memory_bytes: the most memory it was seen to hold; None before it was looked at.
+        memory_bytes: what it was last seen to hold; None before it was looked at.
+        peak_memory_bytes: the most memory it has held.
+        cpu_seconds: processor time it has taken.
     """
 
     def __init__(self, argv: Sequence[str], *, memory_bytes: int | None = None) -> None:
@@ -59,7 +61,9 @@ class TrainerProcess:
         self._ended: str | None = None
         self._is_open = True
         self.device: str | None = None
+        self.memory_bytes: int | None = None
         self.peak_memory_bytes: int | None = None
+        self.cpu_seconds: float | None = None
 
     @property
     def pid(self) -> int:
@@ -101,11 +105,18 @@ class TrainerProcess:
         return [json.loads(line) for line in lines]
 
     def measure(self) -> None:
-        """Take down the most memory it has held so far."""
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-            line = next(line for line in status if line.startswith("VmHWM:"))
-            self.peak_memory_bytes = int(line.split()[1]) * 1024
+        """Take down the memory it holds and has held, and the processor time it has taken."""
+        folder = Path(f"/proc/{self.pid}")
+        with contextlib.suppress(OSError, KeyError):
+            lines = (folder / "status").read_text().splitlines()
+            values = dict(line.split(":", 1) for line in lines)
+            self.memory_bytes = int(values["VmRSS"].split()[0]) * 1024
+            self.peak_memory_bytes = int(values["VmHWM"].split()[0]) * 1024
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything; user and system time come 12th after it.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            self.cpu_seconds = ticks / os.sysconf("SC_CLK_TCK")
 
     def ask_to_stop(self) -> None:
         """Let it stop at its next report."""

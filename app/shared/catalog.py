@@ -84,6 +84,8 @@ class Attempt:
     outcome: str | None
     exit_reason: str | None
     peak_memory_bytes: int | None
+    cpu_seconds: float | None
+    resumed_from_step: int | None
 
 
 def find_job(connection: Connection, owner_id: str, job_id: str) -> Job:

@@ -56,8 +56,19 @@ class Settings(BaseSettings):
         ge=0,
         description="Checkpoints of failed jobs kept in all, for another job of the same recipe.",
     )
+    stall_seconds: float = Field(
+        1800, gt=0, description="A trainer that tells of no progress for so long counts as hanging."
+    )
+    trainer_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory beyond which a trainer is killed; 0: nine tenths of the machine's.",
+    )
     trainer_threads: int = Field(
         0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
+    )
+    min_free_bytes: int = Field(
+        2**30, ge=0, description="No job is begun and no upload taken that would leave less free."
     )
     log_level: str = "INFO"
 
@@ -118,6 +129,12 @@ class Settings(BaseSettings):
     def named_folder(self) -> Path:
         """Where torchvision's data sets are looked for."""
         return self.dataset_folder or self.folder / "named"
+
+    @property
+    def max_trainer_bytes(self) -> int:
+        """The memory beyond which a trainer is killed."""
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return self.trainer_memory_bytes or machine * 9 // 10
 
     @property
     def n_threads(self) -> int:

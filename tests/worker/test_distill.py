@@ -64,7 +64,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(method, dataset, tmp_path):
             tmp_path / "b",
             checkpoint=checkpoint,
             on_progress=reports.append,
-            on_note=lambda code, message: notes.append((code, message)),
+            on_note=lambda code, message, **_: notes.append((code, message)),
         )
     )
     assert set_bytes(again) == set_bytes(whole)
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_recipe_is_left_alone(dataset, tmp_path):
             dataset,
             tmp_path / "c",
             checkpoint=checkpoint,
-            on_note=lambda code, message: notes.append((code, message)),
+            on_note=lambda code, message, **_: notes.append((code, message)),
         )
     )
     assert set_bytes(again) == set_bytes(whole)

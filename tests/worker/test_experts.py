@@ -58,7 +58,7 @@ class Attempts:
             torch.device("cpu"),
             on_progress,
             checkpoint=self.checkpoint if checkpoint else None,
-            on_note=lambda code, _message: notes.append(code),
+            on_note=lambda code, _message, **_: notes.append(code),
         )
         try:
             (output,) = KINDS["experts"](task)

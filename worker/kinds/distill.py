@@ -125,7 +125,7 @@ def _last_checkpoint(task: Task) -> Checkpoint | None:
     except InvalidDataError as error:
         task.on_note("checkpoint_unusable", f"started from the beginning: {error}")
         return None
-    task.on_note("resumed", f"went on after step {checkpoint.step}")
+    task.on_note("resumed", f"went on after step {checkpoint.step}", step=checkpoint.step)
     return checkpoint
 
 

@@ -68,7 +68,8 @@ class _StartTeller:
             self.has_begun = True
             n_whole = (progress.step - 1) // self.epochs
             if n_whole:
-                self.task.on_note("resumed", f"went on after {n_whole} whole experts")
+                told = f"went on after {n_whole} whole experts"
+                self.task.on_note("resumed", told, step=n_whole)
             elif self.had_checkpoint:
                 self.task.on_note(
                     "checkpoint_unusable",
