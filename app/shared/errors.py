@@ -6,9 +6,11 @@ DdcalError
 ├── UnauthorizedError      401
 ├── NotFoundError          404  also for another owner's
 ├── ConflictError          409  the state forbids it
+├── GoneError              410  what the request has made before has been deleted
 ├── TooLargeError          413
 ├── UnsupportedTypeError   415
 ├── UnavailableError       503  the database does not answer
+├── DiskFullError          507  the disk has too little room left
 └── FencedOutError              a run that lost its lease tried to write; never reaches HTTP
 """
 
@@ -83,6 +85,13 @@ class ConflictError(DdcalError):
     title = "The current state forbids this"
 
 
+class GoneError(DdcalError):
+    """The request was carried out before, and what it made is no longer there."""
+
+    status = 410
+    title = "Gone"
+
+
 class TooLargeError(DdcalError):
     """More bytes than the limit."""
 
@@ -102,6 +111,13 @@ class UnavailableError(DdcalError):
 
     status = 503
     title = "Temporarily unavailable"
+
+
+class DiskFullError(DdcalError):
+    """The service's disk has too little room for it."""
+
+    status = 507
+    title = "Insufficient storage"
 
 
 class FencedOutError(DdcalError):
