@@ -4,6 +4,9 @@ Everything that can be known to fail is refused here, with a pointer to each fie
 refused request is written.
 """
 
+import json
+from dataclasses import replace
+
 from app.data_checks import (
     check_common_classes,
     check_data,
@@ -12,6 +15,7 @@ from app.data_checks import (
 )
 from app.expert_checks import check_experts, check_own_experts, check_size_of_experts
 from app.job_requests import (
+    JOB_REQUESTS,
     CalibrateRequest,
     DistillRequest,
     EvaluateRequest,
@@ -30,28 +34,31 @@ from app.references import (
     usable_dataset,
     usable_logits,
 )
+from app.shape_checks import (
+    check_curve_masks,
+    check_depth,
+    check_features,
+    check_masks,
+    check_network,
+    check_patch,
+)
+from app.shared.catalog import find_job
 from app.shared.database import Connection, Database, clock
 from app.shared.datasets import Dataset
+from app.shared.errors import ConflictError
 from app.shared.job_records import NO_QUEUE, Job, NewJob
 from app.shared.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.queue import GPU_QUEUE
 from app.shared.settings import Settings
-from ddcal_core.dataset_facts import max_convnet_depth, validation_counts
+from ddcal_core.dataset_facts import validation_counts
 from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
     CalibrateParams,
     CalibrationSpecs,
-    ConvNetFeatures,
     DistilledTrainingSet,
     DistillParams,
-    EvaluateSpec,
     FullTrainingSet,
-    HerdingFeatures,
     HerdingTrainingSet,
-    MaskedTemperatureScaling,
-    MaskShape,
-    MaskSpec,
-    NetworkSpec,
     PipelineParams,
     RandomTrainingSet,
     RtpSpec,
@@ -69,6 +76,7 @@ def submit(
     request: JobRequest,
     *,
     request_id: str | None = None,
+    retry_of: str | None = None,
 ) -> Job:
     """Check a request and write its job, of a pipeline with all its children.
 
@@ -78,21 +86,51 @@ def submit(
         owner_id: whose job it is to be.
         request: what was asked.
         request_id: of the HTTP request that asked.
+        retry_of: the ended job that it repeats.
 
     Raises:
         InvalidRequestError: it asks for what cannot be, one problem a field.
     """
     desk = Desk(connection=connection, owner_id=owner_id, settings=settings)
     request = _in_time(desk, request)
-    if isinstance(request, PipelineRequest):
-        dataset = _check_pipeline(desk, request)
-        desk.close()
-        pipeline = _new_job(request, (request.params.dataset, ()), settings, request_id)
-        children = children_of_pipeline(request, pipeline, intake_of(dataset))
-        return insert_pipeline(connection, owner_id, pipeline, children)
     plan = _check(desk, request)
     desk.close()
-    return insert_job(connection, owner_id, _new_job(request, plan, settings, request_id))
+    new = _new_job(request, plan, settings)
+    new = replace(new, request_id=request_id, retry_of=retry_of)
+    if not isinstance(request, PipelineRequest):
+        return insert_job(connection, owner_id, new)
+    # What a pipeline needs, its first children wait for.
+    children = children_of_pipeline(request, new, new.needs)
+    return insert_pipeline(connection, owner_id, replace(new, needs=()), children)
+
+
+def retry(
+    connection: Connection,
+    settings: Settings,
+    owner_id: str,
+    job_id: str,
+    *,
+    request_id: str | None = None,
+) -> Job:
+    """Submit once more what a job that ended without success was to do, as a job of its own.
+
+    What of it has been done is not done again: results are found by their recipes, a failed job's
+    checkpoint too, unless it was submitted with `reuse` false.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has not ended, has succeeded, or checks an upload, whose file is gone.
+        InvalidRequestError: it could not be submitted today.
+    """
+    job = find_job(connection, owner_id, job_id)
+    if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
+        what = f"an ended one of {', '.join(JOB_REQUESTS)}, without success"
+        detail = f"wanted {what}; got {job.kind} {job_id}, which is {job.state}"
+        raise ConflictError("job_not_retryable", detail)
+    names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
+    asked = {name: getattr(job, name) for name in names}
+    request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+    return submit(connection, settings, owner_id, request, request_id=request_id, retry_of=job.id)
 
 
 def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -> Job:
@@ -119,7 +157,7 @@ def _in_time(desk: Desk, request: JobRequest) -> JobRequest:
     return request
 
 
-def _new_job(request: JobRequest, plan: Plan, settings: Settings, request_id: str | None) -> NewJob:
+def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
     dataset, needs = plan
     return NewJob(
         kind=request.kind,
@@ -133,7 +171,6 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings, request_id: st
         expires_at=request.expires_at,
         max_attempts=settings.max_attempts,
         reuse=request.reuse,
-        request_id=request_id,
         needs=tuple(dict.fromkeys(needs)),
     )
 
@@ -151,13 +188,13 @@ def _check(desk: Desk, request: JobRequest) -> Plan:
         case EvaluateRequest():
             return _check_evaluate(desk, request)
         case PipelineRequest():
-            raise AssertionError("a pipeline has no plan of its own")
+            return request.params.dataset, intake_of(_check_pipeline(desk, request))
 
 
 def _check_experts(desk: Desk, request: ExpertsRequest) -> Plan:
     params = request.params
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
-    _check_depth(desk, dataset, params.experts.depth, "/params/experts/depth")
+    check_depth(desk, dataset, params.experts.depth, "/params/experts/depth")
     check_size_of_experts(desk, dataset, params.experts, "/params/experts")
     return params.dataset, intake_of(dataset)
 
@@ -177,11 +214,11 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
     if isinstance(source, DistilledTrainingSet):
         pointer = "/params/training_set/distilled_set"
         origin = origin_of(desk, "distilled_set", source.distilled_set, pointer)
-        _check_network(desk, facts_source(desk, origin), params.train, "/params/train")
+        check_network(desk, facts_source(desk, origin), params.train, "/params/train")
         return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
     name = params.dataset or ""
     dataset = check_data(desk, usable_dataset(desk, name, "/params/dataset"), params)
-    _check_network(desk, dataset, params.train, "/params/train")
+    check_network(desk, dataset, params.train, "/params/train")
     match source:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
@@ -190,7 +227,7 @@ def _check_train(desk: Desk, params: TrainParams) -> Plan:
             pointer = "/params/training_set"
             wanted, where = source.images_per_class, f"{pointer}/images_per_class"
             check_images_per_class(desk, dataset, wanted, params, where)
-            _check_features(desk, dataset, source.features, f"{pointer}/features")
+            check_features(desk, dataset, source.features, f"{pointer}/features")
         case FullTrainingSet():
             pointer = "/params/training_set/n_images"
             check_n_images(desk, dataset, source.n_images, params, pointer)
@@ -213,7 +250,7 @@ def _check_calibrate(desk: Desk, params: CalibrateParams | CalibrateLogitsParams
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:
         _refuse_fit_on_distilled(desk, params.calibrate, full[0])
-    _check_masks(desk, dataset, params.calibrate)
+    check_masks(desk, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
@@ -236,7 +273,7 @@ def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
     references = request.params.calibrations
     origins, dataset = common_dataset(desk, "calibration", references, "/params/calibrations")
     check_common_classes(desk, dataset, references, "/params/calibrations")
-    _check_curve_masks(desk, dataset, request.params.evaluate)
+    check_curve_masks(desk, dataset, request.params.evaluate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
@@ -246,11 +283,11 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
     dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
     _check_distill_spec(desk, dataset, params)
     check_own_experts(desk, dataset, params)
-    _check_network(desk, dataset, params.train, "/params/train")
+    check_network(desk, dataset, params.train, "/params/train")
     _check_calibrations(desk, dataset, request)
-    _check_curve_masks(desk, dataset, params.evaluate)
+    check_curve_masks(desk, dataset, params.evaluate)
     for k, network in enumerate(params.train_networks):
-        _check_network(desk, dataset, network, f"/params/train_networks/{k}")
+        check_network(desk, dataset, network, f"/params/train_networks/{k}")
     sources = [baseline.source for baseline in params.baselines]
     for k, baseline in enumerate(params.baselines):
         pointer = f"/params/baselines/{k}"
@@ -260,7 +297,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
         if baseline.source == "full":
             check_n_images(desk, dataset, baseline.n_images, params, f"{pointer}/n_images")
         if baseline.source == "herding":
-            _check_features(desk, dataset, baseline.features, f"{pointer}/features")
+            check_features(desk, dataset, baseline.features, f"{pointer}/features")
     if {"random", "herding"} & set(sources) and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
         check_images_per_class(desk, dataset, wanted, params, pointer)
@@ -270,7 +307,7 @@ def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
 def _check_calibrations(desk: Desk, dataset: Dataset | None, request: PipelineRequest) -> None:
     """Validation images where a fit wants them, and something to show in each row."""
     params = request.params
-    _check_masks(desk, dataset, params.calibrate)
+    check_masks(desk, dataset, params.calibrate)
     fits = [getattr(spec, "fit_on", None) for spec in params.calibrate]
     if dataset is not None and dataset.facts is not None and "validation" in fits:
         cut = validation_counts(dataset.facts.train_class_counts, params.n_validation)
@@ -291,8 +328,8 @@ def _check_distill_spec(
     desk: Desk, dataset: Dataset | None, params: DistillParams | PipelineParams
 ) -> None:
     spec = params.distill
-    _check_depth(desk, dataset, spec.depth, "/params/distill/depth")
-    _check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
+    check_depth(desk, dataset, spec.depth, "/params/distill/depth")
+    check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
     n_images = spec.images_per_class
     if isinstance(spec, RtpSpec):
         n_images = _check_rtp(desk, dataset, spec)
@@ -318,67 +355,3 @@ def _check_rtp(desk: Desk, dataset: Dataset | None, spec: RtpSpec) -> int:
         detail = f"wanted at most {facts.n_classes}, all there are; got {spec.task_classes}"
         desk.refuse("/params/distill/task_classes", "too_many_classes", detail)
     return stored["decoded_images_per_class"]
-
-
-def _check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
-    for k, spec in enumerate(specs):
-        if not isinstance(spec, MaskedTemperatureScaling):
-            continue
-        if isinstance(spec.mask, MaskSpec):
-            pointer = f"/params/calibrate/{k}/mask/patch_size"
-            _check_patch(desk, dataset, spec.mask, pointer)
-        elif spec.draws_per_image is not None:
-            detail = f"wanted none with mask ratio auto, got {spec.draws_per_image}"
-            desk.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
-
-
-def _check_curve_masks(desk: Desk, dataset: Dataset | None, spec: EvaluateSpec) -> None:
-    for k, mask in enumerate(spec.mts_masks):
-        _check_patch(desk, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
-
-
-def _check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: str) -> None:
-    if dataset is None or dataset.facts is None or mask.patch_size is None:
-        return
-    _, height, width = dataset.facts.image_shape
-    if mask.patch_size > min(height, width):
-        detail = (
-            f"wanted at most {min(height, width)}, so that a patch fits into the images of "
-            f"{height} x {width}; got {mask.patch_size}"
-        )
-        desk.refuse(pointer, "patch_too_large", detail)
-
-
-def _check_network(desk: Desk, dataset: Dataset | None, spec: NetworkSpec, pointer: str) -> None:
-    """The networks without options follow any image size there is."""
-    if dataset is None or dataset.facts is None:
-        return
-    if spec.network == "convnet" and spec.depth is not None and spec.pooling != "none":
-        _check_depth(desk, dataset, spec.depth, f"{pointer}/depth")
-    _, height, width = dataset.facts.image_shape
-    if spec.patch_size is not None and spec.patch_size > min(height, width):
-        detail = (
-            f"wanted at most {min(height, width)}, so that a token's patch fits into the images of "
-            f"{height} x {width}; got {spec.patch_size}"
-        )
-        desk.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
-
-
-def _check_features(
-    desk: Desk, dataset: Dataset | None, features: HerdingFeatures, pointer: str
-) -> None:
-    if isinstance(features, ConvNetFeatures):
-        _check_depth(desk, dataset, features.depth, f"{pointer}/depth")
-
-
-def _check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:
-    if dataset is None or dataset.facts is None:
-        return
-    deepest = max_convnet_depth(dataset.facts.image_shape)
-    if depth > deepest:
-        n_channels, height, width = dataset.facts.image_shape
-        detail = (
-            f"wanted at most {deepest} blocks, each halves the image of "
-            f"{n_channels} x {height} x {width}; got {depth}"
-        )
-        desk.refuse(pointer, "depth_too_large", detail)
