@@ -207,7 +207,8 @@ def _enter_queue(connection: Connection, job_id: str, sources: Sequence[str]) ->
 def overdue_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
     """Ids of jobs that have not started by their expires_at."""
     statement = select(jobs.c.id).where(jobs.c.state.in_(WAITING_STATES), _is_overdue())
-    return list(connection.execute(statement.limit(limit)).scalars())
+    # In order: of two that are overdue, the one that needs the other ends because of it.
+    return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
 
 
 def expire(connection: Connection, job_id: str) -> bool:
