@@ -45,6 +45,7 @@ class RunFiles:
         return {
             "kind": job.kind,
             "job_id": job.id,
+            "request_id": job.request_id,
             "params": job.params,
             "inputs": inputs,
             "work_folder": str(scratch),

@@ -14,6 +14,7 @@ _DESCRIPTIONS = {
     400: "The request cannot be read.",
     404: "There is no such thing.",
     409: "The present state forbids it.",
+    410: "What the same request under this Idempotency-Key has made has been deleted.",
     413: "Too many bytes.",
     415: "Not a content type this takes.",
     416: "The range lies outside of the content.",

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.intakes import checked_name, remove_upload, take_upload, upload_body, why_not
+from app.api.idempotency import KeyDep
+from app.api.intakes import (
+    AskedUpload,
+    checked_name,
+    remove_upload,
+    take_upload,
+    upload_body,
+    why_not,
+)
 from app.api.schemas import DatasetBody, DatasetList, FactsBody, ImageFilesBody, UploadProblem
 from app.shared.database import Connection
 from app.shared.datasets import IMAGES, Dataset, find_dataset, list_datasets
@@ -82,7 +90,7 @@ def get_dataset(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     "",
     status_code=202,
     response_model=DatasetBody,
-    responses=problems(400, 409, 413, 415, 422),
+    responses=problems(400, 409, 410, 413, 415, 422),
     openapi_extra=UPLOAD_BODY,
     summary="Upload a data set",
 )
@@ -90,13 +98,20 @@ async def upload_dataset(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
+    key: KeyDep,
     asked: Annotated[DatasetUpload, Query()],
 ) -> Response:
     """Upload a file as the raw body: its structure is checked at once, its content by a job."""
     options = ImageOptions(**asked.model_dump(exclude={"name"}))
-    headers = await take_upload(
-        request, service, owner_id, asked.name, content=IMAGES, inspect=_inspection(options)
+    upload = AskedUpload(
+        owner_id=owner_id,
+        name=asked.name,
+        content=IMAGES,
+        options=options.model_dump(exclude_none=True),
+        key=key,
+        inspect=_inspection(options),
     )
+    headers = await take_upload(request, service, upload)
     body = await run_in_threadpool(_shown, service, owner_id, asked.name)
     headers["Location"] = f"/v1/datasets/{asked.name}"
     return json_answer(body, status=202, headers=headers)

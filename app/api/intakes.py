@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.api.bodies import require_declared_length, require_media_type
 from app.api.dependencies import Service
+from app.api.idempotency import REPLAYED, keyed
 from app.api.job_shapes import retry_after_seconds
 from app.api.uploads import Upload, receive_upload
 from app.shared.catalog import find_job
@@ -22,11 +24,13 @@ from app.shared.datasets import (
     insert_dataset,
     require_free_name,
 )
-from app.shared.errors import NotFoundError
+from app.shared.errors import ConflictError, GoneError, NotFoundError
+from app.shared.idempotency import KeyedRequest, is_key_taken, keep_result, take_key
 from app.shared.job_records import INTAKE, Job, NewJob
 from app.shared.jobs import insert_job
 from app.shared.logits import Logits
 from app.shared.queue import INTAKE_QUEUE
+from app.shared.settings import Settings
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -39,25 +43,37 @@ def upload_body(description: str) -> dict[str, Any]:
     return {"requestBody": body}
 
 
-async def take_upload(
-    request: Request,
-    service: Service,
-    owner_id: str,
-    name: str,
-    *,
-    content: str,
-    inspect: Callable[[Path, int], Mapping[str, Any]],
-) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class AskedUpload:
+    """What is asked of an upload.
+
+    Attributes:
+        owner_id: whose it is.
+        name: as it is to be called.
+        content: images or logits.
+        options: of its content.
+        key: the request's, if it has one.
+        inspect: the check of its structure, told the path and the most bytes after decoding; gives
+            what the job's params have to say besides.
+    """
+
+    owner_id: str
+    name: str
+    content: str
+    options: Mapping[str, Any]
+    key: str | None
+    inspect: Callable[[Path, int], Mapping[str, Any]]
+
+
+async def take_upload(request: Request, service: Service, asked: AskedUpload) -> dict[str, str]:
     """Stream an upload to disk, check its structure, record it with the job that checks the rest.
+
+    One that came before under the same key is taken in again, to be compared, and thrown away.
 
     Args:
         request: whose body is still unread.
         service: of this process.
-        owner_id: whose upload it is.
-        name: as it is to be called.
-        content: images or logits.
-        inspect: the check of its structure, told the path and the most bytes after decoding; gives
-            what the job's params have to say besides.
+        asked: what the request asks for.
 
     Returns:
         The headers of the answer.
@@ -65,15 +81,21 @@ async def take_upload(
     Raises:
         DdcalError, InvalidDataError: it is refused; no row and no file is left of it.
     """
-    limit = service.settings.max_upload_bytes
     require_media_type(request, UPLOAD_TYPES)
+    limit = service.settings.max_upload_bytes
     require_declared_length(request, limit)
-    await run_in_threadpool(_require_free_name, service, owner_id, name)
+    path = request.url.path
+    await run_in_threadpool(_require_free_name, service, asked, path)
     upload = await receive_upload(request, service.settings.upload_folder, limit=limit)
-    new = NewDataset(name=name, content=content, sha256=upload.sha256, n_bytes=upload.n_bytes)
+    whole = {"name": asked.name, "options": dict(asked.options), "sha256": upload.sha256}
+    once = keyed(request, asked.key, whole)
     # From here on the thread owns the file: it ends whatever becomes of this request.
-    intake = await run_in_threadpool(_accept, service, owner_id, upload, new, inspect)
-    return {"Retry-After": str(retry_after_seconds(intake))}
+    request_id = request.state.request_id
+    intake, is_new = await run_in_threadpool(_accept, service, asked, upload, once, request_id)
+    headers = {} if is_new else dict(REPLAYED)
+    if not intake.is_terminal:
+        headers["Retry-After"] = str(retry_after_seconds(intake))
+    return headers
 
 
 def remove_upload(service: Service, owner_id: str, upload: Dataset | Logits, content: str) -> None:
@@ -118,34 +140,66 @@ def checked_name(name: str, code: str) -> str:
 
 def _accept(
     service: Service,
-    owner_id: str,
+    asked: AskedUpload,
     upload: Upload,
-    new: NewDataset,
-    inspect: Callable[[Path, int], Mapping[str, Any]],
-) -> Job:
-    settings = service.settings
-    params = {"upload": upload.path.name, "content": new.content}
+    once: KeyedRequest | None,
+    request_id: str,
+) -> tuple[Job, bool]:
+    """The job that checks an upload, and whether it is new; the file stays for a new one alone."""
+    is_new = False
     try:
-        check = NewJob(
-            kind=INTAKE,
-            params={**params, **inspect(upload.path, settings.max_decoded_bytes)},
-            dataset=new.name,
-            queue=INTAKE_QUEUE,
-            timeout_seconds=math.ceil(settings.intake_timeout_seconds),
-            max_attempts=settings.max_attempts,
-        )
+        check = _check_of(service.settings, asked, upload, request_id)
         with service.database.write() as connection:
-            intake = insert_job(connection, owner_id, check)
-            insert_dataset(connection, owner_id, new, intake)
-    except BaseException:
-        upload.path.unlink(missing_ok=True)
-        raise
+            known = None if once is None else take_key(connection, asked.owner_id, once)
+            if known is not None:
+                return _made_before(connection, asked, known), False
+            intake = _insert(connection, asked, upload, check)
+            if once is not None:
+                keep_result(connection, asked.owner_id, once, intake.id)
+        is_new = True
+        return intake, True
     finally:
+        if not is_new:
+            upload.path.unlink(missing_ok=True)
         upload.release()
+
+
+def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id: str) -> NewJob:
+    inspected = asked.inspect(upload.path, settings.max_decoded_bytes)
+    return NewJob(
+        kind=INTAKE,
+        params={"upload": upload.path.name, "content": asked.content, **inspected},
+        dataset=asked.name,
+        queue=INTAKE_QUEUE,
+        timeout_seconds=math.ceil(settings.intake_timeout_seconds),
+        max_attempts=settings.max_attempts,
+        request_id=request_id,
+    )
+
+
+def _insert(connection: Connection, asked: AskedUpload, upload: Upload, check: NewJob) -> Job:
+    intake = insert_job(connection, asked.owner_id, check)
+    new = NewDataset(
+        name=asked.name, content=asked.content, sha256=upload.sha256, n_bytes=upload.n_bytes
+    )
+    insert_dataset(connection, asked.owner_id, new, intake)
     return intake
 
 
-def _require_free_name(service: Service, owner_id: str, name: str) -> None:
-    """Before its bytes travel."""
+def _made_before(connection: Connection, asked: AskedUpload, job_id: str) -> Job:
+    try:
+        return find_job(connection, asked.owner_id, job_id)
+    except NotFoundError:
+        detail = f"this request has uploaded a {asked.name!r} that has been deleted"
+        raise GoneError("upload_deleted", detail) from None
+
+
+def _require_free_name(service: Service, asked: AskedUpload, path: str) -> None:
+    """Before its bytes travel; who has taken the name may be this request itself."""
     with service.database.read() as connection:
-        require_free_name(connection, owner_id, name)
+        try:
+            require_free_name(connection, asked.owner_id, asked.name)
+        except ConflictError:
+            key = asked.key
+            if key is None or not is_key_taken(connection, asked.owner_id, path=path, key=key):
+                raise

@@ -34,7 +34,7 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             "content": {STREAM_TYPE: {"schema": {"type": "string"}}},
         },
         204: {"description": "A stream was asked for, and nothing can follow."},
-        **problems(400, 404, 422),
+        **problems(400, 404, 422, 503),
     },
     summary="Follow a job",
 )
@@ -57,6 +57,7 @@ async def get_events(
         return json_answer(EventPage(items=items, next_after=next_after))
     if job.is_terminal and not events:
         return Response(status_code=204, headers=STREAM_HEADERS)
+    service.reader.require_room()
     lines = server_sent_events(service.reader, job.id, after=after)
     return StreamingResponse(lines, media_type=STREAM_TYPE, headers=STREAM_HEADERS)
 

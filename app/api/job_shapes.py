@@ -63,7 +63,13 @@ def progress_body(job: Job) -> ProgressBody | None:
 
 def job_etag(job: Job, children: Sequence[Job] = ()) -> str:
     """A strong ETag that changes with the job or, of a pipeline, with any of its children."""
-    return f'"{job.id[-6:]}-{job.version}-{sum(child.version for child in children)}"'
+    own, below = versions_of_job(job, children)
+    return f'"{job.id[-6:]}-{own}-{below}"'
+
+
+def versions_of_job(job: Job, children: Sequence[Job] = ()) -> tuple[int, int]:
+    """What changes with the job, and with any of its children."""
+    return job.version, sum(child.version for child in children)
 
 
 def retry_after_seconds(job: Job) -> int:

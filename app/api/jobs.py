@@ -1,19 +1,29 @@
 """/v1/jobs: submit, look, list, cancel, delete."""
 
 import shutil
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import is_known, json_answer, not_modified, problems
 from app.api.bodies import json_bytes, read_json, validated
-from app.api.dependencies import OwnerDep, ServiceDep, checked_id
-from app.api.job_shapes import job_body, job_etag, job_summary, retry_after_seconds
+from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.idempotency import REPLAYED, KeyDep, keyed
+from app.api.job_shapes import (
+    job_body,
+    job_etag,
+    job_summary,
+    retry_after_seconds,
+    versions_of_job,
+)
 from app.api.logs import log_lines
 from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
 from app.api.pointers import brief
+from app.api.preferences import PREFER, wait_seconds
 from app.api.schemas import ArtifactList, JobBody, JobPage, artifact_body
 from app.job_requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
 from app.shared.catalog import (
@@ -29,7 +39,8 @@ from app.shared.catalog import (
 from app.shared.checkpoints import CheckpointStore
 from app.shared.database import Connection
 from app.shared.deletion import delete_job
-from app.shared.errors import FieldProblem, InvalidRequestError
+from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
+from app.shared.idempotency import KeyedRequest, keep_result, take_key
 from app.shared.job_records import PIPELINE, Job
 from app.submission import cancel, submit
 from ddcal_core.specs import JOB_REFERENCE
@@ -95,26 +106,30 @@ class JobListQuery(BaseModel):
     "",
     status_code=202,
     response_model=JobBody,
-    responses=problems(400, 413, 415, 422),
+    responses=problems(400, 410, 413, 415, 422),
     openapi_extra=SUBMISSION_BODY,
     summary="Submit a job",
 )
 def submit_job(
-    service: ServiceDep, owner_id: OwnerDep, body: Annotated[bytes, Depends(json_bytes)]
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    key: KeyDep,
+    body: Annotated[bytes, Depends(json_bytes)],
 ) -> Response:
     """Check a job and queue it; a pipeline is queued with all its children.
 
     `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
     until those have succeeded.
     """
-    request = read_job_request(body)
-    job = submit(service.database, service.settings, owner_id, request)
-    children: list[Job] = []
-    if job.kind == PIPELINE:
-        with service.database.read() as connection:
-            children = _children(connection, job)
-    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(retry_after_seconds(job))}
-    return json_answer(job_body(job, children=children), status=202, headers=headers)
+    document = read_json(body)
+    asked = read_job_request(document)
+    request_id = request.state.request_id
+
+    def write(connection: Connection) -> Job:
+        return submit(connection, service.settings, owner_id, asked, request_id=request_id)
+
+    return _created(service, owner_id, keyed(request, key, document), write, status=202)
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
@@ -133,19 +148,31 @@ def get_jobs(
     return json_answer(JobPage(items=[job_summary(job) for job in shown], next_page_token=token))
 
 
-@router.get("/{job_id}", response_model=JobBody, responses=problems(404), summary="Look at a job")
-def get_job(request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
-    """A job with its attempts, children and results; 304 when If-None-Match has its ETag."""
-    with service.database.read() as connection:
-        job = find_job(connection, owner_id, checked_id("job", job_id))
-        children = _children(connection, job)
-        headers = {"ETag": job_etag(job, children), "Cache-Control": "no-cache"}
-        if not job.is_terminal:
-            headers["Retry-After"] = str(retry_after_seconds(job))
-        if is_known(request, headers["ETag"]):
-            return not_modified(headers)
-        shown = _shown(connection, owner_id, job, children)
-    return json_answer(shown, headers=headers)
+@router.get(
+    "/{job_id}",
+    response_model=JobBody,
+    responses={304: {"description": "If-None-Match has its ETag."}, **problems(404, 503)},
+    openapi_extra={"parameters": [PREFER]},
+    summary="Look at a job",
+)
+async def get_job(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str
+) -> Response:
+    """A job with its attempts, children and results; 304 when If-None-Match has its ETag.
+
+    With `Prefer: wait=N` besides, the answer waits up to N seconds for the job to change.
+    """
+    wanted = checked_id("job", job_id)
+    answer, versions = await run_in_threadpool(_look, request, service, owner_id, wanted)
+    seconds = wait_seconds(request)
+    if versions is None or seconds is None:
+        return answer
+    if answer.status_code == 304:
+        service.reader.require_room()
+        await service.reader.wait_for_change(wanted, seen=versions, seconds=seconds)
+        answer, _ = await run_in_threadpool(_look, request, service, owner_id, wanted)
+    answer.headers["Preference-Applied"] = f"wait={seconds}"
+    return answer
 
 
 @router.post(
@@ -212,14 +239,12 @@ def get_artifacts(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Respo
     return json_answer(ArtifactList(items=found))
 
 
-def read_job_request(body: bytes) -> JobRequest:
-    """A submission, read strictly and checked field by field.
+def read_job_request(document: object) -> JobRequest:
+    """A submission, as `read_json` gives it, checked field by field.
 
     Raises:
-        MalformedRequestError: it is no JSON.
         InvalidRequestError: a field is wrong, missing or unknown.
     """
-    document = read_json(body)
     if not isinstance(document, dict):
         raise _wrong("", "not_an_object", f"wanted an object, got {brief(document)}")
     kind = document.get("kind")
@@ -229,6 +254,56 @@ def read_job_request(body: bytes) -> JobRequest:
         wanted = f"wanted one of {', '.join(JOB_REQUESTS)}; got {got}"
         raise _wrong("/kind", "unknown_kind", wanted)
     return validated(model, document)
+
+
+def _look(
+    request: Request, service: Service, owner_id: str, job_id: str
+) -> tuple[Response, tuple[int, int] | None]:
+    """A job's answer, and the versions to compare with while it may still change."""
+    with service.database.read() as connection:
+        job = find_job(connection, owner_id, job_id)
+        children = _children(connection, job)
+        headers = {"ETag": job_etag(job, children), "Cache-Control": "no-cache"}
+        if not job.is_terminal:
+            headers["Retry-After"] = str(retry_after_seconds(job))
+        versions = None if job.is_terminal else versions_of_job(job, children)
+        if is_known(request, headers["ETag"]):
+            return not_modified(headers), versions
+        shown = _shown(connection, owner_id, job, children)
+    return json_answer(shown, headers=headers), versions
+
+
+def _created(
+    service: Service,
+    owner_id: str,
+    asked: KeyedRequest | None,
+    write: Callable[[Connection], Job],
+    *,
+    status: int,
+) -> Response:
+    """The job that `write` writes, or has written when the same request came before."""
+    headers: dict[str, str] = {}
+    with service.database.write() as connection:
+        known = None if asked is None else take_key(connection, owner_id, asked)
+        if known is not None:
+            headers |= REPLAYED
+            job = _made_before(connection, owner_id, known)
+        else:
+            job = write(connection)
+            if asked is not None:
+                keep_result(connection, owner_id, asked, job.id)
+        shown = _shown(connection, owner_id, job, _children(connection, job))
+    headers["Location"] = f"/v1/jobs/{job.id}"
+    if not job.is_terminal:
+        headers["Retry-After"] = str(retry_after_seconds(job))
+    return json_answer(shown, status=status, headers=headers)
+
+
+def _made_before(connection: Connection, owner_id: str, job_id: str) -> Job:
+    try:
+        return find_job(connection, owner_id, job_id)
+    except NotFoundError:
+        raise GoneError("job_deleted", f"this request has made job {job_id}, now deleted") from None
 
 
 def _wrong(pointer: str, code: str, detail: str) -> InvalidRequestError:

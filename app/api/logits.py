@@ -9,7 +9,15 @@ from fastapi.responses import Response
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.intakes import checked_name, remove_upload, take_upload, upload_body, why_not
+from app.api.idempotency import KeyDep
+from app.api.intakes import (
+    AskedUpload,
+    checked_name,
+    remove_upload,
+    take_upload,
+    upload_body,
+    why_not,
+)
 from app.api.schemas import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
 from app.shared.database import Connection
 from app.shared.datasets import LOGITS
@@ -60,7 +68,7 @@ def get_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     "",
     status_code=202,
     response_model=LogitsBody,
-    responses=problems(400, 409, 413, 415, 422),
+    responses=problems(400, 409, 410, 413, 415, 422),
     openapi_extra=UPLOAD_BODY,
     summary="Upload logits and labels",
 )
@@ -68,10 +76,14 @@ async def upload_logits(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
+    key: KeyDep,
     name: Annotated[LogitsName, Query()],
 ) -> Response:
     """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
-    headers = await take_upload(request, service, owner_id, name, content=LOGITS, inspect=_inspect)
+    upload = AskedUpload(
+        owner_id=owner_id, name=name, content=LOGITS, options={}, key=key, inspect=_inspect
+    )
+    headers = await take_upload(request, service, upload)
     body = await run_in_threadpool(_shown, service, owner_id, name)
     headers["Location"] = f"/v1/logits/{name}"
     return json_answer(body, status=202, headers=headers)

@@ -122,6 +122,7 @@ class JobSummary(Body):
     max_attempts: int
     reuse: bool = Field(description="May it take over the results of a job of the same recipe?")
     reused_from: str | None = Field(description="The job whose results it has taken over.")
+    request_id: str | None = Field(description="X-Request-ID of the request that submitted it.")
     progress: ProgressBody | None
     error: ErrorBody | None
     created_at: Time
@@ -314,6 +315,27 @@ class HealthBody(Body):
     """The service answers."""
 
     status: str = Field(examples=["ok"])
+
+
+class CheckBody(Body):
+    """One thing that the service needs, looked at."""
+
+    name: str = Field(examples=["broker"])
+    status: str = Field(description="ok, or a word for what is wrong.", examples=["ok"])
+    detail: str
+
+
+class ReadinessBody(Body):
+    """The service can do its work."""
+
+    status: str = Field(description="ok, or degraded: jobs are taken in and begin late.")
+    checks: list[CheckBody]
+
+
+class VersionBody(Body):
+    """Which version answers."""
+
+    version: str = Field(examples=["0.1.0"])
 
 
 def attempt_body(attempt: Attempt) -> AttemptBody:

@@ -452,3 +452,12 @@ def test_results_of_a_replaced_upload_are_refused(api):
     api.client.post("/v1/datasets", params={"name": "mine"}, **npz_bytes())
     api.check_upload()
     assert refused(api, "calibrate", calibrate) == [("/params/models/0", "dataset_replaced")]
+
+
+def test_a_job_keeps_the_id_of_its_request(api):
+    """Shown of the job, and of a pipeline in each child's row."""
+    headers = {"X-Request-ID": "from-me"}
+    asked = {"kind": "pipeline", "params": PIPELINE}
+    body = api.client.post("/v1/jobs", json=asked, headers=headers).json()
+    assert body["request_id"] == "from-me"
+    assert {api.job(child["id"])["request_id"] for child in body["children"]} == {"from-me"}

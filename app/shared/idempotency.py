@@ -1,0 +1,91 @@
+"""Requests that create, sent again: under the same key the second finds what the first has made.
+
+A key is written in the transaction that writes what it made, so both are there or neither. What is
+refused leaves no key. A key outlives what it made: once that has been deleted, its request is
+neither carried out again nor answered.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.shared.database import db_now
+from app.shared.errors import InvalidRequestError
+from app.shared.tables import idempotency_keys as keys
+
+_TAKING = {
+    "sqlite": sqlite.insert(keys).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(keys).on_conflict_do_nothing(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyedRequest:
+    """A creating request that came with a key.
+
+    Attributes:
+        path: where it was sent.
+        key: as its client chose it.
+        fingerprint: of all that it asks for.
+    """
+
+    path: str
+    key: str
+    fingerprint: str
+
+
+def fingerprint(document: object) -> str:
+    """The sha256 of a JSON document, the same for any order of names and any spacing."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def take_key(connection: Connection, owner_id: str, request: KeyedRequest) -> str | None:
+    """The id of what a request under this key has made; None for the first, whose key it now is.
+
+    Who comes while the first is still being carried out waits for its end.
+
+    Raises:
+        InvalidRequestError: the first asked for something else.
+    """
+    row = {"owner_id": owner_id, **vars(request), "created_at": db_now()}
+    taking = _TAKING[connection.dialect.name].values(row).returning(keys.c.key)
+    if connection.execute(taking).one_or_none() is not None:
+        return None
+    first = connection.execute(
+        select(keys.c.fingerprint, keys.c.resource_id).where(
+            _is(owner_id, request.path, request.key)
+        )
+    ).one()
+    if first.fingerprint != request.fingerprint:
+        detail = "wanted the request that this Idempotency-Key was first sent with, got another"
+        raise InvalidRequestError("idempotency_key_reused", detail)
+    resource_id: str = first.resource_id
+    return resource_id
+
+
+def keep_result(
+    connection: Connection, owner_id: str, request: KeyedRequest, resource_id: str
+) -> None:
+    """Note what a request whose key was taken in this transaction has made."""
+    mine = _is(owner_id, request.path, request.key)
+    connection.execute(update(keys).where(mine).values(resource_id=resource_id))
+
+
+def is_key_taken(connection: Connection, owner_id: str, *, path: str, key: str) -> bool:
+    """Has a request under this key been carried out?"""
+    known = select(keys.c.key).where(_is(owner_id, path, key))
+    return connection.execute(known).one_or_none() is not None
+
+
+def forget_keys(connection: Connection, older_than: float) -> int:
+    """Forget the keys of requests that came more than so many seconds ago; tells how many."""
+    old = keys.c.created_at < db_now(-older_than)
+    return connection.execute(delete(keys).where(old)).rowcount
+
+
+def _is(owner_id: str, path: str, key: str) -> ColumnElement[bool]:
+    return and_(keys.c.owner_id == owner_id, keys.c.path == path, keys.c.key == key)
