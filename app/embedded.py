@@ -27,6 +27,7 @@ import httpx
 
 from app.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
 from app.children import spawn, wait_or_kill
+from app.shared.json_logs import for_people
 from app.shared.settings import Settings
 
 ADDRESS_FILE = "address"
@@ -136,6 +137,7 @@ def look_after(kept: Kept, tell: Tell) -> None:
 
 def _log_tail(path: Path) -> str:
     lines = path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    lines = [part for line in lines for part in for_people(line).splitlines()]
     return "\n".join([f"  last lines of {path}:", *(f"  | {line}" for line in lines)])
 
 
@@ -215,7 +217,7 @@ def worker_argv(queues: str) -> list[str]:
     """
     name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
     return [
-        *(sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"),
+        *(sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker"),
         *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
         # No heartbeat events: nobody reads them, and one that finds the broker gone while the
         # worker stops is tried again for ever, with the lock that the stop needs.

@@ -9,12 +9,23 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.api import artifacts, datasets, health, job_events, jobs, logits, pages, results
+from app.api import (
+    artifacts,
+    datasets,
+    health,
+    job_events,
+    jobs,
+    logits,
+    metrics,
+    pages,
+    results,
+)
 from app.api.dependencies import Service
 from app.api.edge import Edge
 from app.api.errors import answer_problem
 from app.api.event_stream import EventReader
 from app.api.openapi import describe
+from app.api.request_meter import RequestMeter
 from app.api.uploads import sweep_uploads
 from app.shared.artifacts import ArtifactStore
 from app.shared.database import open_database
@@ -41,6 +52,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         settings: of this process.
         doorbell: rung for new jobs; default: the settings' broker.
     """
+    meter = RequestMeter()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,6 +65,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
             database=database,
             store=ArtifactStore(settings.artifact_folder),
             reader=reader,
+            meter=meter,
         )
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
         try:
@@ -70,10 +83,11 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(Edge, settings=settings, meter=meter)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
-    for room in (pages, health, datasets, logits, jobs, job_events, results, artifacts):
+    rooms = (pages, health, metrics, datasets, logits, jobs, job_events, results, artifacts)
+    for room in rooms:
         app.include_router(room.router)
     document = describe(app, needs_key=settings.api_key is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook

@@ -6,14 +6,30 @@ Apart from the command line, so that `ddcal watch` loads neither a web framework
 import argparse
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 import uvicorn
+from fastapi.concurrency import run_in_threadpool
 
 from app.main import create_app
 from app.shared.database import migrate
+from app.shared.json_logs import log_as_json
 from app.shared.settings import Settings
 
 GRACE_SECONDS = 3
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, made to end streams first: they would keep it waiting, and be cut off in the end.
+
+    Inherited from, as uvicorn has no other way to be told of its stop.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End every stream and every wait of the application, then the rest."""
+        application: Any = self.config.app
+        await run_in_threadpool(application.state.service.reader.stop)
+        await super().shutdown(sockets)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fd", type=int, help="a listening socket's file descriptor")
     arguments = parser.parse_args(argv)
     settings = Settings()
+    log_as_json(settings.log_level)
     if arguments.action == "migrate":
         migrate(settings)
     else:
@@ -31,11 +48,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def answer_http(settings: Settings, fd: int | None) -> None:
     """Serve the API until a signal comes, on the settings' host and port or an open socket."""
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             create_app(settings),
             host=settings.host,
             port=settings.port,
+            log_config=None,
             log_level=settings.log_level.lower(),
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,

@@ -14,9 +14,16 @@ from typing import Any
 
 from celery import Celery
 from celery.apps.worker import Worker
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 from app.shared.database import open_database
+from app.shared.json_logs import log_as_json
 from app.shared.queue import CeleryDoorbell, celery_sender
 from app.shared.reconciler import Background, start_background
 from app.shared.settings import Settings
@@ -66,6 +73,12 @@ class _Parent:
     """What the worker's parent process keeps while it is up."""
 
     background: Background | None = None
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log_as_json(**_: object) -> None:
+    """In the parent and in its child; with this receiver Celery sets up no logging of its own."""
+    log_as_json(settings.log_level)
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]

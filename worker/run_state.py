@@ -135,3 +135,8 @@ class Run:
             "eta_seconds": None if left is None else round(left, 1),
             "values": message["values"],
         }
+
+
+def log_keys(job: Job) -> dict[str, object]:
+    """What of a run each line logged of it says."""
+    return {"request_id": job.request_id, "attempt": job.attempt, "fence": job.fence}

@@ -21,13 +21,14 @@ from app.shared.errors import ConflictError, FencedOutError, NotFoundError, Unav
 from app.shared.job_locks import lock_family
 from app.shared.job_records import INTAKE, Ending, Job
 from app.shared.jobs import tell_start
+from app.shared.json_logs import belonging_to
 from app.shared.queue import INTAKE_QUEUE
 from app.shared.recipes import Recipe
 from app.shared.run_inputs import inputs_of
 from app.shared.settings import Settings
 from worker.recipes import recipe_of
 from worker.run_files import RunFiles
-from worker.run_state import Run
+from worker.run_state import Run, log_keys
 from worker.trainer_process import TrainerProcess, start_trainer
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ class Supervisor:
                 )
             if job is None:
                 break
-            self._run(job)
+            with belonging_to(worker=self._worker, job_id=job.id, **log_keys(job)):
+                self._run(job)
             n_jobs += 1
         self._files.tidy()
         return n_jobs

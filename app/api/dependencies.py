@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.api.event_stream import EventReader
+from app.api.request_meter import RequestMeter
 from app.shared.artifacts import ArtifactStore
 from app.shared.catalog import LOCAL_OWNER
 from app.shared.database import Database
@@ -24,6 +25,7 @@ class Service:
     database: Database
     store: ArtifactStore
     reader: EventReader
+    meter: RequestMeter
 
 
 async def service_of(request: Request) -> Service:

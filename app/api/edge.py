@@ -6,22 +6,29 @@ import hmac
 import logging
 import re
 import secrets
+from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import (
+    MAX_PATH_SHOWN,
     PROBLEM_MEDIA_TYPE,
     Problem,
     problem_of,
     problem_response,
     status_problem,
 )
+from app.api.request_meter import NO_ROUTE, RequestMeter
 from app.shared.errors import UnauthorizedError
+from app.shared.json_logs import belonging_to
 from app.shared.settings import LOOPBACK, Settings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OPEN_PATHS = frozenset({"/healthz"})
+READING = frozenset({"GET", "HEAD"})
+CLIENT_GONE = 499  # its number in many logs: nobody was left to be answered
 # A browser can send no bearer token of its own accord: these may be looked at with Basic.
 
 log = logging.getLogger(__name__)
@@ -34,8 +41,9 @@ class Edge:
     by a loopback name), and sees to it that whatever fails inside leaves as a problem.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, meter: RequestMeter) -> None:
         self._app = app
+        self._meter = meter
         self._api_key = settings.api_key.get_secret_value() if settings.api_key else None
         self._hosts = LOOPBACK | {settings.host.lower()}
 
@@ -48,21 +56,34 @@ class Edge:
         request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, path=scope["path"], request_id=request_id)
-        refusal = self._refusal(scope, headers)
+        with belonging_to(request_id=request_id):
+            try:
+                await self._serve(scope, receive, answer, self._refusal(scope, headers))
+            finally:
+                self._take_down(scope, answer)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, answer: "_Answer", refusal: Problem | None
+    ) -> None:
         if refusal is not None:
-            await problem_response(refusal, path=scope["path"], request_id=request_id)(
-                scope, receive, answer.send
-            )
+            await answer.problem(refusal)(scope, receive, answer.send)
             return
         try:
             await self._app(scope, receive, answer.send)
         except Exception as error:
-            log.exception("request %s failed", request_id)
-            if answer.has_started:
+            log.exception("a request has failed")
+            if answer.status is not None:
                 raise
-            await problem_response(problem_of(error), path=scope["path"], request_id=request_id)(
-                scope, receive, answer.send
-            )
+            await answer.problem(problem_of(error))(scope, receive, answer.send)
+
+    def _take_down(self, scope: Scope, answer: "_Answer") -> None:
+        """Count a request; the log has those that change something, and those that failed."""
+        method, status = scope["method"], answer.status or CLIENT_GONE
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        self._meter.count(route, method, status, answer.seconds)
+        if status >= 500 or method not in READING:
+            extra = {"status": status, "seconds": round(answer.seconds, 4)}
+            log.info("%s %s", method, scope["path"][:MAX_PATH_SHOWN], extra=extra)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         path: str = scope["path"]
@@ -95,19 +116,30 @@ class Edge:
 
 
 class _Answer:
-    """The way out of one request: adds its id, and puts a problem for a refusal without one."""
+    """The way out of one request: adds its id, and puts a problem for a refusal without one.
+
+    Attributes:
+        status: of the answer; None before it has begun.
+        seconds: until it began.
+    """
 
     def __init__(self, send: Send, *, path: str, request_id: str) -> None:
         self._send = send
         self._path = path
         self._request_id = request_id
         self._is_replaced = False
-        self.has_started = False
+        self._began = perf_counter()
+        self.status: int | None = None
+        self.seconds = 0.0
+
+    def problem(self, problem: Problem) -> Response:
+        """A problem as the answer."""
+        return problem_response(problem, path=self._path, request_id=self._request_id)
 
     async def send(self, message: Message) -> None:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
-            self.has_started = True
+            self.status, self.seconds = message["status"], perf_counter() - self._began
             message = await self._started(message)
         elif self._is_replaced:
             return
@@ -124,7 +156,7 @@ class _Answer:
         return {**message, "headers": headers.raw}
 
     async def _replaced(self, problem: Problem) -> Message:
-        response = problem_response(problem, path=self._path, request_id=self._request_id)
+        response = self.problem(problem)
         response.headers["X-Request-ID"] = self._request_id
         self._is_replaced = True
         await self._send(

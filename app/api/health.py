@@ -1,13 +1,17 @@
-"""/healthz and /readyz: is the process alive, and can it do its work?"""
+"""/healthz, /readyz and /version: is the process alive, can it do its work, and which one is it?"""
 
-from fastapi import APIRouter
+from collections.abc import Callable
+
+import anyio
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import ServiceDep
-from app.api.schemas import HealthBody
-from app.shared.database import is_at_head
-from app.shared.errors import UnavailableError
+from app.api.errors import RETRY_AFTER_SECONDS, Problem, problem_response
+from app.api.schemas import CheckBody, HealthBody, ReadinessBody, VersionBody
+from app.shared.errors import FieldProblem, UnavailableError
+from app.shared.readiness import ANSWER_SECONDS, Check, checks, unanswered
 
 router = APIRouter(tags=["health"])
 
@@ -19,10 +23,47 @@ async def get_health() -> Response:
 
 
 @router.get(
-    "/readyz", response_model=HealthBody, responses=problems(503), summary="Can it do its work?"
+    "/readyz", response_model=ReadinessBody, responses=problems(503), summary="Can it do its work?"
 )
-def get_readiness(service: ServiceDep) -> Response:
-    """The database answers and has every migration; a broker that is down only delays jobs."""
-    if not is_at_head(service.database):
-        raise UnavailableError("not_migrated", "the database lacks migrations: run `ddcal migrate`")
-    return json_answer(HealthBody(status="ok"))
+async def get_readiness(request: Request, service: ServiceDep) -> Response:
+    """Each check with what it found; 503 where one that is needed fails.
+
+    Without the broker the service is `degraded`: it takes jobs in, and they begin late.
+    """
+    found: dict[str, Check] = {}
+
+    async def ask(name: str, question: Callable[[], Check]) -> None:
+        found[name] = unanswered(name)
+        with anyio.move_on_after(ANSWER_SECONDS):
+            found[name] = await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
+
+    async with anyio.create_task_group() as group:
+        for name, question in checks(service.database, service.settings).items():
+            group.start_soon(ask, name, question)
+    wrong = [check for check in found.values() if not check.is_ok]
+    if any(check.is_needed for check in wrong):
+        problem = _not_ready(sorted(wrong, key=lambda check: not check.is_needed))
+        request_id = request.state.request_id
+        return problem_response(problem, path=request.url.path, request_id=request_id)
+    shown = [CheckBody(name=one.name, status=one.code, detail=one.detail) for one in found.values()]
+    return json_answer(ReadinessBody(status="degraded" if wrong else "ok", checks=shown))
+
+
+@router.get("/version", response_model=VersionBody, summary="Which version is it?")
+async def get_version(request: Request) -> Response:
+    """The version of the service."""
+    return json_answer(VersionBody(version=request.app.version))
+
+
+def _not_ready(wrong: list[Check]) -> Problem:
+    """The problem that names all that is wrong, what is needed first."""
+    return Problem(
+        UnavailableError.status,
+        wrong[0].code,
+        UnavailableError.title,
+        "; ".join(f"{check.name}: {check.detail}" for check in wrong),
+        errors=tuple(
+            FieldProblem(f"/checks/{check.name}", check.code, check.detail) for check in wrong
+        ),
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )

@@ -12,6 +12,7 @@ import httpx
 import uvicorn
 
 from app.main import create_app
+from app.server import Server
 from app.shared import runs
 from app.shared.artifacts import ArtifactStore
 from app.shared.catalog import LOCAL_OWNER, record_artifact, record_result
@@ -142,7 +143,7 @@ def running_api(settings: Settings, owner=None) -> Iterator[Api]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
