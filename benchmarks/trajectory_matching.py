@@ -83,8 +83,8 @@ def swept(
         FlatNetwork(module), lambda s, _: (s["images"], labels), n_steps, width
     )
     learned, lr = {"images": images}, torch.tensor(LR)
-    path = roll_out(training, learned, start, lr)
-    return sweep_back(training, learned, path, lr, 2 * path[-1]).learned["images"]
+    rolled = roll_out(training, learned, start, lr)
+    return sweep_back(training, learned, rolled, lr, 2 * rolled.path[-1]).learned["images"]
 
 
 def ways(options: argparse.Namespace) -> dict[str, Callable[[int], Tensor]]:

@@ -97,12 +97,12 @@ class TrajectoryMatching:
             spec.synthetic_steps,
             spec.width,
         )
-        path = roll_out(training, learned, start, lr)
-        difference, scale = path[-1] - target, (start - target).square().sum()
+        rolled = roll_out(training, learned, start, lr)
+        difference, scale = rolled.path[-1] - target, (start - target).square().sum()
         loss = float(difference.square().sum() / scale)
         if not math.isfinite(loss):
             return loss
-        swept = sweep_back(training, learned, path, lr, 2 * difference / scale)
+        swept = sweep_back(training, learned, rolled, lr, 2 * difference / scale)
         (gradient,) = torch.autograd.grad(seen, images, swept.learned["images"])
         descend(state, "images", gradient, spec.lr * lr_scale, spec.momentum)
         # By its logarithm: d log a = da / a, so that lr_lr / a^2 moves a as lr_lr would move it.

@@ -97,11 +97,11 @@ class RememberingThePast:
             self._network, inputs, spec.inner_steps, spec.width, spec.momentum_network
         )
         lr = seen.new_tensor(spec.lr_network)
-        path = roll_out(training, learned, self._fresh_parameters(draws), lr)
-        loss, end_gradient = _end_loss(training, path[-1], self._real_batch(draws, classes))
+        rolled = roll_out(training, learned, self._fresh_parameters(draws), lr)
+        loss, end_gradient = _end_loss(training, rolled.path[-1], self._real_batch(draws, classes))
         if not math.isfinite(loss):
             return loss
-        swept = sweep_back(training, learned, path, lr, end_gradient).learned
+        swept = sweep_back(training, learned, rolled, lr, end_gradient).learned
         decoded_from = {name: leaf for name, leaf in leaves.items() if name != "labels"}
         gradients = torch.autograd.grad(seen, list(decoded_from.values()), swept["images"])
         by_name = dict(zip(decoded_from, gradients, strict=True))

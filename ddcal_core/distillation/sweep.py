@@ -1,6 +1,6 @@
 """Exact gradients through many steps of training, going back over them one at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,11 @@ from torch.nn import functional
 
 from ddcal_core.distillation.backbone import State
 from ddcal_core.distillation.images import chunks
+
+KEPT_BYTES = 2**28
+# Tensors as large as the first block's output that a step's graph holds, second order included;
+# measured on ConvNets of three blocks: 6.4.
+_GRAPH_TENSORS = 7
 
 StepInputs = Callable[[State, int], tuple[Tensor, Tensor]]
 """Learned tensors and a step's number, from 0 -> what that step trains on.
@@ -75,6 +80,7 @@ class InnerTraining:
         width: channels of the network's widest layer; a step's images go through it in parts that
             fit a processor's cache (see `chunks`).
         momentum: in [0, 1).
+        kept_bytes: memory, about, for the graphs of the last steps, which need not be rebuilt.
     """
 
     network: FlatNetwork
@@ -82,6 +88,7 @@ class InnerTraining:
     n_steps: int
     width: int
     momentum: float = 0.0
+    kept_bytes: int = KEPT_BYTES
 
     def parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """A step's images and targets, part by part."""
@@ -92,6 +99,48 @@ class InnerTraining:
         """The sum of the cross-entropy, 0-dimensional, differentiable in all of them."""
         logits = self.network.logits(parameters, images)
         return functional.cross_entropy(logits, targets, reduction="sum")
+
+    def graphs(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Iterator["StepGraph"]:
+        """The gradient of a step's mean loss, part by part, each with what it came from."""
+        parameters = parameters.clone().requires_grad_()
+        for part, own in self.parts(images.detach(), targets.detach()):
+            leaves = [parameters, part.requires_grad_()]
+            if own.is_floating_point():
+                leaves.append(own.requires_grad_())
+            loss = self.loss(parameters, part, own) / len(images)
+            (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+            yield StepGraph(gradient, leaves)
+
+    def is_kept(self, step: int, images: Tensor) -> bool:
+        """Is there memory for the graphs of this step and of all after it?"""
+        n_bytes = len(images) * images[0, 0].numel() * self.width * images.element_size()
+        return (self.n_steps - step) * n_bytes * _GRAPH_TENSORS <= self.kept_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class StepGraph:
+    """Part of a step's gradient, differentiable.
+
+    Attributes:
+        gradient: (P,), of these images' share of the mean loss.
+        leaves: parameters (P,), images, and of soft labels the targets.
+    """
+
+    gradient: Tensor
+    leaves: list[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class RolledOut:
+    """A training as it went.
+
+    Attributes:
+        path: (T + 1, P), the parameters before each step and after the last.
+        graphs: of the last steps, as many as memory was given for.
+    """
+
+    path: Tensor
+    graphs: Mapping[int, list[StepGraph]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +156,8 @@ class Swept:
     lr: Tensor
 
 
-def roll_out(training: InnerTraining, learned: State, start: Tensor, lr: Tensor) -> Tensor:
-    """Train without keeping any graph.
+def roll_out(training: InnerTraining, learned: State, start: Tensor, lr: Tensor) -> RolledOut:
+    """Train, keeping what the way back needs.
 
     Args:
         training: the steps.
@@ -117,39 +166,52 @@ def roll_out(training: InnerTraining, learned: State, start: Tensor, lr: Tensor)
         lr: 0-dimensional, the learning rate of all steps.
 
     Returns:
-        (T + 1, P), the parameters before each step and after the last; dtype and device of `start`.
+        The parameters of each step, dtype and device of `start`, and the graphs of the last.
     """
     path = start.new_empty(training.n_steps + 1, len(start))
     path[0] = start
     velocity = torch.zeros_like(start)
+    graphs: dict[int, list[StepGraph]] = {}
     for step in range(training.n_steps):
         with torch.no_grad():
             images, targets = training.inputs(learned, step)
-        parameters = path[step].clone().requires_grad_()
         velocity *= training.momentum
-        for part, own in training.parts(images, targets):
-            loss = training.loss(parameters, part, own) / len(images)
-            velocity += torch.autograd.grad(loss, parameters)[0]
+        if training.is_kept(step, images):
+            graphs[step] = list(training.graphs(path[step], images, targets))
+            for part in graphs[step]:
+                velocity += part.gradient.detach()
+        else:
+            _add_gradient(training, path[step], images, targets, velocity)
         path[step + 1] = path[step] - lr * velocity
-    return path
+    return RolledOut(path, graphs)
+
+
+def _add_gradient(
+    training: InnerTraining, parameters: Tensor, images: Tensor, targets: Tensor, velocity: Tensor
+) -> None:
+    parameters = parameters.clone().requires_grad_()
+    for part, own in training.parts(images, targets):
+        loss = training.loss(parameters, part, own) / len(images)
+        velocity += torch.autograd.grad(loss, parameters)[0]
 
 
 def sweep_back(
-    training: InnerTraining, learned: State, path: Tensor, lr: Tensor, end_gradient: Tensor
+    training: InnerTraining, learned: State, rolled: RolledOut, lr: Tensor, end_gradient: Tensor
 ) -> Swept:
-    """Differentiate a function of the end parameters, exactly, in memory that one step needs.
+    """Differentiate a function of the end parameters, exactly, in memory that few steps need.
 
     With p = dL/dtheta_T and q = 0, for t = T - 1 down to 0, where g is step t's gradient rebuilt at
     theta_t from its inputs x_t, and H its Jacobian there,
 
         q <- momentum q + p;  dL/dx_t = -lr (dg/dx_t)' q;  dL/dlr -= <q, g>;  p <- p - lr H q.
 
-    Two forward passes a step in all, as nothing is kept but the path.
+    A step whose graph was kept is gone through once in all, the others, of which nothing is kept
+    but the path, twice.
 
     Args:
         training: the steps.
         learned: what their inputs are made of, floating point.
-        path: (T + 1, P), as `roll_out` gives it for them.
+        rolled: what `roll_out` gives for them.
         lr: 0-dimensional, as there.
         end_gradient: (P,), dL/dtheta_T.
 
@@ -169,7 +231,8 @@ def sweep_back(
     for step in reversed(range(training.n_steps)):
         q = p + training.momentum * q
         inputs = training.inputs(leaves, step)
-        product = _product(training, path[step], *inputs, q)
+        graphs = rolled.graphs.get(step) or training.graphs(rolled.path[step], *inputs)
+        product = _product(graphs, q)
         lr_gradient -= product.slope
         p = p - lr * product.hessian
         reached = [k for k in (0, 1) if inputs[k].requires_grad]
@@ -200,20 +263,12 @@ class _Product:
     inputs: tuple[Tensor, Tensor | None]
 
 
-def _product(
-    training: InnerTraining, parameters: Tensor, images: Tensor, targets: Tensor, q: Tensor
-) -> _Product:
-    parameters = parameters.clone().requires_grad_()
+def _product(graphs: Iterable[StepGraph], q: Tensor) -> _Product:
     slope, hessian = q.new_zeros(()), torch.zeros_like(q)
     of_images, of_targets = [], []
-    for part, own in training.parts(images.detach(), targets.detach()):
-        leaves = [parameters, part.requires_grad_()]
-        if own.is_floating_point():
-            leaves.append(own.requires_grad_())
-        loss = training.loss(parameters, part, own) / len(images)
-        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
-        hessian_part, of_part, *of_own = torch.autograd.grad(gradient, leaves, q)
-        slope += q @ gradient.detach()
+    for part in graphs:
+        hessian_part, of_part, *of_own = torch.autograd.grad(part.gradient, part.leaves, q)
+        slope += q @ part.gradient.detach()
         hessian += hessian_part
         of_images.append(of_part)
         of_targets += of_own

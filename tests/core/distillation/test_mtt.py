@@ -168,10 +168,10 @@ def test_ratio_zero_is_the_unmasked_method_bit_for_bit(experts):
     network = FlatNetwork(build_network(spec, FACTS, seeded_generator(0)))
     training = InnerTraining(network, inputs, spec.synthetic_steps, spec.width)
     learned, lr = {name: before[name] for name in ("images", "labels")}, before["log_lr"].exp()
-    path = roll_out(training, learned, start, lr)
+    rolled = roll_out(training, learned, start, lr)
     scale = (start - target).square().sum()
-    swept = sweep_back(training, learned, path, lr, 2 * (path[-1] - target) / scale)
-    assert loss == float((path[-1] - target).square().sum() / scale)
+    swept = sweep_back(training, learned, rolled, lr, 2 * (rolled.path[-1] - target) / scale)
+    assert loss == float((rolled.path[-1] - target).square().sum() / scale)
     for name, lr in (("images", spec.lr), ("labels", spec.lr_labels)):
         wanted = before[name].add(swept.learned[name], alpha=-lr)
         assert torch.equal(state[name], wanted)

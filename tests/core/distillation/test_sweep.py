@@ -117,13 +117,17 @@ def distance(end):
     return (end - 0.1 * target).square().sum() + end.sin().sum()
 
 
-def swept(module, inputs, learned, lr, *, momentum):
-    """Path and gradients by the sweep."""
-    training = InnerTraining(FlatNetwork(module), inputs, N_STEPS, WIDTH, momentum)
-    path = roll_out(training, learned, flat_parameters(module), lr)
-    end = path[-1].clone().requires_grad_()
+def swept(module, inputs, learned, lr, *, momentum, n_kept=2):
+    """Path and gradients by the sweep, with the graphs of the last steps kept."""
+    of_step = 7 * 5 * math.prod(SHAPE[1:]) * WIDTH * 8
+    kept = {"momentum": momentum, "kept_bytes": n_kept * of_step}
+    training = InnerTraining(FlatNetwork(module), inputs, N_STEPS, WIDTH, **kept)
+    rolled = roll_out(training, learned, flat_parameters(module), lr)
+    if len(batch_of(0)) == len(inputs(learned, 0)[0]):
+        assert sorted(rolled.graphs) == list(range(N_STEPS - n_kept, N_STEPS))
+    end = rolled.path[-1].clone().requires_grad_()
     (end_gradient,) = torch.autograd.grad(distance(end), end)
-    return path, sweep_back(training, learned, path, lr, end_gradient)
+    return rolled.path, sweep_back(training, learned, rolled, lr, end_gradient)
 
 
 def error(got, wanted):
@@ -146,16 +150,17 @@ def test_gradients_are_those_of_full_unrolling(form, ratio, augment, soft, momen
     end, wanted, wanted_lr = unrolled(
         network(), inputs, learned, lr, momentum=momentum, end_loss=distance
     )
-    path, got = swept(network(), inputs, learned, lr, momentum=momentum)
-    assert error(path[-1], end) < 1e-12
-    for name in names:
-        assert error(got.learned[name], wanted[name]) < 1e-9
-    if soft:
-        assert error(got.learned["labels"], wanted["labels"]) < 1e-9
-    else:
-        assert wanted["labels"] is None
-        assert not got.learned["labels"].any()
-    assert float(got.lr) == pytest.approx(float(wanted_lr), rel=1e-9)
+    for n_kept in (0, 2, N_STEPS):
+        path, got = swept(network(), inputs, learned, lr, momentum=momentum, n_kept=n_kept)
+        assert error(path[-1], end) < 1e-12
+        for name in names:
+            assert error(got.learned[name], wanted[name]) < 1e-9
+        if soft:
+            assert error(got.learned["labels"], wanted["labels"]) < 1e-9
+        else:
+            assert wanted["labels"] is None
+            assert not got.learned["labels"].any()
+        assert float(got.lr) == pytest.approx(float(wanted_lr), rel=1e-9)
 
 
 def test_steps_reach_each_other():
@@ -245,9 +250,9 @@ def test_float32_is_close():
         return images.float(), targets
 
     training = InnerTraining(FlatNetwork(network().float()), single_inputs, N_STEPS, WIDTH, 0.5)
-    path = roll_out(training, single, flat_parameters(network().float()), lr)
-    end = path[-1].double().requires_grad_()
+    rolled = roll_out(training, single, flat_parameters(network().float()), lr)
+    end = rolled.path[-1].double().requires_grad_()
     (end_gradient,) = torch.autograd.grad(distance(end), end)
-    got = sweep_back(training, single, path, lr, end_gradient.float())
+    got = sweep_back(training, single, rolled, lr, end_gradient.float())
     assert got.learned["images"].dtype == torch.float32
     assert error(got.learned["images"].double(), wanted["images"]) < 1e-4
