@@ -119,12 +119,11 @@ def distance(end):
 
 def swept(module, inputs, learned, lr, *, momentum, n_kept=2):
     """Path and gradients by the sweep, with the graphs of the last steps kept."""
-    of_step = 7 * 5 * math.prod(SHAPE[1:]) * WIDTH * 8
+    of_step = 7 * inputs(learned, 0)[0][:, 0].numel() * WIDTH * 8
     kept = {"momentum": momentum, "kept_bytes": n_kept * of_step}
     training = InnerTraining(FlatNetwork(module), inputs, N_STEPS, WIDTH, **kept)
     rolled = roll_out(training, learned, flat_parameters(module), lr)
-    if len(batch_of(0)) == len(inputs(learned, 0)[0]):
-        assert sorted(rolled.graphs) == list(range(N_STEPS - n_kept, N_STEPS))
+    assert sorted(rolled.graphs) == list(range(N_STEPS - n_kept, N_STEPS))
     end = rolled.path[-1].clone().requires_grad_()
     (end_gradient,) = torch.autograd.grad(distance(end), end)
     return rolled.path, sweep_back(training, learned, rolled, lr, end_gradient)
