@@ -104,6 +104,8 @@ def _links(job: Job) -> dict[str, str]:
     }
     if not job.is_terminal:
         links["cancel"] = f"{url}/cancel"
+    elif job.state != "succeeded":
+        links["retry"] = f"{url}/retry"
     if job.parent_id is not None:
         links["parent"] = f"/v1/jobs/{job.parent_id}"
     return links

@@ -1,6 +1,5 @@
 """/v1/jobs: submit, look, list, cancel, delete."""
 
-import shutil
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -36,13 +35,13 @@ from app.shared.catalog import (
     list_jobs,
     results_of_jobs,
 )
-from app.shared.checkpoints import CheckpointStore
 from app.shared.database import Connection
 from app.shared.deletion import delete_job
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
+from app.shared.housekeeping import delete_files
 from app.shared.idempotency import KeyedRequest, keep_result, take_key
 from app.shared.job_records import PIPELINE, Job
-from app.submission import cancel, submit
+from app.submission import cancel, retry, submit
 from ddcal_core.specs import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -192,6 +191,29 @@ def cancel_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     return json_answer(shown, status=200 if job.is_terminal else 202)
 
 
+@router.post(
+    "/{job_id}/retry",
+    status_code=201,
+    response_model=JobBody,
+    responses=problems(400, 404, 409, 410, 422),
+    summary="Retry a job",
+)
+def retry_job(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, key: KeyDep, job_id: str
+) -> Response:
+    """Submit once more what failed, was cancelled or expired, as a new job; `retry_of` names it.
+
+    Results of jobs that have succeeded are taken over, and a failed job's checkpoint is gone on
+    from, unless it was submitted with `reuse` false.
+    """
+    wanted, request_id = checked_id("job", job_id), request.state.request_id
+
+    def write(connection: Connection) -> Job:
+        return retry(connection, service.settings, owner_id, wanted, request_id=request_id)
+
+    return _created(service, owner_id, keyed(request, key, None), write, status=201)
+
+
 @router.delete(
     "/{job_id}", status_code=204, responses=problems(404, 409), summary="Delete an ended job"
 )
@@ -200,11 +222,7 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     with service.database.write() as connection:
         deleted = delete_job(connection, owner_id, checked_id("job", job_id))
     for one in deleted:
-        service.store.delete_job(one)
-        CheckpointStore(service.settings.checkpoint_folder).delete(one)
-        (service.settings.log_folder / f"{one}.log").unlink(missing_ok=True)
-        for folder in service.settings.work_folder.glob(f"{one}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        delete_files(service.settings, one)
     return Response(status_code=204)
 
 

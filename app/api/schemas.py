@@ -84,7 +84,9 @@ class AttemptBody(Body):
     ended_at: Time | None
     outcome: str | None
     exit_reason: str | None
-    peak_memory_bytes: int | None
+    peak_memory_bytes: int | None = Field(description="Most that its trainer was seen to hold.")
+    cpu_seconds: float | None = Field(description="Processor time that its trainer took.")
+    resumed_from_step: int | None = Field(description="Where it went on from a checkpoint.")
 
 
 class ChildBody(Body):
@@ -118,10 +120,16 @@ class JobSummary(Body):
     parent_id: str | None
     priority: int
     timeout_seconds: int | None
+    stall_seconds: int | None
+    not_before_at: Time | None = Field(
+        description="Its start_at, or the end of the pause before another attempt."
+    )
+    expires_at: Time | None = Field(description="It expires if it has not started by then.")
     attempt: int
     max_attempts: int
     reuse: bool = Field(description="May it take over the results of a job of the same recipe?")
     reused_from: str | None = Field(description="The job whose results it has taken over.")
+    retry_of: str | None = Field(description="The job that it repeats.")
     request_id: str | None = Field(description="X-Request-ID of the request that submitted it.")
     progress: ProgressBody | None
     error: ErrorBody | None
