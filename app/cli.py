@@ -93,6 +93,11 @@ def _migrate(_: Arguments) -> int:
     return _become([sys.executable, "-m", "app.server", "migrate"])
 
 
+def _housekeeping(arguments: Arguments) -> int:
+    dry_run = ["--dry-run"] if arguments.dry_run else []
+    return _become([sys.executable, "-m", "app.house", *dry_run])
+
+
 def _become(argv: list[str]) -> NoReturn:
     """Replace this process, so that signals reach the program itself."""
     sys.stdout.flush()
@@ -223,6 +228,10 @@ def _add_services(commands: Commands) -> None:
     command.add_argument("--queue", default="gpu,intake", help="queues to serve (%(default)s)")
 
     _add(commands, "migrate", _migrate, "Bring the database's tables up to date.")
+
+    text = "Remove what nobody will read again, as the service does every hour; prints how much."
+    command = _add(commands, "housekeeping", _housekeeping, text)
+    command.add_argument("--dry-run", action="store_true", help="only print what would go")
 
 
 def _add_uses(commands: Commands) -> None:

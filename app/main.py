@@ -26,10 +26,9 @@ from app.api.errors import answer_problem
 from app.api.event_stream import EventReader
 from app.api.openapi import describe
 from app.api.request_meter import RequestMeter
-from app.api.uploads import sweep_uploads
 from app.shared.artifacts import ArtifactStore
 from app.shared.database import open_database
-from app.shared.errors import DdcalError, UnavailableError
+from app.shared.errors import DdcalError
 from app.shared.queue import CeleryDoorbell, Doorbell
 from app.shared.reconciler import start_background
 from app.shared.settings import Settings
@@ -57,8 +56,6 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
-        with contextlib.suppress(UnavailableError):  # the next start will do
-            await run_in_threadpool(sweep_uploads, database, settings.upload_folder)
         reader = EventReader(database)
         app.state.service = Service(
             settings=settings,

@@ -20,6 +20,7 @@ _DESCRIPTIONS = {
     416: "The range lies outside of the content.",
     422: "What is asked cannot be; `errors` points at each field.",
     503: "Something the service needs does not answer.",
+    507: "The service's disk has too little room left.",
 }
 
 

@@ -90,7 +90,7 @@ def get_dataset(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     "",
     status_code=202,
     response_model=DatasetBody,
-    responses=problems(400, 409, 410, 413, 415, 422),
+    responses=problems(400, 409, 410, 413, 415, 422, 507),
     openapi_extra=UPLOAD_BODY,
     summary="Upload a data set",
 )

@@ -25,6 +25,7 @@ from app.shared.datasets import (
     require_free_name,
 )
 from app.shared.errors import ConflictError, GoneError, NotFoundError
+from app.shared.housekeeping import delete_files
 from app.shared.idempotency import KeyedRequest, is_key_taken, keep_result, take_key
 from app.shared.job_records import INTAKE, Job, NewJob
 from app.shared.jobs import insert_job
@@ -82,11 +83,10 @@ async def take_upload(request: Request, service: Service, asked: AskedUpload) ->
         DdcalError, InvalidDataError: it is refused; no row and no file is left of it.
     """
     require_media_type(request, UPLOAD_TYPES)
-    limit = service.settings.max_upload_bytes
-    require_declared_length(request, limit)
+    require_declared_length(request, service.settings.max_upload_bytes)
     path = request.url.path
     await run_in_threadpool(_require_free_name, service, asked, path)
-    upload = await receive_upload(request, service.settings.upload_folder, limit=limit)
+    upload = await receive_upload(request, service.settings)
     whole = {"name": asked.name, "options": dict(asked.options), "sha256": upload.sha256}
     once = keyed(request, asked.key, whole)
     # From here on the thread owns the file: it ends whatever becomes of this request.
@@ -109,8 +109,7 @@ def remove_upload(service: Service, owner_id: str, upload: Dataset | Logits, con
         intake = find_job(connection, owner_id, upload.job_id or "")
         deleted = delete_dataset(connection, owner_id, upload.name, content)
     for job_id in deleted:
-        service.store.delete_job(job_id)
-        (settings.log_folder / f"{job_id}.log").unlink(missing_ok=True)
+        delete_files(settings, job_id)
     (settings.upload_folder / intake.params["upload"]).unlink(missing_ok=True)
 
 

@@ -68,7 +68,7 @@ def get_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     "",
     status_code=202,
     response_model=LogitsBody,
-    responses=problems(400, 409, 410, 413, 415, 422),
+    responses=problems(400, 409, 410, 413, 415, 422, 507),
     openapi_extra=UPLOAD_BODY,
     summary="Upload logits and labels",
 )

@@ -1,13 +1,12 @@
 """A body streamed to disk: counted and hashed as it comes, gone again unless all of it is good.
 
 The file is locked from its first byte until its row is written. A process that is killed on the
-way loses its locks, and the next one to start deletes what nobody holds and no job waits for.
+way loses its locks, and housekeeping deletes what nobody holds and no job waits for.
 """
 
 import contextlib
 import fcntl
 import hashlib
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,12 @@ from typing import BinaryIO
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from app.shared.database import Database
-from app.shared.datasets import awaited_uploads
+from app.shared.disk import require_room
 from app.shared.errors import TooLargeError
 from app.shared.job_records import new_id
+from app.shared.settings import Settings
 
 WRITE_BYTES = 1 << 20
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,23 +64,27 @@ class _Sink:
         return Upload(self.path, self._digest.hexdigest(), self.n_bytes, self._file)
 
     def discard(self) -> None:
-        self._file.close()
         self.path.unlink(missing_ok=True)
+        # What a full disk has not taken is still in its buffer, and closing tries once more.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
-async def receive_upload(request: Request, folder: Path, *, limit: int) -> Upload:
+async def receive_upload(request: Request, settings: Settings) -> Upload:
     """Stream a request's body into a file, which stays locked until the upload is released.
 
     Args:
-        request: whose body is still unread.
-        folder: where the file goes.
-        limit: most bytes.
+        request: whose body is still unread, and whose declared length is a number.
+        settings: where the file goes, how large it may be, and what has to stay free.
 
     Raises:
-        TooLargeError: more bytes came than the limit.
+        TooLargeError: more bytes came than may.
+        DiskFullError, OSError: the disk has no room for it.
         ClientDisconnect: the client went away. In every case of failure the file is gone.
     """
-    sink = await run_in_threadpool(_Sink, folder)
+    limit = settings.max_upload_bytes
+    require_room(settings, int(request.headers.get("content-length", "0")))
+    sink = await run_in_threadpool(_Sink, settings.upload_folder)
     try:
         waiting = bytearray()
         async for chunk in request.stream():
@@ -93,33 +94,18 @@ async def receive_upload(request: Request, folder: Path, *, limit: int) -> Uploa
                     "too_large", f"an upload may have at most {limit} bytes, got more"
                 )
             if len(waiting) >= WRITE_BYTES:
-                await run_in_threadpool(sink.write, bytes(waiting))
+                await run_in_threadpool(_write, sink, bytes(waiting), settings)
                 waiting.clear()
-        await run_in_threadpool(sink.write, bytes(waiting))
+        await run_in_threadpool(_write, sink, bytes(waiting), settings)
         return await run_in_threadpool(sink.finish)
     except BaseException:
         sink.discard()
         raise
 
 
-def sweep_uploads(database: Database, folder: Path) -> int:
-    """Delete files of uploads that nobody is writing and no job waits for; tells how many.
-
-    What cannot be looked at stays.
-    """
-    n_deleted = 0
-    for path in sorted(folder.glob("upload_*")):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Only now: whoever held the lock has written the row before letting go.
-            with database.read() as connection:
-                is_awaited = path.name in awaited_uploads(connection)
-            if not is_awaited:
-                path.unlink()
-                n_deleted += 1
-    if n_deleted:
-        log.info("deleted %d uploads that had been cut off", n_deleted)
-    return n_deleted
+def _write(sink: _Sink, data: bytes, settings: Settings) -> None:
+    require_room(settings, len(data))
+    sink.write(data)
 
 
 def _new_locked_file(folder: Path) -> tuple[Path, BinaryIO]:

@@ -66,36 +66,37 @@ class CheckpointStore:
         """Delete a job's checkpoint; of a job without one, nothing."""
         shutil.rmtree(self._folder / job_id, ignore_errors=True)
 
-    def tidy(self, connection: Connection, *, kept_bytes: int) -> int:
-        """Delete the checkpoints that no run will read.
+    def unneeded(self, connection: Connection, *, kept_bytes: int) -> dict[str, int]:
+        """The jobs whose checkpoints no run will read, and the bytes of each.
 
         Those of jobs that are still to run stay. Of failed jobs the newest stay, for another job of
         the same recipe, as long as they are no more than `kept_bytes` in all. Those of all others
         that have ended, and of jobs that are gone, go.
-
-        Returns:
-            How many bytes are left.
         """
         # First the folders, then the states: a folder is made for a job that is there.
         folders = {path.name: path for path in self._folders()}
         if not folders:
-            return 0
+            return {}
         rows = connection.execute(select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(folders)))
         states = {row.id: row.state for row in rows}
-        running = [name for name in folders if states.get(name, "expired") not in TERMINAL_STATES]
-        failed = [name for name in folders if states.get(name) == "failed"]
-        n_bytes, n_kept = sum(_size(folders[name]) for name in running), 0
-        kept = set(running)
-        for name in sorted(failed, reverse=True):
-            n_kept += _size(folders[name])
-            if n_kept > kept_bytes:
-                break
-            kept.add(name)
-            n_bytes += _size(folders[name])
-        for name in folders.keys() - kept:
+        sizes = {name: _size(path) for name, path in folders.items()}
+        n_kept, unneeded = 0, {}
+        for name in sorted(folders, reverse=True):
+            state = states.get(name, "expired")
+            if state not in TERMINAL_STATES:
+                continue
+            n_kept += sizes[name] if state == "failed" else 0
+            if state != "failed" or n_kept > kept_bytes:
+                unneeded[name] = sizes[name]
+        return unneeded
+
+    def tidy(self, connection: Connection, *, kept_bytes: int) -> None:
+        """Delete the checkpoints that no run will read."""
+        unneeded = self.unneeded(connection, kept_bytes=kept_bytes)
+        for name in unneeded:
             self.delete(name)
-        logger.info("checkpoints: %d jobs, %d bytes", len(kept), n_bytes)
-        return n_bytes
+        if unneeded:
+            logger.info("checkpoints: %d deleted, %d bytes", len(unneeded), sum(unneeded.values()))
 
     def _folders(self) -> list[Path]:
         return list(self._folder.iterdir()) if self._folder.exists() else []

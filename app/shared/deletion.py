@@ -33,7 +33,9 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
         raise ConflictError(
             "job_not_ended", f"job {job_id} is {job.state}: cancel it first, or wait for its end"
         )
-    children = select(jobs.c.id).where(jobs.c.parent_id == job_id)
+    # Locked like the job itself, so that none is named by a submission that has not committed yet.
+    children = select(jobs.c.id).where(jobs.c.parent_id == job_id).order_by(jobs.c.id)
+    children = children.with_for_update()
     ids = [job_id, *connection.execute(children).scalars()]
     delete_rows(connection, ids)
     return ids

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
 
 from app.shared.database import Database, db_now
+from app.shared.housekeeping import keep_house, missing_files
 from app.shared.job_locks import lock_family
 from app.shared.jobs import (
     expire,
@@ -92,14 +93,14 @@ def _next_ring_at(settings: Settings) -> ColumnElement[Any]:
 
 @dataclass(frozen=True)
 class Background:
-    """The two threads of a process that keep jobs moving."""
+    """The three threads of a process that keep jobs moving and the house in order."""
 
     stopping: threading.Event
     committed: threading.Event
     threads: tuple[threading.Thread, ...]
 
     def stop(self) -> None:
-        """Ask both to stop and wait until they have."""
+        """Ask all to stop and wait until they have."""
         self.stopping.set()
         self.committed.set()
         for thread in self.threads:
@@ -107,7 +108,10 @@ class Background:
 
 
 def start_background(database: Database, settings: Settings, doorbell: Doorbell) -> Background:
-    """Start the relay, which rings after each commit, and the reconciler."""
+    """Start the relay, which rings after each commit, the reconciler, and housekeeping.
+
+    Housekeeping has a thread of its own: a long round holds up no job.
+    """
     stopping = threading.Event()
 
     def relay() -> None:
@@ -119,9 +123,16 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
         reconcile(database, settings)
         stopping.wait(settings.reconcile_seconds)
 
+    def tidy() -> None:
+        keep_house(database, settings, is_stopping=stopping.is_set)
+        n_missing = 0 if stopping.is_set() else sum(1 for _ in missing_files(database, settings))
+        if n_missing:
+            logger.warning("%d files that rows name are missing: ddcal housekeeping", n_missing)
+        stopping.wait(settings.housekeeping_seconds)
+
     threads = tuple(
         threading.Thread(target=_repeat, args=(step, stopping), name=step.__name__, daemon=True)
-        for step in (relay, look)
+        for step in (relay, look, tidy)
     )
     for thread in threads:
         thread.start()

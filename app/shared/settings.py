@@ -70,6 +70,27 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         2**30, ge=0, description="No job is begun and no upload taken that would leave less free."
     )
+    housekeeping_seconds: float = Field(
+        3600, gt=0, description="Pause between two rounds of housekeeping."
+    )
+    leftover_seconds: float = Field(
+        3600, ge=0, description="A file that no row names is left alone until it is so old."
+    )
+    kept_job_days: float | None = Field(
+        None, gt=0, description="Ended jobs go with their results when so old; unset: never."
+    )
+    kept_job_bytes: int | None = Field(
+        None, ge=0, description="The newest ended jobs stay whose files are no more than this."
+    )
+    kept_expert_days: float | None = Field(
+        None, gt=0, description="Jobs of experts that none has used for so long go; unset: never."
+    )
+    kept_expert_bytes: int | None = Field(
+        None, ge=0, description="The last used sets of experts stay that are no more than this."
+    )
+    kept_key_days: float = Field(
+        7, ge=1, description="A request sent again within so long finds what the first has made."
+    )
     log_level: str = "INFO"
 
     @model_validator(mode="after")

@@ -1,16 +1,16 @@
 """Zips of image files through HTTP: options and layout at once, what was found in the body."""
 
-import fcntl
 import subprocess
 import sys
 import zipfile
 
 import pytest
 
-from app.api.uploads import sweep_uploads
+from app.shared.housekeeping import keep_house
 from tests.api.npz import npz
 from tests.api.serving import problem, refusals, running_api
 from tests.image_files import Member, class_folders, noise, one_level, zipped, zipped_by_hand
+from tests.waiting import until
 
 
 def upload(api, members, name="mine", **options):
@@ -151,11 +151,10 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(api):
         killed.kill()
         killed.wait(30)
         with running_api(api.settings):
-            left = {path.name for path in folder.iterdir()}
+            until(lambda: len(names & {path.name for path in folder.iterdir()}) == 1)
+        assert {path.name for path in folder.iterdir()} - names == {waiting, "note.txt"}
         writing.kill()
-    assert len(names & left) == 1
-    assert left - names == {waiting, "note.txt"}
-    assert sweep_uploads(api.database, folder) == 1
+    keep_house(api.database, api.settings)
     assert {path.name for path in folder.iterdir()} == {waiting, "note.txt"}
 
 
@@ -164,8 +163,5 @@ def test_an_upload_whose_check_has_ended_is_swept(api):
     upload(api, one_level())
     (path,) = api.uploads()
     api.check_upload()
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert sweep_uploads(api.database, path.parent) == 0
-    assert sweep_uploads(api.database, path.parent) == 1
-    assert sweep_uploads(api.database, path.parent / "nowhere") == 0
+    keep_house(api.database, api.settings)
+    assert not path.exists()
