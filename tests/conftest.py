@@ -46,7 +46,7 @@ def _servers_of(item: pytest.Item) -> set[str]:
     """Which real servers a test ran on."""
     names = set(getattr(item, "fixturenames", ()))
     servers = set()
-    if "postgresql" in item.nodeid or {"postgres_url", "topology"} & names:
+    if "postgresql" in item.nodeid or {"postgres_url", "postgres_folder", "topology"} & names:
         servers.add("PostgreSQL")
     if {"broker_url", "topology", "service", "hurt_service"} & names or any(
         word in item.nodeid for word in ("broker", "test_chaos")

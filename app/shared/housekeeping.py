@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 MOST_OF_A_RULE = 2000
 _BATCH = 500
+_JOB_COLUMNS = tuple(jobs.c[name] for name in ("id", "state", "fence"))
+_FILE_COLUMNS = tuple(artifacts.c[name] for name in ("id", "job_id", "name", "sha256"))
 _DAY_SECONDS = 86_400
 
 
@@ -116,7 +118,7 @@ def look_round(database: Database, settings: Settings) -> list[Count]:
 def missing_files(database: Database, settings: Settings) -> Iterator[Row[Any]]:
     """Rows of artifacts whose file is not there."""
     store, last = ArtifactStore(settings.artifact_folder), ""
-    columns = select(artifacts.c.id, artifacts.c.job_id, artifacts.c.name, artifacts.c.sha256)
+    columns = select(*_FILE_COLUMNS)
     while True:
         page = columns.where(artifacts.c.id > last).order_by(artifacts.c.id).limit(_BATCH)
         with database.read() as connection:
@@ -254,8 +256,8 @@ def _scratch_folders(database: Database, settings: Settings) -> Iterator[Waste]:
         rows = _rows_of(database, ids.values())
         for path in paths:
             row = rows.get(ids[path])
-            is_at_work = row is not None and row.state in ACTIVE_STATES
-            if not is_at_work or path.name != f"{ids[path]}-{row.fence}":
+            at_work = None if row is None or row.state not in ACTIVE_STATES else row.fence
+            if path.name != f"{ids[path]}-{at_work}":
                 yield Waste(path.name, _size(path), partial(_remove_folder, path))
 
 
@@ -331,7 +333,7 @@ def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
 
 
 def _rows_of(database: Database, job_ids: Iterable[str]) -> dict[str, Row[Any]]:
-    wanted = select(jobs.c.id, jobs.c.state, jobs.c.fence).where(jobs.c.id.in_(list(job_ids)))
+    wanted = select(*_JOB_COLUMNS).where(jobs.c.id.in_(list(job_ids)))
     with database.read() as connection:
         return {row.id: row for row in connection.execute(wanted)}
 
