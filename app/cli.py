@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import httpx
 from pydantic import ValidationError
@@ -119,11 +119,20 @@ def _submit(arguments: Arguments) -> int:
     except json.JSONDecodeError as error:
         return _complain(f"{arguments.file} is not JSON: {error}")
     with _connect(arguments) as client:
-        job = client.submit(request)
-        print(job["id"])
-        if not arguments.watch:
-            return 0
-        return 0 if watch(client, job["id"])["state"] == "succeeded" else 1
+        return _told(client, client.submit(request), arguments)
+
+
+def _retry(arguments: Arguments) -> int:
+    with _connect(arguments) as client:
+        return _told(client, client.retry(arguments.id), arguments)
+
+
+def _told(client: Client, job: Mapping[str, Any], arguments: Arguments) -> int:
+    """Print a new job's id, and watch it where that was asked for."""
+    print(job["id"])
+    if not arguments.watch:
+        return 0
+    return 0 if watch(client, job["id"])["state"] == "succeeded" else 1
 
 
 def _watch(arguments: Arguments) -> int:
@@ -248,6 +257,11 @@ def _add_uses(commands: Commands) -> None:
 
     command = _add(commands, "cancel", _cancel, "Ask a job to stop.")
     command.add_argument("id", metavar="ID")
+
+    text = "Submit once more what failed, was cancelled or expired; prints the new job's id."
+    command = _add(commands, "retry", _retry, text)
+    command.add_argument("id", metavar="ID")
+    command.add_argument("--watch", action="store_true", help="and watch it")
 
     command = _add(commands, "jobs", _jobs, "List jobs, newest first.")
     command.add_argument("--state", help="only those in this state")

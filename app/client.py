@@ -98,11 +98,15 @@ class Client:
 
     def submit(self, request: Mapping[str, Any]) -> Json:
         """Submit a job; sent again under the same key if the connection breaks, it runs once."""
+        return self._create("/v1/jobs", json=request)
+
+    def retry(self, job_id: str) -> Json:
+        """Submit once more what a job that ended without success was to do; the new job."""
+        return self._create(f"/v1/jobs/{job_id}/retry")
+
+    def _create(self, path: str, **body: Any) -> Json:
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        response = self._patiently(
-            lambda: self.http.post("/v1/jobs", json=request, headers=headers)
-        )
-        return _document(response)
+        return _document(self._patiently(lambda: self.http.post(path, headers=headers, **body)))
 
     def upload_dataset(self, name: str, path: Path, **options: str | float) -> Json:
         """Upload a data set of one's own.

@@ -69,6 +69,10 @@ def test_cancelled_job_is_no_success(service, tmp_path):
     watched = run_ddcal("watch", job_id, url=service.url)
     assert watched.returncode == 1
     assert watched.stderr.splitlines()[-1].endswith("cancelled")
+    again = run_ddcal("retry", job_id, url=service.url).stdout.strip()
+    with connect(service.url) as client:
+        assert client.job(again)["retry_of"] == job_id
+        client.cancel(again)
 
 
 def test_refusal_names_the_field(service, tmp_path):
