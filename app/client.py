@@ -104,9 +104,9 @@ class Client:
         """Submit once more what a job that ended without success was to do; the new job."""
         return self._create(f"/v1/jobs/{job_id}/retry")
 
-    def _create(self, path: str, **body: Any) -> Json:
+    def _create(self, path: str, json: Mapping[str, Any] | None = None) -> Json:
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return _document(self._patiently(lambda: self.http.post(path, headers=headers, **body)))
+        return _document(self._patiently(lambda: self.http.post(path, headers=headers, json=json)))
 
     def upload_dataset(self, name: str, path: Path, **options: str | float) -> Json:
         """Upload a data set of one's own.
