@@ -174,7 +174,7 @@ def _is_passing(error: DBAPIError) -> bool:
     """Is this the database being away or busy, rather than a wrong statement?"""
     if error.connection_invalidated:
         return True
-    text = str(error.orig)
+    text = str(error.orig).lower()
     passing = (
         "locked",
         "lock timeout",
@@ -185,5 +185,7 @@ def _is_passing(error: DBAPIError) -> bool:
         "terminat",
         "shutting down",
         "starting up",
+        "disk is full",
+        "no space left",
     )
     return any(word in text for word in passing)

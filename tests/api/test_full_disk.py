@@ -46,16 +46,16 @@ def test_room_is_what_is_left_above_the_floor(tmp_path):
 
 # In a mount namespace of its own: argv is the folder, then a migrated database.
 ON_A_SMALL_DISK = """
-import errno, json, subprocess, sys
+import errno, json, shutil, subprocess, sys
 from pathlib import Path
 from app.api.uploads import _Sink
 from app.shared.settings import Settings
 from tests.api.serving import running_api
 folder = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], check=True)
-url = f"sqlite:///{sys.argv[2]}"
+shutil.copyfile(sys.argv[2], folder / "ddcal.sqlite")
 told = {}
-with running_api(Settings(data_folder=folder, database_url=url, min_free_bytes=0)) as api:
+with running_api(Settings(data_folder=folder, min_free_bytes=0)) as api:
     for name, body in (("declared", b"x" * 3_000_000), ("sent", iter([b"x" * 1_500_000] * 2))):
         answer = api.client.post("/v1/datasets", params={"name": "mine"}, content=body,
                                  headers={"Content-Type": "application/zip"})
@@ -68,6 +68,18 @@ with running_api(Settings(data_folder=folder, database_url=url, min_free_bytes=0
         told["errno"] = error.errno == errno.ENOSPC
         sink.discard()
     told["left"] = len(api.uploads())
+    filler = (folder / "filler").open("wb", buffering=0)
+    try:
+        while filler.write(b"x" * 4096):
+            pass
+    except OSError:
+        pass
+    job = {"kind": "distill", "params": {"dataset": "digits"}}
+    told["database"] = [api.client.post("/v1/jobs", json=job).status_code for _ in range(30)][-1]
+    told["look"] = api.client.get("/v1/jobs").status_code
+    (folder / "filler").unlink()
+    filler.close()
+    told["after"] = api.client.post("/v1/jobs", json=job).status_code
 print(json.dumps(told))
 """
 
@@ -87,7 +99,10 @@ def in_a_namespace():
 def test_a_disk_that_is_really_full_is_507_and_keeps_nothing(
     in_a_namespace, migrated_sqlite, tmp_path
 ):
-    """A file system of 2 MB: by the declared length, by the bytes, and where the write fails."""
+    """A file system of 2 MB: by the declared length, by the bytes, and where the write fails.
+
+    What the database cannot write is 503, and goes again once there is room.
+    """
     folder, database = tmp_path / "small", tmp_path / "ddcal.sqlite"
     folder.mkdir()
     shutil.copyfile(migrated_sqlite, database)
@@ -105,4 +120,7 @@ def test_a_disk_that_is_really_full_is_507_and_keeps_nothing(
         "sent": [507, "disk_full", 0],
         "errno": True,
         "left": 0,
+        "database": 503,
+        "look": 200,
+        "after": 202,
     }
