@@ -1,0 +1,69 @@
+"""An API killed at any statement of a submission: the job is there with all its parts, or not."""
+
+import os
+import signal
+from pathlib import Path
+
+from sqlalchemy import event, func, select
+
+from app.job_requests import JOB_REQUESTS
+from app.shared import tables
+from app.shared.database import open_database
+from app.shared.settings import Settings
+from app.submission import submit
+
+BODY = b"""{"kind": "pipeline", "params": {"dataset": "digits", "baselines": [],
+    "distill": {"images_per_class": 1, "depth": 1}, "calibrate": [{"method": "none"}]}}"""
+PARTS = {"jobs": 5, "events": 9, "outbox": 1}
+
+
+def submit_and_die(settings: Settings, at_statement: int) -> None:
+    """Submit a pipeline; be killed when so many statements have been sent."""
+    database, n_statements = open_database(settings), 0
+
+    def count(*_: object) -> None:
+        nonlocal n_statements
+        n_statements += 1
+        if n_statements == at_statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(database._engine, "before_cursor_execute", count)
+    with database.write() as connection:
+        submit(connection, settings, "local", JOB_REQUESTS["pipeline"].model_validate_json(BODY))
+
+
+def test_a_submission_is_whole_or_nothing(migrated_url: str, tmp_path: Path) -> None:
+    """For each statement a process that is killed before it; the last one is never killed."""
+    settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)
+    settings.folder.mkdir()
+    n_killed = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            try:
+                submit_and_die(settings, n_killed + 1)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, -signal.SIGKILL)
+        if status == 0:
+            break
+        n_killed += 1
+        assert rows(settings) == dict.fromkeys(PARTS, 0)
+    assert n_killed > 10
+    assert rows(settings) == PARTS
+
+
+def rows(settings: Settings) -> dict[str, int]:
+    """How many there are of each part."""
+    database = open_database(settings)
+    with database.read() as connection:
+        found = {
+            name: connection.execute(
+                select(func.count()).select_from(tables.metadata.tables[name])
+            ).scalar_one()
+            for name in PARTS
+        }
+    database.close()
+    return found
