@@ -37,7 +37,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     },
     "resnet18": {"train": {"network": "resnet18", "n_seeds": 1}},
 }
-# Without mts for ResNet-18: to find its ratio for random images takes it half an hour.
+# Without mts for ResNet-18: its ratio for random images takes further trainings to find.
 CALIBRATIONS = [
     {"method": "none"},
     {"method": "ts", "fit_on": "validation"},
