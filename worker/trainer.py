@@ -133,9 +133,10 @@ def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
     device = _prepare_torch(int(job["threads"]))
     started = time.monotonic()
     _LOG.info(
-        "start: %s, job %s, device %s, %d threads, torch %s",
+        "start: %s, job %s, request %s, device %s, %d threads, torch %s",
         job["kind"],
         job["job_id"],
+        job.get("request_id"),
         torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         torch.get_num_threads(),
         torch.__version__,
