@@ -136,7 +136,7 @@ def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
         "start: %s, job %s, request %s, device %s, %d threads, torch %s",
         job["kind"],
         job["job_id"],
-        job.get("request_id"),
+        job.get("request_id") or "none",
         torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         torch.get_num_threads(),
         torch.__version__,

@@ -88,7 +88,7 @@ def test_a_job_runs_from_ready_to_outputs(trainer, tmp_path):
     for file in output["files"]:
         assert Path(file["path"]).stat().st_size > 0
     lines = trainer.log.splitlines()
-    assert "start: distill, job job_test, device cpu, 1 threads, torch 2." in lines[0]
+    assert "start: distill, job job_test, request none, device cpu, 1 threads, torch 2." in lines[0]
     assert "phase: distill, 3 steps" in lines[1]
     assert "end: 1 results after" in lines[-1]
     assert "distilled_set.safetensors" in lines[-1]
