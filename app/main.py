@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -35,6 +36,7 @@ from app.shared.settings import Settings
 from ddcal_core.errors import InvalidDataError
 
 VERSION = "0.1.0"
+N_THREADS = 16
 ANSWERED_ERRORS = (
     DdcalError,
     InvalidDataError,
@@ -57,12 +59,14 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
         reader = EventReader(database)
+        threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="api")
         app.state.service = Service(
             settings=settings,
             database=database,
             store=ArtifactStore(settings.artifact_folder),
             reader=reader,
             meter=meter,
+            threads=threads,
         )
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
         try:
@@ -70,6 +74,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(reader.stop)
             await run_in_threadpool(background.stop)
+            threads.shutdown()
             database.close()
 
     app = FastAPI(
@@ -83,7 +88,8 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     app.add_middleware(Edge, settings=settings, meter=meter)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
-    rooms = (pages, health, metrics, datasets, logits, jobs, job_events, results, artifacts)
+    # The router looks through them in this order: what is asked most comes first.
+    rooms = (jobs, job_events, health, metrics, pages, datasets, logits, results, artifacts)
     for room in rooms:
         app.include_router(room.router)
     document = describe(app, needs_key=settings.api_key is not None)

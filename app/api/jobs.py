@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -109,7 +108,7 @@ class JobListQuery(BaseModel):
     openapi_extra=SUBMISSION_BODY,
     summary="Submit a job",
 )
-def submit_job(
+async def submit_job(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
@@ -121,14 +120,7 @@ def submit_job(
     `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
     until those have succeeded.
     """
-    document = read_json(body)
-    asked = read_job_request(document)
-    request_id = request.state.request_id
-
-    def write(connection: Connection) -> Job:
-        return submit(connection, service.settings, owner_id, asked, request_id=request_id)
-
-    return _created(service, owner_id, keyed(request, key, document), write, status=202)
+    return await service.in_thread(_submit, request, service, owner_id, key, body)
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
@@ -162,14 +154,14 @@ async def get_job(
     With `Prefer: wait=N` besides, the answer waits up to N seconds for the job to change.
     """
     wanted = checked_id("job", job_id)
-    answer, versions = await run_in_threadpool(_look, request, service, owner_id, wanted)
+    answer, versions = await service.in_thread(_look, request, service, owner_id, wanted)
     seconds = wait_seconds(request)
     if versions is None or seconds is None:
         return answer
     if answer.status_code == 304:
         service.reader.require_room()
         await service.reader.wait_for_change(wanted, seen=versions, seconds=seconds)
-        answer, _ = await run_in_threadpool(_look, request, service, owner_id, wanted)
+        answer, _ = await service.in_thread(_look, request, service, owner_id, wanted)
     answer.headers["Preference-Applied"] = f"wait={seconds}"
     return answer
 
@@ -272,6 +264,19 @@ def read_job_request(document: object) -> JobRequest:
         wanted = f"wanted one of {', '.join(JOB_REQUESTS)}; got {got}"
         raise _wrong("/kind", "unknown_kind", wanted)
     return validated(model, document)
+
+
+def _submit(
+    request: Request, service: Service, owner_id: str, key: str | None, body: bytes
+) -> Response:
+    document = read_json(body)
+    asked = read_job_request(document)
+    request_id = request.state.request_id
+
+    def write(connection: Connection) -> Job:
+        return submit(connection, service.settings, owner_id, asked, request_id=request_id)
+
+    return _created(service, owner_id, keyed(request, key, document), write, status=202)
 
 
 def _look(

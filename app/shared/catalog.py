@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, insert, select
 
 from app.shared import tables
 from app.shared.database import db_now
@@ -17,6 +17,11 @@ from app.shared.job_records import JOB_COLUMNS, Job, job_of, new_id
 from app.shared.tables import artifacts, attempts, jobs
 
 LOCAL_OWNER = "local"
+
+# Built once: it is what every poll asks.
+_ONE_JOB = select(*JOB_COLUMNS).where(
+    jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
+)
 RESOURCES: Mapping[str, Table] = {
     "expert_set": tables.expert_sets,
     "distilled_set": tables.distilled_sets,
@@ -94,8 +99,7 @@ def find_job(connection: Connection, owner_id: str, job_id: str) -> Job:
     Raises:
         NotFoundError: there is none of that id, or it is another owner's.
     """
-    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id, jobs.c.id == job_id)
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_ONE_JOB, {"of": owner_id, "wanted": job_id}).one_or_none()
     if row is None:
         raise NotFoundError("job_not_found", f"there is no job {job_id}")
     return job_of(row)

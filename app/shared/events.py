@@ -15,6 +15,8 @@ PROGRESS = "progress"
 CHILD = "child"
 NOTE = "note"
 
+_WRITING = insert(events).values(created_at=db_now())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -43,16 +45,8 @@ def record_event(
     data: Mapping[str, Any],
 ) -> None:
     """Write one event; its number comes from the same transaction's change of the job."""
-    connection.execute(
-        insert(events).values(
-            owner_id=owner_id,
-            job_id=job_id,
-            seq=seq,
-            type=event_type,
-            data=dict(data),
-            created_at=db_now(),
-        )
-    )
+    values = {"owner_id": owner_id, "job_id": job_id, "seq": seq, "type": event_type}
+    connection.execute(_WRITING, {**values, "data": dict(data)})
 
 
 def list_events(

@@ -9,17 +9,28 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.shared.database import db_now
 from app.shared.errors import InvalidRequestError
 from app.shared.tables import idempotency_keys as keys
 
+# Built once, as they stand in the way of every submission.
 _TAKING = {
-    "sqlite": sqlite.insert(keys).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(keys).on_conflict_do_nothing(),
+    name: dialect.insert(keys)
+    .values(created_at=db_now())
+    .on_conflict_do_nothing()
+    .returning(keys.c.key)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
+_IS_MEANT = and_(
+    keys.c.owner_id == bindparam("of"),
+    keys.c.path == bindparam("at"),
+    keys.c.key == bindparam("under"),
+)
+_FINDING = select(keys.c.fingerprint, keys.c.resource_id).where(_IS_MEANT)
+_KEEPING = update(keys).where(_IS_MEANT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +62,11 @@ def take_key(connection: Connection, owner_id: str, request: KeyedRequest) -> st
     Raises:
         InvalidRequestError: the first asked for something else.
     """
-    row = {"owner_id": owner_id, **vars(request), "created_at": db_now()}
-    taking = _TAKING[connection.dialect.name].values(row).returning(keys.c.key)
-    if connection.execute(taking).one_or_none() is not None:
+    taking = _TAKING[connection.dialect.name]
+    taken = connection.execute(taking, {"owner_id": owner_id, **vars(request)})
+    if taken.one_or_none() is not None:
         return None
-    first = connection.execute(
-        select(keys.c.fingerprint, keys.c.resource_id).where(
-            _is(owner_id, request.path, request.key)
-        )
-    ).one()
+    first = connection.execute(_FINDING, _which(owner_id, request.path, request.key)).one()
     if first.fingerprint != request.fingerprint:
         detail = "wanted the request that this Idempotency-Key was first sent with, got another"
         raise InvalidRequestError("idempotency_key_reused", detail)
@@ -71,14 +78,13 @@ def keep_result(
     connection: Connection, owner_id: str, request: KeyedRequest, resource_id: str
 ) -> None:
     """Note what a request whose key was taken in this transaction has made."""
-    mine = _is(owner_id, request.path, request.key)
-    connection.execute(update(keys).where(mine).values(resource_id=resource_id))
+    which = _which(owner_id, request.path, request.key)
+    connection.execute(_KEEPING, {**which, "resource_id": resource_id})
 
 
 def is_key_taken(connection: Connection, owner_id: str, *, path: str, key: str) -> bool:
     """Has a request under this key been carried out?"""
-    known = select(keys.c.key).where(_is(owner_id, path, key))
-    return connection.execute(known).one_or_none() is not None
+    return connection.execute(_FINDING, _which(owner_id, path, key)).one_or_none() is not None
 
 
 def forget_keys(connection: Connection, older_than: float) -> int:
@@ -87,5 +93,5 @@ def forget_keys(connection: Connection, older_than: float) -> int:
     return connection.execute(delete(keys).where(old)).rowcount
 
 
-def _is(owner_id: str, path: str, key: str) -> ColumnElement[bool]:
-    return and_(keys.c.owner_id == owner_id, keys.c.path == path, keys.c.key == key)
+def _which(owner_id: str, path: str, key: str) -> dict[str, str]:
+    return {"of": owner_id, "at": path, "under": key}

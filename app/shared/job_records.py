@@ -149,5 +149,5 @@ JOB_COLUMNS = tuple(jobs.c[name] for name in Job.__dataclass_fields__)
 
 
 def job_of(row: Row[Any]) -> Job:
-    """A row of JOB_COLUMNS as a Job."""
-    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})
+    """A row that begins with JOB_COLUMNS, as a Job."""
+    return Job(**dict(zip(Job.__dataclass_fields__, row, strict=False)))

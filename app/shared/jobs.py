@@ -68,6 +68,10 @@ from app.shared.tables import datasets, job_deps, jobs
 
 WAITING_STATES = ("scheduled", "blocked", "queued")
 
+# Built once: building a statement costs more time than the database takes for it.
+_WRITING = insert(jobs).values(n_events=1, created_at=db_now()).returning(*JOB_COLUMNS)
+_WRITING_QUEUED = _WRITING.values(queued_at=db_now())
+
 
 def insert_job(
     connection: Connection, owner_id: str, new: NewJob, *, parent_id: str | None = None
@@ -80,20 +84,9 @@ def insert_job(
     is_blocked = bool(unfinished(connection, new.needs)) or new.kind == PIPELINE
     at_once = "queued" if new.start_at is None else "scheduled"
     state = "blocked" if is_blocked else at_once
-    row = connection.execute(
-        insert(jobs)
-        .values(
-            owner_id=owner_id,
-            state=state,
-            parent_id=parent_id,
-            n_events=1,
-            created_at=db_now(),
-            queued_at=db_now() if state == "queued" else None,
-            **new.columns(),
-        )
-        .returning(*JOB_COLUMNS)
-    ).one()
-    job = job_of(row)
+    values = {"owner_id": owner_id, "state": state, "parent_id": parent_id, **new.columns()}
+    writing = _WRITING_QUEUED if state == "queued" else _WRITING
+    job = job_of(connection.execute(writing, values).one())
     # Those that have ended stand here too: their results must stay until this job has read them.
     for needed in dict.fromkeys(new.needs):
         connection.execute(

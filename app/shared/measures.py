@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce
 
 from app.shared.database import db_now
-from app.shared.queue import GPU_QUEUE, INTAKE_QUEUE
 from app.shared.jobs import is_due
+from app.shared.queue import GPU_QUEUE, INTAKE_QUEUE
 from app.shared.tables import attempts, jobs, outbox
 
 

@@ -16,6 +16,8 @@ WAKE_TASK = "ddcal.wake"
 MAX_RINGS = 16  # in one go; who claims one job goes on with the next
 MAX_ORDERS = 500
 
+_ORDERING = insert(outbox).values(created_at=db_now())
+
 
 class Doorbell(Protocol):
     """Something that can wake the workers of a queue."""
@@ -59,7 +61,7 @@ def celery_sender(settings: Settings) -> Celery:
 
 def order_ring(connection: Connection, owner_id: str, queue: str) -> None:
     """Put a ring into the outbox, in the transaction that gives the queue work."""
-    connection.execute(insert(outbox).values(owner_id=owner_id, queue=queue, created_at=db_now()))
+    connection.execute(_ORDERING, {"owner_id": owner_id, "queue": queue})
 
 
 def relay_rings(database: Database, doorbell: Doorbell) -> int:
