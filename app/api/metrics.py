@@ -69,7 +69,7 @@ def _of_process(meter: RequestMeter, n_streams: int) -> Iterator[str]:
         ("ddcal_http_requests_total", "counter", "Requests answered by this process."),
         [
             ("", {"route": route, "method": method, "status": status}, n)
-            for (route, method, status), n in meter.answers.items()
+            for (route, method, status), n in list(meter.answers.items())
         ],
     )
     yield from _family(
@@ -79,7 +79,8 @@ def _of_process(meter: RequestMeter, n_streams: int) -> Iterator[str]:
 
 
 def _histogram(meter: RequestMeter) -> Iterator[Sample]:
-    for (route, method), times in meter.times.items():
+    # Copies: the event loop goes on counting.
+    for (route, method), times in [(key, [*n]) for key, n in list(meter.times.items())]:
         labels: dict[str, object] = {"route": route, "method": method}
         for limit, n in zip((*BUCKETS, "+Inf"), accumulate(times), strict=True):
             yield "_bucket", {**labels, "le": limit}, n
