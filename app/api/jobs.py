@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import is_known, json_answer, not_modified, problems
@@ -218,7 +218,12 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     return Response(status_code=204)
 
 
-@router.get("/{job_id}/log", responses=problems(404), summary="Read a job's log")
+@router.get(
+    "/{job_id}/log",
+    response_class=PlainTextResponse,
+    responses=problems(404),
+    summary="Read a job's log",
+)
 def get_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     """What the trainer printed, as plain text; of a pipeline the logs of its children in turn."""
     with service.database.read() as connection:
