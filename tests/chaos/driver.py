@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import psutil
 from sqlalchemy import text
 
 from app.shared.errors import UnavailableError
@@ -24,6 +25,7 @@ QUIET_SECONDS = 90.0
 """Within so long after the last fault every job has to have ended."""
 START_SECONDS = 180.0
 DRAIN_SECONDS = 20.0
+LEFT_SECONDS = 5.0
 ENDED = "('succeeded', 'failed', 'cancelled', 'expired')"
 
 
@@ -186,8 +188,20 @@ def conclude(topology: Topology, memory: Memory, outcome: Outcome) -> None:
         outcome.violations["a trainer dies with its supervisor"] = [
             str(pid) for pid in topology.survivors
         ]
-    if left := topology.pids():
-        outcome.violations["no process is left"] = [str(pid) for pid in left]
+    if left := _left_running(topology):
+        outcome.violations["no process is left"] = left
+
+
+def _left_running(topology: Topology) -> list[str]:
+    """The processes that have not ended a few seconds after all were asked to."""
+    deadline = time.monotonic() + LEFT_SECONDS
+    while topology.pids() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    found = []
+    for pid in topology.pids():
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(psutil.Process(pid).cmdline()))
+    return found
 
 
 def _counts(connection, query: str) -> dict[str, int]:

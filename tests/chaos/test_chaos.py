@@ -11,6 +11,7 @@ from app.shared.job_records import NewJob
 from app.shared.jobs import insert_job
 from tests.chaos.clients import FIRST_NUMBER, TINY, Memory
 from tests.chaos.driver import Driver, Outcome, await_quiet, await_ready, conclude, run
+from tests.chaos.silencer import Silencer
 from tests.chaos.topology import running_topology
 from tests.chaos.worker_app import FENCE, LEASES
 from tests.waiting import until
@@ -32,17 +33,22 @@ def one_job(folder, database, *, n_steps, **topology_options):
     """A service without an API, with one job just submitted, and its driver and outcome to be."""
     with running_topology(folder, database, has_api=False, **topology_options) as topology:
         await_ready(topology)
-        params = {"dataset": "digits", "seed": 0, "distill": {**TINY, "iterations": n_steps}}
-        new = NewJob(
-            kind="distill",
-            params={**params, "distill": {**params["distill"], "method": "dm"}},
-            queue="gpu",
-            timeout_seconds=FIRST_NUMBER,
-            max_attempts=topology.settings.max_attempts,
-        )
-        with topology.database.write() as connection:
-            insert_job(connection, "local", new)
+        submit(topology, n_steps=n_steps)
         yield topology, Driver(topology, random.Random(1)), Outcome()
+
+
+def submit(topology, *, n_steps, seed=0):
+    """Write a distillation that takes so many tenths of a second."""
+    distill = {**TINY, "iterations": n_steps, "method": "dm"}
+    new = NewJob(
+        kind="distill",
+        params={"dataset": "digits", "seed": seed, "distill": distill},
+        queue="gpu",
+        timeout_seconds=FIRST_NUMBER + seed,
+        max_attempts=topology.settings.max_attempts,
+    )
+    with topology.database.write() as connection:
+        insert_job(connection, "local", new)
 
 
 def freeze_until_there_is_a_successor(folder, without):
@@ -96,3 +102,20 @@ def test_without_leases_the_invariants_catch_the_reconciler(tmp_path):
         conclude(topology, Memory(), outcome)
     assert "no run is taken for lost within its lease" in outcome.violations
     assert "no job fails" in outcome.violations
+
+
+def test_a_deaf_worker_hears_again(tmp_path):
+    """Its connections to the broker fall silent without an end, as behind a dead router."""
+    silencer = Silencer(tmp_path / "front.sock")
+    options = {"n_workers": 1, "front": silencer.stand_before}
+    with (
+        contextlib.closing(silencer),
+        one_job(tmp_path, "sqlite", n_steps=1, **options) as (topology, driver, outcome),
+    ):
+        await_quiet(topology, driver)
+        assert silencer.fall_silent() > 0
+        submit(topology, n_steps=1, seed=1)
+        await_quiet(topology, driver)
+        conclude(topology, Memory(), outcome)
+    assert outcome.violations == {}
+    assert outcome.jobs == {"succeeded": 2}

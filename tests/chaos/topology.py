@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -188,6 +188,7 @@ def running_topology(
     without: str | None = None,
     n_workers: int = 3,
     has_api: bool = True,
+    front: Callable[[Path], Path] = Path,
     **settings: float,
 ) -> Iterator[Topology]:
     """Start it all on a fresh database; whatever is left at the end is killed.
@@ -198,6 +199,7 @@ def running_topology(
         without: the safeguard that the workers are to lack, if any.
         n_workers: how many workers, each with a reconciler of its own, beside the API's.
         has_api: whether to start the API.
+        front: gives the socket at which the parts reach the broker, from the broker's own.
         settings: other than the quick ones.
     """
     with contextlib.ExitStack() as stack:
@@ -211,7 +213,7 @@ def running_topology(
         path = stack.enter_context(socket_path(broker_folder))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         places = {"data_folder": folder / "data", "database_url": url}
-        chosen = Settings(**places, redis_url=broker_url(path), **{**QUICK, **settings})
+        chosen = Settings(**places, redis_url=broker_url(front(path)), **{**QUICK, **settings})
         migrate(chosen)
         made = Topology(
             chosen,
