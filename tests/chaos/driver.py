@@ -21,10 +21,10 @@ from tests.chaos.invariants import SEE_LEASES, broken, broken_files
 from tests.chaos.topology import Topology, running_topology
 
 LOOK_SECONDS = 0.2
-QUIET_SECONDS = 90.0
+QUIET_SECONDS = 180.0
 """Within so long after the last fault every job has to have ended."""
 START_SECONDS = 180.0
-DRAIN_SECONDS = 20.0
+DRAIN_SECONDS = 60.0
 LEFT_SECONDS = 5.0
 ENDED = "('succeeded', 'failed', 'cancelled', 'expired')"
 
@@ -165,8 +165,8 @@ def await_quiet(topology: Topology, driver: Driver, clients: Sequence[Client] = 
 def conclude(topology: Topology, memory: Memory, outcome: Outcome) -> None:
     """Stop everything as a deploy does, and look at what is left."""
     # The broker last: a worker says goodbye to it.
-    for name in sorted(topology.parts, key=lambda name: name == "broker"):
-        topology.stop(name, seconds=DRAIN_SECONDS)
+    names = sorted(topology.parts, key=lambda name: name == "broker")
+    stuck = [name for name in names if not topology.stop(name, seconds=DRAIN_SECONDS)]
     with topology.database.write() as connection:
         for number, job_id in memory.accepted.items():
             row = {"number": number, "job_id": job_id}
@@ -184,6 +184,8 @@ def conclude(topology: Topology, memory: Memory, outcome: Outcome) -> None:
         outcome.attempts = _counts(
             connection, "SELECT outcome, COUNT(*) FROM attempts GROUP BY outcome"
         )
+    if stuck:
+        outcome.violations["whoever is asked to end does"] = stuck
     if topology.survivors:
         outcome.violations["a trainer dies with its supervisor"] = [
             str(pid) for pid in topology.survivors
