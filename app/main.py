@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -28,7 +29,7 @@ from app.api.event_stream import EventReader
 from app.api.openapi import describe
 from app.api.request_meter import RequestMeter
 from app.shared.artifacts import ArtifactStore
-from app.shared.database import open_database
+from app.shared.database import newest_revision, open_database
 from app.shared.errors import DdcalError
 from app.shared.queue import CeleryDoorbell, Doorbell
 from app.shared.reconciler import start_background
@@ -58,6 +59,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
+        await run_in_threadpool(newest_revision)  # so that no probe waits for it
         reader = EventReader(database)
         threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="api")
         app.state.service = Service(
@@ -92,6 +94,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
     rooms = (jobs, job_events, health, metrics, pages, datasets, logits, results, artifacts)
     for room in rooms:
         app.include_router(room.router)
-    document = describe(app, needs_key=settings.api_key is not None)
-    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented hook
+    # Made when it is first asked for: it would be most of a start.
+    document = cache(partial(describe, app, needs_key=settings.api_key is not None))
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented hook
     return app

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.idempotency import KeyDep
+from app.api.idempotency import KEY_HEADER, idempotency_key
 from app.api.intakes import (
     AskedUpload,
     checked_name,
@@ -44,6 +44,7 @@ curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
      'http://127.0.0.1:8000/v1/datasets?name=pets&resize=32&colour=rgb&test_fraction=0.2&seed=0'
 """
 UPLOAD_BODY = {
+    "parameters": [KEY_HEADER],
     **upload_body(
         "Either a .npz with x_train, y_train, x_test, y_test (images uint8, (N, H, W) or "
         "(N, H, W, C); labels integers from 0) and optionally class_names; or a zip of PNG or JPEG "
@@ -98,7 +99,6 @@ async def upload_dataset(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
-    key: KeyDep,
     asked: Annotated[DatasetUpload, Query()],
 ) -> Response:
     """Upload a file as the raw body: its structure is checked at once, its content by a job."""
@@ -108,7 +108,7 @@ async def upload_dataset(
         name=asked.name,
         content=IMAGES,
         options=options.model_dump(exclude_none=True),
-        key=key,
+        key=idempotency_key(request),
         inspect=_inspection(options),
     )
     headers = await take_upload(request, service, upload)

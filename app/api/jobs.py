@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.answers import is_known, json_answer, not_modified, problems
 from app.api.bodies import json_bytes, read_json, validated
 from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
-from app.api.idempotency import REPLAYED, KeyDep, keyed
+from app.api.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
 from app.api.job_shapes import (
     job_body,
     job_etag,
@@ -61,6 +61,7 @@ State = Literal[
 Kind = Literal["experts", "distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
 
 SUBMISSION_BODY: dict[str, Any] = {
+    "parameters": [KEY_HEADER],
     "requestBody": {
         "required": True,
         "content": {
@@ -69,7 +70,7 @@ SUBMISSION_BODY: dict[str, Any] = {
                 "examples": {**EXAMPLES, **EXAMPLES_ON_UPLOADS},
             }
         },
-    }
+    },
 }
 
 
@@ -112,15 +113,14 @@ async def submit_job(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
-    key: KeyDep,
-    body: Annotated[bytes, Depends(json_bytes)],
 ) -> Response:
     """Check a job and queue it; a pipeline is queued with all its children.
 
     `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
     until those have succeeded.
     """
-    return await service.in_thread(_submit, request, service, owner_id, key, body)
+    body = await json_bytes(request)
+    return await service.in_thread(_submit, request, service, owner_id, body)
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
@@ -188,11 +188,10 @@ def cancel_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     status_code=201,
     response_model=JobBody,
     responses=problems(400, 404, 409, 410, 422),
+    openapi_extra={"parameters": [KEY_HEADER]},
     summary="Retry a job",
 )
-def retry_job(
-    request: Request, service: ServiceDep, owner_id: OwnerDep, key: KeyDep, job_id: str
-) -> Response:
+def retry_job(request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     """Submit once more what failed, was cancelled or expired, as a new job; `retry_of` names it.
 
     Results of jobs that have succeeded are taken over, and a failed job's checkpoint is gone on
@@ -203,7 +202,9 @@ def retry_job(
     def write(connection: Connection) -> Job:
         return retry(connection, service.settings, owner_id, wanted, request_id=request_id)
 
-    return _created(service, owner_id, keyed(request, key, None), write, status=201)
+    return _created(
+        service, owner_id, keyed(request, idempotency_key(request), None), write, status=201
+    )
 
 
 @router.delete(
@@ -271,9 +272,8 @@ def read_job_request(document: object) -> JobRequest:
     return validated(model, document)
 
 
-def _submit(
-    request: Request, service: Service, owner_id: str, key: str | None, body: bytes
-) -> Response:
+def _submit(request: Request, service: Service, owner_id: str, body: bytes) -> Response:
+    key = idempotency_key(request)
     document = read_json(body)
     asked = read_job_request(document)
     request_id = request.state.request_id

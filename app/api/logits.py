@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from app.api.answers import json_answer, problems
 from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.idempotency import KeyDep
+from app.api.idempotency import KEY_HEADER, idempotency_key
 from app.api.intakes import (
     AskedUpload,
     checked_name,
@@ -40,6 +40,7 @@ curl -X POST -H 'Content-Type: application/json' \\
      -d '{"kind": "calibrate", "params": {"logits": "my-network"}}' http://127.0.0.1:8000/v1/jobs
 """
 UPLOAD_BODY = {
+    "parameters": [KEY_HEADER],
     **upload_body(
         "A .npz with logits_fit (N, K) float32 or float64, the network's outputs before the "
         "softmax, and labels_fit (N,) integers from 0; optionally logits_test and labels_test, "
@@ -76,12 +77,16 @@ async def upload_logits(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
-    key: KeyDep,
     name: Annotated[LogitsName, Query()],
 ) -> Response:
     """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
     upload = AskedUpload(
-        owner_id=owner_id, name=name, content=LOGITS, options={}, key=key, inspect=_inspect
+        owner_id=owner_id,
+        name=name,
+        content=LOGITS,
+        options={},
+        key=idempotency_key(request),
+        inspect=_inspect,
     )
     headers = await take_upload(request, service, upload)
     body = await run_in_threadpool(_shown, service, owner_id, name)

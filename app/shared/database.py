@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,16 @@ from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.tables import UtcTime
 
-__all__ = ["Connection", "Database", "clock", "db_now", "is_at_head", "migrate", "open_database"]
+__all__ = [
+    "Connection",
+    "Database",
+    "clock",
+    "db_now",
+    "is_at_head",
+    "migrate",
+    "newest_revision",
+    "open_database",
+]
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 POSTGRESQL_OPTIONS = (
@@ -139,9 +149,14 @@ def migrate(settings: Settings) -> None:
 
 def is_at_head(database: Database) -> bool:
     """Has every migration been applied?"""
-    head = ScriptDirectory.from_config(_alembic("")).get_current_head()
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
+        return MigrationContext.configure(connection).get_current_revision() == newest_revision()
+
+
+@cache
+def newest_revision() -> str | None:
+    """The last of the migrations that this program has; slow the first time."""
+    return ScriptDirectory.from_config(_alembic("")).get_current_head()
 
 
 def _alembic(url: str) -> Config:

@@ -31,6 +31,7 @@ from app.shared.tables import jobs
 logger = logging.getLogger(__name__)
 
 MAX_RING_PAUSE_SECONDS = 600
+RELAY_PAUSE_SECONDS = 0.02
 
 
 def reconcile(database: Database, settings: Settings) -> None:
@@ -118,6 +119,7 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
         database.committed.wait(settings.reconcile_seconds)
         database.committed.clear()
         relay_rings(database, doorbell)
+        stopping.wait(RELAY_PAUSE_SECONDS)  # what is committed meanwhile is rung for in one go
 
     def look() -> None:
         reconcile(database, settings)
