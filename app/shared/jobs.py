@@ -331,8 +331,15 @@ def _record(connection: Connection, job: Job, seq: int) -> None:
 
 
 def tell_start(connection: Connection, run: Job) -> None:
-    """Tell the pipeline above a run that it has begun; in a transaction after the claim's own."""
-    if run.parent_id is not None and lock_family(connection, run.id):
+    """Tell the pipeline above a run that it has begun; in a transaction after the claim's own.
+
+    A run that has lost its job meanwhile tells nothing: the pipeline may have ended.
+    """
+    if run.parent_id is None or not lock_family(connection, run.id):
+        return
+    still = (jobs.c.fence == run.fence, jobs.c.lease_until_at.is_not(None))
+    holds = select(jobs.c.id).where(jobs.c.id == run.id, *still)
+    if connection.execute(holds).one_or_none() is not None:
         _tell_pipeline(connection, run, {"state": "running", "attempt": run.attempt})
 
 

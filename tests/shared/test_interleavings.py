@@ -22,7 +22,7 @@ from app.shared import runs, tables
 from app.shared.database import db_now
 from app.shared.errors import ConflictError, FencedOutError
 from app.shared.job_records import Ending, Job, NewJob
-from app.shared.jobs import insert_job, insert_pipeline, request_cancel
+from app.shared.jobs import insert_job, insert_pipeline, request_cancel, tell_start
 from app.shared.reconciler import reconcile
 from tests.chaos.invariants import INVARIANTS
 from tests.shared.conftest import OWNER, new_job
@@ -31,6 +31,7 @@ FUTURE_SECONDS, PAST_SECONDS = 3600.0, -3600.0
 ENDED = ("succeeded", "failed", "cancelled", "expired")
 WAITING = ("scheduled", "blocked", "queued")
 ACTIVE = ("running", "cancelling")
+WRITES = ("beat", "note", "succeed", "fail", "release", "end_cancelled")
 # Those of a quiet service that hold at every moment as well.
 ALWAYS = (
     "a job ends once, as its state says",
@@ -223,7 +224,7 @@ class Engine(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         retry=st.booleans(),
-        how=st.sampled_from(["beat", "note", "succeed", "fail", "release", "end_cancelled"]),
+        how=st.sampled_from(WRITES),
     )
     def write_of_a_run(self, data, how, retry) -> None:
         """A supervisor writes, be it one that has lost its job long ago."""
@@ -240,6 +241,14 @@ class Engine(RuleBasedStateMachine):
             return
         assert not is_refused
         self._expect(job, how, retry)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def tell_of_the_start(self, data) -> None:
+        """A supervisor tells the pipeline that its run has begun, late perhaps: nothing moves."""
+        run = data.draw(st.sampled_from(self.runs[-6:]))
+        with self.database.write() as connection:
+            tell_start(connection, run)
 
     def _write(self, connection, run, how, retry) -> None:
         match how:
@@ -334,6 +343,14 @@ class Engine(RuleBasedStateMachine):
         for job in lost:
             self.model.recover(job)
 
+    @precondition(lambda self: any(one.state in ACTIVE for one in self.model.jobs.values()))
+    @rule(data=st.data())
+    def a_run_is_lost_and_another_begins(self, data) -> None:
+        """What makes zombies, in one step, so that there are many of them."""
+        self.time_of_a_run_passes(data=data)
+        self.reconcile()
+        self.claim()
+
     def _any(self, data, is_meant) -> Modelled | None:
         meant = [one.id for one in self.model.jobs.values() if is_meant(one)]
         return self.model.jobs[data.draw(st.sampled_from(meant))] if meant else None
@@ -362,7 +379,7 @@ class Engine(RuleBasedStateMachine):
         assert {name: rows for name, rows in broken.items() if rows} == {}
 
 
-@pytest.mark.parametrize("n_examples", [15])
+@pytest.mark.parametrize("n_examples", [25])
 def test_every_interleaving_is_as_the_model_says(database, migrated_settings, n_examples) -> None:
     """On either database."""
     at_once = migrated_settings.model_copy(update={"retry_seconds": 0.0})
@@ -370,7 +387,7 @@ def test_every_interleaving_is_as_the_model_says(database, migrated_settings, n_
         lambda: Engine(database, at_once),
         settings=settings(
             max_examples=n_examples,
-            stateful_step_count=30,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
