@@ -55,6 +55,22 @@ def _servers_of(item: pytest.Item) -> set[str]:
     return servers
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In several processes each file is one's, and the whole runs on one service are, these first.
+
+    So nothing that tests share is started twice, and no process ends with the longest alone:
+    `python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder`.
+    """
+    if not getattr(config.option, "loadgroup", False):  # what xdist tells its processes
+        return
+    items.sort(key=lambda item: item.path.parent.name not in ("e2e", "chaos"))
+    for item in items:
+        is_on_service = "service" in getattr(item, "fixturenames", ())
+        group = "service" if is_on_service else f"{item.path.parent.name}-{item.path.stem}"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -376,8 +376,11 @@ def test_a_submission_that_names_a_job_and_its_deletion_do_not_miss_each_other(
         pipeline = insert_pipeline(connection, OWNER, new_job("pipeline", queue=""), [part])
     finish(part, days=30)
     told: list[str] = []
+    is_connected = threading.Event()
 
     def forget() -> None:
+        ids_of(database)
+        is_connected.set()
         try:
             with database.write() as connection:
                 delete_job(connection, OWNER, pipeline.id)
@@ -388,7 +391,8 @@ def test_a_submission_that_names_a_job_and_its_deletion_do_not_miss_each_other(
         insert_job(connection, OWNER, new_job(needs=(part.id,)))
         thread = threading.Thread(target=forget)
         thread.start()
-        time.sleep(0.3)
+        assert is_connected.wait(30)
+        time.sleep(0.5)
     thread.join(30)
     assert told == ["job_needed"]
     assert part.id in ids_of(database)
