@@ -170,7 +170,8 @@ def _damaged(connection: Connection, settings: Settings) -> Iterator[str]:
 
 
 def _leftovers(settings: Settings) -> Iterator[Path]:
-    for folder in (settings.work_folder, settings.upload_folder, settings.folder / "run"):
+    # Not run/: a worker killed while it drains leaves its empty drain file, of a name of its own.
+    for folder in (settings.work_folder, settings.upload_folder):
         if folder.exists():
             yield from folder.iterdir()
     for folder in (settings.artifact_folder, settings.checkpoint_folder):

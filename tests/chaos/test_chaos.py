@@ -63,7 +63,7 @@ def freeze_until_there_is_a_successor(folder, without):
                 return connection.execute(text(query)).scalar()
 
         def look_until(fence):
-            until(lambda: driver.look() or fence_at_work() == fence, seconds=60)
+            until(lambda: driver.look() or fence_at_work() == fence, seconds=120)
 
         look_until(1)
         (zombie,) = [
