@@ -115,11 +115,13 @@ def look_round(database: Database, settings: Settings) -> list[Count]:
     ]
 
 
-def missing_files(database: Database, settings: Settings) -> Iterator[Row[Any]]:
+def missing_files(
+    database: Database, settings: Settings, *, is_stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Row[Any]]:
     """Rows of artifacts whose file is not there."""
     store, last = ArtifactStore(settings.artifact_folder), ""
     columns = select(*_FILE_COLUMNS)
-    while True:
+    while not is_stopping():
         page = columns.where(artifacts.c.id > last).order_by(artifacts.c.id).limit(_BATCH)
         with database.read() as connection:
             rows = connection.execute(page).all()

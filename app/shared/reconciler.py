@@ -127,8 +127,8 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
 
     def tidy() -> None:
         keep_house(database, settings, is_stopping=stopping.is_set)
-        n_missing = 0 if stopping.is_set() else sum(1 for _ in missing_files(database, settings))
-        if n_missing:
+        missing = missing_files(database, settings, is_stopping=stopping.is_set)
+        if n_missing := sum(1 for _ in missing):
             logger.warning("%d files that rows name are missing: ddcal housekeeping", n_missing)
         stopping.wait(settings.housekeeping_seconds)
 
