@@ -220,8 +220,9 @@ def worker_argv(queues: str) -> list[str]:
         *(sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker"),
         *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
         # No heartbeat events: nobody reads them, and one that finds the broker gone while the
-        # worker stops is tried again for ever, with the lock that the stop needs.
-        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"),
+        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
+        # of a starting child, which does not write JSON yet; see worker.celery_app for all else.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
     ]
 
 
