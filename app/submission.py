@@ -150,9 +150,10 @@ def _in_time(desk: Desk, request: JobRequest) -> JobRequest:
     if start_at is not None and start_at <= now:
         start_at = None
         request = request.model_copy(update={"start_at": None})
-    if expires_at is not None and expires_at <= (start_at or now):
+    first = start_at or now
+    if expires_at is not None and expires_at <= first:
         after = "start_at" if start_at else "now"
-        detail = f"wanted a time after {after}, {start_at or now}; got {expires_at}"
+        detail = f"wanted a time after {after}, {first.isoformat()}; got {expires_at.isoformat()}"
         desk.refuse("/expires_at", "expires_too_early", detail)
     return request
 

@@ -130,9 +130,11 @@ class TrainerProcess:
         deadline = time.monotonic() + grace_seconds
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
+        is_late = self._process.poll() is None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._ended = _in_words(self._process.wait())
+        status = self._process.wait()
+        self._ended = "was ended by its supervisor" if is_late else _in_words(status)
         self._is_open = False
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()

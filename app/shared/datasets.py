@@ -126,14 +126,16 @@ def require_free_name(connection: Connection, owner_id: str, name: str) -> None:
     Raises:
         ConflictError: the owner has an upload of that name, or a named data set is called so.
     """
-    statement = select(datasets.c.content).where(
+    statement = select(datasets.c.content, datasets.c.state).where(
         datasets.c.owner_id == owner_id, datasets.c.name == name
     )
-    content = connection.execute(statement).scalar_one_or_none()
-    if name in NAMED_DATASETS or content == IMAGES:
-        raise ConflictError("dataset_exists", f"there already is a data set {name!r}")
-    if content is not None:
-        raise ConflictError("logits_exist", f"there already are logits {name!r}")
+    row = connection.execute(statement).one_or_none()
+    way_out = ", rejected; delete it first" if row is not None and row.state == "rejected" else ""
+    if name in NAMED_DATASETS or (row is not None and row.content == IMAGES):
+        detail = f"there already is a data set {name!r}{way_out}"
+        raise ConflictError("dataset_exists", detail)
+    if row is not None:
+        raise ConflictError("logits_exist", f"there already are logits {name!r}{way_out}")
 
 
 def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intake: Job) -> None:

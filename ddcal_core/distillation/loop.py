@@ -19,6 +19,8 @@ from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 
 N_STRETCHES = 100
+MOST_STEPS = 10
+"""Of a stretch: what a run that is killed may have to do again."""
 MAX_ROLLBACKS = 1
 LR_FACTOR = 0.5
 
@@ -85,7 +87,8 @@ def distill(
         selection: how the set is chosen; None: the last one is kept.
         resume_from: a checkpoint of the same run; on the CPU with as many threads the result is
             then, bit for bit, that of a run never stopped.
-        on_checkpoint: given one after every hundredth of the steps and each evaluation.
+        on_checkpoint: given one after each hundredth of the steps, but after ten at the latest, and
+            after each evaluation.
         on_progress: told after each step, with "loss", and once scored "validation_accuracy" (the
             last) and "best"; during evaluations too, so that it can stop them.
 
@@ -122,7 +125,7 @@ class _Run:
         self._n_steps = n_steps
         self._selection = selection
         self._on_progress = on_progress
-        interval = max(1, n_steps // N_STRETCHES)
+        interval = max(1, min(n_steps // N_STRETCHES, MOST_STEPS))
         n_evaluations = selection.n_evaluations if selection else 0
         self._scored = {math.ceil(k * n_steps / n_evaluations) for k in range(1, n_evaluations + 1)}
         self._places = sorted({*range(interval, n_steps, interval), *self._scored, n_steps})

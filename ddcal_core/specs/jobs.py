@@ -59,6 +59,7 @@ class DistillParams(DataParams):
     experts: str | None = Field(
         None,
         pattern=EXPERTS_REFERENCE,
+        validate_default=True,
         description="Experts, or the job that records them, for method mtt alone.",
     )
 
@@ -67,14 +68,16 @@ class DistillParams(DataParams):
     def _has_its_preset(cls, spec: DistillSpec, info: ValidationInfo) -> DistillSpec:
         return resolved(spec, info.data["dataset"]) if "dataset" in info.data else spec
 
-    @model_validator(mode="after")
-    def _experts_go_with_mtt(self) -> "DistillParams":
-        if (self.distill.method == "mtt") != (self.experts is not None):
+    @field_validator("experts")
+    @classmethod
+    def _go_with_mtt(cls, experts: str | None, info: ValidationInfo) -> str | None:
+        method = info.data["distill"].method if "distill" in info.data else None
+        if method is not None and (method == "mtt") != (experts is not None):
             raise ValueError(
-                "experts: wanted with method mtt and no other, got "
-                f"{self.experts or 'none'} with {self.distill.method}"
+                "wanted with method mtt and no other (a job of kind experts makes them, a pipeline "
+                f"its own), got {experts or 'none'} with {method}"
             )
-        return self
+        return experts
 
 
 class TrainParams(Spec):

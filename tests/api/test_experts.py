@@ -148,9 +148,8 @@ def test_a_job_of_another_kind_makes_no_experts(api):
 def test_experts_and_mtt_go_together(api, params):
     """Neither is of use alone."""
     answer = submit(api, "distill", params)
-    ((pointer, _),) = refusals(answer)
-    assert pointer.startswith("/params")
-    assert "experts" in answer.text
+    assert refusals(answer) == [("/params/experts", "invalid_value")]
+    assert "wanted with method mtt and no other" in answer.text
 
 
 def test_experts_too_deep_for_the_images_are_refused(api):

@@ -112,3 +112,13 @@ def test_the_manifest_tells_how_the_set_was_chosen(dataset, tmp_path):
     assert (manifest["method"], manifest["n_steps"], manifest["n_rollbacks"]) == ("dsa", 6, 0)
     assert manifest["learned_lr"] is None
     assert manifest["distill"]["selection"] == {**SELECTION, "patience": None}
+
+
+@pytest.mark.parametrize(("depth", "codes"), [(2, []), (3, ["deep_network"])])
+def test_a_network_too_deep_for_small_images_is_told_of(depth, codes, dataset, tmp_path):
+    """On 8 x 8 images a third block has squares of 2 x 2 to normalise."""
+    notes = []
+    task = task_of("dm", dataset, tmp_path / "a", on_note=lambda code, *_, **__: notes.append(code))
+    spec = {**task.params["distill"], "depth": depth}
+    run(replace(task, params={**task.params, "distill": spec}))
+    assert notes == codes

@@ -18,6 +18,7 @@ from ddcal_core.specs import (
     DatasetFacts,
     DcSpec,
     DistillParams,
+    DistillSpec,
     DmSpec,
     DsaSpec,
     MttSpec,
@@ -29,6 +30,7 @@ from worker.outputs import Output, versions
 from worker.real_images import RealImages, open_real_images
 from worker.set_factor import carried_factor
 
+LEAST_SIDE = 4
 FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
 COMPACT_FILE = "compact.safetensors"
 
@@ -42,6 +44,7 @@ def run(task: Task) -> list[Output]:
     images = open_real_images(params, task)
     validation = images.examples(images.validation_index, task.device)
     spec, facts = params.distill, images.facts
+    _warn_of_depth(spec, facts, task)
     outcome = distill(
         _backbone(params, images, task),
         n_steps=spec.iterations,
@@ -114,6 +117,14 @@ def _story(params: DistillParams, facts: DatasetFacts, task: Task) -> dict[str, 
     if isinstance(spec, MttSpec):
         return {"expert_set_id": parse_json(ExpertsInput, task.inputs["experts"]).id}
     return {"storage": spec.storage(facts)} if isinstance(spec, RtpSpec) else {}
+
+
+def _warn_of_depth(spec: DistillSpec, facts: DatasetFacts, task: Task) -> None:
+    """Tell of a last block with next to nothing to normalise: see docs/backbones.md."""
+    side = min(facts.image_shape[1:]) >> (spec.depth - 1)
+    if side < LEAST_SIDE:
+        told = f"the network's last block sees squares of {side} x {side}, which may make the set "
+        task.on_note("deep_network", f"{told}worse than its start; a smaller depth is safer")
 
 
 def _last_checkpoint(task: Task) -> Checkpoint | None:

@@ -90,7 +90,7 @@ def test_descent_is_that_of_torch_bit_for_bit():
 
 
 def test_checkpoints_come_at_fixed_steps():
-    """Each hundredth, each evaluation and the end; of few steps each one."""
+    """Each hundredth, each evaluation and the end; of few steps each one, of many each tenth."""
     seen = []
     distill(
         Bowl(),
@@ -102,6 +102,9 @@ def test_checkpoints_come_at_fixed_steps():
     seen.clear()
     distill(Bowl(), n_steps=3, on_checkpoint=lambda checkpoint: seen.append(checkpoint.step))
     assert seen == [1, 2, 3]
+    seen.clear()
+    distill(Bowl(), n_steps=5_000, on_checkpoint=lambda checkpoint: seen.append(checkpoint.step))
+    assert seen == list(range(10, 5_001, 10))
 
 
 @pytest.mark.parametrize("n_stopped", [1, 2, 7, 11, 12, 13, 29])
