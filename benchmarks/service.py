@@ -243,7 +243,8 @@ def _submitted(own: Served) -> tuple[str, str]:
 
 def _broker_of(folder: Path) -> psutil.Process:
     for process in psutil.Process(os.getpid()).children(recursive=True):
-        if str(folder) in " ".join(process.cmdline()) and "--unixsocket" in process.cmdline():
+        words = " ".join(process.cmdline())
+        if str(folder) in words and "unixsocket" in words:
             return process
     raise RuntimeError("the broker is not among the children of this process")
 

@@ -15,6 +15,7 @@ from typing import Any
 from celery import Celery
 from celery.apps.worker import Worker
 from celery.signals import (
+    celeryd_init,
     setup_logging,
     worker_init,
     worker_ready,
@@ -75,6 +76,7 @@ class _Parent:
     background: Background | None = None
 
 
+@celeryd_init.connect  # type: ignore[untyped-decorator]
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _log_as_json(**_: object) -> None:
     """In the parent and in its child; with this receiver Celery sets up no logging of its own."""

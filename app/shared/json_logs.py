@@ -53,12 +53,13 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json(level: str) -> None:
-    """Write whatever this process logs to stderr, as JSON lines."""
+    """Write whatever this process logs, and warns of, to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
 
 
 def for_people(line: str) -> str:
