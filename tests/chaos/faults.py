@@ -164,11 +164,11 @@ def _busy(topology: Topology, draw: random.Random) -> Part:
     names: list[str] = []
     with contextlib.suppress(UnavailableError), topology.database.read() as connection:
         names = list(connection.execute(text(query)).scalars())
-    busy = [worker for worker in topology.workers() if _name(worker, topology) in names]
+    busy = [worker for worker in topology.workers() if name_of(worker, topology) in names]
     return draw.choice(busy or topology.workers())
 
 
-def _name(worker: Part, topology: Topology) -> str | None:
+def name_of(worker: Part, topology: Topology) -> str | None:
     """The name that a worker's pool child claims under."""
     child = topology.supervisor_of(worker)
     with contextlib.suppress(psutil.Error):
