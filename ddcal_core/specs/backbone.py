@@ -9,7 +9,7 @@ from ddcal_core.specs.masks import MaskSpec
 
 T = TypeVar("T")
 
-PRESETS_VERSION = 1
+PRESETS_VERSION = 2
 AugmentationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 ALL_AUGMENTATIONS: tuple[AugmentationName, ...] = get_args(AugmentationName)
 

@@ -6,6 +6,7 @@ from app.job_requests import DistillRequest
 from app.shared.errors import InvalidRequestError
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from ddcal_core.specs import DistillParams, DmSpec, PipelineParams
+from ddcal_core.specs.backbone import PRESETS_VERSION
 from ddcal_core.specs.presets import PUBLISHED, SMOKE, SOURCES
 
 CALIBRATE = [{"method": "none"}]
@@ -61,12 +62,32 @@ def test_smoke_is_the_default_and_takes_any_data_set():
     assert "flip" in resolved("mine", method="dsa").augmentation
 
 
+def test_an_older_version_of_the_table_can_be_asked_for():
+    """The smoke presets of version 2 take larger steps where there is more than one image."""
+    for method, size, lrs in (
+        ("dc", 10, (0.1, 1.0)),
+        ("rtp", 10, (1.0, 10.0)),
+        ("dc", 1, (0.1, 0.1)),
+    ):
+        versions = [
+            resolved(method=method, images_per_class=size, preset_version=version)
+            for version in (1, 2)
+        ]
+        assert tuple(spec.lr for spec in versions) == lrs
+        assert [spec.preset_version for spec in versions] == [1, 2]
+        published = [
+            resolved(method=method, preset="published", preset_version=version)
+            for version in (1, 2)
+        ]
+        assert published[0].lr == published[1].lr
+
+
 def test_what_is_stored_is_final():
     """Stored params are read back as they are, whatever the table says then."""
     stored = DistillParams.model_validate(
         {"dataset": "cifar10", "distill": {"method": "dc", "preset": "published"}}
     ).model_dump(mode="json")
-    assert stored["distill"]["preset_version"] == 1
+    assert stored["distill"]["preset_version"] == PRESETS_VERSION
     stored["distill"]["outer_loops"] = 3
     stored["dataset"] = "renamed"
     assert DistillParams.model_validate(stored).model_dump(mode="json") == stored
