@@ -24,8 +24,8 @@ demo: $(VENV)/.installed  ## distil, train, calibrate and evaluate on digits thr
 serve: $(VENV)/.installed  ## the whole service on http://127.0.0.1:8000, data in ddcal-data/
 	$(BIN)/ddcal serve
 
-test: $(VENV)/.installed-dev  ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev  ## all tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev  ## format, lint, types, walls, budgets and all tests
 	.ci/run
