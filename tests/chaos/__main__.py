@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.driver import run
-from tests.chaos.worker_app import FENCE, LEASES
+from tests.chaos.safeguards import FENCE, LEASES
 
 
 def main() -> int:

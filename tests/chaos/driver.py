@@ -15,6 +15,7 @@ import psutil
 from sqlalchemy import text
 
 from app.shared.errors import UnavailableError
+from app.shared.housekeeping import keep_house
 from tests.chaos.clients import Client, Memory
 from tests.chaos.faults import FAULTS, thaw
 from tests.chaos.invariants import SEE_LEASES, broken, broken_files
@@ -178,6 +179,8 @@ def conclude(topology: Topology, memory: Memory, outcome: Outcome) -> None:
             connection.execute(
                 text("INSERT INTO chaos_cancels (job_id) VALUES (:job_id)"), {"job_id": job_id}
             )
+    # As the service does by itself every hour: a lost run's folder goes with it.
+    keep_house(topology.database, topology.settings)
     with topology.database.read() as connection:
         outcome.violations = broken(connection) | broken_files(connection, topology.settings)
         outcome.jobs = _counts(connection, "SELECT state, COUNT(*) FROM jobs GROUP BY state")

@@ -12,9 +12,9 @@ from app.shared.jobs import insert_job
 from tests.chaos.clients import FIRST_NUMBER, TINY, Memory
 from tests.chaos.driver import Driver, Outcome, await_quiet, await_ready, conclude, run
 from tests.chaos.faults import name_of
+from tests.chaos.safeguards import FENCE, LEASES
 from tests.chaos.silencer import Silencer
 from tests.chaos.topology import running_topology
-from tests.chaos.worker_app import FENCE, LEASES
 from tests.waiting import until
 
 SECONDS = 30

@@ -22,7 +22,7 @@ from app.embedded import worker_argv
 from app.shared.database import Database, migrate, open_database
 from app.shared.settings import Settings
 from tests.chaos.invariants import TABLES
-from tests.chaos.worker_app import WITHOUT_VARIABLE
+from tests.chaos.safeguards import WITHOUT_VARIABLE
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,8 @@
 
 `celery -A tests.chaos.worker_app worker` is started as `worker.celery_app` is; the parent and the
 pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is taken out of
-their process: a chaos run on such workers has to end with violations.
+their process: a chaos run on such workers has to end with violations. To import this module is to
+change the process: tests do not.
 """
 
 import os
@@ -13,10 +14,8 @@ from sqlalchemy import true
 
 import worker.trainer_process
 from app.shared import runs
+from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
 from worker.celery_app import celery
-
-WITHOUT_VARIABLE = "CHAOS_WITHOUT"
-FENCE, LEASES = "fence", "leases"
 
 app = celery
 celery.conf.imports = ("tests.chaos.worker_app", "worker.tasks")

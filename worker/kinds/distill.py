@@ -122,7 +122,7 @@ def _story(params: DistillParams, facts: DatasetFacts, task: Task) -> dict[str, 
 def _warn_of_depth(spec: DistillSpec, facts: DatasetFacts, task: Task) -> None:
     """Tell of a last block with next to nothing to normalise: see docs/backbones.md."""
     side = min(facts.image_shape[1:]) >> (spec.depth - 1)
-    if side < LEAST_SIDE:
+    if 0 < side < LEAST_SIDE:
         told = f"the network's last block sees squares of {side} x {side}, which may make the set "
         task.on_note("deep_network", f"{told}worse than its start; a smaller depth is safer")
 
