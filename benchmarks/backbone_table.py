@@ -11,7 +11,6 @@ A set is distilled by its first case, the others find it by its recipe. `table` 
 of docs/backbones.md from docs/backbone-table.csv, which it writes anew from --out if that is given.
 """
 
-import argparse
 import csv
 import dataclasses
 import itertools
@@ -24,7 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from app.client import Client
-from benchmarks.service_cases import Job, Report, ServiceCase, run_cases, write_upload
+from benchmarks.service_cases import (
+    Job,
+    Report,
+    ServiceCase,
+    asked_of_study,
+    run_cases,
+    write_upload,
+)
 
 METHODS = ("dm", "dc", "dsa", "mtt", "rtp")
 RATIOS = (0.0, 0.3)
@@ -245,17 +251,7 @@ def _percent(share: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run cases, or show the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--out", type=Path, required=True)
-    running.add_argument("--only", type=case_of, nargs="+", default=all_cases(), metavar="CASE")
-    showing = commands.add_parser("table")
-    showing.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
+    given = asked_of_study(__doc__, arguments, case_of, all_cases())
     if given.command == "run":
         return run(given.only, given.data, given.out)
     if given.out is not None:

@@ -11,7 +11,6 @@ docs/mask-ratio.md and draws its plots from docs/mask-study/*.csv, which it writ
 cases of --out if that is given.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -32,24 +31,21 @@ from benchmarks.mask_study_cases import (
 from benchmarks.mask_study_numbers import curves_of, networks_of, read_numbers, write_numbers
 from benchmarks.mask_study_plots import draw_plots
 from benchmarks.mask_study_tables import print_tables
-from benchmarks.service_cases import Job, Report, ServiceCase, run_cases, write_upload
+from benchmarks.service_cases import (
+    Job,
+    Report,
+    ServiceCase,
+    asked_of_study,
+    run_cases,
+    write_upload,
+)
 
 DOCS = Path(__file__).parent.parent / "docs" / "mask-study"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run cases, or show the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run")
-    running.add_argument("--data", type=Path, required=True)
-    running.add_argument("--out", type=Path, required=True)
-    running.add_argument("--only", type=case_of, nargs="+", default=all_cases(), metavar="CASE")
-    showing = commands.add_parser("table")
-    showing.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
+    given = asked_of_study(__doc__, arguments, case_of, all_cases())
     if given.command == "run":
         return run(given.only, given.data, given.out)
     if given.out is not None:

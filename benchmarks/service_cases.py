@@ -3,6 +3,7 @@
 What is there already is left alone, so that a study that was cut short goes on.
 """
 
+import argparse
 import json
 import shutil
 import tempfile
@@ -39,6 +40,30 @@ class ServiceCase:
     name: str
     submission: Mapping[str, Any]
     keep: Callable[[Report, Job], Mapping[str, Any]]
+
+
+def asked_of_study(
+    words: str | None, arguments: Sequence[str], case_of: Callable[[str], Any], cases: Sequence[Any]
+) -> argparse.Namespace:
+    """Read the command line of a study: `run` with data, out and only, or `table` with out.
+
+    Args:
+        words: what the study says of itself.
+        arguments: the command line.
+        case_of: reads a case's name; raises ValueError.
+        cases: all of the study, which `run` runs unless told which.
+    """
+    parser = argparse.ArgumentParser(
+        description=words, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run")
+    running.add_argument("--data", type=Path, required=True)
+    running.add_argument("--out", type=Path, required=True)
+    running.add_argument("--only", type=case_of, nargs="+", default=cases, metavar="CASE")
+    showing = commands.add_parser("table")
+    showing.add_argument("--out", type=Path)
+    return parser.parse_args(arguments)
 
 
 def run_cases(

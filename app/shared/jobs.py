@@ -42,6 +42,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     func,
     insert,
@@ -176,15 +177,18 @@ def is_due() -> ColumnElement[bool]:
 
 def has_due_jobs(connection: Connection) -> bool:
     """Is there a scheduled job whose start_at has come?"""
-    due = select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
-    return connection.execute(due.limit(1)).one_or_none() is not None
+    return connection.execute(_scheduled_and_due().limit(1)).one_or_none() is not None
 
 
 def start_due(connection: Connection, *, limit: int = 100) -> int:
     """Edge m for the jobs whose start_at has come; tells how many."""
-    due = select(jobs.c.id).where(jobs.c.state == "scheduled", is_due()).order_by(jobs.c.id)
+    due = _scheduled_and_due().order_by(jobs.c.id)
     ids = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).scalars().all()
     return sum(_enter_queue(connection, job_id, ("scheduled",)) is not None for job_id in ids)
+
+
+def _scheduled_and_due() -> Select[Any]:
+    return select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
 
 
 def _enter_queue(connection: Connection, job_id: str, sources: Sequence[str]) -> Job | None:
