@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
 from fastapi import FastAPI
@@ -28,7 +27,9 @@ from app.api.errors import answer_problem
 from app.api.event_stream import EventReader
 from app.api.openapi import describe
 from app.api.request_meter import RequestMeter
+from app.api.shared_transactions import SharedTransactions
 from app.shared.artifacts import ArtifactStore
+from app.shared.catalog import LOCAL_OWNER
 from app.shared.database import newest_revision, open_database
 from app.shared.errors import DdcalError
 from app.shared.queue import CeleryDoorbell, Doorbell
@@ -37,7 +38,7 @@ from app.shared.settings import Settings
 from ddcal_core.errors import InvalidDataError
 
 VERSION = "0.1.0"
-N_THREADS = 16
+N_TOGETHER = 32
 ANSWERED_ERRORS = (
     DdcalError,
     InvalidDataError,
@@ -47,12 +48,15 @@ ANSWERED_ERRORS = (
 )
 
 
-def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, doorbell: Doorbell | None = None, *, owner_id: str = LOCAL_OWNER
+) -> FastAPI:
     """The API as an ASGI application; its database is opened when it starts.
 
     Args:
         settings: of this process.
         doorbell: rung for new jobs; default: the settings' broker.
+        owner_id: whose every request is, until there are accounts.
     """
     meter = RequestMeter()
 
@@ -61,14 +65,21 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         database = open_database(settings)
         await run_in_threadpool(newest_revision)  # so that no probe waits for it
         reader = EventReader(database)
-        threads = ThreadPoolExecutor(N_THREADS, thread_name_prefix="api")
+        reads = SharedTransactions(database.read, n_threads=1, n_together=N_TOGETHER)
+        writes = SharedTransactions(
+            database.write,
+            n_threads=database.n_writers,
+            # Several writers at once lock rows in one order each; together they would in none.
+            n_together=N_TOGETHER if database.n_writers == 1 else 1,
+        )
         app.state.service = Service(
             settings=settings,
             database=database,
             store=ArtifactStore(settings.artifact_folder),
             reader=reader,
+            reads=reads,
+            writes=writes,
             meter=meter,
-            threads=threads,
         )
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
         try:
@@ -76,7 +87,8 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(reader.stop)
             await run_in_threadpool(background.stop)
-            threads.shutdown()
+            await run_in_threadpool(writes.stop)
+            await run_in_threadpool(reads.stop)
             database.close()
 
     app = FastAPI(
@@ -87,7 +99,7 @@ def create_app(settings: Settings, doorbell: Doorbell | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Edge, settings=settings, meter=meter)
+    app.add_middleware(Edge, settings=settings, meter=meter, owner_id=owner_id)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
     # The router looks through them in this order: what is asked most comes first.

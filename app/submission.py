@@ -75,6 +75,7 @@ def submit(
     owner_id: str,
     request: JobRequest,
     *,
+    job_id: str,
     request_id: str | None = None,
     retry_of: str | None = None,
 ) -> Job:
@@ -85,6 +86,7 @@ def submit(
         settings: of the service.
         owner_id: whose job it is to be.
         request: what was asked.
+        job_id: that the job is to have.
         request_id: of the HTTP request that asked.
         retry_of: the ended job that it repeats.
 
@@ -96,7 +98,7 @@ def submit(
     plan = _check(desk, request)
     desk.close()
     new = _new_job(request, plan, settings)
-    new = replace(new, request_id=request_id, retry_of=retry_of)
+    new = replace(new, id=job_id, request_id=request_id, retry_of=retry_of)
     if not isinstance(request, PipelineRequest):
         return insert_job(connection, owner_id, new)
     # What a pipeline needs, its first children wait for.
@@ -108,8 +110,9 @@ def retry(
     connection: Connection,
     settings: Settings,
     owner_id: str,
-    job_id: str,
+    retry_of: str,
     *,
+    job_id: str,
     request_id: str | None = None,
 ) -> Job:
     """Submit once more what a job that ended without success was to do, as a job of its own.
@@ -117,20 +120,36 @@ def retry(
     What of it has been done is not done again: results are found by their recipes, a failed job's
     checkpoint too, unless it was submitted with `reuse` false.
 
+    Args:
+        connection: a write transaction; what is raised has to roll it back.
+        settings: of the service.
+        owner_id: whose job it has to be.
+        retry_of: the ended job.
+        job_id: that the new one is to have.
+        request_id: of the HTTP request that asked.
+
     Raises:
         NotFoundError: there is no such job.
         ConflictError: it has not ended, has succeeded, or checks an upload, whose file is gone.
         InvalidRequestError: it could not be submitted today.
     """
-    job = find_job(connection, owner_id, job_id)
+    job = find_job(connection, owner_id, retry_of)
     if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
         what = f"an ended one of {', '.join(JOB_REQUESTS)}, without success"
-        detail = f"wanted {what}; got {job.kind} {job_id}, which is {job.state}"
+        detail = f"wanted {what}; got {job.kind} {retry_of}, which is {job.state}"
         raise ConflictError("job_not_retryable", detail)
     names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
     asked = {name: getattr(job, name) for name in names}
     request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
-    return submit(connection, settings, owner_id, request, request_id=request_id, retry_of=job.id)
+    return submit(
+        connection,
+        settings,
+        owner_id,
+        request,
+        job_id=job_id,
+        request_id=request_id,
+        retry_of=retry_of,
+    )
 
 
 def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -> Job:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-N_CONNECTIONS = 8
+N_CONNECTIONS = 16
 START_SECONDS = 120.0
 
 

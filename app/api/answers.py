@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from app.api.errors import PROBLEM_MEDIA_TYPE
 
+IF_NONE_MATCH = "if-none-match"
 PROBLEM_REF = {"$ref": "#/components/schemas/ProblemBody"}
 _DESCRIPTIONS = {
     400: "The request cannot be read.",
@@ -35,7 +36,7 @@ def json_answer(
 
 def is_known(request: Request, etag: str) -> bool:
     """Does If-None-Match say that the client has this version (RFC 9110, weak comparison)?"""
-    known = request.headers.get("if-none-match", "")
+    known = request.headers.get(IF_NONE_MATCH, "")
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
     return "*" in tags or etag in tags
 

@@ -5,7 +5,7 @@ import binascii
 import hmac
 import logging
 import re
-import secrets
+from random import getrandbits
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,13 +37,16 @@ log = logging.getLogger(__name__)
 class Edge:
     """ASGI middleware around the whole application.
 
-    It gives each request its id, refuses what has no key (or, without one set, what did not come
-    by a loopback name), and sees to it that whatever fails inside leaves as a problem.
+    It gives each request its id and its owner, refuses what has no key (or, without one set, what
+    did not come by a loopback name), and sees to it that whatever fails inside leaves as a problem.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, meter: RequestMeter) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, meter: RequestMeter, *, owner_id: str
+    ) -> None:
         self._app = app
         self._meter = meter
+        self._owner_id = owner_id
         self._api_key = settings.api_key.get_secret_value() if settings.api_key else None
         self._hosts = LOOPBACK | {settings.host.lower()}
 
@@ -54,7 +57,7 @@ class Edge:
             return
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, owner_id=self._owner_id)
         answer = _Answer(send, path=scope["path"], request_id=request_id)
         with belonging_to(request_id=request_id):
             try:
@@ -171,7 +174,7 @@ class _Answer:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if REQUEST_ID.fullmatch(given) else f"req_{getrandbits(96):024x}"
 
 
 def _given_key(authorization: str, *, may_be_browser: bool) -> str:

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from time import monotonic
 from typing import TypeVar
@@ -16,8 +17,9 @@ from typing import TypeVar
 from app.api.schemas import rfc3339
 from app.shared.database import Connection, Database
 from app.shared.errors import DdcalError, UnavailableError
-from app.shared.events import STATE, Event, events_after, versions_of
+from app.shared.events import STATE, Event, events_after
 from app.shared.job_records import TERMINAL_STATES
+from app.shared.versions import JobVersion, versions_of
 
 POLL_SECONDS = 0.5
 PING_SECONDS = 15.0
@@ -32,61 +34,75 @@ log = logging.getLogger(__name__)
 ListenerT = TypeVar("ListenerT", "Stream", "Watch")
 
 
+@dataclass(frozen=True)
+class Told:
+    """What goes over the line to every listener alike: an event, or a ping.
+
+    Attributes:
+        text: bytes of a text/event-stream.
+        is_last: whether nothing follows.
+    """
+
+    text: bytes
+    is_last: bool = False
+
+
+PING = Told(b": ping\n\n")
+END = Told(b"", is_last=True)
+
+
 class Stream:
     """One listener: where it stands, and what it has still to send."""
 
-    def __init__(self, job_id: str, *, after: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, job_id: str, *, after: int) -> None:
         self.job_id = job_id
         self.position = after
-        self._loop = loop
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.opened_at = self.spoken_at = monotonic()
+        self._waiting: list[Told] = []
+        self._has_news = asyncio.Event()
         # Two counts, each written by one thread alone: the reader's, the event loop's.
         self._n_offered = 0
         self._n_taken = 0
 
     @property
     def n_pending(self) -> int:
-        """How many events its client has still to take."""
+        """How much its client has still to take."""
         return self._n_offered - self._n_taken
 
-    def offer(self, events: Sequence[Event]) -> None:
-        """Take from the reader's thread what is new to this stream."""
-        for event in events:
-            if event.seq > self.position:
-                self.position = event.seq
-                self._n_offered += 1
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+    def offered(self, told: Sequence[Told], now: float) -> tuple["Stream", Sequence[Told]]:
+        """Note in the reader's thread what is about to be handed out."""
+        self._n_offered += len(told)
+        self.spoken_at = now
+        return self, told
 
-    def end(self) -> None:
-        """Say from the reader's thread that nothing more will come."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+    def hand_out(self, told: Sequence[Told]) -> None:
+        """Take in the event loop what is new."""
+        self._waiting += told
+        self._has_news.set()
 
-    async def next(self) -> Event | None:
-        """The next event; None when the reader has stopped."""
-        event = await self._queue.get()
-        self._n_taken += 1
-        return event
+    async def lines(self) -> AsyncIterator[bytes]:
+        """All that has come since the last time, until the end."""
+        is_over = False
+        while not is_over:
+            await self._has_news.wait()
+            self._has_news.clear()
+            told, self._waiting = self._waiting, []
+            self._n_taken += len(told)
+            is_over = any(one.is_last for one in told)
+            if text := b"".join(one.text for one in told):
+                yield text
 
 
 class Watch:
-    """One wait for a job to have other versions, its own and its children's, than were seen."""
+    """One wait for a job to have another version than was seen."""
 
-    def __init__(
-        self, job_id: str, *, seen: tuple[int, int], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self.job_id = job_id
-        self._seen = seen
-        self._loop = loop
+    def __init__(self, seen: JobVersion) -> None:
+        self.seen = seen
         self._is_over = asyncio.Event()
 
-    def compare(self, now: tuple[int, int] | None) -> None:
-        """Take from the reader's thread the present versions; None of a job that is gone."""
-        if now != self._seen:
-            self.end()
-
-    def end(self) -> None:
-        """Say from the reader's thread that there is nothing more to wait for."""
-        self._loop.call_soon_threadsafe(self._is_over.set)
+    def hand_out(self, _: Sequence[Told]) -> None:
+        """Learn in the event loop that there is nothing more to wait for."""
+        self._is_over.set()
 
     async def wait(self, seconds: float) -> None:
         """Return once it is over, or after so long."""
@@ -94,11 +110,16 @@ class Watch:
             await asyncio.wait_for(self._is_over.wait(), seconds)
 
 
+News = tuple[Stream | Watch, Sequence[Told]]
+"""Who is told what."""
+
+
 class EventReader:
     """Polls the database for the new events of every job that somebody listens to or waits for.
 
-    Its thread starts with the first listener and ends with the last; a listener whose client is
-    slow is left out of the look until it has caught up, so nothing is dropped and nothing piles up.
+    Used from one event loop. Its thread starts with the first listener and ends with the last; a
+    listener whose client is slow is left out of the look until it has caught up, so nothing is
+    dropped and nothing piles up.
     """
 
     def __init__(
@@ -106,18 +127,32 @@ class EventReader:
         database: Database,
         *,
         poll_seconds: float = POLL_SECONDS,
+        ping_seconds: float = PING_SECONDS,
         read_limit: int = READ_LIMIT,
         max_pending: int = MAX_PENDING,
         max_listeners: int = MAX_LISTENERS,
     ) -> None:
+        """Begin with nobody who listens.
+
+        Args:
+            database: to be read.
+            poll_seconds: between two looks.
+            ping_seconds: longest silence of a stream; a comment breaks it, so that nobody on the
+                way cuts the line.
+            read_limit: most events in one look.
+            max_pending: what a client may have still to take before it is left out.
+            max_listeners: most streams and waits together.
+        """
         self._database = database
         self._poll_seconds = poll_seconds
+        self._ping_seconds = ping_seconds
         self._read_limit = read_limit
         self._max_pending = max_pending
         self._max_listeners = max_listeners
         self._lock = threading.Lock()
         self._streams: set[Stream] = set()
         self._watches: set[Watch] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._look = threading.Event()
         self._is_stopped = False
@@ -144,28 +179,28 @@ class EventReader:
     @contextlib.contextmanager
     def listen(self, job_id: str, *, after: int) -> Iterator[Stream]:
         """A stream of a job's events numbered above `after`, open as long as the block."""
-        stream = Stream(job_id, after=after, loop=asyncio.get_running_loop())
+        stream = Stream(job_id, after=after)
         with self._among(self._streams, stream):
             yield stream
 
-    async def wait_for_change(self, job_id: str, *, seen: tuple[int, int], seconds: float) -> None:
-        """Return once a job has other versions than were seen, is gone, or after so long.
+    async def wait_for_change(self, seen: JobVersion, *, seconds: float) -> None:
+        """Return once a job has another version than was seen, is gone, or after so long.
 
         Args:
-            job_id: a job that the caller may see.
-            seen: its version, and the sum of its children's.
+            seen: of a job that the caller may see.
             seconds: longest wait.
         """
-        watch = Watch(job_id, seen=seen, loop=asyncio.get_running_loop())
+        watch = Watch(seen)
         with self._among(self._watches, watch):
             await watch.wait(seconds)
 
     @contextlib.contextmanager
     def _among(self, listeners: set[ListenerT], one: ListenerT) -> Iterator[None]:
+        self._loop = asyncio.get_running_loop()
         with self._lock:
             listeners.add(one)
             if self._is_stopped:
-                one.end()
+                one.hand_out([END])
             elif self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="events", daemon=True)
                 self._thread.start()
@@ -209,68 +244,91 @@ class EventReader:
         with self._lock:
             self._thread = None
             listeners: list[Stream | Watch] = [*self._streams, *self._watches]
-        for listener in listeners:
-            listener.end()
+        self._hand_out([(listener, [END]) for listener in listeners])
+
+    def _hand_out(self, news: Sequence[News]) -> None:
+        """To the event loop in one go: each way into it wakes it."""
+        if news and self._loop is not None:
+            self._loop.call_soon_threadsafe(_hand_out, news)
 
     def _read_once(self) -> int:
         with self._lock:
-            streams = [one for one in self._streams if one.n_pending <= self._max_pending]
-            watches = list(self._watches)
+            streams, watches = list(self._streams), list(self._watches)
+        news: list[News] = []
+        n_events = 0
         try:
             with self._database.read() as connection:
-                _look_for_changes(connection, watches)
-                return self._offer_news(connection, streams)
+                news += [(watch, [END]) for watch in _changed(connection, watches)]
+                ready = [one for one in streams if one.n_pending <= self._max_pending]
+                events = events_after(connection, _positions(ready), limit=self._read_limit)
+            n_events = len(events)
+            news += _offers(events, ready)
         except DdcalError as error:
             log.warning("events cannot be read just now: %s", error)
-            return 0
+        self._hand_out(news + self._signs_of_life(streams))
+        return n_events
 
-    def _offer_news(self, connection: Connection, streams: Sequence[Stream]) -> int:
-        positions: dict[str, int] = {}
+    def _signs_of_life(self, streams: Sequence[Stream]) -> list[News]:
+        """A ping for whoever has long heard nothing, the end for who has listened long enough."""
+        now, signs = monotonic(), list[News]()
         for stream in streams:
-            seen = positions.get(stream.job_id, stream.position)
-            positions[stream.job_id] = min(seen, stream.position)
-        events = events_after(connection, positions, limit=self._read_limit)
-        for job_id, news in groupby(events, key=lambda event: event.job_id):
-            batch = list(news)
-            for stream in streams:
-                if stream.job_id == job_id:
-                    stream.offer(batch)
-        return len(events)
+            if now - stream.opened_at > MAX_STREAM_SECONDS:
+                signs.append(stream.offered([END], now))
+            elif now - stream.spoken_at > self._ping_seconds and stream.n_pending == 0:
+                signs.append(stream.offered([PING], now))
+        return signs
 
 
-def _look_for_changes(connection: Connection, watches: Sequence[Watch]) -> None:
+def _hand_out(news: Sequence[News]) -> None:
+    for listener, told in news:
+        listener.hand_out(told)
+
+
+def _positions(streams: Sequence[Stream]) -> dict[str, int]:
+    """The last event that all who listen to a job have seen."""
+    positions: dict[str, int] = {}
+    for stream in streams:
+        seen = positions.get(stream.job_id, stream.position)
+        positions[stream.job_id] = min(seen, stream.position)
+    return positions
+
+
+def _offers(events: Sequence[Event], streams: Sequence[Stream]) -> list[News]:
+    """What of some events is new to which stream; each is put into words once."""
+    now, offers = monotonic(), list[News]()
+    for job_id, news in groupby(events, key=lambda event: event.job_id):
+        batch = list(news)
+        told = [Told(_lines(event), is_last(event)) for event in batch]
+        for stream in streams:
+            if stream.job_id == job_id and stream.position < batch[-1].seq:
+                first = next(k for k, event in enumerate(batch) if event.seq > stream.position)
+                stream.position = batch[-1].seq
+                offers.append(stream.offered(told[first:], now))
+    return offers
+
+
+def _changed(connection: Connection, watches: Sequence[Watch]) -> list[Watch]:
+    """The waits that are over: their job has another version, or is gone."""
     if not watches:
-        return
-    versions = versions_of(connection, {watch.job_id for watch in watches})
-    for watch in watches:
-        watch.compare(versions.get(watch.job_id))
+        return []
+    versions = versions_of(connection, {watch.seen.id for watch in watches})
+    return [watch for watch in watches if versions.get(watch.seen.id) != watch.seen]
 
 
 async def server_sent_events(
-    reader: EventReader, job_id: str, *, after: int, ping_seconds: float = PING_SECONDS
-) -> AsyncIterator[str]:
-    """The lines of a text/event-stream: each event once, in order, until the job has ended.
+    reader: EventReader, job_id: str, *, after: int
+) -> AsyncIterator[bytes]:
+    """A text/event-stream: each event once, in order, until the job has ended.
 
     Args:
         reader: the process's reader.
         job_id: a job whose events the caller may see.
         after: the last number the client has.
-        ping_seconds: longest silence; a comment breaks it, so that nobody cuts the line.
     """
-    closes_at = monotonic() + MAX_STREAM_SECONDS
     with reader.listen(job_id, after=after) as stream:
-        yield f"retry: {RETRY_MILLISECONDS}\n\n"
-        while monotonic() < closes_at:
-            try:
-                event = await asyncio.wait_for(stream.next(), ping_seconds)
-            except TimeoutError:
-                yield ": ping\n\n"
-                continue
-            if event is None:
-                return
-            yield _lines(event)
-            if is_last(event):
-                return
+        yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+        async for lines in stream.lines():
+            yield lines
 
 
 def is_last(event: Event) -> bool:
@@ -278,6 +336,6 @@ def is_last(event: Event) -> bool:
     return event.type == STATE and event.data.get("state") in TERMINAL_STATES
 
 
-def _lines(event: Event) -> str:
-    data = {**event.data, "created_at": rfc3339(event.created_at)}
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n"
+def _lines(event: Event) -> bytes:
+    data = json.dumps({**event.data, "created_at": rfc3339(event.created_at)})
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode()

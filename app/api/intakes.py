@@ -26,7 +26,7 @@ from app.shared.datasets import (
 )
 from app.shared.errors import ConflictError, GoneError, NotFoundError
 from app.shared.housekeeping import delete_files
-from app.shared.idempotency import KeyedRequest, is_key_taken, keep_result, take_key
+from app.shared.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.job_records import INTAKE, Job, NewJob
 from app.shared.jobs import insert_job
 from app.shared.logits import Logits
@@ -149,12 +149,10 @@ def _accept(
     try:
         check = _check_of(service.settings, asked, upload, request_id)
         with service.database.write() as connection:
-            known = None if once is None else take_key(connection, asked.owner_id, once)
+            known = None if once is None else take_key(connection, asked.owner_id, once, check.id)
             if known is not None:
                 return _made_before(connection, asked, known), False
             intake = _insert(connection, asked, upload, check)
-            if once is not None:
-                keep_result(connection, asked.owner_id, once, intake.id)
         is_new = True
         return intake, True
     finally:

@@ -16,6 +16,7 @@ from app.api.schemas import (
 )
 from app.shared.catalog import Attempt, Result
 from app.shared.job_records import PIPELINE, Job
+from app.shared.versions import JobVersion
 
 KIND_ORDER = ("experts", "distill", "train", "calibrate", "evaluate")
 
@@ -61,18 +62,18 @@ def progress_body(job: Job) -> ProgressBody | None:
     )
 
 
-def job_etag(job: Job, children: Sequence[Job] = ()) -> str:
+def version_of(job: Job, children: Sequence[Job] = ()) -> JobVersion:
+    """The version of a job that has been read, of a pipeline with its children."""
+    below = sum(child.version for child in children)
+    return JobVersion(id=job.id, kind=job.kind, state=job.state, version=job.version, below=below)
+
+
+def job_etag(seen: JobVersion) -> str:
     """A strong ETag that changes with the job or, of a pipeline, with any of its children."""
-    own, below = versions_of_job(job, children)
-    return f'"{job.id[-6:]}-{own}-{below}"'
+    return f'"{seen.id[-6:]}-{seen.version}-{seen.below}"'
 
 
-def versions_of_job(job: Job, children: Sequence[Job] = ()) -> tuple[int, int]:
-    """What changes with the job, and with any of its children."""
-    return job.version, sum(child.version for child in children)
-
-
-def retry_after_seconds(job: Job) -> int:
+def retry_after_seconds(job: Job | JobVersion) -> int:
     """When it is worth looking again."""
     return 2 if job.state == "running" or job.kind == PIPELINE else 1
 

@@ -1,22 +1,30 @@
 """/v1/jobs: submit, look, list, cancel, delete."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.answers import is_known, json_answer, not_modified, problems
+from app.api.answers import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
 from app.api.bodies import json_bytes, read_json, validated
-from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.dependencies import (
+    OwnerDep,
+    Service,
+    ServiceDep,
+    checked_id,
+    current_owner,
+    service_of,
+)
 from app.api.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
 from app.api.job_shapes import (
     job_body,
     job_etag,
     job_summary,
     retry_after_seconds,
-    versions_of_job,
+    version_of,
 )
 from app.api.logs import log_lines
 from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
@@ -38,8 +46,9 @@ from app.shared.database import Connection
 from app.shared.deletion import delete_job
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
 from app.shared.housekeeping import delete_files
-from app.shared.idempotency import KeyedRequest, keep_result, take_key
-from app.shared.job_records import PIPELINE, Job
+from app.shared.idempotency import KeyedRequest, take_key
+from app.shared.job_records import PIPELINE, Job, new_id
+from app.shared.versions import JobVersion, find_version
 from app.submission import cancel, retry, submit
 from ddcal_core.specs import JOB_REFERENCE
 
@@ -60,6 +69,12 @@ State = Literal[
 ]
 Kind = Literal["experts", "distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
 
+JOB_ID: dict[str, Any] = {
+    "name": "job_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "title": "Job Id"},
+}
 SUBMISSION_BODY: dict[str, Any] = {
     "parameters": [KEY_HEADER],
     "requestBody": {
@@ -109,18 +124,15 @@ class JobListQuery(BaseModel):
     openapi_extra=SUBMISSION_BODY,
     summary="Submit a job",
 )
-async def submit_job(
-    request: Request,
-    service: ServiceDep,
-    owner_id: OwnerDep,
-) -> Response:
+async def submit_job(request: Request) -> Response:
     """Check a job and queue it; a pipeline is queued with all its children.
 
     `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
     until those have succeeded.
     """
+    service, owner_id = await service_of(request), await current_owner(request)
     body = await json_bytes(request)
-    return await service.in_thread(_submit, request, service, owner_id, body)
+    return await service.writes.run(partial(_submission, request, service, owner_id, body))
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
@@ -143,25 +155,25 @@ def get_jobs(
     "/{job_id}",
     response_model=JobBody,
     responses={304: {"description": "If-None-Match has its ETag."}, **problems(404, 503)},
-    openapi_extra={"parameters": [PREFER]},
+    openapi_extra={"parameters": [JOB_ID, PREFER]},
     summary="Look at a job",
 )
-async def get_job(
-    request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str
-) -> Response:
+async def get_job(request: Request) -> Response:
     """A job with its attempts, children and results; 304 when If-None-Match has its ETag.
 
     With `Prefer: wait=N` besides, the answer waits up to N seconds for the job to change.
     """
-    wanted = checked_id("job", job_id)
-    answer, versions = await service.in_thread(_look, request, service, owner_id, wanted)
+    wanted = checked_id("job", request.path_params["job_id"])
+    service, owner_id = await service_of(request), await current_owner(request)
+    look = partial(_look, request, owner_id, wanted)
+    answer, seen = await service.reads.run(lambda: look)
     seconds = wait_seconds(request)
-    if versions is None or seconds is None:
+    if seen.is_terminal or seconds is None:
         return answer
     if answer.status_code == 304:
         service.reader.require_room()
-        await service.reader.wait_for_change(wanted, seen=versions, seconds=seconds)
-        answer, _ = await service.in_thread(_look, request, service, owner_id, wanted)
+        await service.reader.wait_for_change(seen, seconds=seconds)
+        answer, _ = await service.reads.run(lambda: look)
     answer.headers["Preference-Applied"] = f"wait={seconds}"
     return answer
 
@@ -199,12 +211,13 @@ def retry_job(request: Request, service: ServiceDep, owner_id: OwnerDep, job_id:
     """
     wanted, request_id = checked_id("job", job_id), request.state.request_id
 
-    def write(connection: Connection) -> Job:
-        return retry(connection, service.settings, owner_id, wanted, request_id=request_id)
+    def write(connection: Connection, job_id: str) -> Job:
+        named = {"job_id": job_id, "request_id": request_id}
+        return retry(connection, service.settings, owner_id, wanted, **named)
 
-    return _created(
-        service, owner_id, keyed(request, idempotency_key(request), None), write, status=201
-    )
+    asked = keyed(request, idempotency_key(request), None)
+    with service.database.write() as connection:
+        return _created(owner_id, asked, write, 201, connection)
 
 
 @router.delete(
@@ -272,58 +285,62 @@ def read_job_request(document: object) -> JobRequest:
     return validated(model, document)
 
 
-def _submit(request: Request, service: Service, owner_id: str, body: bytes) -> Response:
+def _submission(
+    request: Request, service: Service, owner_id: str, body: bytes
+) -> Callable[[Connection], Response]:
+    """A submission that has been read and is well-formed; what is left needs the database."""
     key = idempotency_key(request)
     document = read_json(body)
     asked = read_job_request(document)
     request_id = request.state.request_id
 
-    def write(connection: Connection) -> Job:
-        return submit(connection, service.settings, owner_id, asked, request_id=request_id)
+    def write(connection: Connection, job_id: str) -> Job:
+        named = {"job_id": job_id, "request_id": request_id}
+        return submit(connection, service.settings, owner_id, asked, **named)
 
-    return _created(service, owner_id, keyed(request, key, document), write, status=202)
+    return partial(_created, owner_id, keyed(request, key, document), write, 202)
 
 
 def _look(
-    request: Request, service: Service, owner_id: str, job_id: str
-) -> tuple[Response, tuple[int, int] | None]:
-    """A job's answer, and the versions to compare with while it may still change."""
-    with service.database.read() as connection:
-        job = find_job(connection, owner_id, job_id)
-        children = _children(connection, job)
-        headers = {"ETag": job_etag(job, children), "Cache-Control": "no-cache"}
-        if not job.is_terminal:
-            headers["Retry-After"] = str(retry_after_seconds(job))
-        versions = None if job.is_terminal else versions_of_job(job, children)
-        if is_known(request, headers["ETag"]):
-            return not_modified(headers), versions
-        shown = _shown(connection, owner_id, job, children)
-    return json_answer(shown, headers=headers), versions
+    request: Request, owner_id: str, job_id: str, connection: Connection
+) -> tuple[Response, JobVersion]:
+    """A job's answer, and the version it is of."""
+    if IF_NONE_MATCH in request.headers:
+        seen = find_version(connection, owner_id, job_id)
+        if is_known(request, job_etag(seen)):
+            return not_modified(_poll_headers(seen)), seen
+    job = find_job(connection, owner_id, job_id)
+    children = _children(connection, job)
+    seen = version_of(job, children)
+    shown = _shown(connection, owner_id, job, children)
+    return json_answer(shown, headers=_poll_headers(seen)), seen
+
+
+def _poll_headers(seen: JobVersion) -> dict[str, str]:
+    headers = {"ETag": job_etag(seen), "Cache-Control": "no-cache"}
+    return headers | _when_to_look_again(seen)
+
+
+def _when_to_look_again(job: Job | JobVersion) -> dict[str, str]:
+    return {} if job.is_terminal else {"Retry-After": str(retry_after_seconds(job))}
 
 
 def _created(
-    service: Service,
     owner_id: str,
     asked: KeyedRequest | None,
-    write: Callable[[Connection], Job],
-    *,
+    write: Callable[[Connection, str], Job],
     status: int,
+    connection: Connection,
 ) -> Response:
     """The job that `write` writes, or has written when the same request came before."""
-    headers: dict[str, str] = {}
-    with service.database.write() as connection:
-        known = None if asked is None else take_key(connection, owner_id, asked)
-        if known is not None:
-            headers |= REPLAYED
-            job = _made_before(connection, owner_id, known)
-        else:
-            job = write(connection)
-            if asked is not None:
-                keep_result(connection, owner_id, asked, job.id)
-        shown = _shown(connection, owner_id, job, _children(connection, job))
-    headers["Location"] = f"/v1/jobs/{job.id}"
-    if not job.is_terminal:
-        headers["Retry-After"] = str(retry_after_seconds(job))
+    job_id, replayed = new_id("job"), {}
+    known = None if asked is None else take_key(connection, owner_id, asked, job_id)
+    if known is None:
+        job = write(connection, job_id)
+    else:
+        job, replayed = _made_before(connection, owner_id, known), REPLAYED
+    shown = _shown(connection, owner_id, job, _children(connection, job))
+    headers = {**replayed, "Location": f"/v1/jobs/{job.id}", **_when_to_look_again(job)}
     return json_answer(shown, status=status, headers=headers)
 
 

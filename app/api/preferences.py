@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi import Request
 
+from app.api.answers import IF_NONE_MATCH
+
 MAX_WAIT_SECONDS = 60
 PREFER: dict[str, Any] = {
     "name": "Prefer",
@@ -23,7 +25,7 @@ def wait_seconds(request: Request) -> int | None:
 
     What cannot be read is no preference, as RFC 7240 has it; of several the first counts.
     """
-    if "if-none-match" not in request.headers:
+    if IF_NONE_MATCH not in request.headers:
         return None
     for preference in ",".join(request.headers.getlist("prefer")).split(","):
         match = _WAIT.fullmatch(preference)

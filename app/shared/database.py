@@ -19,8 +19,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event, select
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -45,6 +46,10 @@ POSTGRESQL_OPTIONS = (
     "-c idle_in_transaction_session_timeout=10s -c lock_timeout=3s -c statement_timeout=15s"
 )
 BUSY_TIMEOUT_SECONDS = 30
+POOL_SIZE = 10  # connections that are kept; opening one costs more than most of what it is asked
+
+# More would only wait for each other: all of them compute between their statements.
+N_WRITERS = 4
 
 
 class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
@@ -70,14 +75,17 @@ def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str
 
 
 class Database:
-    """An engine and its two kinds of transaction.
+    """Two kinds of transaction, each with an engine that begins it; they may be one.
 
     Attributes:
+        n_writers: how many writes at once are worth a thread each.
         committed: set after every write of this process; the relay waits for it.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, writing: Engine, reading: Engine, *, n_writers: int) -> None:
+        self._writing = writing
+        self._reading = reading
+        self.n_writers = n_writers
         self.committed = threading.Event()
 
     @contextmanager
@@ -87,7 +95,7 @@ class Database:
         Raises:
             UnavailableError: the database does not answer, or is locked for too long.
         """
-        with self._transaction(is_writing=True) as connection:
+        with _transaction(self._writing) as connection:
             yield connection
         self.committed.set()
 
@@ -98,26 +106,28 @@ class Database:
         Raises:
             UnavailableError: the database does not answer.
         """
-        with self._transaction(is_writing=False) as connection:
+        with _transaction(self._reading) as connection:
             yield connection
 
     def close(self) -> None:
         """Close every pooled connection."""
-        self._engine.dispose()
+        self._writing.dispose()
+        self._reading.dispose()
 
-    @contextmanager
-    def _transaction(self, *, is_writing: bool) -> Iterator[Connection]:
-        try:
-            with self._engine.connect() as connection:
-                connection.execution_options(ddcal_is_writing=is_writing)
-                with connection.begin():
-                    yield connection
-        except DBAPIError as error:
-            if _is_passing(error):
-                raise UnavailableError(
-                    "database_unavailable", "the database does not answer; try again"
-                ) from error
-            raise
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (DBAPIError, PoolTimeoutError) as error:
+        if _is_passing(error):
+            raise _unavailable() from error
+        raise
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("database_unavailable", "the database does not answer; try again")
 
 
 def clock(connection: Connection) -> datetime:
@@ -130,15 +140,17 @@ def open_database(settings: Settings) -> Database:
     """Connect lazily to the database the settings name."""
     url = make_url(settings.sqlalchemy_url)
     if url.get_backend_name() == "sqlite":
-        return Database(_sqlite_engine(settings))
-    return Database(
-        create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
-        )
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        reading = _sqlite_engine(url, "BEGIN", pool_size=POOL_SIZE)
+        return Database(_sqlite_writing(url), reading, n_writers=1)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
     )
+    return Database(engine, engine, n_writers=N_WRITERS)
 
 
 def migrate(settings: Settings) -> None:
@@ -166,9 +178,17 @@ def _alembic(url: str) -> Config:
     return config
 
 
-def _sqlite_engine(settings: Settings) -> Engine:
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(settings.sqlalchemy_url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+def _sqlite_writing(url: URL) -> Engine:
+    """One connection for all of a process's writers: they wait for it in a queue.
+
+    SQLite lets one write at a time, and who waits for the file asks for it again and again.
+    """
+    one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_SECONDS}
+    return _sqlite_engine(url, "BEGIN IMMEDIATE", **one)
+
+
+def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **pool)
 
     def on_connect(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # the begin hook below says BEGIN, not the driver
@@ -177,17 +197,21 @@ def _sqlite_engine(settings: Settings) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     def on_begin(connection: Connection) -> None:
-        is_writing = connection.get_execution_options().get("ddcal_is_writing", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        # Said to the driver itself: SQLAlchemy's way would cost more than all it does.
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute(begin)
+        except sqlite3.OperationalError as error:
+            raise _unavailable() from error
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
     return engine
 
 
-def _is_passing(error: DBAPIError) -> bool:
+def _is_passing(error: DBAPIError | PoolTimeoutError) -> bool:
     """Is this the database being away or busy, rather than a wrong statement?"""
-    if error.connection_invalidated:
+    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
         return True
     text = str(error.orig).lower()
     passing = (

@@ -1,14 +1,14 @@
 """What happened to a job, in order: dense numbers from 1, written with the change they tell of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, or_, select
+from sqlalchemy import Connection, Row, and_, insert, or_, select
 
 from app.shared.database import db_now
-from app.shared.tables import events, jobs
+from app.shared.tables import events
 
 STATE = "state"
 PROGRESS = "progress"
@@ -79,19 +79,6 @@ def events_after(
         select(events).where(or_(*newer)).order_by(events.c.job_id, events.c.seq).limit(limit)
     )
     return [_event(row) for row in connection.execute(statement)]
-
-
-def versions_of(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """The versions of many jobs in one query, each with the sum of its children's.
-
-    A job that is not there is left out.
-    """
-    child = jobs.alias("child")
-    below = select(func.coalesce(func.sum(child.c.version), 0))
-    below = below.where(child.c.parent_id == jobs.c.id)
-    statement = select(jobs.c.id, jobs.c.version, below.scalar_subquery().label("below"))
-    rows = connection.execute(statement.where(jobs.c.id.in_(list(job_ids))))
-    return {row.id: (row.version, row.below) for row in rows}
 
 
 def _event(row: Row[Any]) -> Event:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.shared.database import db_now
@@ -30,7 +30,6 @@ _IS_MEANT = and_(
     keys.c.key == bindparam("under"),
 )
 _FINDING = select(keys.c.fingerprint, keys.c.resource_id).where(_IS_MEANT)
-_KEEPING = update(keys).where(_IS_MEANT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,32 +53,33 @@ def fingerprint(document: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def take_key(connection: Connection, owner_id: str, request: KeyedRequest) -> str | None:
+def take_key(
+    connection: Connection, owner_id: str, request: KeyedRequest, resource_id: str
+) -> str | None:
     """The id of what a request under this key has made; None for the first, whose key it now is.
 
     Who comes while the first is still being carried out waits for its end.
+
+    Args:
+        connection: a write transaction, in which the first is carried out.
+        owner_id: whose key it is.
+        request: that came.
+        resource_id: of what the first is about to make.
 
     Raises:
         InvalidRequestError: the first asked for something else.
     """
     taking = _TAKING[connection.dialect.name]
-    taken = connection.execute(taking, {"owner_id": owner_id, **vars(request)})
+    values = {"owner_id": owner_id, "resource_id": resource_id, **vars(request)}
+    taken = connection.execute(taking, values)
     if taken.one_or_none() is not None:
         return None
     first = connection.execute(_FINDING, _which(owner_id, request.path, request.key)).one()
     if first.fingerprint != request.fingerprint:
         detail = "wanted the request that this Idempotency-Key was first sent with, got another"
         raise InvalidRequestError("idempotency_key_reused", detail)
-    resource_id: str = first.resource_id
-    return resource_id
-
-
-def keep_result(
-    connection: Connection, owner_id: str, request: KeyedRequest, resource_id: str
-) -> None:
-    """Note what a request whose key was taken in this transaction has made."""
-    which = _which(owner_id, request.path, request.key)
-    connection.execute(_KEEPING, {**which, "resource_id": resource_id})
+    made: str = first.resource_id
+    return made
 
 
 def is_key_taken(connection: Connection, owner_id: str, *, path: str, key: str) -> bool:

@@ -118,8 +118,9 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
     def relay() -> None:
         database.committed.wait(settings.reconcile_seconds)
         database.committed.clear()
-        relay_rings(database, doorbell)
-        stopping.wait(RELAY_PAUSE_SECONDS)  # what is committed meanwhile is rung for in one go
+        n_rings = relay_rings(database, doorbell)
+        # What is committed meanwhile is rung for in one go.
+        stopping.wait(RELAY_PAUSE_SECONDS * max(1, n_rings))
 
     def look() -> None:
         reconcile(database, settings)

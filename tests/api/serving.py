@@ -133,13 +133,10 @@ class Api:
 
 
 @contextlib.contextmanager
-def running_api(settings: Settings, owner=None) -> Iterator[Api]:
+def running_api(settings: Settings, **options) -> Iterator[Api]:
     """The API on a free port of this machine, served by uvicorn in a thread."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    app = create_app(settings, SilentBell())
-    if owner is not None:
-        dependency, replacement = owner
-        app.dependency_overrides[dependency] = replacement
+    app = create_app(settings, SilentBell(), **options)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)

@@ -28,6 +28,11 @@ def parsed(lines):
     return events
 
 
+def seqs(lines):
+    """The numbers of the events in some bytes of a stream."""
+    return [seq for seq, *_ in parsed(lines.decode().split("\n"))]
+
+
 def stream_of(api, job_id, **headers):
     """Open a stream."""
     return api.client.stream("GET", f"/v1/jobs/{job_id}/events", headers={**STREAM, **headers})
@@ -57,14 +62,14 @@ def test_a_stream_goes_on_where_the_client_has_been(api):
     job_id, _ = api.make("distill", DISTILL)
     path = f"/v1/jobs/{job_id}/events"
 
-    def seqs(query="", **headers):
+    def told(query="", **headers):
         answer = api.client.get(path + query, headers={**STREAM, **headers})
         assert answer.status_code == 200
-        return [seq for seq, *_ in parsed(answer.text.split("\n"))]
+        return seqs(answer.content)
 
-    assert seqs() == [1, 2, 3]
-    assert seqs("?after=1") == [2, 3]
-    assert seqs("?after=0", **{"Last-Event-ID": "2"}) == [3]
+    assert told() == [1, 2, 3]
+    assert told("?after=1") == [2, 3]
+    assert told("?after=0", **{"Last-Event-ID": "2"}) == [3]
     answer = api.client.get(path, headers={**STREAM, "Last-Event-ID": "3"})
     assert (answer.status_code, answer.content) == (204, b"")
 
@@ -105,13 +110,13 @@ def test_one_thread_reads_for_all_listeners_and_none_without(api):
             reader.listen(jobs[0], after=0) as second,
             reader.listen(jobs[1], after=0) as third,
         ):
-            got = [await one.next() for one in (first, second, third)]
+            got = [await anext(one.lines()) for one in (first, second, third)]
             assert threading.active_count() == before + 1
-        return [event.job_id for event in got]
+        return [seqs(lines) for lines in got]
 
-    assert asyncio.run(listen()) == [jobs[0], jobs[0], jobs[1]]
+    assert asyncio.run(listen()) == [[1], [1], [1]]
     until(lambda: not reader.is_reading)
-    assert asyncio.run(listen()) == [jobs[0], jobs[0], jobs[1]]
+    assert asyncio.run(listen()) == [[1], [1], [1]]
     until(lambda: not reader.is_reading)
     reader.stop()
 
@@ -123,24 +128,24 @@ def test_listeners_of_one_job_each_get_what_they_lack(api):
 
     async def listen():
         with reader.listen(job_id, after=2) as late, reader.listen(job_id, after=0) as early:
-            got = [await early.next() for _ in range(3)]
-            return [event.seq for event in got], (await late.next()).seq, late.n_pending
+            got = [seqs(await anext(one.lines())) for one in (early, late)]
+            return got, late.n_pending
 
-    assert asyncio.run(asyncio.wait_for(listen(), 10)) == ([1, 2, 3], 3, 0)
+    assert asyncio.run(asyncio.wait_for(listen(), 10)) == ([[1, 2, 3], [3]], 0)
     reader.stop()
 
 
 def test_silence_is_broken_by_pings(api):
     """A comment now and then, so that nobody on the way cuts the line."""
-    reader = EventReader(api.database, poll_seconds=0.01)
+    reader = EventReader(api.database, poll_seconds=0.01, ping_seconds=0.02)
     job_id = api.submit("distill", DISTILL)["id"]
 
     async def first_lines():
-        lines = server_sent_events(reader, job_id, after=1, ping_seconds=0.02)
+        lines = server_sent_events(reader, job_id, after=1)
         async with aclosing(lines):
             return [await anext(lines) for _ in range(3)]
 
-    assert asyncio.run(first_lines()) == ["retry: 3000\n\n", ": ping\n\n", ": ping\n\n"]
+    assert asyncio.run(first_lines()) == [b"retry: 3000\n\n", b": ping\n\n", b": ping\n\n"]
     reader.stop()
 
 
@@ -177,11 +182,14 @@ def test_a_slow_listener_misses_nothing(api):
             runs.beat(connection, run, lease_seconds=60, progress={"step": step}, is_event=True)
 
     async def read_slowly():
+        got = []
         with reader.listen(job_id, after=0) as stream:
-            await stream.next()
-            await asyncio.sleep(0.2)
-            assert stream.n_pending <= 50
-            return [(await stream.next()).seq for _ in range(n_beats + 1)]
+            lines = stream.lines()
+            while len(got) < n_beats + 2:
+                got += seqs(await anext(lines))
+                await asyncio.sleep(0.05)
+                assert stream.n_pending <= 50
+        return got
 
-    assert asyncio.run(asyncio.wait_for(read_slowly(), 60)) == list(range(2, n_beats + 3))
+    assert asyncio.run(asyncio.wait_for(read_slowly(), 60)) == list(range(1, n_beats + 3))
     reader.stop()

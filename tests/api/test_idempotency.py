@@ -181,8 +181,8 @@ def test_keys_are_each_owners_own_and_forgotten_when_old(api):
     asked = KeyedRequest(path="/v1/jobs", key="k", fingerprint=fingerprint({"b": 1, "a": 2}))
     assert asked.fingerprint == fingerprint({"a": 2, "b": 1})
     with api.database.write() as connection:
-        assert take_key(connection, "one", asked) is None
-        assert take_key(connection, "two", asked) is None
+        assert take_key(connection, "one", asked, "job_1") is None
+        assert take_key(connection, "two", asked, "job_2") is None
         assert forget_keys(connection, 60) == 0
         assert is_key_taken(connection, "one", path="/v1/jobs", key="k")
         assert forget_keys(connection, -1) == 2

@@ -9,6 +9,7 @@ from sqlalchemy import event, func, select
 from app.job_requests import JOB_REQUESTS
 from app.shared import tables
 from app.shared.database import open_database
+from app.shared.job_records import new_id
 from app.shared.settings import Settings
 from app.submission import submit
 
@@ -27,9 +28,10 @@ def submit_and_die(settings: Settings, at_statement: int) -> None:
         if n_statements == at_statement:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    event.listen(database._engine, "before_cursor_execute", count)
+    event.listen(database._writing, "before_cursor_execute", count)
     with database.write() as connection:
-        submit(connection, settings, "local", JOB_REQUESTS["pipeline"].model_validate_json(BODY))
+        asked = JOB_REQUESTS["pipeline"].model_validate_json(BODY)
+        submit(connection, settings, "local", asked, job_id=new_id("job"))
 
 
 def test_a_submission_is_whole_or_nothing(migrated_url: str, tmp_path: Path) -> None:

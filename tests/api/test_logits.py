@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from app.api.dependencies import current_owner
 from app.job_requests import EXAMPLES_ON_UPLOADS
 from app.shared.settings import Settings
 from tests.api.npz import npz_bytes
@@ -229,13 +228,10 @@ def test_another_owners_logits_do_not_exist(migrated_url, tmp_path):
     """Listed, looked at, deleted or named: as if they were not there; their name is free."""
     settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)
 
-    def stranger():
-        return "stranger"
-
     with running_api(settings) as api:
         upload(api)
         api.check_upload(facts=FACTS)
-    with running_api(settings, owner=(current_owner, stranger)) as other:
+    with running_api(settings, owner_id="stranger") as other:
         assert other.client.get("/v1/logits").json()["items"] == []
         problem(other.client.get("/v1/logits/mine"), 404)
         problem(other.client.delete("/v1/logits/mine"), 404)

@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from app.api.event_stream import EventReader
+from app.api.job_shapes import version_of
 from app.api.preferences import wait_seconds
 from app.shared import runs
 from app.shared.settings import Settings
@@ -140,16 +141,14 @@ def test_a_hundred_listeners_cost_no_more_looks_than_one(api):
             listening = [reader.listen(job_id, after=0) for _ in range(n)]
             streams = [stack.enter_context(one) for one in listening]
             for stream in streams:
-                await stream.next()
+                assert b"id: 2" in await anext(stream.lines())
             before, started = counting.n_reads, time.monotonic()
-            seen = (run.version, 0)
-            waits = [reader.wait_for_change(job_id, seen=seen, seconds=60) for _ in range(n)]
+            waits = [reader.wait_for_change(version_of(run), seconds=60) for _ in range(n)]
             waiting = asyncio.gather(*waits)
             await asyncio.to_thread(beat)
             await waiting
             for stream in streams:
-                await stream.next()
-                await stream.next()
+                assert b"id: 3" in await anext(stream.lines())
             # Each that begins or ends to wait hurries the next look; the rest comes by the clock.
             looks, elapsed = counting.n_reads - before, time.monotonic() - started
             assert threading.active_count() <= threads + 2  # the reader's and beat's

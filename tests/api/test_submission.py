@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from app.api.dependencies import current_owner
 from app.job_requests import EXAMPLES
 from app.shared.settings import Settings
 from tests.api.npz import npz_bytes
@@ -333,13 +332,10 @@ def test_another_owners_results_do_not_exist(migrated_url, tmp_path):
     """By reference or by address, all of it is as if it were not there."""
     settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)
 
-    def stranger():
-        return "stranger"
-
     with running_api(settings) as api:
         job_id, (model_id,) = api.make("train", RANDOM, ("model", MODEL, {"a.json": b"{}"}))
         (artifact,) = api.client.get(f"/v1/jobs/{job_id}/artifacts").json()["items"]
-    with running_api(settings, owner=(current_owner, stranger)) as other:
+    with running_api(settings, owner_id="stranger") as other:
         for reference in (job_id, model_id):
             assert refused(other, "calibrate", {"models": [reference], "calibrate": NONE}) == [
                 ("/params/models/0", "unknown_reference")

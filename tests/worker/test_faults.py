@@ -142,7 +142,7 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     made = bench(PROGRESS + "time.sleep(0.3)\n" + SET_OUTPUT, heartbeat_seconds=0.02)
     job = made.submit()
     supervisor = made.supervisor()
-    forgetful = ForgetfulDatabase(made.database._engine)
+    forgetful = ForgetfulDatabase(made.database._writing, made.database._reading, n_writers=1)
     supervisor._database = forgetful
 
     with contextlib.suppress(UnavailableError):
