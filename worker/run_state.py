@@ -48,8 +48,9 @@ class Run:
     n_notes: int = 0
     heard_at: float = field(default_factory=time.monotonic)
     resumed_from_step: int | None = None
+    # Its claim was its first beat.
     beaten: float = field(default_factory=time.monotonic)
-    tried: float = 0.0
+    tried: float = field(default_factory=time.monotonic)
     event_phase: str | None = None
     event_at: float = 0.0
     phase: str | None = None

@@ -30,6 +30,7 @@ from worker.recipes import recipe_of
 from worker.run_files import RunFiles
 from worker.run_state import Run, log_keys
 from worker.trainer_process import TrainerProcess, start_trainer
+from worker.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Supervisor:
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
+        self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds)
         self._warm: TrainerProcess | None = None
         self._keep_warm()
 
@@ -76,13 +78,7 @@ class Supervisor:
         """Run jobs until the queue has none left; tells how many."""
         n_jobs = 0
         while not self._is_draining() and self._has_room():
-            with self._database.write() as connection:
-                job = runs.claim_next(
-                    connection,
-                    queue=self._queue,
-                    worker=self._worker,
-                    lease_seconds=self._settings.lease_seconds,
-                )
+            job = self._claim()
             if job is None:
                 break
             with belonging_to(worker=self._worker, job_id=job.id, **log_keys(job)):
@@ -90,6 +86,18 @@ class Supervisor:
             n_jobs += 1
         self._files.tidy()
         return n_jobs
+
+    def _claim(self) -> Job | None:
+        """The next job of the queue; None where there is none, or no database to ask."""
+        lease = self._settings.lease_seconds
+        try:
+            with self._database.write() as connection:
+                return runs.claim_next(
+                    connection, queue=self._queue, worker=self._worker, lease_seconds=lease
+                )
+        except UnavailableError as error:
+            logger.warning("no job is claimed, the bell will be rung again: %s", error)
+            return None
 
     def _has_room(self) -> bool:
         """Is there room for what a job writes? Else it waits, and the bell is rung again."""
@@ -108,7 +116,8 @@ class Supervisor:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
         run = Run(job, self._take_trainer())
         try:
-            self._work_off(run)
+            with self._watchdog.on_guard(lambda: self._let_go(run)):
+                self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
         finally:
@@ -214,18 +223,18 @@ class Supervisor:
                 for note in notes:
                     runs.note(connection, run.job, note)
         except UnavailableError:
-            self._fence_itself(run)
-            return
+            return  # the watchdog has a clock of its own
         run.written(now, n_notes=len(notes), is_event=is_event)
+        self._watchdog.hear(now)
         if stop is not None:
             self._ask_to_stop(run, stop)
 
-    def _fence_itself(self, run: Run) -> None:
-        """Without the database for nearly a lease, the job may be somebody else's: let it go."""
+    def _let_go(self, run: Run) -> None:
+        """Without the database for nearly a lease, the job may be somebody else's."""
         silent = time.monotonic() - run.beaten
-        if silent > self._settings.lease_seconds - self._settings.heartbeat_seconds:
-            logger.warning("job %s: no database for %.0f s, giving it up", run.job.id, silent)
-            run.stop = "lost"
+        logger.warning("job %s: no database for %.0f s, giving it up", run.job.id, silent)
+        run.stop = "lost"
+        run.trainer.kill()
 
     def _look_at_clock(self, run: Run) -> None:
         limit = run.job.timeout_seconds
@@ -350,7 +359,6 @@ class Supervisor:
                 with self._database.write() as connection:
                     change(connection)
             except UnavailableError:
-                self._fence_itself(run)
                 if run.stop == "lost":
                     raise
                 time.sleep(self._settings.heartbeat_seconds / 4)

@@ -50,7 +50,7 @@ class TrainerProcess:
             stdout=subprocess.PIPE,
             env=_environment(),
             start_new_session=True,
-            preexec_fn=prepare,  # noqa: PLW1509  system calls alone, and this process has no threads
+            preexec_fn=prepare,  # noqa: PLW1509  system calls alone, which wait for no other thread
         )
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("a trainer was started without its pipes")
@@ -122,6 +122,10 @@ class TrainerProcess:
         """Let it stop at its next report."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it, from any thread; `end` has still to be called."""
+        self._process.kill()
 
     def end(self, grace_seconds: float) -> str:
         """Wait for its end, kill it and its children after so long; tells how it ended."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from app.shared import runs
 from app.shared.catalog import artifacts_of_job, list_results
-from app.shared.database import Database, migrate, open_database
+from app.shared.database import Database, clock, migrate, open_database
 from app.shared.errors import UnavailableError
 from app.shared.reconciler import reconcile
 from app.shared.settings import Settings
@@ -27,6 +27,7 @@ from tests.worker.supervised import (
     PROGRESS,
     SET_OUTPUT,
     Bench,
+    in_background,
     wait_for_progress,
 )
 
@@ -36,19 +37,6 @@ ROOT = Path(__file__).parents[2]
 def slow(seconds: float) -> str:
     """A trainer that takes its time."""
     return f"{PROGRESS}time.sleep({seconds})\n{SET_OUTPUT}"
-
-
-def at_work(made: Bench) -> threading.Thread:
-    """A supervisor in the background; what it meets when it wants a next job is not its end."""
-
-    def work() -> None:
-        with contextlib.suppress(UnavailableError):
-            supervisor.work()
-
-    supervisor = made.supervisor()
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +77,7 @@ def test_a_database_away_for_less_than_a_lease_costs_no_attempt(
     """The trainer computes on; its supervisor keeps trying, and ends the job as if nothing were."""
     made = stoppable(slow(2), lease_seconds=10)
     job = made.submit()
-    thread = at_work(made)
+    thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
 
     without_database(own_postgres, 0.3)
@@ -106,7 +94,7 @@ def test_a_database_away_for_longer_than_a_lease_costs_one_attempt(
     """The supervisor ends its trainer by its own clock; when the database is back, one more run."""
     made = stoppable(OBEDIENT, SET_OUTPUT, lease_seconds=1.5)
     job = made.submit()
-    thread = at_work(made)
+    thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
 
     own_postgres.stop()
@@ -120,6 +108,69 @@ def test_a_database_away_for_longer_than_a_lease_costs_one_attempt(
 
     assert made.job(job.id).state == "succeeded"
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["lost", "succeeded"]
+
+
+class SilentDatabase(Database):
+    """One that is there and, once it has fallen silent, does not answer until it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database._writing, database._reading, n_writers=1)
+        self.is_silent = False
+        self.may_answer = threading.Event()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may be kept waiting."""
+        if self.is_silent:
+            assert self.may_answer.wait(60)
+        with super().write() as connection:
+            yield connection
+
+
+def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
+    bench: Callable[..., Bench],
+) -> None:
+    """Its trainer is gone while it waits, before another may begin; what it writes is refused."""
+    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=4, heartbeat_seconds=1)
+    made.database = silent = SilentDatabase(made.database)
+    job = made.submit()
+    thread = in_background(made.supervisor())
+    wait_for_progress(made, job.id)
+
+    silent.is_silent = True
+    time.sleep(0.2)  # a beat that had begun has ended
+    with made.database.read() as connection:
+        (until_at,) = connection.execute(text("SELECT lease_until_at FROM jobs")).one()
+    until(lambda: not made.started[0].is_alive())
+    with made.database.read() as connection:
+        assert clock(connection).timestamp() * 1000 < until_at
+    assert thread.is_alive()
+    silent.is_silent = False
+    until(lambda: reconcile(made.database, made.settings) or made.job(job.id).state == "queued")
+    silent.may_answer.set()
+    thread.join(20)
+    made.supervisor().work()
+
+    assert made.job(job.id).state == "succeeded"
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["lost", "succeeded"]
+
+
+def test_a_bell_without_a_database_wakes_nobody_in_vain(
+    stoppable: Callable[..., Bench], own_postgres: PostgresServer
+) -> None:
+    """No error of the worker's; the job waits, and begins at a later bell."""
+    made = stoppable(SET_OUTPUT, lease_seconds=5)
+    job = made.submit()
+    supervisor = made.supervisor()
+
+    own_postgres.stop()
+    try:
+        assert supervisor.work() == 0
+    finally:
+        own_postgres.start()
+
+    assert supervisor.work() == 1
+    assert made.job(job.id).state == "succeeded"
 
 
 class ForgetfulDatabase(Database):

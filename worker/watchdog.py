@@ -1,0 +1,62 @@
+"""Ends a trainer whose supervisor has not been heard of in time, even one that waits in a call."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Watchdog:
+    """A thread with a clock of its own.
+
+    What looks at the time between two calls is late by a call that does not return, as one to a
+    database that is there and does not answer.
+    """
+
+    def __init__(self, patience_seconds: float) -> None:
+        """Watch over nothing yet.
+
+        Args:
+            patience_seconds: longest time between two signs of life.
+        """
+        self._patience_seconds = patience_seconds
+        self._changed = threading.Condition()
+        self._heard_at = 0.0
+        self._bite: Callable[[], None] | None = None
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def on_guard(self, bite: Callable[[], None]) -> Iterator[None]:
+        """Watch as long as the block; once `bite` has been called, no more.
+
+        Args:
+            bite: called in the watchdog's thread when nothing has been heard for too long.
+        """
+        with self._changed:
+            self._bite, self._heard_at = bite, time.monotonic()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._bite = None
+
+    def hear(self, at: float) -> None:
+        """Take a sign of life, given by the monotonic clock."""
+        with self._changed:
+            self._heard_at = at
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                left = self._heard_at + self._patience_seconds - time.monotonic()
+                if self._bite is None:
+                    self._changed.wait()
+                elif left > 0:
+                    self._changed.wait(left)
+                else:
+                    bite, self._bite = self._bite, None
+                    bite()
