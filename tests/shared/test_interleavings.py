@@ -21,9 +21,10 @@ from sqlalchemy import delete, select, text, update
 from app.shared import runs, tables
 from app.shared.database import db_now
 from app.shared.errors import ConflictError, FencedOutError
-from app.shared.job_records import Ending, Job, NewJob
+from app.shared.job_records import Ending, Job, NewJob, new_id
 from app.shared.jobs import insert_job, insert_pipeline, request_cancel, tell_start
 from app.shared.reconciler import reconcile
+from app.submission import retry
 from tests.chaos.invariants import INVARIANTS
 from tests.shared.conftest import OWNER, new_job
 
@@ -223,10 +224,10 @@ class Engine(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(
         data=st.data(),
-        retry=st.booleans(),
+        is_retried=st.booleans(),
         how=st.sampled_from(WRITES),
     )
-    def write_of_a_run(self, data, how, retry) -> None:
+    def write_of_a_run(self, data, how, is_retried) -> None:
         """A supervisor writes, be it one that has lost its job long ago."""
         run = data.draw(st.sampled_from(self.runs[-6:]))
         job = self.model.jobs[run.id]
@@ -235,12 +236,12 @@ class Engine(RuleBasedStateMachine):
         is_refused |= how == "end_cancelled" and job.state == "running"
         try:
             with self.database.write() as connection:
-                self._write(connection, run, how, retry)
+                self._write(connection, run, how, is_retried)
         except FencedOutError:
             assert is_refused
             return
         assert not is_refused
-        self._expect(job, how, retry)
+        self._expect(job, how, is_retried)
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
@@ -250,7 +251,7 @@ class Engine(RuleBasedStateMachine):
         with self.database.write() as connection:
             tell_start(connection, run)
 
-    def _write(self, connection, run, how, retry) -> None:
+    def _write(self, connection, run, how, is_retried) -> None:
         match how:
             case "beat":
                 runs.beat(connection, run, lease_seconds=FUTURE_SECONDS, progress={"step": 1})
@@ -260,14 +261,14 @@ class Engine(RuleBasedStateMachine):
                 runs.succeed(connection, run, Ending())
             case "fail":
                 error = {"type": "internal", "message": "m"}
-                retry_seconds = 0.0 if retry else None
+                retry_seconds = 0.0 if is_retried else None
                 runs.fail(connection, run, error, Ending(), retry_seconds=retry_seconds)
             case "release":
                 runs.release(connection, run, Ending())
             case "end_cancelled":
                 runs.end_cancelled(connection, run, Ending())
 
-    def _expect(self, job, how, retry) -> None:
+    def _expect(self, job, how, is_retried) -> None:
         if how == "beat":
             # A beat prolongs the lease, not the time to stop.
             job.is_lost = job.is_lost and job.state == "cancelling"
@@ -279,10 +280,27 @@ class Engine(RuleBasedStateMachine):
             self.model.end(job, "succeeded")
         elif how == "release":
             job.state, job.attempt = "queued", job.attempt - 1
-        elif retry and job.attempt < job.max_attempts:
+        elif is_retried and job.attempt < job.max_attempts:
             job.state = "queued"
         else:
             self.model.end(job, "failed")
+
+    @precondition(lambda self: any(not one.is_pipeline for one in self.model.jobs.values()))
+    @rule(data=st.data())
+    def retry(self, data) -> None:
+        """A user submits once more what has ended badly: a job of its own, which waits for none."""
+        job, job_id = self._any(data, lambda one: not one.is_pipeline), new_id("job")
+        try:
+            with self.database.write() as connection:
+                made = retry(connection, self.settings, OWNER, job.id, job_id=job_id)
+        except ConflictError:
+            assert job.state not in ("failed", "cancelled", "expired")
+            return
+        assert job.state in ("failed", "cancelled", "expired")
+        assert (made.id, made.retry_of, made.fence) == (job_id, job.id, 0)
+        self.model.jobs[job_id] = Modelled(
+            job_id, "queued", priority=job.priority, max_attempts=self.settings.max_attempts
+        )
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data())
