@@ -29,6 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 TOLD_ERRORS = (ServiceError, DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
 UPLOAD_OPTIONS = ("resize", "colour", "test_fraction", "seed")
 _INTERRUPTED = 130
+_NOT_READ = 141  # as of a program that SIGPIPE ends
 
 Arguments = argparse.Namespace
 
@@ -38,9 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[Arguments], int] = arguments.run
     try:
-        return run(arguments)
+        status = run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Who read the output has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOT_READ
     except httpx.TransportError as error:
         return _complain(
             f"no answer from {arguments.url}: {error}. Is the service up (ddcal serve)?"
@@ -49,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(_settings_problem(error))
     except TOLD_ERRORS as error:
         return _complain(str(error))
+    return status
 
 
 def _complain(text: str) -> int:

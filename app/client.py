@@ -105,11 +105,11 @@ class Client:
         return self._create(f"/v1/jobs/{job_id}/retry")
 
     def _create(self, path: str, json: Mapping[str, Any] | None = None) -> Json:
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        headers = _key()
         return _document(self._patiently(lambda: self.http.post(path, headers=headers, json=json)))
 
     def upload_dataset(self, name: str, path: Path, **options: str | float) -> Json:
-        """Upload a data set of one's own.
+        """Upload a data set of one's own; sent again if the connection breaks, it is taken once.
 
         Args:
             name: as it is to be called.
@@ -128,17 +128,21 @@ class Client:
     def _upload(
         self, collection: str, name: str, path: Path, options: Mapping[str, str | float]
     ) -> Json:
-        with path.open("rb") as file:
-            response = self.http.post(
-                collection,
-                params={"name": name, **options},
-                content=iter(lambda: file.read(_CHUNK_BYTES), b""),
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Length": str(path.stat().st_size),
-                },
-            )
-        return _document(response)
+        headers = _key() | {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(path.stat().st_size),
+        }
+
+        def send() -> httpx.Response:
+            with path.open("rb") as file:
+                return self.http.post(
+                    collection,
+                    params={"name": name, **options},
+                    content=iter(lambda: file.read(_CHUNK_BYTES), b""),
+                    headers=headers,
+                )
+
+        return _document(self._patiently(send))
 
     def job(self, job_id: str) -> Json:
         """A job as it stands."""
@@ -237,6 +241,11 @@ class Client:
             page = self.get(path, **query, **({"page_token": token} if token else {}))
             yield from page["items"]
             token = page.get("next_page_token") or None
+
+
+def _key() -> dict[str, str]:
+    """By which a request that is sent again is known to be the same."""
+    return {"Idempotency-Key": secrets.token_hex(16)}
 
 
 def _folders(results: list[Json]) -> dict[str, Path]:

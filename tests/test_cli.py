@@ -2,7 +2,10 @@
 
 import http.server
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -26,9 +29,9 @@ def service():
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             keys.append(self.headers["Authorization"])
-            known = self.path == "/v1/jobs/job_failed"
-            body = json.dumps(FAILED_JOB if known else PROBLEM).encode()
-            self.send_response(200 if known else 404)
+            known = KNOWN.get(self.path)
+            body = json.dumps(PROBLEM if known is None else known).encode()
+            self.send_response(404 if known is None else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -53,6 +56,12 @@ FAILED_JOB = {
     "progress": None,
     "error": {"type": "nan_loss", "message": "the loss is NaN at step 3"},
     "children": [],
+    "created_at": "2026-01-01T00:00:00Z",
+    "dataset": "digits",
+}
+KNOWN = {
+    "/v1/jobs/job_failed": FAILED_JOB,
+    "/v1/jobs": {"items": [FAILED_JOB], "next_page_token": None},
 }
 
 
@@ -131,3 +140,14 @@ def test_worker_runs_one_job_at_a_time_on_its_queues():
     assert "celery --quiet -A worker.celery_app worker -P prefork -c 1" in words
     assert "-Q gpu,intake -n gpu-intake-" in words
     assert worker_argv("gpu") != worker_argv("gpu")  # two workers on one host need two names
+
+
+def test_who_reads_the_output_may_have_seen_enough(service):
+    """As of any program before `head`: no complaint, and the status of a broken pipe."""
+    url, _ = service
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "app.cli", "--url", url, "jobs", "--all"]
+    ended = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -184,3 +184,19 @@ def test_images_are_uploaded_from_a_zip_or_a_folder(tmp_path, is_folder):
         assert {name: archive.read(name) for name in archive.namelist()} == {
             "cat/0.png": b"an image"
         }
+
+
+def test_an_upload_whose_connection_breaks_is_sent_again_whole_under_its_key(tmp_path):
+    """Nobody knows whether the first has arrived: the service knows the second as the same."""
+    path, received = tmp_path / "mine.npz", []
+    path.write_bytes(b"bytes of an upload" * 100)
+
+    def take(request):
+        received.append((request.headers["idempotency-key"], request.read()))
+        if len(received) == 1:
+            raise httpx.ReadError("the connection broke")
+        return {"name": "mine", "state": "checking"}
+
+    service({"POST /v1/logits?name=mine": take}).upload_logits("mine", path)
+    assert received[0] == received[1]
+    assert received[0][1] == path.read_bytes()
