@@ -53,13 +53,19 @@ N_WRITERS = 4
 
 
 class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
-    """The database's clock, so many seconds from now; every lease is compared by it alone."""
+    """The database's clock, so many seconds from now; every lease is compared by it alone.
+
+    The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
+    """
 
     type = UtcTime()
     inherit_cache = True
 
-    def __init__(self, plus_seconds: float = 0) -> None:
-        super().__init__(bindparam(None, round(plus_seconds * 1000), BigInteger))
+    def __init__(self, plus: float | str = 0) -> None:
+        if isinstance(plus, str):
+            super().__init__(bindparam(plus, type_=BigInteger))
+        else:
+            super().__init__(bindparam(None, round(plus * 1000), BigInteger))
 
 
 @compiles(db_now, "sqlite")

@@ -44,12 +44,14 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    bindparam,
     func,
     insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.shared import events
 from app.shared.database import db_now
@@ -297,24 +299,37 @@ def move(
     **values: object,
 ) -> Job | None:
     """The one guarded UPDATE of a state; None when the job was in none of the sources."""
-    is_end = target in TERMINAL_STATES
-    row = connection.execute(
+    return make_move(connection, moving(sources, target, *guards, **values), job_id)
+
+
+def moving(
+    sources: Sequence[str], target: str, *guards: ColumnElement[bool], **values: object
+) -> ReturningUpdate[Any]:
+    """The statement of a move, for `make_move`."""
+    return (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(sources), *guards)
+        .where(jobs.c.id == bindparam("moved"), jobs.c.state.in_(sources), *guards)
         .values(
             state=target,
             version=jobs.c.version + 1,
             n_events=jobs.c.n_events + 1,
-            ended_at=db_now() if is_end else None,
+            ended_at=db_now() if target in TERMINAL_STATES else None,
             **values,
         )
         .returning(*JOB_COLUMNS, jobs.c.n_events)
-    ).one_or_none()
+    )
+
+
+def make_move(
+    connection: Connection, statement: ReturningUpdate[Any], job_id: str, **parameters: object
+) -> Job | None:
+    """Carry out a statement of `moving`, with all that follows from a job's new state."""
+    row = connection.execute(statement, {"moved": job_id, **parameters}).one_or_none()
     if row is None:
         return None
     job = job_of(row)
     _record(connection, job, row.n_events)
-    if is_end:
+    if job.is_terminal:
         _settle(connection, job)
     return job
 

@@ -16,6 +16,7 @@ WAKE_TASK = "ddcal.wake"
 MAX_RINGS = 16  # in one go; who claims one job goes on with the next
 MAX_ORDERS = 500
 
+_ORDERS = select(outbox.c.id, outbox.c.queue).limit(MAX_ORDERS)
 _ORDERING = insert(outbox).values(created_at=db_now())
 
 
@@ -71,7 +72,7 @@ def relay_rings(database: Database, doorbell: Doorbell) -> int:
         How many times a bell was rung.
     """
     with database.read() as connection:
-        orders = connection.execute(select(outbox.c.id, outbox.c.queue).limit(MAX_ORDERS)).all()
+        orders = connection.execute(_ORDERS).all()
     n_orders = Counter(order.queue for order in orders)
     for queue, n in n_orders.items():
         for _ in range(min(n, MAX_RINGS)):
