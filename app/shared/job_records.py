@@ -16,6 +16,8 @@ from app.shared.tables import jobs
 TERMINAL_STATES = frozenset(tables.TERMINAL_STATES)
 PIPELINE = "pipeline"
 INTAKE = "intake"
+RUN_KINDS = (INTAKE, "experts", "distill", "train", "calibrate", "evaluate")
+"""What a worker of this version can run."""
 NO_QUEUE = ""
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

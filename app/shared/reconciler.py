@@ -48,7 +48,7 @@ def reconcile(database: Database, settings: Settings) -> None:
             start_due(connection)
     for job_id in lost:
         with database.write() as connection:
-            recover_lost(connection, job_id, retry_seconds=settings.retry_seconds)
+            recover_lost(connection, job_id)
     for pipeline_id in unsettled:
         with database.write() as connection:
             if lock_family(connection, pipeline_id, skip_locked=True):

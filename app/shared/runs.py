@@ -12,7 +12,7 @@ from app.shared import events
 from app.shared.database import db_now
 from app.shared.errors import FencedOutError
 from app.shared.job_locks import lock_family
-from app.shared.job_records import JOB_COLUMNS, PIPELINE, Ending, Job, job_of
+from app.shared.job_records import JOB_COLUMNS, PIPELINE, RUN_KINDS, Ending, Job, job_of
 from app.shared.jobs import is_due, make_move, move, moving
 from app.shared.queue import order_ring
 from app.shared.tables import attempts, jobs
@@ -24,6 +24,7 @@ MAX_RETRY_SECONDS = 300
 _NEXT = (
     select(jobs.c.id)
     .where(jobs.c.queue == bindparam("of"), jobs.c.state == "queued", is_due())
+    .where(jobs.c.kind.in_(RUN_KINDS))
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -46,6 +47,8 @@ def claim_next(
     connection: Connection, *, queue: str, worker: str, lease_seconds: float
 ) -> Job | None:
     """Edge e: take the next job of a queue, or None when there is none.
+
+    One of a kind that a newer version has submitted is left to a newer worker.
 
     The answer's fence has to come with every later write of this run.
     """
@@ -192,7 +195,7 @@ def release(connection: Connection, run: Job, ending: Ending) -> Job:
     lock_family(connection, run.id)
     if _is_cancelling(connection, run):
         return end_cancelled(connection, run, ending)
-    not_counted = {"attempt": jobs.c.attempt - 1, "queued_at": db_now()}
+    not_counted = {"attempt": jobs.c.attempt - 1, **_at_once()}
     released = _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
     order_ring(connection, run.owner_id, run.queue)
     return released
@@ -214,8 +217,10 @@ def lost_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
     return list(connection.execute(lost.where(jobs.c.kind != PIPELINE).limit(limit)).scalars())
 
 
-def recover_lost(connection: Connection, job_id: str, *, retry_seconds: float) -> Job | None:
+def recover_lost(connection: Connection, job_id: str) -> Job | None:
     """Edges h, g and k for a run whose lease, or whose time to stop, has passed.
+
+    The next attempt may begin at once: the lease was pause enough.
 
     Never waits: what another transaction holds, or is not lost any more, is left with None.
     """
@@ -232,8 +237,8 @@ def recover_lost(connection: Connection, job_id: str, *, retry_seconds: float) -
     if run.state == "cancelling":
         return _end_run(connection, run, "cancelled", "lost", ending)
     if run.attempt < run.max_attempts:
-        wait = _wait(run, retry_seconds)
-        return _end_run(connection, run, "queued", "lost", ending, **wait)
+        order_ring(connection, run.owner_id, run.queue)
+        return _end_run(connection, run, "queued", "lost", ending, **_at_once())
     message = f"the worker was lost in attempt {run.attempt} of {run.max_attempts}"
     error = {"type": "attempts_exhausted", "message": message}
     return _end_run(connection, run, "failed", "lost", ending, error=error)
@@ -273,6 +278,10 @@ def _is_lost() -> ColumnElement[bool]:
 
 def _holds(run: Job) -> tuple[ColumnElement[bool], ...]:
     return (jobs.c.fence == run.fence, jobs.c.state.in_(ACTIVE_STATES))
+
+
+def _at_once() -> dict[str, Any]:
+    return {"queued_at": db_now(), "rung_at": db_now()}
 
 
 def _wait(run: Job, retry_seconds: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_jobs_queues_and_attempts_are_counted(api):
     with api.database.write() as connection:  # back in the queue, and not due for long
         lost = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=-1)
     with api.database.write() as connection:
-        runs.recover_lost(connection, lost.id, retry_seconds=100)
+        runs.recover_lost(connection, lost.id)
     after = measured(api)
     jobs = {labels: n for (name, labels), n in after.items() if name == "ddcal_jobs"}
     assert jobs == {

@@ -139,6 +139,18 @@ def test_claims_go_by_priority_then_age(submit: Submit, claim: Claim) -> None:
     assert [job and job.id for job in claimed] == [urgent.id, old.id, young.id, None]
 
 
+def test_what_a_newer_version_has_submitted_is_left_to_a_newer_worker(
+    database: Database, submit: Submit, claim: Claim
+) -> None:
+    """Neither claimed nor failed, and in nobody's way."""
+    later, known = submit(kind="of_a_later_version", priority=1), submit()
+
+    assert claim(60).id == known.id
+    assert claim(60) is None
+    with database.read() as connection:
+        assert find_job(connection, OWNER, later.id).state == "queued"
+
+
 def test_a_claim_raises_fence_and_attempt_and_opens_an_attempt(
     database: Database, submit: Submit, claim: Claim
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_lost_run_is_queued_again_and_its_zombie_refused(
     with database.read() as connection:
         attempts = attempts_of(connection, OWNER, job.id)
     assert [attempt.outcome for attempt in attempts] == ["lost"]
+    assert relay_rings(database, Bell()) == 2  # for the submission, and at once for the loss
     with pytest.raises(FencedOutError), database.write() as connection:
         runs.succeed(connection, zombie, Ending())
 

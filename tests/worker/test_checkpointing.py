@@ -152,7 +152,7 @@ def lose(made: Bench, job_id: str) -> None:
         connection.execute(
             table.update().where(table.c.id == job_id).values(lease_until_at=table.c.created_at)
         )
-        runs.recover_lost(connection, job_id, retry_seconds=0)
+        runs.recover_lost(connection, job_id)
 
 
 def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Bench]) -> None:

@@ -213,7 +213,7 @@ def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Benc
             .where(jobs.jobs.c.id == job.id)
             .values(lease_until_at=jobs.jobs.c.created_at)
         )
-        runs.recover_lost(connection, job.id, retry_seconds=0)
+        runs.recover_lost(connection, job.id)
     thread.join(20)
     made.supervisor().work()
 
