@@ -3,6 +3,7 @@
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
@@ -18,6 +19,11 @@ router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 # A report runs nothing and fetches nothing: it is data that happens to be read in a browser.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 INLINE_TYPES = ("text/html", "image/png")
+CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The range asked for."},
+    304: {"description": "If-None-Match has its ETag."},
+    **problems(404, 416),
+}
 
 
 @router.head("/{artifact_id}", responses=problems(404), summary="Does a file exist?")
@@ -32,15 +38,16 @@ def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> R
     return json_answer(artifact_body(_find(service, owner_id, artifact_id)))
 
 
-@router.head("/{artifact_id}/content", responses=problems(404), summary="A file's headers")
+@router.head(
+    "/{artifact_id}/content",
+    response_class=FileResponse,
+    responses=CONTENT_ANSWERS,
+    summary="A file's headers",
+)
 @router.get(
     "/{artifact_id}/content",
     response_class=FileResponse,
-    responses={
-        206: {"description": "The range asked for."},
-        304: {"description": "If-None-Match has its ETag."},
-        **problems(404, 416),
-    },
+    responses=CONTENT_ANSWERS,
     summary="Download a file",
 )
 def get_content(

@@ -45,6 +45,14 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 POSTGRESQL_OPTIONS = (
     "-c idle_in_transaction_session_timeout=10s -c lock_timeout=3s -c statement_timeout=15s"
 )
+# A server whose machine is gone says nothing more: after so long a call of it fails.
+POSTGRESQL_LINE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 BUSY_TIMEOUT_SECONDS = 30
 POOL_SIZE = 10  # connections that are kept; opening one costs more than most of what it is asked
 
@@ -154,7 +162,7 @@ def open_database(settings: Settings) -> Database:
         pool_size=POOL_SIZE,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5, "options": POSTGRESQL_OPTIONS},
+        connect_args={**POSTGRESQL_LINE, "options": POSTGRESQL_OPTIONS},
     )
     return Database(engine, engine, n_writers=N_WRITERS)
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import libfaketime
 import pytest
@@ -319,13 +320,16 @@ def postgres_migrated(postgres_url: str, tmp_path: Path) -> Settings:
 
 
 def test_sessions_do_not_wait_for_ever(postgres_migrated: Settings) -> None:
-    """A statement, a lock and a transaction left open each have their time."""
+    """A statement, a lock, a transaction left open and a dead line each have their time."""
     database = open_database(postgres_migrated)
     names = ("idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout")
     with database.read() as connection:
         found = [connection.execute(text(f"SHOW {name}")).scalar() for name in names]
+        line: Any = connection.connection.driver_connection
+        told = line.info.get_parameters()
     database.close()
     assert found == ["10s", "3s", "15s"]
+    assert (told["keepalives_idle"], told["tcp_user_timeout"]) == ("10", "20000")
 
 
 def test_a_supervisor_frozen_inside_a_transaction_stops_nobody(
