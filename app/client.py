@@ -226,11 +226,13 @@ class Client:
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask again while the service cannot be reached, as when its API is being restarted."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline: float | None = None
         while True:
             try:
                 return ask()
             except httpx.TransportError:
+                # From the first failure on: what had worked until then may have taken long.
+                deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(self.retry_seconds)

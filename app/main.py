@@ -65,13 +65,12 @@ def create_app(
         database = open_database(settings)
         await run_in_threadpool(newest_revision)  # so that no probe waits for it
         reader = EventReader(database)
-        reads = SharedTransactions(database.read, n_threads=1, n_together=N_TOGETHER)
-        writes = SharedTransactions(
-            database.write,
-            n_threads=database.n_writers,
-            # Several writers at once lock rows in one order each; together they would in none.
-            n_together=N_TOGETHER if database.n_writers == 1 else 1,
+        # Several writers at once lock rows in one order each; together they would in none.
+        n_together = N_TOGETHER if database.n_threads == 1 else 1
+        reads = SharedTransactions(
+            database.read, database.n_threads, n_together=N_TOGETHER, harmless=(DdcalError,)
         )
+        writes = SharedTransactions(database.write, database.n_threads, n_together=n_together)
         app.state.service = Service(
             settings=settings,
             database=database,

@@ -27,8 +27,9 @@ class Run:
     """What is known of a run while its trainer works.
 
     Attributes:
-        stop: why it should stop: cancel, timeout, stall, memory, drain or lost; None while it
-            should not.
+        stop: why it should stop: cancel, timeout, stall, memory or drain; None while it should
+            not.
+        is_lost: whether its lease could not be prolonged in time; set by the watchdog's thread.
         verdict: the trainer's last word, once it has come; empty before.
         notes: what users should know and is not yet written down.
         is_progress_new: whether there is progress that is not yet written down.
@@ -48,9 +49,8 @@ class Run:
     n_notes: int = 0
     heard_at: float = field(default_factory=time.monotonic)
     resumed_from_step: int | None = None
-    # Its claim was its first beat.
-    beaten: float = field(default_factory=time.monotonic)
-    tried: float = field(default_factory=time.monotonic)
+    is_lost: bool = False
+    tried: float = field(default_factory=time.monotonic)  # its claim was its first beat
     event_phase: str | None = None
     event_at: float = 0.0
     phase: str | None = None
@@ -99,13 +99,16 @@ class Run:
 
     def written(self, now: float, *, n_notes: int, is_event: bool) -> None:
         """Note that all there was to tell, with so many notes, stands in the database."""
-        self.beaten, self.is_progress_new = now, False
+        self.is_progress_new = False
         del self.notes[:n_notes]
         if is_event:
             self.event_phase, self.event_at = self.phase, now
 
     def error(self, ending: Ending) -> dict[str, str]:
         """Why a run that has not brought results has failed."""
+        if self.is_lost:
+            message = "its worker could not prolong the lease in time, and gave it up"
+            return {"type": "worker_error", "message": message}
         if self.stop == "timeout":
             limit = self.job.timeout_seconds
             return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}

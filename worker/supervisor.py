@@ -70,7 +70,7 @@ class Supervisor:
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
-        self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds)
+        self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds / 2)
         self._warm: TrainerProcess | None = None
         self._keep_warm()
 
@@ -78,11 +78,12 @@ class Supervisor:
         """Run jobs until the queue has none left; tells how many."""
         n_jobs = 0
         while not self._is_draining() and self._has_room():
+            claimed_at = time.monotonic()
             job = self._claim()
             if job is None:
                 break
             with belonging_to(worker=self._worker, job_id=job.id, **log_keys(job)):
-                self._run(job)
+                self._run(job, claimed_at)
             n_jobs += 1
         self._files.tidy()
         return n_jobs
@@ -112,11 +113,11 @@ class Supervisor:
             self._warm.end(0)
             self._warm = None
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Job, claimed_at: float) -> None:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
         run = Run(job, self._take_trainer())
         try:
-            with self._watchdog.on_guard(lambda: self._let_go(run)):
+            with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
                 self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
@@ -199,11 +200,13 @@ class Supervisor:
             self._beat(run)
             self._look_at_clock(run)
             self._look_at_memory(run)
-            if run.stop == "lost" or self._is_overdue(run):
+            if run.is_lost or self._is_overdue(run):
                 return
 
     def _beat(self, run: Run, *, is_forced: bool = False) -> None:
         """Prolong the lease when it is time, with the progress since; learn of a cancel."""
+        if run.is_lost:  # it would be prolonged for a job that nobody works on
+            return
         now = time.monotonic()
         pause = PROGRESS_SECONDS if run.has_news else self._settings.heartbeat_seconds
         if now - run.tried < pause and not is_forced:
@@ -228,13 +231,6 @@ class Supervisor:
         self._watchdog.hear(now)
         if stop is not None:
             self._ask_to_stop(run, stop)
-
-    def _let_go(self, run: Run) -> None:
-        """Without the database for nearly a lease, the job may be somebody else's."""
-        silent = time.monotonic() - run.beaten
-        logger.warning("job %s: no database for %.0f s, giving it up", run.job.id, silent)
-        run.stop = "lost"
-        run.trainer.kill()
 
     def _look_at_clock(self, run: Run) -> None:
         limit = run.job.timeout_seconds
@@ -278,8 +274,6 @@ class Supervisor:
         if run.notes:
             self._beat(run, is_forced=True)
         kind = run.verdict.get("type")
-        if run.stop == "lost":
-            return
         if run.stop == "cancel":
             self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
         elif kind == "outputs":
@@ -359,7 +353,7 @@ class Supervisor:
                 with self._database.write() as connection:
                     change(connection)
             except UnavailableError:
-                if run.stop == "lost":
+                if run.is_lost:
                     raise
                 time.sleep(self._settings.heartbeat_seconds / 4)
             else:
@@ -384,6 +378,13 @@ class Supervisor:
         """Loading torch takes seconds: have it done before the next job is claimed."""
         if self._warm is None:
             self._warm = self._new_trainer(self._queue)
+
+
+def _let_go(run: Run, silent_seconds: float) -> None:
+    """Without a beat for nearly a lease, the job may soon be somebody else's."""
+    logger.warning("job %s: no beat for %.0f s, giving it up", run.job.id, silent_seconds)
+    run.is_lost = True
+    run.trainer.kill()
 
 
 def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> None:

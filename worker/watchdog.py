@@ -1,5 +1,6 @@
 """Ends a trainer whose supervisor has not been heard of in time, even one that waits in a call."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,18 +23,20 @@ class Watchdog:
         self._patience_seconds = patience_seconds
         self._changed = threading.Condition()
         self._heard_at = 0.0
-        self._bite: Callable[[], None] | None = None
+        self._bite: Callable[[float], None] | None = None
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def on_guard(self, bite: Callable[[], None]) -> Iterator[None]:
+    def on_guard(self, bite: Callable[[float], None], *, since: float) -> Iterator[None]:
         """Watch as long as the block; once `bite` has been called, no more.
 
         Args:
-            bite: called in the watchdog's thread when nothing has been heard for too long.
+            bite: called in the watchdog's thread when nothing has been heard for too long, with
+                the seconds of silence.
+            since: when the first sign of life was given, by the monotonic clock.
         """
         with self._changed:
-            self._bite, self._heard_at = bite, time.monotonic()
+            self._bite, self._heard_at = bite, since
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
                 self._thread.start()
@@ -45,18 +48,19 @@ class Watchdog:
                 self._bite = None
 
     def hear(self, at: float) -> None:
-        """Take a sign of life, given by the monotonic clock."""
+        """Take a sign of life, given at this time of the monotonic clock."""
         with self._changed:
             self._heard_at = at
 
     def _watch(self) -> None:
         with self._changed:
             while True:
-                left = self._heard_at + self._patience_seconds - time.monotonic()
+                silent = time.monotonic() - self._heard_at
                 if self._bite is None:
                     self._changed.wait()
-                elif left > 0:
-                    self._changed.wait(left)
+                elif silent < self._patience_seconds:
+                    self._changed.wait(self._patience_seconds - silent)
                 else:
                     bite, self._bite = self._bite, None
-                    bite()
+                    with contextlib.suppress(Exception):  # later runs are to be guarded, too
+                        bite(silent)

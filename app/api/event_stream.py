@@ -49,6 +49,7 @@ class Told:
 
 PING = Told(b": ping\n\n")
 END = Told(b"", is_last=True)
+SIGNS = (PING, END)
 
 
 class Stream:
@@ -58,6 +59,7 @@ class Stream:
         self.job_id = job_id
         self.position = after
         self.opened_at = self.spoken_at = monotonic()
+        self.is_over = False
         self._waiting: list[Told] = []
         self._has_news = asyncio.Event()
         # Two counts, each written by one thread alone: the reader's, the event loop's.
@@ -66,18 +68,20 @@ class Stream:
 
     @property
     def n_pending(self) -> int:
-        """How much its client has still to take."""
+        """How many events its client has still to take."""
         return self._n_offered - self._n_taken
 
-    def offered(self, told: Sequence[Told], now: float) -> tuple["Stream", Sequence[Told]]:
-        """Note in the reader's thread what is about to be handed out."""
+    def offered(self, told: Sequence[Told], position: int) -> "News":
+        """Note in the reader's thread which events are about to be handed out, up to which."""
+        self.position = position
         self._n_offered += len(told)
-        self.spoken_at = now
         return self, told
 
     def hand_out(self, told: Sequence[Told]) -> None:
         """Take in the event loop what is new."""
         self._waiting += told
+        self.spoken_at = monotonic()
+        self.is_over |= any(one.is_last for one in told)
         self._has_news.set()
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -87,7 +91,7 @@ class Stream:
             await self._has_news.wait()
             self._has_news.clear()
             told, self._waiting = self._waiting, []
-            self._n_taken += len(told)
+            self._n_taken += sum(one not in SIGNS for one in told)
             is_over = any(one.is_last for one in told)
             if text := b"".join(one.text for one in told):
                 yield text
@@ -153,6 +157,7 @@ class EventReader:
         self._streams: set[Stream] = set()
         self._watches: set[Watch] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._next_round: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._look = threading.Event()
         self._is_stopped = False
@@ -181,6 +186,8 @@ class EventReader:
         """A stream of a job's events numbered above `after`, open as long as the block."""
         stream = Stream(job_id, after=after)
         with self._among(self._streams, stream):
+            if self._next_round is None:
+                self._go_round()
             yield stream
 
     async def wait_for_change(self, seen: JobVersion, *, seconds: float) -> None:
@@ -265,18 +272,26 @@ class EventReader:
             news += _offers(events, ready)
         except DdcalError as error:
             log.warning("events cannot be read just now: %s", error)
-        self._hand_out(news + self._signs_of_life(streams))
+        self._hand_out(news)
         return n_events
 
-    def _signs_of_life(self, streams: Sequence[Stream]) -> list[News]:
-        """A ping for whoever has long heard nothing, the end for who has listened long enough."""
-        now, signs = monotonic(), list[News]()
+    def _go_round(self) -> None:
+        """A ping for whoever has long heard nothing, the end for who has listened long enough.
+
+        By the event loop's clock: a database that hangs silences no stream.
+        """
+        now, pause = monotonic(), self._ping_seconds / 4
+        with self._lock:
+            streams = list(self._streams)
         for stream in streams:
+            if stream.is_over:
+                continue
             if now - stream.opened_at > MAX_STREAM_SECONDS:
-                signs.append(stream.offered([END], now))
-            elif now - stream.spoken_at > self._ping_seconds and stream.n_pending == 0:
-                signs.append(stream.offered([PING], now))
-        return signs
+                stream.hand_out([END])
+            elif now - stream.spoken_at > self._ping_seconds - pause and stream.n_pending == 0:
+                stream.hand_out([PING])
+        loop = asyncio.get_running_loop()
+        self._next_round = loop.call_later(pause, self._go_round) if streams else None
 
 
 def _hand_out(news: Sequence[News]) -> None:
@@ -295,15 +310,14 @@ def _positions(streams: Sequence[Stream]) -> dict[str, int]:
 
 def _offers(events: Sequence[Event], streams: Sequence[Stream]) -> list[News]:
     """What of some events is new to which stream; each is put into words once."""
-    now, offers = monotonic(), list[News]()
+    offers: list[News] = []
     for job_id, news in groupby(events, key=lambda event: event.job_id):
         batch = list(news)
         told = [Told(_lines(event), is_last(event)) for event in batch]
         for stream in streams:
             if stream.job_id == job_id and stream.position < batch[-1].seq:
                 first = next(k for k, event in enumerate(batch) if event.seq > stream.position)
-                stream.position = batch[-1].seq
-                offers.append(stream.offered(told[first:], now))
+                offers.append(stream.offered(told[first:], batch[-1].seq))
     return offers
 
 

@@ -53,11 +53,11 @@ POSTGRESQL_LINE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-BUSY_TIMEOUT_SECONDS = 30
+BUSY_TIMEOUT_SECONDS = 15
 POOL_SIZE = 10  # connections that are kept; opening one costs more than most of what it is asked
 
 # More would only wait for each other: all of them compute between their statements.
-N_WRITERS = 4
+N_THREADS = 4
 
 
 class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
@@ -92,14 +92,14 @@ class Database:
     """Two kinds of transaction, each with an engine that begins it; they may be one.
 
     Attributes:
-        n_writers: how many writes at once are worth a thread each.
+        n_threads: how many transactions of a kind at once are worth a thread each.
         committed: set after every write of this process; the relay waits for it.
     """
 
-    def __init__(self, writing: Engine, reading: Engine, *, n_writers: int) -> None:
+    def __init__(self, writing: Engine, reading: Engine, *, n_threads: int) -> None:
         self._writing = writing
         self._reading = reading
-        self.n_writers = n_writers
+        self.n_threads = n_threads
         self.committed = threading.Event()
 
     @contextmanager
@@ -156,7 +156,7 @@ def open_database(settings: Settings) -> Database:
     if url.get_backend_name() == "sqlite":
         settings.folder.mkdir(parents=True, exist_ok=True)
         reading = _sqlite_engine(url, "BEGIN", pool_size=POOL_SIZE)
-        return Database(_sqlite_writing(url), reading, n_writers=1)
+        return Database(_sqlite_writing(url), reading, n_threads=1)
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
@@ -164,7 +164,7 @@ def open_database(settings: Settings) -> Database:
         pool_recycle=1800,
         connect_args={**POSTGRESQL_LINE, "options": POSTGRESQL_OPTIONS},
     )
-    return Database(engine, engine, n_writers=N_WRITERS)
+    return Database(engine, engine, n_threads=N_THREADS)
 
 
 def migrate(settings: Settings) -> None:
@@ -216,7 +216,9 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
         try:
             driver.execute(begin)
         except sqlite3.OperationalError as error:
-            raise _unavailable() from error
+            if _says_passing(error):
+                raise _unavailable() from error
+            raise
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
@@ -227,7 +229,11 @@ def _is_passing(error: DBAPIError | PoolTimeoutError) -> bool:
     """Is this the database being away or busy, rather than a wrong statement?"""
     if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
         return True
-    text = str(error.orig).lower()
+    return _says_passing(error.orig)
+
+
+def _says_passing(error: BaseException | None) -> bool:
+    text = str(error).lower()
     passing = (
         "locked",
         "lock timeout",

@@ -95,9 +95,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _beats_fit_lease(self) -> "Settings":
-        if self.heartbeat_seconds * 2 > self.lease_seconds:
+        # A beat may be late by itself: who was not heard of for most of a lease is given up.
+        if self.heartbeat_seconds * 3 > self.lease_seconds:
             raise ValueError(
-                "lease_seconds has to be at least twice heartbeat_seconds, got "
+                "lease_seconds has to be at least three times heartbeat_seconds, got "
                 f"{self.lease_seconds} and {self.heartbeat_seconds}"
             )
         return self

@@ -38,13 +38,24 @@ class Gate:
 
 
 @asynccontextmanager
-async def shared(begin, *, n_threads=1, n_together=32):
+async def shared(begin, *, n_threads=1, n_together=32, **options):
     """Shared transactions as long as the block."""
-    made = SharedTransactions(begin, n_threads=n_threads, n_together=n_together)
+    made = SharedTransactions(begin, n_threads, n_together=n_together, **options)
     try:
         yield made
     finally:
         await asyncio.to_thread(made.stop)
+
+
+async def all_asked(made, gate, works):
+    """All calls, the first alone in its transaction, which waits at the gate."""
+    asked = []
+    for work in works:
+        asked.append(asyncio.ensure_future(made.run(lambda work=work: work)))
+        while gate.n_begun == 0:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.01)
+    return asked
 
 
 def outcomes_of(begin, works, **options):
@@ -53,12 +64,7 @@ def outcomes_of(begin, works, **options):
 
     async def ask():
         async with shared(gate, **options) as made:
-            asked = []
-            for work in works:
-                asked.append(asyncio.ensure_future(made.run(lambda work=work: work)))
-                while gate.n_begun == 0:  # the first is alone
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.01)
+            asked = await all_asked(made, gate, works)
             gate.opens.set()
             return await asyncio.gather(*asked, return_exceptions=True)
 
@@ -73,6 +79,15 @@ def ring(name, error=None):
         if error is not None:
             raise error
         return name
+
+    return work
+
+
+def raising(error):
+    """A call that fails."""
+
+    def work(_):
+        raise error
 
     return work
 
@@ -98,14 +113,59 @@ def test_no_more_share_one_than_may(database):
     assert n_begun == 4
 
 
-@pytest.mark.parametrize("error", [NotFoundError("gone", "it is gone"), KeyError("a bug")])
+@pytest.mark.parametrize(
+    "error", [NotFoundError("gone", "it is gone"), KeyError("a bug"), SystemExit("a worse one")]
+)
 def test_what_fails_takes_nothing_from_the_others(database, error):
     """Its own writes are rolled back, theirs are there once, and it alone is told of it."""
     works = [ring("a"), ring("b"), ring("wrong", error), ring("c")]
     found, n_begun = outcomes_of(database.write, works)
-    assert found == ["a", "b", error, "c"]
+    wrong = found.pop(2)
+    assert wrong is error or (type(wrong), "SystemExit" in str(wrong)) == (RuntimeError, True)
+    assert found == ["a", "b", "c"]
     assert rung(database) == ["a", "b", "c"]
     assert n_begun == 1 + 1 + 3  # "a"; the others together, then each for itself
+
+
+def test_what_is_harmless_rolls_nothing_back(database):
+    """One who asks for what is not there costs the others nothing."""
+    error = NotFoundError("gone", "it is gone")
+    works = [ring("a"), ring("b"), raising(error), ring("c")]
+    found, n_begun = outcomes_of(database.write, works, harmless=(NotFoundError,))
+    assert found == ["a", "b", error, "c"]
+    assert n_begun == 2
+
+
+@pytest.mark.parametrize("error", [StopIteration(), SystemExit("the end")])
+def test_nothing_that_is_raised_ends_the_thread(database, error):
+    """Its caller is told of it in words, and later calls are answered."""
+
+    async def ask():
+        async with shared(database.read) as made:
+            wrong = await asyncio.gather(made.run(lambda: raising(error)), return_exceptions=True)
+            return wrong, await made.run(lambda: lambda _: "an answer")
+
+    (wrong,), later = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert type(error).__name__ in str(wrong)
+    assert (type(wrong), later) == (RuntimeError, "an answer")
+
+
+def test_a_caller_does_not_wait_for_ever(database):
+    """What hangs is 503 after a while; what nobody waits for any more is not begun."""
+    gate = Gate(database.write)
+
+    async def ask():
+        async with shared(gate, answer_seconds=0.2) as made:
+            calls = await all_asked(made, gate, [ring("begun"), ring("a"), ring("b")])
+            given_up = await asyncio.gather(*calls, return_exceptions=True)
+            gate.opens.set()
+        with pytest.raises(UnavailableError):
+            await made.run(lambda: ring("q"))
+        return given_up
+
+    given_up = asyncio.run(asyncio.wait_for(ask(), 60))
+    assert [type(one) for one in given_up] == [UnavailableError] * 3
+    assert rung(database) == ["begun"]
 
 
 def test_what_cannot_be_prepared_begins_no_transaction(database):

@@ -179,8 +179,9 @@ def conclude(topology: Topology, memory: Memory, outcome: Outcome) -> None:
             connection.execute(
                 text("INSERT INTO chaos_cancels (job_id) VALUES (:job_id)"), {"job_id": job_id}
             )
-    # As the service does by itself every hour: a lost run's folder goes with it.
-    keep_house(topology.database, topology.settings)
+    # As the service does by itself every hour, an hour later: what killed runs have left is old.
+    later = topology.settings.model_copy(update={"leftover_seconds": 0})
+    keep_house(topology.database, later)
     with topology.database.read() as connection:
         outcome.violations = broken(connection) | broken_files(connection, topology.settings)
         outcome.jobs = _counts(connection, "SELECT state, COUNT(*) FROM jobs GROUP BY state")

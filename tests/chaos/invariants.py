@@ -157,6 +157,7 @@ def broken_files(connection: Connection, settings: Settings) -> dict[str, list[s
     found = {
         "every artifact is there, with its bytes": list(_damaged(connection, settings)),
         "nothing temporary is left": [str(path) for path in _leftovers(settings)],
+        "no file is without a row": list(_strays(connection, settings)),
     }
     return {name: rows for name, rows in found.items() if rows}
 
@@ -169,10 +170,17 @@ def _damaged(connection: Connection, settings: Settings) -> Iterator[str]:
             yield f"{row.name} of {row.job_id}: {path}"
 
 
+def _strays(connection: Connection, settings: Settings) -> Iterator[str]:
+    rows = connection.execute(text("SELECT job_id, sha256 FROM artifacts"))
+    named = {(row.job_id, row.sha256) for row in rows}
+    for path in settings.artifact_folder.glob("*/*"):
+        if (path.parent.name, path.name) not in named:
+            yield str(path)
+
+
 def _leftovers(settings: Settings) -> Iterator[Path]:
     # Not run/: a worker killed while it drains leaves its empty drain file, of a name of its own.
     for folder in (settings.work_folder, settings.upload_folder):
         if folder.exists():
             yield from folder.iterdir()
-    for folder in (settings.artifact_folder, settings.checkpoint_folder):
-        yield from folder.glob("*/.*")
+    yield from settings.checkpoint_folder.glob("*/.*")

@@ -157,7 +157,7 @@ def lose(made: Bench, job_id: str) -> None:
 
 def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Bench]) -> None:
     """A supervisor that comes back from the dead tidies up after itself, and no further."""
-    made = bench(PROGRESS + "time.sleep(60)\n", heartbeat_seconds=2)
+    made = bench(PROGRESS + "time.sleep(60)\n", heartbeat_seconds=2, lease_seconds=10)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
@@ -183,6 +183,7 @@ def test_a_lost_run_with_an_error_of_its_own_does_not_stop_the_worker(
         '"name": "a", "path": "/nonexistent/a", "media_type": "a/b"}]}])\n',
         SET_OUTPUT,
         heartbeat_seconds=2,
+        lease_seconds=10,
     )
     job, following = made.submit(), made.submit(reuse=False)
     thread = in_background(made.supervisor())

@@ -31,6 +31,7 @@ from tests.worker.supervised import (
     in_background,
     wait_for_progress,
 )
+from worker.watchdog import Watchdog
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +94,7 @@ def test_a_database_away_for_longer_than_a_lease_costs_one_attempt(
     stoppable: Callable[..., Bench], own_postgres: PostgresServer
 ) -> None:
     """The supervisor ends its trainer by its own clock; when the database is back, one more run."""
-    made = stoppable(OBEDIENT, SET_OUTPUT, lease_seconds=1.5)
+    made = stoppable(OBEDIENT, SET_OUTPUT, lease_seconds=4)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
@@ -115,7 +116,7 @@ class SilentDatabase(Database):
     """One that is there and, once it has fallen silent, does not answer until it may."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database._writing, database._reading, n_writers=1)
+        super().__init__(database._writing, database._reading, n_threads=1)
         self.is_silent = False
         self.may_answer = threading.Event()
 
@@ -132,7 +133,7 @@ def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
     bench: Callable[..., Bench],
 ) -> None:
     """Its trainer is gone while it waits, before another may begin; what it writes is refused."""
-    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=4, heartbeat_seconds=1)
+    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=4, heartbeat_seconds=1.3)
     made.database = silent = SilentDatabase(made.database)
     job = made.submit()
     thread = in_background(made.supervisor())
@@ -154,6 +155,41 @@ def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
 
     assert made.job(job.id).state == "succeeded"
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["lost", "succeeded"]
+
+
+def test_a_database_that_answers_just_in_time_costs_one_attempt_and_no_lease(
+    bench: Callable[..., Bench],
+) -> None:
+    """The trainer is gone, the job is still its supervisor's: it goes back to the queue at once."""
+    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=60, heartbeat_seconds=1)
+    made.database = silent = SilentDatabase(made.database)
+    job = made.submit()
+    supervisor = made.supervisor()
+    supervisor._watchdog = Watchdog(2)
+    thread = in_background(supervisor)
+    wait_for_progress(made, job.id)
+
+    silent.is_silent = True
+    until(lambda: not made.started[0].is_alive())
+    silent.is_silent = False
+    silent.may_answer.set()
+    thread.join(20)
+
+    assert made.job(job.id).state == "succeeded"
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["failed", "succeeded"]
+
+
+def test_a_quiet_trainer_is_left_alone_at_the_tightest_settings(
+    bench: Callable[..., Bench],
+) -> None:
+    """As long as its supervisor beats, however little it says."""
+    made = bench(slow(5), lease_seconds=3.6, heartbeat_seconds=1.2)
+    job = made.submit()
+
+    made.supervisor().work()
+
+    assert made.job(job.id).state == "succeeded"
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["succeeded"]
 
 
 def test_a_bell_without_a_database_wakes_nobody_in_vain(
@@ -194,7 +230,7 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     made = bench(PROGRESS + "time.sleep(0.3)\n" + SET_OUTPUT, heartbeat_seconds=0.02)
     job = made.submit()
     supervisor = made.supervisor()
-    forgetful = ForgetfulDatabase(made.database._writing, made.database._reading, n_writers=1)
+    forgetful = ForgetfulDatabase(made.database._writing, made.database._reading, n_threads=1)
     supervisor._database = forgetful
 
     with contextlib.suppress(UnavailableError):
