@@ -101,6 +101,8 @@ def _migrate(_: Arguments) -> int:
 
 
 def _housekeeping(arguments: Arguments) -> int:
+    if arguments.data_folder is not None:
+        os.environ["DDCAL_DATA_FOLDER"] = str(arguments.data_folder)
     dry_run = ["--dry-run"] if arguments.dry_run else []
     return _become([sys.executable, "-m", "app.house", *dry_run])
 
@@ -120,13 +122,15 @@ def _connect(arguments: Arguments) -> AbstractContextManager[Client]:
 
 
 def _submit(arguments: Arguments) -> int:
-    text = sys.stdin.read() if arguments.file == Path("-") else arguments.file.read_text("utf-8")
+    is_stdin = arguments.file == Path("-")
+    document = sys.stdin.buffer.read() if is_stdin else arguments.file.read_bytes()
     try:
-        request = json.loads(text)
-    except json.JSONDecodeError as error:
+        json.loads(document)
+    except (ValueError, RecursionError) as error:
         return _complain(f"{arguments.file} is not JSON: {error}")
+    # As it is: the service sees what a reader would let pass, such as a name given twice.
     with _connect(arguments) as client:
-        return _told(client, client.submit(request), arguments)
+        return _told(client, client.submit(document), arguments)
 
 
 def _retry(arguments: Arguments) -> int:
@@ -247,6 +251,7 @@ def _add_services(commands: Commands) -> None:
 
     text = "Remove what nobody will read again, as the service does every hour; prints how much."
     command = _add(commands, "housekeeping", _housekeeping, text)
+    command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
     command.add_argument("--dry-run", action="store_true", help="only print what would go")
 
 

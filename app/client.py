@@ -9,11 +9,13 @@ with connect("http://127.0.0.1:8000") as client:
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,17 +98,25 @@ class Client:
         """
         return _document(self.http.get(path, params=query))
 
-    def submit(self, request: Mapping[str, Any]) -> Json:
-        """Submit a job; sent again under the same key if the connection breaks, it runs once."""
-        return self._create("/v1/jobs", json=request)
+    def submit(self, request: Mapping[str, Any] | bytes) -> Json:
+        """Submit a job; sent again under the same key if the connection breaks, it runs once.
+
+        Args:
+            request: the submission, or the JSON document itself, which goes as it is.
+        """
+        content = request if isinstance(request, bytes) else json.dumps(request).encode()
+        return self._create("/v1/jobs", content, {"Content-Type": "application/json"})
 
     def retry(self, job_id: str) -> Json:
         """Submit once more what a job that ended without success was to do; the new job."""
         return self._create(f"/v1/jobs/{job_id}/retry")
 
-    def _create(self, path: str, json: Mapping[str, Any] | None = None) -> Json:
-        headers = _key()
-        return _document(self._patiently(lambda: self.http.post(path, headers=headers, json=json)))
+    def _create(
+        self, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Json:
+        keyed = {**_key(), **(headers or {})}
+        post = partial(self.http.post, path, headers=keyed, content=content)
+        return _document(self._patiently(post))
 
     def upload_dataset(self, name: str, path: Path, **options: str | float) -> Json:
         """Upload a data set of one's own; sent again if the connection breaks, it is taken once.

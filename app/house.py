@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only look")
     is_dry = parser.parse_args(argv).dry_run
     settings = Settings()
+    if not settings.database_url and not settings.folder.exists():
+        return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
     database = open_database(settings)
     try:
         if not is_at_head(database):

@@ -1,9 +1,11 @@
 """What a submission looks like, one model a kind; shared by submission and the OpenAPI document."""
 
+import contextlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
@@ -18,21 +20,25 @@ from ddcal_core.specs import (
 
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 MAX_PRIORITY = 100
+LAST_YEAR = 9999  # in which an offset can lead to a year that cannot be written
 
 
 def _rfc3339(value: object) -> object:
     """A time as JSON has it, text with an offset; datetimes of our own pass."""
     if isinstance(value, datetime):
         return value
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str):
+            return datetime.fromisoformat(value.upper())
+    wanted = "Input should be a time such as 2026-01-31T12:00:00Z (RFC 3339)"
+    raise PydanticCustomError("datetime_type", wanted)
 
 
 def _is_aware(time: datetime) -> datetime:
     if time.tzinfo is None:
         raise ValueError(f"wanted a time with its offset, such as {time.isoformat()}Z")
+    if time.year >= LAST_YEAR:
+        raise ValueError(f"wanted a time before the year {LAST_YEAR}, got {time.isoformat()}")
     return time
 
 

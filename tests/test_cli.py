@@ -36,6 +36,14 @@ def service():
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self):
+            sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            body = json.dumps({**PROBLEM, "detail": json.dumps([sent])}).encode()
+            self.send_response(422)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def log_message(self, *_):
             pass
 
@@ -103,6 +111,25 @@ def test_file_that_is_no_json(tmp_path, nobody, capsys):
     (tmp_path / "job.json").write_text('{"kind": }')
     assert main(["--url", nobody, "submit", str(tmp_path / "job.json")]) == 1
     assert "is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000])
+def test_file_that_no_reader_reads(tmp_path, nobody, capsys, content):
+    """In words, whatever is in it."""
+    (tmp_path / "job.json").write_bytes(content)
+    assert main(["--url", nobody, "submit", str(tmp_path / "job.json")]) == 1
+    assert "is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"seed": 1, "seed": 9}', b'{"lr": NaN}', b'{"name": "\\ud800"}']
+)
+def test_a_submission_goes_as_it_is(tmp_path, service, capsys, content):
+    """What a reader would let pass, or trip over, is for the service to refuse."""
+    url, _ = service
+    (tmp_path / "job.json").write_bytes(content)
+    assert main(["--url", url, "submit", str(tmp_path / "job.json")]) == 1
+    assert json.loads(capsys.readouterr().err.removeprefix("ddcal: ")) == [content.decode()]
 
 
 def test_file_that_is_not_there(tmp_path, nobody, capsys):

@@ -45,13 +45,21 @@ def test_a_dry_run_says_what_would_go_and_a_run_what_went(folder, capsys):
 
 def test_a_database_without_tables_is_told_of(tmp_path, monkeypatch, capsys):
     """And nothing is touched."""
-    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path / "new"))
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path))
     assert main([]) == 1
     assert "ddcal migrate" in capsys.readouterr().err
 
 
+def test_where_there_is_no_data_none_is_made(tmp_path, monkeypatch, capsys):
+    """A look changes nothing, and the folder it looked for is named."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path / "new"))
+    assert main(["--dry-run"]) == 1
+    assert str(tmp_path / "new") in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_it_is_a_command(folder):
     """As people call it."""
-    ran = run_ddcal("housekeeping", "--dry-run", folder=folder)
+    ran = run_ddcal("housekeeping", "--dry-run", "--data-folder", folder, folder=folder.parent)
     assert ran.returncode == 0, ran.stderr
     assert table(ran.stdout)["all"] == ("2", "10")

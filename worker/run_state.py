@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.shared.job_records import Ending, Job
+from app.shared.runs import RESUMED_FROM_STEP
 from worker.trainer_process import TrainerProcess
 
 PROGRESS_EVENT_SECONDS = 5.0
@@ -34,7 +35,6 @@ class Run:
         notes: what users should know and is not yet written down.
         is_progress_new: whether there is progress that is not yet written down.
         heard_at: when its trainer last told of progress.
-        resumed_from_step: of the checkpoint it went on from, if it did.
     """
 
     job: Job
@@ -48,7 +48,6 @@ class Run:
     notes: list[dict[str, Any]] = field(default_factory=list)
     n_notes: int = 0
     heard_at: float = field(default_factory=time.monotonic)
-    resumed_from_step: int | None = None
     is_lost: bool = False
     tried: float = field(default_factory=time.monotonic)  # its claim was its first beat
     event_phase: str | None = None
@@ -72,9 +71,10 @@ class Run:
                 self.heard_at = time.monotonic()
             case "note" if self.n_notes < MAX_NOTES:
                 self.n_notes += 1
-                if message["code"] == RESUMED:
-                    self.resumed_from_step = message.get("step")
-                self.notes.append({"code": message["code"], "message": message["message"]})
+                note = {"code": message["code"], "message": message["message"]}
+                if message["code"] == RESUMED and message.get("step") is not None:
+                    note[RESUMED_FROM_STEP] = message["step"]
+                self.notes.append(note)
             case kind if kind in FINAL_MESSAGES:
                 self.verdict = dict(message)
 
@@ -84,7 +84,6 @@ class Run:
             reason=exit_words,
             peak_memory_bytes=self.trainer.peak_memory_bytes,
             cpu_seconds=self.trainer.cpu_seconds,
-            resumed_from_step=self.resumed_from_step,
         )
 
     def is_retried_after(self, error_type: str) -> bool:

@@ -17,11 +17,11 @@ _QUOTED = r'"(?:[!#-\[\]-~]|\\["\\]){1,255}"'
 _BARE = r"[!#-~][!-~]{0,254}"
 _FORM = re.compile(f"{_QUOTED}|{_BARE}")
 _DESCRIPTION = (
-    "1 to 255 visible ASCII characters, quoted or not, that no other request has. The request sent "
-    "again under its key makes nothing new: it is answered with what it made, as that is now, and "
-    "`Idempotent-Replayed: true`. Another request under the key is refused (422), and so is the "
-    "same once what it made has been deleted (410). Keys are kept for a week, or as the service is "
-    "set."
+    "1 to 255 visible ASCII characters, quoted or not, that no other request to the same address "
+    "has. The request sent again under its key makes nothing new: it is answered with what it "
+    "made, as that is now, and `Idempotent-Replayed: true`. Another request to the address under "
+    "the key is refused (422), and so is the same once what it made has been deleted (410). Keys "
+    "are kept for a week, or as the service is set."
 )
 
 

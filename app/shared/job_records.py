@@ -138,13 +138,11 @@ class Ending:
         reason: in words ("killed by signal 9").
         peak_memory_bytes: most memory the trainer held, where known.
         cpu_seconds: processor time the trainer took, where known.
-        resumed_from_step: where it went on from a checkpoint, if it did.
     """
 
     reason: str | None = None
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
-    resumed_from_step: int | None = None
 
 
 JOB_COLUMNS = tuple(jobs.c[name] for name in Job.__dataclass_fields__)

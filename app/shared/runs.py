@@ -19,6 +19,7 @@ from app.shared.tables import attempts, jobs
 
 ACTIVE_STATES = ("running", "cancelling")
 MAX_RETRY_SECONDS = 300
+RESUMED_FROM_STEP = "resumed_from_step"
 
 # Built once: building them takes longer than all else between a bell and the start of its job.
 _NEXT = (
@@ -106,6 +107,8 @@ def beat(
 def note(connection: Connection, run: Job, told: Mapping[str, Any]) -> None:
     """Write down what users should know of a run: a code, a message, what else belongs to it.
 
+    A note with a `resumed_from_step` is written into the attempt as well.
+
     Raises:
         FencedOutError: the run has lost its job.
     """
@@ -125,6 +128,9 @@ def note(connection: Connection, run: Job, told: Mapping[str, Any]) -> None:
         event_type=events.NOTE,
         data=told,
     )
+    if RESUMED_FROM_STEP in told:
+        step = {RESUMED_FROM_STEP: told[RESUMED_FROM_STEP]}
+        connection.execute(update(attempts).where(*_attempt_of(run)).values(step))
 
 
 def note_recipe(connection: Connection, run: Job, digest: str, ids: Sequence[str]) -> None:
@@ -195,7 +201,8 @@ def release(connection: Connection, run: Job, ending: Ending) -> Job:
     lock_family(connection, run.id)
     if _is_cancelling(connection, run):
         return end_cancelled(connection, run, ending)
-    not_counted = {"attempt": jobs.c.attempt - 1, **_at_once()}
+    why = {"type": "drained", "message": "its worker went down; the attempt is not counted"}
+    not_counted = {"attempt": jobs.c.attempt - 1, "error": why, **_at_once()}
     released = _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
     order_ring(connection, run.owner_id, run.queue)
     return released
@@ -238,7 +245,8 @@ def recover_lost(connection: Connection, job_id: str) -> Job | None:
         return _end_run(connection, run, "cancelled", "lost", ending)
     if run.attempt < run.max_attempts:
         order_ring(connection, run.owner_id, run.queue)
-        return _end_run(connection, run, "queued", "lost", ending, **_at_once())
+        why = {"type": "worker_lost", "message": ending.reason}
+        return _end_run(connection, run, "queued", "lost", ending, error=why, **_at_once())
     message = f"the worker was lost in attempt {run.attempt} of {run.max_attempts}"
     error = {"type": "attempts_exhausted", "message": message}
     return _end_run(connection, run, "failed", "lost", ending, error=error)
@@ -254,14 +262,13 @@ def _end_run(
     if moved is not None:
         connection.execute(
             update(attempts)
-            .where(attempts.c.job_id == run.id, attempts.c.fence == run.fence)
+            .where(*_attempt_of(run))
             .values(
                 ended_at=db_now(),
                 outcome=outcome,
                 exit_reason=ending.reason,
                 peak_memory_bytes=ending.peak_memory_bytes,
                 cpu_seconds=ending.cpu_seconds,
-                resumed_from_step=ending.resumed_from_step,
             )
         )
     return moved
@@ -278,6 +285,10 @@ def _is_lost() -> ColumnElement[bool]:
 
 def _holds(run: Job) -> tuple[ColumnElement[bool], ...]:
     return (jobs.c.fence == run.fence, jobs.c.state.in_(ACTIVE_STATES))
+
+
+def _attempt_of(run: Job) -> tuple[ColumnElement[bool], ...]:
+    return (attempts.c.job_id == run.id, attempts.c.fence == run.fence)
 
 
 def _at_once() -> dict[str, Any]:

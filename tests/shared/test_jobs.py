@@ -199,6 +199,10 @@ def test_a_retry_is_counted_and_a_release_is_not(
     assert run is not None
     end(database, run, "release")
 
+    with database.read() as connection:
+        told = list_events(connection, OWNER, job.id)[-1].data
+    assert (told["state"], told["error"]["type"]) == ("queued", "drained")
+
     again = claim()
     assert again is not None
     assert (again.id, again.attempt, again.fence) == (job.id, 1, 2)

@@ -10,6 +10,7 @@ from app.shared import jobs, runs
 from app.shared.catalog import attempts_of, find_job
 from app.shared.database import Database, db_now
 from app.shared.errors import FencedOutError
+from app.shared.events import list_events
 from app.shared.job_records import Ending, Job, NewJob
 from app.shared.queue import relay_rings
 from app.shared.reconciler import reconcile, start_background
@@ -51,7 +52,9 @@ def test_a_lost_run_is_queued_again_and_its_zombie_refused(
     assert state_of(database, job.id) == "queued"
     with database.read() as connection:
         attempts = attempts_of(connection, OWNER, job.id)
+        told = list_events(connection, OWNER, job.id)[-1].data
     assert [attempt.outcome for attempt in attempts] == ["lost"]
+    assert (told["state"], told["error"]["type"]) == ("queued", "worker_lost")
     assert relay_rings(database, Bell()) == 2  # for the submission, and at once for the loss
     with pytest.raises(FencedOutError), database.write() as connection:
         runs.succeed(connection, zombie, Ending())

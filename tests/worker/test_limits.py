@@ -3,9 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 
+from app.shared import runs
 from app.shared.catalog import Attempt, attempts_of
-from tests.worker.supervised import OWNER, PROGRESS, SET_OUTPUT, Bench
+from tests.waiting import until
+from tests.worker.supervised import OWNER, PROGRESS, SET_OUTPUT, Bench, in_background
 
 HANGS = PROGRESS + "time.sleep(60)\n"
 GREEDY = PROGRESS + "held = bytearray(300_000_000)\ntime.sleep(60)\n"
@@ -102,3 +105,21 @@ def test_an_attempt_tells_its_time_and_where_it_went_on(bench: Callable[..., Ben
     assert attempt.cpu_seconds is not None
     assert 0.25 < attempt.cpu_seconds < 20
     assert attempt.resumed_from_step == 7
+
+
+def test_where_a_run_went_on_is_told_while_it_lasts_and_when_it_is_lost(
+    bench: Callable[..., Bench],
+) -> None:
+    """It is written with the note, not at the end."""
+    made = bench(WENT_ON + "time.sleep(60)\n", SET_OUTPUT)
+    job = made.submit()
+    thread = in_background(made.supervisor())
+    until(lambda: attempts(made, job.id) and attempts(made, job.id)[0].resumed_from_step == 7)
+
+    with made.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET lease_until_at = 0"))
+        runs.recover_lost(connection, job.id)
+    thread.join(20)
+
+    assert attempts(made, job.id)[0].outcome == "lost"
+    assert attempts(made, job.id)[0].resumed_from_step == 7
