@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from celery import Celery
 
 from app.broker import running_broker
@@ -36,7 +37,7 @@ TINY = {
     "dataset": "digits",
     "distill": {"images_per_class": 1, "iterations": 1, "width": 4, "depth": 1, "batch_real": 4},
 }
-WARM_UP_SECONDS = 6.0
+QUIET_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 BARE_QUEUE = "bare"
 
@@ -82,13 +83,33 @@ def measure(folder: Path, n_jobs: int) -> tuple[list[float], list[Latency]]:
             try:
                 bare, own = [], []
                 for number in range(n_jobs + 1):
-                    time.sleep(WARM_UP_SECONDS)
+                    await_warm_trainer()
                     bare.append(_bare_latency(sender, folder, number))
                     own.append(_job_latency(database, settings))
             finally:
                 background.stop()
                 database.close()
     return bare[1:], own[1:]  # the first of each warms the workers up
+
+
+def await_warm_trainer() -> None:
+    """Return once the trainer that waits for the next job has loaded, and all is quiet for a while.
+
+    One that is still loading takes processor time.
+    """
+    before = None
+    while (now := _seconds_of_trainers()) != before or not now:
+        before = now
+        time.sleep(QUIET_SECONDS)
+
+
+def _seconds_of_trainers() -> float:
+    seconds = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "worker.trainer" in process.cmdline():
+                seconds += sum(process.cpu_times()[:2])
+    return seconds
 
 
 def _bare_latency(sender: Celery, folder: Path, number: int) -> float:
