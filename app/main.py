@@ -21,20 +21,20 @@ from app.api import (
     pages,
     results,
 )
-from app.api.dependencies import Service
-from app.api.edge import Edge
-from app.api.errors import answer_problem
-from app.api.event_stream import EventReader
+from app.api.http.dependencies import Service
+from app.api.http.errors import answer_problem
+from app.api.http.event_stream import EventReader
+from app.api.http.middleware import Edge
+from app.api.http.request_meter import RequestMeter
+from app.api.http.shared_transactions import SharedTransactions
 from app.api.openapi import describe
-from app.api.request_meter import RequestMeter
-from app.api.shared_transactions import SharedTransactions
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import LOCAL_OWNER
-from app.shared.database import newest_revision, open_database
+from app.shared.engine.queue import CeleryDoorbell, Doorbell
 from app.shared.errors import DdcalError
-from app.shared.queue import CeleryDoorbell, Doorbell
-from app.shared.reconciler import start_background
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import LOCAL_OWNER
+from app.shared.store.database import newest_revision, open_database
+from app.shared.upkeep.reconciler import start_background
 from ddcal_core.errors import InvalidDataError
 
 VERSION = "0.1.0"

@@ -12,9 +12,9 @@ import uvicorn
 from fastapi.concurrency import run_in_threadpool
 
 from app.main import create_app
-from app.shared.database import migrate
 from app.shared.json_logs import log_as_json
 from app.shared.settings import Settings
+from app.shared.store.database import migrate
 
 GRACE_SECONDS = 3
 

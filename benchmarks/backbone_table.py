@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.client import Client
+from app.cli.client import Client
 from benchmarks.service_cases import (
     Job,
     Report,

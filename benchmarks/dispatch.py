@@ -22,15 +22,15 @@ from pathlib import Path
 import psutil
 from celery import Celery
 
-from app.broker import running_broker
-from app.embedded import worker_argv
-from app.shared import jobs
-from app.shared.catalog import attempts_of, find_job
-from app.shared.database import Database, migrate, open_database
-from app.shared.job_records import Job, NewJob
-from app.shared.queue import GPU_QUEUE, CeleryDoorbell
-from app.shared.reconciler import start_background
+from app.embedded.broker import running_broker
+from app.embedded.serve import worker_argv
+from app.shared.engine import jobs
+from app.shared.engine.queue import GPU_QUEUE, CeleryDoorbell
 from app.shared.settings import Settings
+from app.shared.store.catalog import attempts_of, find_job
+from app.shared.store.database import Database, migrate, open_database
+from app.shared.store.job_records import Job, NewJob
+from app.shared.upkeep.reconciler import start_background
 
 OWNER = "local"
 TINY = {

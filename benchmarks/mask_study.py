@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.client import Client
+from app.cli.client import Client
 from benchmarks.mask_study_cases import (
     BUILT_IN,
     N_TEST,

@@ -25,12 +25,12 @@ from typing import Any
 
 import psutil
 
-from app.broker import running_broker
-from app.client import connect
-from app.demo import own_service
-from app.shared import runs
-from app.shared.database import Database, migrate, open_database
+from app.cli.client import connect
+from app.cli.demo import own_service
+from app.embedded.broker import running_broker
+from app.shared.engine import runs
 from app.shared.settings import Settings
+from app.shared.store.database import Database, migrate, open_database
 from benchmarks import dispatch
 from benchmarks.load import Served, cost, latencies, line_to, serving
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.client import Client, ServiceError, connect
-from app.console import failure
-from app.demo import own_service
+from app.cli.client import Client, ServiceError, connect
+from app.cli.console import failure
+from app.cli.demo import own_service
 from benchmarks.mask_ratio_cases import read_pixels
 from ddcal_core.seeding import seeded_generator
 

@@ -9,7 +9,7 @@ import sqlite3
 from alembic import context
 from sqlalchemy import Connection, NullPool, create_engine, event
 
-from app.shared.tables import metadata
+from app.shared.store.tables import metadata
 
 LOCK_TIMEOUT = "SET lock_timeout = '10s'"
 ADVISORY_LOCK = "SELECT pg_advisory_lock(74001)"  # several replicas migrate one after the other

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.shared.database import migrate
 from app.shared.settings import Settings
+from app.shared.store.database import migrate
 from tests.servers import fresh_postgres_database, running_postgres, temporary_broker
 
 _database_numbers = itertools.count()

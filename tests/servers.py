@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from app.broker import running_broker
+from app.embedded.broker import running_broker
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWUSER = 0x10000000

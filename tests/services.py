@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from app.children import spawn, stop
+from app.embedded.children import spawn, stop
 from tests.waiting import until
 
 START_SECONDS = 90
@@ -61,7 +61,7 @@ class Service:
 def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None):
     """Run the command line to its end, as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli", *map(str, arguments)],
+        [sys.executable, "-m", "app.cli.commands", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "DDCAL_URL": url},
         capture_output=True,
@@ -81,7 +81,7 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """
     log_path = folder / "logs" / "serve.log"
     process = spawn(
-        [sys.executable, "-m", "app.cli", "serve", "--data-folder", folder, "--port", "0"],
+        [sys.executable, "-m", "app.cli.commands", "serve", "--data-folder", folder, "--port", "0"],
         log_path=log_path,
         environment={**os.environ, **settings},
     )

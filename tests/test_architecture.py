@@ -36,9 +36,9 @@ def test_the_check_itself_sees_torch():
         "from app.main import create_app; from app.shared.settings import Settings; "
         "create_app(Settings())",
         "import app.server",
-        "import app.cli",
+        "import app.cli.commands",
         "import worker.celery_app, worker.tasks, worker.supervisor",
-        "import app.shared.reconciler",
+        "import app.shared.upkeep.reconciler",
         "import ddcal_core.specs, ddcal_core.dataset_structure",
     ],
 )

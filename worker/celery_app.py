@@ -23,11 +23,11 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from app.shared.database import open_database
+from app.shared.engine.queue import CeleryDoorbell, celery_sender
 from app.shared.json_logs import log_as_json
-from app.shared.queue import CeleryDoorbell, celery_sender
-from app.shared.reconciler import Background, start_background
 from app.shared.settings import Settings
+from app.shared.store.database import open_database
+from app.shared.upkeep.reconciler import Background, start_background
 
 # What the pool's child learns through its environment: which trainers to keep warm, and a name
 # that no other worker has, not even one of the same pid in another container.

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from app.shared.recipes import Recipe
+from app.shared.engine.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 OUR_PACKAGES = ("worker", "ddcal_core")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import Artifact, record_artifact, record_result
-from app.shared.database import Connection
-from app.shared.job_records import Job
-from app.shared.recipes import Finished, Recipe
+from app.shared.engine.recipes import Finished, Recipe
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import Artifact, record_artifact, record_result
+from app.shared.store.database import Connection
+from app.shared.store.job_records import Job
 from worker.recipes import with_ids_replaced
 
 TEXT_TYPES = frozenset({"application/json", "text/csv", "text/html"})

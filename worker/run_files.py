@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.shared.artifacts import ArtifactStore
-from app.shared.checkpoints import CheckpointStore
-from app.shared.database import Database
+from app.shared.engine.checkpoints import CheckpointStore
+from app.shared.engine.recipes import Recipe, failed_alike, find_finished
 from app.shared.errors import UnavailableError
-from app.shared.job_records import Job
-from app.shared.recipes import Recipe, failed_alike, find_finished
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.database import Database
+from app.shared.store.job_records import Job
 from worker.reuse import Copy, copy_results
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.shared.job_records import Ending, Job
-from app.shared.runs import RESUMED_FROM_STEP
+from app.shared.engine.runs import RESUMED_FROM_STEP
+from app.shared.store.job_records import Ending, Job
 from worker.trainer_process import TrainerProcess
 
 PROGRESS_EVENT_SECONDS = 5.0

@@ -11,21 +11,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.shared import runs
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import record_artifact, record_result
-from app.shared.database import Connection, Database
-from app.shared.datasets import accept_dataset, awaited_uploads, reject_dataset
-from app.shared.disk import has_room
+from app.shared.engine import runs
+from app.shared.engine.jobs import tell_start
+from app.shared.engine.locks import lock_family
+from app.shared.engine.queue import INTAKE_QUEUE
+from app.shared.engine.recipes import Recipe
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
-from app.shared.job_locks import lock_family
-from app.shared.job_records import INTAKE, Ending, Job
-from app.shared.jobs import tell_start
+from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
+from app.shared.inputs.run_inputs import inputs_of
 from app.shared.json_logs import belonging_to
-from app.shared.queue import INTAKE_QUEUE
-from app.shared.recipes import Recipe
-from app.shared.run_inputs import inputs_of
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.database import Connection, Database
+from app.shared.store.disk import has_room
+from app.shared.store.job_records import INTAKE, Ending, Job
 from worker.recipes import recipe_of
 from worker.run_files import RunFiles
 from worker.run_state import Run, log_keys

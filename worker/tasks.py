@@ -7,8 +7,8 @@ from functools import cache
 from celery import Task
 from celery.signals import worker_process_init
 
-from app.shared.database import open_database
-from app.shared.queue import WAKE_TASK
+from app.shared.engine.queue import WAKE_TASK
+from app.shared.store.database import open_database
 from worker.celery_app import NAME_VARIABLE, QUEUES_VARIABLE, celery, drain_file, settings
 from worker.supervisor import Supervisor
 

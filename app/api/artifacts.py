@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
-from app.api.answers import is_known, json_answer, not_modified, problems
-from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.http.responses import is_known, json_answer, not_modified, problems
 from app.api.schemas import ArtifactBody, artifact_body
-from app.shared.catalog import Artifact, find_artifact
 from app.shared.errors import NotFoundError
+from app.shared.store.catalog import Artifact, find_artifact
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 

@@ -9,9 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.answers import json_answer, problems
-from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.idempotency import KEY_HEADER, idempotency_key
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep
+from app.api.http.idempotency import KEY_HEADER, idempotency_key
+from app.api.http.responses import json_answer, problems
 from app.api.intakes import (
     AskedUpload,
     checked_name,
@@ -21,9 +21,9 @@ from app.api.intakes import (
     why_not,
 )
 from app.api.schemas import DatasetBody, DatasetList, FactsBody, ImageFilesBody, UploadProblem
-from app.shared.database import Connection
-from app.shared.datasets import IMAGES, Dataset, find_dataset, list_datasets
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
+from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datasets
+from app.shared.store.database import Connection
 from ddcal_core.dataset_structure import inspect_dataset
 from ddcal_core.npz_structure import NpzStructure
 from ddcal_core.specs import (

@@ -6,12 +6,12 @@ import anyio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from app.api.answers import json_answer, problems
-from app.api.dependencies import ServiceDep
-from app.api.errors import RETRY_AFTER_SECONDS, Problem, problem_response
+from app.api.http.dependencies import ServiceDep
+from app.api.http.errors import RETRY_AFTER_SECONDS, Problem, problem_response
+from app.api.http.responses import json_answer, problems
 from app.api.schemas import CheckBody, HealthBody, ReadinessBody, VersionBody
 from app.shared.errors import FieldProblem, UnavailableError
-from app.shared.readiness import ANSWER_SECONDS, Check, checks, unanswered
+from app.shared.upkeep.readiness import ANSWER_SECONDS, Check, checks, unanswered
 
 router = APIRouter(tags=["health"])
 

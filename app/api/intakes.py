@@ -10,28 +10,28 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from app.api.bodies import require_declared_length, require_media_type
-from app.api.dependencies import Service
-from app.api.idempotency import REPLAYED, keyed
-from app.api.job_shapes import retry_after_seconds
-from app.api.uploads import Upload, receive_upload
-from app.shared.catalog import find_job
-from app.shared.database import Connection
-from app.shared.datasets import (
+from app.api.http.dependencies import Service
+from app.api.http.idempotency import REPLAYED, keyed
+from app.api.http.request_bodies import require_declared_length, require_media_type
+from app.api.http.uploads import Upload, receive_upload
+from app.api.job_views import retry_after_seconds
+from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
+from app.shared.engine.jobs import insert_job
+from app.shared.engine.queue import INTAKE_QUEUE
+from app.shared.errors import ConflictError, GoneError, NotFoundError
+from app.shared.inputs.datasets import (
     Dataset,
     NewDataset,
     delete_dataset,
     insert_dataset,
     require_free_name,
 )
-from app.shared.errors import ConflictError, GoneError, NotFoundError
-from app.shared.housekeeping import delete_files
-from app.shared.idempotency import KeyedRequest, is_key_taken, take_key
-from app.shared.job_records import INTAKE, Job, NewJob
-from app.shared.jobs import insert_job
-from app.shared.logits import Logits
-from app.shared.queue import INTAKE_QUEUE
+from app.shared.inputs.logits import Logits
 from app.shared.settings import Settings
+from app.shared.store.catalog import find_job
+from app.shared.store.database import Connection
+from app.shared.store.job_records import INTAKE, Job, NewJob
+from app.shared.upkeep.housekeeping import delete_files
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from app.api.answers import json_answer, problems
-from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
-from app.api.event_stream import server_sent_events
-from app.api.pointers import brief
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.http.event_stream import server_sent_events
+from app.api.http.pointers import brief
+from app.api.http.responses import json_answer, problems
 from app.api.schemas import EventPage, event_body
-from app.shared.catalog import find_job
+from app.shared.engine.events import Event, list_events
 from app.shared.errors import MalformedRequestError
-from app.shared.events import Event, list_events
-from app.shared.job_records import Job
+from app.shared.store.catalog import find_job
+from app.shared.store.job_records import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -8,9 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.answers import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
-from app.api.bodies import json_bytes, read_json, validated
-from app.api.dependencies import (
+from app.api.http.dependencies import (
     OwnerDep,
     Service,
     ServiceDep,
@@ -18,21 +16,26 @@ from app.api.dependencies import (
     current_owner,
     service_of,
 )
-from app.api.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
-from app.api.job_shapes import (
+from app.api.http.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
+from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.http.pointers import brief
+from app.api.http.preferences import PREFER, wait_seconds
+from app.api.http.request_bodies import json_bytes, read_json, validated
+from app.api.http.responses import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
+from app.api.job_logs import log_lines
+from app.api.job_views import (
     job_body,
     job_etag,
     job_summary,
     retry_after_seconds,
     version_of,
 )
-from app.api.logs import log_lines
-from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
-from app.api.pointers import brief
-from app.api.preferences import PREFER, wait_seconds
 from app.api.schemas import ArtifactList, JobBody, JobPage, artifact_body
-from app.job_requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
-from app.shared.catalog import (
+from app.shared.engine.deletion import delete_job
+from app.shared.engine.idempotency import KeyedRequest, take_key
+from app.shared.engine.versions import JobVersion, find_version
+from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
+from app.shared.store.catalog import (
     MAKERS,
     Result,
     artifacts_of_job,
@@ -42,14 +45,11 @@ from app.shared.catalog import (
     list_jobs,
     results_of_jobs,
 )
-from app.shared.database import Connection
-from app.shared.deletion import delete_job
-from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
-from app.shared.housekeeping import delete_files
-from app.shared.idempotency import KeyedRequest, take_key
-from app.shared.job_records import PIPELINE, Job, new_id
-from app.shared.versions import JobVersion, find_version
-from app.submission import cancel, retry, submit
+from app.shared.store.database import Connection
+from app.shared.store.job_records import PIPELINE, Job, new_id
+from app.shared.upkeep.housekeeping import delete_files
+from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
+from app.submission.submit import cancel, retry, submit
 from ddcal_core.specs import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from app.api.answers import json_answer, problems
-from app.api.dependencies import OwnerDep, Service, ServiceDep
-from app.api.idempotency import KEY_HEADER, idempotency_key
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep
+from app.api.http.idempotency import KEY_HEADER, idempotency_key
+from app.api.http.responses import json_answer, problems
 from app.api.intakes import (
     AskedUpload,
     checked_name,
@@ -19,9 +19,9 @@ from app.api.intakes import (
     why_not,
 )
 from app.api.schemas import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
-from app.shared.database import Connection
-from app.shared.datasets import LOGITS
-from app.shared.logits import Logits, find_logits, list_logits
+from app.shared.inputs.datasets import LOGITS
+from app.shared.inputs.logits import Logits, find_logits, list_logits
+from app.shared.store.database import Connection
 from ddcal_core.logits_specs import LogitsFacts, LogitsName
 from ddcal_core.logits_structure import inspect_logits
 

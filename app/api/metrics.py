@@ -6,10 +6,10 @@ from itertools import accumulate
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from app.api.answers import problems
-from app.api.dependencies import ServiceDep
-from app.api.request_meter import BUCKETS, RequestMeter
-from app.shared.measures import Measures, measure
+from app.api.http.dependencies import ServiceDep
+from app.api.http.request_meter import BUCKETS, RequestMeter
+from app.api.http.responses import problems
+from app.shared.upkeep.service_counts import Measures, measure
 
 router = APIRouter(tags=["health"])
 

@@ -7,10 +7,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from app.api.answers import PROBLEM_REF
-from app.api.errors import PROBLEM_MEDIA_TYPE
+from app.api.http.errors import PROBLEM_MEDIA_TYPE
+from app.api.http.responses import PROBLEM_REF
 from app.api.schemas import ProblemBody
-from app.job_requests import JobRequest
+from app.submission.requests import JobRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
 DESCRIPTION = """Distills image data sets, trains networks on them, calibrates their confidence and

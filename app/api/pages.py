@@ -7,17 +7,17 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from app.api.dependencies import OwnerDep, ServiceDep
-from app.api.job_shapes import job_body
+from app.api.http.dependencies import OwnerDep, ServiceDep
+from app.api.job_views import job_body
 from app.api.schemas import JobBody
-from app.shared.catalog import (
+from app.shared.store.catalog import (
     artifacts_of_resources,
     children_by_parent,
     list_jobs,
     results_of_jobs,
 )
-from app.shared.database import Connection
-from app.shared.job_records import PIPELINE, Job
+from app.shared.store.database import Connection
+from app.shared.store.job_records import PIPELINE, Job
 
 router = APIRouter(include_in_schema=False)
 

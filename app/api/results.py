@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.answers import json_answer, problems
-from app.api.dependencies import OwnerDep, Service, ServiceDep, checked_id
-from app.api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.http.responses import json_answer, problems
 from app.api.schemas import COLLECTIONS, ResultBody, ResultPage, result_summary
-from app.shared.catalog import (
+from app.shared.store.catalog import (
     PREFIXES,
     artifacts_of_resources,
     find_result,

@@ -1,13 +1,14 @@
 """The bodies of answers: what each resource looks like, and how it is made from its row."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from app.shared.catalog import Artifact, Attempt, Result
-from app.shared.events import Event
+from app.api.http.responses import rfc3339
+from app.shared.engine.events import Event
+from app.shared.store.catalog import Artifact, Attempt, Result
 
 COLLECTIONS = {
     "expert_set": "expert-sets",
@@ -16,11 +17,6 @@ COLLECTIONS = {
     "calibration": "calibrations",
     "report": "reports",
 }
-
-
-def rfc3339(time: datetime) -> str:
-    """An aware time in UTC with milliseconds: 2026-11-23T01:02:03.004Z."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]

@@ -12,7 +12,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# The picture of app/shared/jobs.py as it is at this revision.
+# The picture of app/shared/engine/jobs.py as it is at this revision.
 MOVES = {
     "scheduled": ("queued", "cancelled", "expired"),
     "blocked": ("scheduled", "queued", "cancelling", "succeeded", "failed", "cancelled", "expired"),

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from app.api.bodies import read_json, validated
-from app.api.pointers import brief, json_pointer
+from app.api.http.pointers import brief, json_pointer
+from app.api.http.request_bodies import read_json, validated
 from app.shared.errors import InvalidRequestError, MalformedRequestError
 from ddcal_core.specs import PipelineParams
 

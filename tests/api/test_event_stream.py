@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from app.api.event_stream import EventReader, server_sent_events
-from app.shared import runs
+from app.api.http.event_stream import EventReader, server_sent_events
+from app.shared.engine import runs
 from tests.api.serving import SET, problem
 from tests.waiting import until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.shared.disk import free_bytes, has_room
 from app.shared.settings import Settings
+from app.shared.store.disk import free_bytes, has_room
 from tests.api.serving import problem, running_api
 
 ZIP = {"Content-Type": "application/zip"}
@@ -48,7 +48,7 @@ def test_room_is_what_is_left_above_the_floor(tmp_path):
 ON_A_SMALL_DISK = """
 import errno, json, shutil, subprocess, sys
 from pathlib import Path
-from app.api.uploads import _Sink
+from app.api.http.uploads import _Sink
 from app.shared.settings import Settings
 from tests.api.serving import running_api
 folder = Path(sys.argv[1])

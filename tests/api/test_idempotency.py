@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.shared.idempotency import (
+from app.shared.engine.idempotency import (
     KeyedRequest,
     fingerprint,
     forget_keys,

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from app.shared.housekeeping import keep_house
+from app.shared.upkeep.housekeeping import keep_house
 from tests.api.npz import npz
 from tests.api.serving import problem, refusals, running_api
 from tests.image_files import Member, class_folders, noise, one_level, zipped, zipped_by_hand
@@ -128,7 +128,7 @@ def test_the_options_are_described(shared_api):
 WRITER = """
 import sys, time
 from pathlib import Path
-from app.api.uploads import _Sink
+from app.api.http.uploads import _Sink
 sink = _Sink(Path(sys.argv[1]))
 sink.write(b"half of it")
 print(sink.path.name, flush=True)

@@ -1,8 +1,8 @@
 import pytest
 
-from app.shared import runs
-from app.shared.checkpoints import CheckpointStore
-from app.shared.job_records import Ending
+from app.shared.engine import runs
+from app.shared.engine.checkpoints import CheckpointStore
+from app.shared.store.job_records import Ending
 from tests.api.serving import SET, problem
 
 DISTILL = {"dataset": "digits", "distill": {"images_per_class": 1}}

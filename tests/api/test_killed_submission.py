@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sqlalchemy import event, func, select
 
-from app.job_requests import JOB_REQUESTS
-from app.shared import tables
-from app.shared.database import open_database
-from app.shared.job_records import new_id
 from app.shared.settings import Settings
-from app.submission import submit
+from app.shared.store import tables
+from app.shared.store.database import open_database
+from app.shared.store.job_records import new_id
+from app.submission.requests import JOB_REQUESTS
+from app.submission.submit import submit
 
 BODY = b"""{"kind": "pipeline", "params": {"dataset": "digits", "baselines": [],
     "distill": {"images_per_class": 1, "depth": 1}, "calibrate": [{"method": "none"}]}}"""

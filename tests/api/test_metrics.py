@@ -1,8 +1,8 @@
 import re
 
-from app.api.request_meter import RequestMeter
-from app.shared import runs
-from app.shared.job_records import Ending
+from app.api.http.request_meter import RequestMeter
+from app.shared.engine import runs
+from app.shared.store.job_records import Ending
 from tests.api.serving import SET
 
 DISTILL = {"dataset": "digits"}

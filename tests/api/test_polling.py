@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from starlette.requests import Request
 
-from app.api.event_stream import EventReader
-from app.api.job_shapes import version_of
-from app.api.preferences import wait_seconds
-from app.shared import runs
+from app.api.http.event_stream import EventReader
+from app.api.http.preferences import wait_seconds
+from app.api.job_views import version_of
+from app.shared.engine import runs
 from app.shared.settings import Settings
 from tests.api.serving import SET, problem, running_api
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from app.broker import await_broker, broker_argv, broker_url, socket_path
-from app.children import spawn, stop
+from app.embedded.broker import await_broker, broker_argv, broker_url, socket_path
+from app.embedded.children import spawn, stop
 from app.shared.settings import Settings
 from tests.api.serving import problem, running_api
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.shared import runs
-from app.shared.job_records import Ending
+from app.shared.engine import runs
+from app.shared.store.job_records import Ending
 from tests.api.serving import problem
 
 DISTILL = {"dataset": "digits", "distill": {"images_per_class": 1}}

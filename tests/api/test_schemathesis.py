@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.shared.database import migrate
 from app.shared.settings import Settings
+from app.shared.store.database import migrate
 from tests.api.npz import npz, upload_logits
 from tests.api.serving import MODEL, SET, Api, running_api
 from tests.servers import fresh_postgres_database, running_postgres

@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 from sqlalchemy import insert, select
 
-from app.api.shared_transactions import SharedTransactions
-from app.shared.database import db_now, open_database
+from app.api.http.shared_transactions import SharedTransactions
 from app.shared.errors import NotFoundError, UnavailableError
 from app.shared.settings import Settings
-from app.shared.tables import outbox
+from app.shared.store.database import db_now, open_database
+from app.shared.store.tables import outbox
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from app.job_requests import EXAMPLES, JOB_REQUESTS
-from app.shared import job_records
 from app.shared.settings import Settings
+from app.shared.store import job_records
+from app.submission.requests import EXAMPLES, JOB_REQUESTS
 from tests.api.npz import npz_bytes
 from tests.api.serving import MODEL, SET, problem, refusals, running_api
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.expert_checks import own_experts
+from app.submission.expert_checks import own_experts
 from ddcal_core.specs import DistillParams, PipelineParams
 from tests.api.serving import problem, refusals
 

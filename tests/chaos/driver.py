@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy import text
 
 from app.shared.errors import UnavailableError
-from app.shared.housekeeping import keep_house
+from app.shared.upkeep.housekeeping import keep_house
 from tests.chaos.clients import Client, Memory
 from tests.chaos.faults import FAULTS, thaw
 from tests.chaos.invariants import SEE_LEASES, broken, broken_files

@@ -15,8 +15,8 @@ import psutil
 import redis
 from sqlalchemy import text
 
+from app.shared.engine.queue import GPU_QUEUE, CeleryDoorbell
 from app.shared.errors import UnavailableError
-from app.shared.queue import GPU_QUEUE, CeleryDoorbell
 from tests.chaos.topology import Part, Topology, is_trainer
 
 

@@ -7,8 +7,8 @@ import signal
 import pytest
 from sqlalchemy import text
 
-from app.shared.job_records import NewJob
-from app.shared.jobs import insert_job
+from app.shared.engine.jobs import insert_job
+from app.shared.store.job_records import NewJob
 from tests.chaos.clients import FIRST_NUMBER, TINY, Memory
 from tests.chaos.driver import Driver, Outcome, await_quiet, await_ready, conclude, run
 from tests.chaos.faults import name_of

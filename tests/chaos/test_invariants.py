@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from app.shared import runs
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import record_artifact, record_result
-from app.shared.database import Database, open_database
-from app.shared.job_records import Ending, Job, NewJob
-from app.shared.jobs import insert_job, insert_pipeline, request_cancel
+from app.shared.engine import runs
+from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.database import Database, open_database
+from app.shared.store.job_records import Ending, Job, NewJob
 from tests.chaos.invariants import INVARIANTS, TABLES, broken, broken_files
 
 OWNER = "local"

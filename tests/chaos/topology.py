@@ -16,11 +16,11 @@ import psutil
 import redis
 from sqlalchemy import text
 
-from app.broker import await_broker, broker_argv, broker_url, socket_path
-from app.children import spawn, wait_or_kill
-from app.embedded import worker_argv
-from app.shared.database import Database, migrate, open_database
+from app.embedded.broker import await_broker, broker_argv, broker_url, socket_path
+from app.embedded.children import spawn, wait_or_kill
+from app.embedded.serve import worker_argv
 from app.shared.settings import Settings
+from app.shared.store.database import Database, migrate, open_database
 from tests.chaos.invariants import TABLES
 from tests.chaos.safeguards import WITHOUT_VARIABLE
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import true
 
 import worker.trainer_process
-from app.shared import runs
+from app.shared.engine import runs
 from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
 from worker.celery_app import celery
 

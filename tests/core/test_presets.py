@@ -1,9 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from app.api.bodies import validated
-from app.job_requests import DistillRequest
+from app.api.http.request_bodies import validated
 from app.shared.errors import InvalidRequestError
+from app.submission.requests import DistillRequest
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from ddcal_core.specs import DistillParams, DmSpec, PipelineParams
 from ddcal_core.specs.backbone import PRESETS_VERSION

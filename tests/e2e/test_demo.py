@@ -2,7 +2,7 @@
 
 import psutil
 
-from app.demo import demo
+from app.cli.demo import demo
 from tests.services import TINY_PIPELINE
 
 

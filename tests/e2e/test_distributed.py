@@ -8,8 +8,8 @@ import sys
 import httpx
 import pytest
 
-from app.children import spawn, stop
-from app.client import connect
+from app.cli.client import connect
+from app.embedded.children import spawn, stop
 from tests.services import TINY_DISTILL, TINY_PIPELINE
 from tests.waiting import until
 
@@ -31,7 +31,7 @@ def topology(tmp_path, postgres_url, broker_url):
 
     def run(name, *command):
         process = spawn(
-            [sys.executable, "-m", "app.cli", *command],
+            [sys.executable, "-m", "app.cli.commands", *command],
             log_path=tmp_path / f"{name}.log",
             environment=environment,
             folder=tmp_path,

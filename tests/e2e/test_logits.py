@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client import connect
+from app.cli.client import connect
 from tests.services import run_ddcal
 from tests.waiting import until
 

@@ -2,7 +2,7 @@
 
 import json
 
-from app.client import connect
+from app.cli.client import connect
 from tests.services import TINY_PIPELINE
 
 MTT = {

@@ -2,7 +2,7 @@
 
 import json
 
-from app.client import connect
+from app.cli.client import connect
 from tests.services import TINY_PIPELINE
 
 PIPELINE = {**TINY_PIPELINE, "reuse": True, "params": {**TINY_PIPELINE["params"], "seed": 11}}

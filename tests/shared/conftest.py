@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.shared import jobs, runs
-from app.shared.database import Database, open_database
-from app.shared.job_records import Ending, Job, NewJob
+from app.shared.engine import jobs, runs
 from app.shared.settings import Settings
+from app.shared.store.database import Database, open_database
+from app.shared.store.job_records import Ending, Job, NewJob
 
 OWNER = "local"
 LEASE_SECONDS = 60

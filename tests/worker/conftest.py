@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.shared.database import open_database
 from app.shared.settings import Settings
+from app.shared.store.database import open_database
 from tests.worker.supervised import Bench
 
 

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.shared import jobs
-from app.shared.catalog import attempts_of, find_job
-from app.shared.database import Database
-from app.shared.events import Event, list_events
-from app.shared.job_records import Job, NewJob
+from app.shared.engine import jobs
+from app.shared.engine.events import Event, list_events
 from app.shared.settings import Settings
+from app.shared.store.catalog import attempts_of, find_job
+from app.shared.store.database import Database
+from app.shared.store.job_records import Job, NewJob
 from worker.supervisor import Supervisor
 from worker.trainer_process import TrainerProcess
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.shared import jobs, runs
+from app.shared.engine import jobs, runs
 from tests.worker.supervised import (
     DEAD,
     OBEDIENT,

@@ -14,12 +14,12 @@ import libfaketime
 import pytest
 from sqlalchemy import Connection, text
 
-from app.shared import runs
-from app.shared.catalog import artifacts_of_job, list_results
-from app.shared.database import Database, clock, migrate, open_database
+from app.shared.engine import runs
 from app.shared.errors import UnavailableError
-from app.shared.reconciler import reconcile
 from app.shared.settings import Settings
+from app.shared.store.catalog import artifacts_of_job, list_results
+from app.shared.store.database import Database, clock, migrate, open_database
+from app.shared.upkeep.reconciler import reconcile
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
 from tests.waiting import until
 from tests.worker.supervised import (
@@ -289,8 +289,8 @@ def test_a_disk_that_stays_full_fails_the_job_by_name(bench: Callable[..., Bench
 SKEWED = """
 import sys, threading, time
 from pathlib import Path
-from app.shared.database import open_database
-from app.shared.reconciler import reconcile
+from app.shared.store.database import open_database
+from app.shared.upkeep.reconciler import reconcile
 from app.shared.settings import Settings
 from tests.worker.supervised import Bench, PROGRESS, SET_OUTPUT
 settings = Settings()

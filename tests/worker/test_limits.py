@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from app.shared import runs
-from app.shared.catalog import Attempt, attempts_of
+from app.shared.engine import runs
+from app.shared.store.catalog import Attempt, attempts_of
 from tests.waiting import until
 from tests.worker.supervised import OWNER, PROGRESS, SET_OUTPUT, Bench, in_background
 

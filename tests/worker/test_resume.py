@@ -17,13 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from app.shared import runs
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import artifacts_of_job, record_artifact, record_result
-from app.shared.checkpoints import CheckpointStore
-from app.shared.database import open_database
-from app.shared.job_records import Ending
+from app.shared.engine import runs
+from app.shared.engine.checkpoints import CheckpointStore
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import artifacts_of_job, record_artifact, record_result
+from app.shared.store.database import open_database
+from app.shared.store.job_records import Ending
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from tests.worker.small_jobs import run_kind
 from tests.worker.supervised import OWNER, Bench

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.shared import deletion, jobs
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import Result, artifacts_of_resources, results_of_jobs
-from app.shared.job_records import Job, NewJob
+from app.shared.engine import deletion, jobs
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import Result, artifacts_of_resources, results_of_jobs
+from app.shared.store.job_records import Job, NewJob
 from tests.worker.supervised import DEAD, OWNER, SET_OUTPUT, Bench
 
 # A set and a model as the kinds make them, as far as ids go.

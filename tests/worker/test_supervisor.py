@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from app.shared import jobs, runs
-from app.shared.artifacts import ArtifactStore
-from app.shared.catalog import (
+from app.shared.engine import jobs, runs
+from app.shared.engine.events import list_events
+from app.shared.inputs.datasets import NewDataset, find_dataset, insert_dataset
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import (
     artifacts_of_job,
     list_results,
 )
-from app.shared.datasets import NewDataset, find_dataset, insert_dataset
-from app.shared.events import list_events
-from app.shared.job_records import Job
+from app.shared.store.job_records import Job
 from ddcal_core.dataset_facts import NAMED_DATASETS
 from tests.worker.supervised import (
     BROKEN,

@@ -1,0 +1,190 @@
+"""What every request passes first and every answer last: its id, its key, and the last net."""
+
+import base64
+import binascii
+import hmac
+import logging
+import re
+from random import getrandbits
+from time import perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.http.errors import (
+    MAX_PATH_SHOWN,
+    PROBLEM_MEDIA_TYPE,
+    Problem,
+    problem_of,
+    problem_response,
+    status_problem,
+)
+from app.api.http.request_meter import NO_ROUTE, RequestMeter
+from app.shared.errors import UnauthorizedError
+from app.shared.json_logs import belonging_to
+from app.shared.settings import LOOPBACK, Settings
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+OPEN_PATHS = frozenset({"/healthz"})
+READING = frozenset({"GET", "HEAD"})
+CLIENT_GONE = 499  # its number in many logs: nobody was left to be answered
+# A browser can send no bearer token of its own accord: these may be looked at with Basic.
+
+log = logging.getLogger(__name__)
+
+
+class Edge:
+    """ASGI middleware around the whole application.
+
+    It gives each request its id and its owner, refuses what has no key (or, without one set, what
+    did not come by a loopback name), and sees to it that whatever fails inside leaves as a problem.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, meter: RequestMeter, *, owner_id: str
+    ) -> None:
+        self._app = app
+        self._meter = meter
+        self._owner_id = owner_id
+        self._api_key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._hosts = LOOPBACK | {settings.host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {}).update(request_id=request_id, owner_id=self._owner_id)
+        answer = _Answer(send, path=scope["path"], request_id=request_id)
+        with belonging_to(request_id=request_id):
+            try:
+                await self._serve(scope, receive, answer, self._refusal(scope, headers))
+            finally:
+                self._take_down(scope, answer)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, answer: "_Answer", refusal: Problem | None
+    ) -> None:
+        if refusal is not None:
+            await answer.problem(refusal)(scope, receive, answer.send)
+            return
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:
+            log.exception("a request has failed")
+            if answer.status is not None:
+                raise
+            await answer.problem(problem_of(error))(scope, receive, answer.send)
+
+    def _take_down(self, scope: Scope, answer: "_Answer") -> None:
+        """Count a request; the log has those that change something, and those that failed."""
+        method, status = scope["method"], answer.status or CLIENT_GONE
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        self._meter.count(route, method, status, answer.seconds)
+        if status >= 500 or method not in READING:
+            extra = {"status": status, "seconds": round(answer.seconds, 4)}
+            log.info("%s %s", method, scope["path"][:MAX_PATH_SHOWN], extra=extra)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        path: str = scope["path"]
+        if path in OPEN_PATHS:
+            return None
+        if self._api_key is None:
+            return self._host_refusal(headers.get("host", ""))
+        may_be_browser = scope["method"] in ("GET", "HEAD")
+        given = _given_key(headers.get("authorization", ""), may_be_browser=may_be_browser)
+        if hmac.compare_digest(given.encode(), self._api_key.encode()):
+            return None
+        challenge = 'Bearer realm="ddcal"'
+        if may_be_browser:
+            challenge += ', Basic realm="ddcal", charset="UTF-8"'
+        return Problem(
+            UnauthorizedError.status,
+            "api_key_needed" if not given else "api_key_wrong",
+            UnauthorizedError.title,
+            "send the service's key as 'Authorization: Bearer KEY'",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+    def _host_refusal(self, host: str) -> Problem | None:
+        """Without a key, refuse other names of this machine: a web page may have made them up."""
+        name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+        if name.strip("[]").lower() in self._hosts:
+            return None
+        detail = "without an API key the service answers to loopback names only (Host: 127.0.0.1)"
+        return Problem(421, "misdirected_host", "Misdirected request", detail)
+
+
+class _Answer:
+    """The way out of one request: adds its id, and puts a problem for a refusal without one.
+
+    Attributes:
+        status: of the answer; None before it has begun.
+        seconds: until it began.
+    """
+
+    def __init__(self, send: Send, *, path: str, request_id: str) -> None:
+        self._send = send
+        self._path = path
+        self._request_id = request_id
+        self._is_replaced = False
+        self._began = perf_counter()
+        self.status: int | None = None
+        self.seconds = 0.0
+
+    def problem(self, problem: Problem) -> Response:
+        """A problem as the answer."""
+        return problem_response(problem, path=self._path, request_id=self._request_id)
+
+    async def send(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            self.status, self.seconds = message["status"], perf_counter() - self._began
+            message = await self._started(message)
+        elif self._is_replaced:
+            return
+        await self._send(message)
+
+    async def _started(self, message: Message) -> Message:
+        headers = MutableHeaders(raw=list(message.get("headers", [])))
+        status: int = message["status"]
+        is_problem = headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE)
+        if status >= 400 and not is_problem:
+            return await self._replaced(status_problem(status, dict(headers)))
+        headers["X-Request-ID"] = self._request_id
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        return {**message, "headers": headers.raw}
+
+    async def _replaced(self, problem: Problem) -> Message:
+        response = self.problem(problem)
+        response.headers["X-Request-ID"] = self._request_id
+        self._is_replaced = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": response.raw_headers,
+            }
+        )
+        return {"type": "http.response.body", "body": response.body}
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else f"req_{getrandbits(96):024x}"
+
+
+def _given_key(authorization: str, *, may_be_browser: bool) -> str:
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    if scheme.lower() != "basic" or not may_be_browser:
+        return ""
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return decoded.partition(":")[2]

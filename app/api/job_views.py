@@ -1,0 +1,150 @@
+"""How a job is shown: its progress, its links, its children."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+from app.api.schemas import (
+    ChildBody,
+    ErrorBody,
+    JobBody,
+    JobSummary,
+    ProgressBody,
+    attempt_body,
+    result_link,
+)
+from app.shared.engine.versions import JobVersion
+from app.shared.store.catalog import Attempt, Result
+from app.shared.store.job_records import PIPELINE, Job
+
+KIND_ORDER = ("experts", "distill", "train", "calibrate", "evaluate")
+
+
+def job_summary(job: Job) -> JobSummary:
+    """A job as lists show it."""
+    return JobSummary.model_validate(_summary(job))
+
+
+def job_body(
+    job: Job,
+    *,
+    attempts: Sequence[Attempt] = (),
+    children: Sequence[Job] = (),
+    results: Sequence[Result] = (),
+) -> JobBody:
+    """A job with all that is known of it."""
+    in_order = sorted(children, key=_place)
+    return JobBody.model_validate(
+        _summary(job)
+        | {
+            "progress": _pipeline_progress(in_order) if in_order else progress_body(job),
+            "params": job.params,
+            "attempts": [attempt_body(attempt) for attempt in attempts],
+            "children": [_child(child) for child in in_order],
+            "results": [result_link(result) for result in results],
+        }
+    )
+
+
+def progress_body(job: Job) -> ProgressBody | None:
+    """Where a job is; None before its first report."""
+    if not job.progress:
+        return None
+    step, steps = int(job.progress.get("step", 0)), int(job.progress.get("steps", 0))
+    return ProgressBody(
+        phase=str(job.progress.get("phase", "")),
+        step=step,
+        steps=steps,
+        fraction=min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0,
+        eta_seconds=None if job.is_terminal else job.progress.get("eta_seconds"),
+        values=job.progress.get("values", {}),
+    )
+
+
+def version_of(job: Job, children: Sequence[Job] = ()) -> JobVersion:
+    """The version of a job that has been read, of a pipeline with its children."""
+    below = sum(child.version for child in children)
+    return JobVersion(id=job.id, kind=job.kind, state=job.state, version=job.version, below=below)
+
+
+def job_etag(seen: JobVersion) -> str:
+    """A strong ETag that changes with the job or, of a pipeline, with any of its children."""
+    return f'"{seen.id[-6:]}-{seen.version}-{seen.below}"'
+
+
+def retry_after_seconds(job: Job | JobVersion) -> int:
+    """When it is worth looking again."""
+    return 2 if job.state == "running" or job.kind == PIPELINE else 1
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    return {
+        **vars(job),
+        "progress": progress_body(job),
+        "error": _error(job),
+        "links": _links(job),
+    }
+
+
+def _error(job: Job) -> ErrorBody | None:
+    if not job.error:
+        return None
+    return ErrorBody(
+        type=str(job.error.get("type", "internal")), message=str(job.error.get("message", ""))
+    )
+
+
+def _links(job: Job) -> dict[str, str]:
+    url = f"/v1/jobs/{job.id}"
+    links = {
+        "self": url,
+        "events": f"{url}/events",
+        "log": f"{url}/log",
+        "artifacts": f"{url}/artifacts",
+    }
+    if not job.is_terminal:
+        links["cancel"] = f"{url}/cancel"
+    elif job.state != "succeeded":
+        links["retry"] = f"{url}/retry"
+    if job.parent_id is not None:
+        links["parent"] = f"/v1/jobs/{job.parent_id}"
+    return links
+
+
+def _child(child: Job) -> ChildBody:
+    return ChildBody(
+        id=child.id,
+        role=child.role,
+        kind=child.kind,
+        state=child.state,
+        reused_from=child.reused_from,
+        progress=progress_body(child),
+        url=f"/v1/jobs/{child.id}",
+    )
+
+
+def _place(child: Job) -> tuple[int, datetime, str]:
+    place = KIND_ORDER.index(child.kind) if child.kind in KIND_ORDER else len(KIND_ORDER)
+    return (place, child.created_at, child.role or "")
+
+
+def _pipeline_progress(children: Sequence[Job]) -> ProgressBody:
+    """Ended jobs count whole, running ones by the share of their phase."""
+    shares = [1.0 if child.is_terminal else _share(child) for child in children]
+    n_ended = sum(child.is_terminal for child in children)
+    running = [child for child in children if child.state == "running"]
+    phase = running[0].role or "" if running else "waiting"
+    return ProgressBody(
+        phase="ended" if n_ended == len(children) else phase,
+        step=n_ended,
+        steps=len(children),
+        fraction=fmean(shares),
+        eta_seconds=None,
+        values={},
+    )
+
+
+def _share(child: Job) -> float:
+    progress = progress_body(child)
+    return 0.0 if progress is None else progress.fraction

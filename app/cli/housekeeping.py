@@ -1,0 +1,59 @@
+"""What `ddcal housekeeping` becomes: one round by hand, or a look at what a round would remove.
+
+The service keeps house by itself, every `housekeeping_seconds`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from app.shared.errors import UnavailableError
+from app.shared.settings import Settings
+from app.shared.store.database import is_at_head, open_database
+from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what went, or with --dry-run what would go; 1 where the database cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m app.cli.housekeeping")
+    parser.add_argument("--dry-run", action="store_true", help="only look")
+    is_dry = parser.parse_args(argv).dry_run
+    settings = Settings()
+    if not settings.database_url and not settings.folder.exists():
+        return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
+    database = open_database(settings)
+    try:
+        if not is_at_head(database):
+            return _complain("the database lacks migrations: run `ddcal migrate`")
+        counts = (look_round if is_dry else keep_house)(database, settings)
+        print("\n".join(table("would go" if is_dry else "went", counts)))
+        missing = list(missing_files(database, settings))
+    except UnavailableError as error:
+        return _complain(str(error))
+    finally:
+        database.close()
+    for row in missing:
+        print(f"missing: {row.name} of {row.job_id} ({row.id}); its row stays")
+    return 0
+
+
+def table(heading: str, counts: Sequence[Count]) -> list[str]:
+    """Counts as lines of text, with their sum."""
+    total = Count(
+        rule="all",
+        n=sum(count.n for count in counts),
+        n_bytes=sum(count.n_bytes for count in counts),
+    )
+    lines = [f"{heading:<40} {'count':>8} {'bytes':>18}"]
+    return lines + [
+        f"{count.rule:<40} {count.n:>8,} {count.n_bytes:>18,}" for count in (*counts, total)
+    ]
+
+
+def _complain(text: str) -> int:
+    print(f"ddcal: {text}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The whole service as children of one command: broker, API and workers."""

@@ -1,0 +1,342 @@
+"""`ddcal serve`: broker, API and worker as children of one process that keeps them alive.
+
+    serve ──┬─ broker          valkey-server on a unix socket, queues in an append-only file
+            ├─ migrate         once, before the next two
+            ├─ api             accepts on a socket that serve opened: it stays open over a restart
+            └─ worker, intake  one Celery process for each queue
+
+A child that dies is started again with backoff. All end with serve: when asked to in order, on a
+kill by the kernel's parent-death signal.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
+from app.embedded.children import spawn, wait_or_kill
+from app.shared.json_logs import for_people
+from app.shared.settings import Settings
+
+ADDRESS_FILE = "address"
+"""File in the data folder that holds the service's URL while it is up."""
+
+_LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
+_START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
+_LOOK_SECONDS = 0.1
+_FIRST_BACKOFF_SECONDS = 0.25
+_LONGEST_BACKOFF_SECONDS = 30
+_HEALTHY_SECONDS = 30
+_HOPELESS_FAILURES = 5
+_STOP_SECONDS = 5
+_LOG_TAIL_LINES = 15
+GPU_QUEUE = "gpu"
+INTAKE_QUEUE = "intake"
+
+Tell = Callable[[str], None]
+
+
+class EmbeddedError(Exception):
+    """The embedded service cannot start."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program that serve keeps running.
+
+    Attributes:
+        name: of the program, and of its log file service-NAME.log.
+        argv: its command line.
+        environment: its whole environment.
+        log_path: where its output goes.
+        pass_fds: file descriptors it inherits.
+        stop_seconds: from asking it to end to killing it.
+    """
+
+    name: str
+    argv: tuple[str | Path, ...]
+    environment: Mapping[str, str]
+    log_path: Path
+    pass_fds: tuple[int, ...] = ()
+    stop_seconds: float = _STOP_SECONDS
+
+
+@dataclass
+class Kept:
+    """A program with its process of the moment, and how its restarts have gone."""
+
+    program: Program
+    process: subprocess.Popen[bytes]
+    started: float
+    n_failures: int = 0
+    start_again: float | None = field(default=None)
+    has_worked: bool = False
+
+
+def backoff_seconds(n_failures: int) -> float:
+    """Wait before the n-th start in a row after a failure: a quarter second, doubling to 30."""
+    doubled: float = _FIRST_BACKOFF_SECONDS * 2 ** min(n_failures - 1, 20)
+    return min(doubled, _LONGEST_BACKOFF_SECONDS)
+
+
+def start(program: Program) -> Kept:
+    """Start a program; from the main thread, or it dies with the thread that did."""
+    return Kept(program, _start_process(program), started=time.monotonic())
+
+
+def _start_process(program: Program) -> subprocess.Popen[bytes]:
+    return spawn(
+        program.argv,
+        log_path=program.log_path,
+        environment=program.environment,
+        folder=program.log_path.parent,
+        pass_fds=program.pass_fds,
+    )
+
+
+def look_after(kept: Kept, tell: Tell) -> None:
+    """Notice that a program has died, and start it again once its backoff has passed.
+
+    Raises:
+        EmbeddedError: it has never stayed up, and has died five times in a row: something is
+            wrong with the installation that no restart mends.
+    """
+    now = time.monotonic()
+    if kept.start_again is None:
+        status = kept.process.poll()
+        if status is None:
+            return
+        # What the dead leader left of its session would work beside its successor.
+        wait_or_kill(kept.process, deadline=now)
+        stayed_up = now - kept.started > _HEALTHY_SECONDS
+        kept.has_worked |= stayed_up
+        kept.n_failures = 1 if stayed_up else kept.n_failures + 1
+        if kept.n_failures >= _HOPELESS_FAILURES and not kept.has_worked:
+            last_words = _log_tail(kept.program.log_path)
+            raise EmbeddedError(f"{kept.program.name} does not stay up\n{last_words}")
+        pause = backoff_seconds(kept.n_failures)
+        kept.start_again = now + pause
+        tell(f"{kept.program.name} ended with status {status}, starting it again in {pause:g} s")
+        tell(_log_tail(kept.program.log_path))
+    elif now >= kept.start_again:
+        kept.process = _start_process(kept.program)
+        kept.started, kept.start_again = now, None
+
+
+def _log_tail(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    lines = [part for line in lines for part in for_people(line).splitlines()]
+    return "\n".join([f"  last lines of {path}:", *(f"  | {line}" for line in lines)])
+
+
+def stop_in_order(groups: Sequence[Sequence[Kept]]) -> None:
+    """Stop the programs of one group side by side, then those of the next."""
+    for group in groups:
+        begun = time.monotonic()
+        for kept in group:
+            if kept.process.poll() is None:
+                kept.process.send_signal(signal.SIGTERM)
+        for kept in group:
+            wait_or_kill(kept.process, deadline=begun + kept.program.stop_seconds)
+
+
+def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
+    """Run the whole service until `stopping` is set.
+
+    Args:
+        settings: host, port (0 takes a free one) and data folder; the broker is the embedded one.
+        tell: called with each line for people.
+        stopping: set by a signal handler.
+
+    Raises:
+        EmbeddedError: another service holds the data folder, the port is taken, or a part does not
+            start.
+    """
+    folder = settings.folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _exclusively(folder), _listening(settings) as listener, contextlib.ExitStack() as stack:
+        address = _address(settings.host, listener)
+        broker_folder = folder / "redis"
+        broker_folder.mkdir(exist_ok=True, mode=0o700)
+        path = stack.enter_context(socket_path(broker_folder))
+        environment = child_environment(settings, url=broker_url(path))
+        broker = start(
+            Program(
+                "broker",
+                tuple(broker_argv(broker_folder, path)),
+                environment,
+                _log_path(settings, "broker"),
+            )
+        )
+        stack.callback(stop_in_order, [[broker]])
+        _migrate(settings, environment)
+        _await_broker(broker, path)
+        parts = [start(program) for program in service_programs(settings, environment, listener)]
+        stack.callback(stop_in_order, [parts])
+        _await_api(address, [broker, *parts], tell, stopping)
+        if not stopping.is_set():
+            with _published(folder / ADDRESS_FILE, address):
+                tell(f"ddcal is ready: {address}   (data and logs: {folder})")
+                while not stopping.wait(_LOOK_SECONDS):
+                    for kept in (broker, *parts):
+                        look_after(kept, tell)
+                tell("stopping")
+        listener.close()
+
+
+def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
+    """The environment of serve's children: ours, and where this service's parts are."""
+    return {
+        **os.environ,
+        "DDCAL_DATA_FOLDER": str(settings.folder),
+        "DDCAL_REDIS_URL": url,
+        "DDCAL_HOST": settings.host,
+        "PYTHONUNBUFFERED": "1",
+        # torch would leave its folder in /tmp, where nobody clears it away.
+        "TORCHINDUCTOR_CACHE_DIR": str(settings.folder / "torch"),
+    }
+
+
+def worker_argv(queues: str) -> list[str]:
+    """The command of a worker: one Celery process that runs one job at a time.
+
+    Args:
+        queues: the queues it serves, separated by commas.
+    """
+    name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
+    return [
+        *(sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker"),
+        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
+        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
+        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
+        # of a starting child, which does not write JSON yet; see worker.celery_app for all else.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
+    ]
+
+
+def service_programs(
+    settings: Settings, environment: Mapping[str, str], listener: socket.socket
+) -> list[Program]:
+    """The API and a worker for each queue, so that no upload waits behind a long distillation."""
+    fd = str(listener.fileno())
+    patience = settings.stop_grace_seconds + _STOP_SECONDS
+    return [
+        Program(
+            "api",
+            (sys.executable, "-m", "app.server", "api", "--fd", fd),
+            environment,
+            _log_path(settings, "api"),
+            pass_fds=(listener.fileno(),),
+        ),
+        Program(
+            "worker",
+            tuple(worker_argv(GPU_QUEUE)),
+            environment,
+            _log_path(settings, "worker"),
+            stop_seconds=patience,
+        ),
+        Program(
+            "intake",
+            tuple(worker_argv(INTAKE_QUEUE)),
+            environment,
+            _log_path(settings, "intake"),
+            stop_seconds=patience,
+        ),
+    ]
+
+
+def _log_path(settings: Settings, name: str) -> Path:
+    return settings.log_folder / f"service-{name}.log"
+
+
+@contextlib.contextmanager
+def _exclusively(folder: Path) -> Iterator[None]:
+    """Hold a data folder, so that two services do not share it."""
+    with (folder / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmbeddedError(
+                f"another ddcal serve holds {folder}: stop it, or give another --data-folder"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """The socket that the API accepts on, opened here so that it outlives a restart of the API."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise EmbeddedError(
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+                "give another --port (0 takes a free one)"
+            ) from error
+        listener.listen(1024)
+        yield listener
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _published(path: Path, text: str) -> Iterator[None]:
+    """A file that stands, whole, as long as the context."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _migrate(settings: Settings, environment: Mapping[str, str]) -> None:
+    program = Program(
+        "migrate",
+        (sys.executable, "-m", "app.server", "migrate"),
+        environment,
+        _log_path(settings, "migrate"),
+    )
+    process = _start_process(program)
+    status = wait_or_kill(process, deadline=time.monotonic() + _START_SECONDS)
+    if status != 0:
+        how = "failed" if status > 0 else f"were killed, or not done within {_START_SECONDS} s"
+        raise EmbeddedError(f"the migrations {how}\n{_log_tail(program.log_path)}")
+
+
+def _await_broker(broker: Kept, path: Path) -> None:
+    try:
+        await_broker(broker.process, path)
+    except BrokerError as error:
+        raise EmbeddedError(f"{error}\n{_log_tail(broker.program.log_path)}") from error
+
+
+def _await_api(address: str, kept: Sequence[Kept], tell: Tell, stopping: threading.Event) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with httpx.Client(base_url=address, trust_env=False, timeout=1) as client:
+        while not stopping.is_set():
+            with contextlib.suppress(httpx.TransportError):
+                if client.get("/healthz").is_success:
+                    return
+            for one in kept:
+                look_after(one, tell)
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"the API did not answer within {_START_SECONDS} s")
+            time.sleep(_LOOK_SECONDS)

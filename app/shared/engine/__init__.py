@@ -1,0 +1,1 @@
+"""What moves a job: its states, its runs, its doorbell and its recipes."""

@@ -1,0 +1,386 @@
+"""The life of a job: `move` here is the only writer of jobs.state.
+
+       ┌────── l ──────┐
+    ∅ ─┼─ b ─▶ blocked ┼─ l ─▶ scheduled ─ n ─▶ expired
+       │         │ d   │           │ m            ▲
+       │         ▼     c           ▼              │ n
+       │      failed   └───────▶ queued ──────────┘
+       └────────── a ──────────▶  │  ▲ └─ e ─▶ running ─ f ─▶ succeeded
+                                  │  │         │ │ │ └─ g ─▶ failed
+                                  │  └─── h ───┘ │ │
+                                  j              │ i
+                                  ▼              ▼
+                              cancelled ◀─ k ─ cancelling
+
+    a  submitted, nothing to wait for: insert_job
+    b  submitted, waits for other jobs: insert_job, insert_pipeline
+    c  the last job it waited for has succeeded: _settle
+    d  a job it waited for has failed or expired (dependency_failed, dependency_expired): _settle
+    e  claimed by a worker, fence + 1, attempt + 1: runs.claim_next
+    f  ended with results, its own or taken over from a finished job of the same recipe, unless a
+       cancel came first: runs.succeed
+    g  ended with a final error: runs.fail; lost once too often: runs.recover_lost
+    h  another attempt: runs.fail with retry, runs.release (not counted), runs.recover_lost
+    i  a cancel of a running job: request_cancel
+    j  a cancel of a waiting job, blocked and scheduled ones too: request_cancel; a job it waited
+       for has been cancelled (dependency_cancelled): _settle
+    k  stopped by its supervisor: runs.end_cancelled; or lost while stopping: runs.recover_lost
+    l  has nothing to wait for but its start_at: insert_job, _settle
+    m  its start_at has come: start_due
+    n  had not started when its expires_at came, blocked ones too: expire
+
+A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline
+alone, or expires as a whole before any of its jobs has started. A job that ended badly is never
+opened again: a retry is a new job. Nothing leaves a terminal state. Each move is one UPDATE
+guarded by the states it may leave and, from running on, by the fence of the run; the trigger
+jobs_state makes the database itself refuse any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from app.shared.engine import events
+from app.shared.engine.locks import has_unfinished, lock_family, locked_job, unfinished
+from app.shared.engine.queue import order_ring
+from app.shared.errors import ConflictError
+from app.shared.store.database import db_now
+from app.shared.store.job_records import (
+    INTAKE,
+    JOB_COLUMNS,
+    PIPELINE,
+    TERMINAL_STATES,
+    Job,
+    NewJob,
+    job_of,
+)
+from app.shared.store.tables import datasets, job_deps, jobs
+
+WAITING_STATES = ("scheduled", "blocked", "queued")
+
+# Built once: building a statement costs more time than the database takes for it.
+_WRITING = insert(jobs).values(n_events=1, created_at=db_now()).returning(*JOB_COLUMNS)
+_WRITING_QUEUED = _WRITING.values(queued_at=db_now())
+
+
+def insert_job(
+    connection: Connection, owner_id: str, new: NewJob, *, parent_id: str | None = None
+) -> Job:
+    """Edges a and b: write a job, its first event and, when it can start, its ring.
+
+    Raises:
+        ConflictError: a job it waits for has ended without success.
+    """
+    is_blocked = bool(unfinished(connection, new.needs)) or new.kind == PIPELINE
+    at_once = "queued" if new.start_at is None else "scheduled"
+    state = "blocked" if is_blocked else at_once
+    values = {"owner_id": owner_id, "state": state, "parent_id": parent_id, **new.columns()}
+    writing = _WRITING_QUEUED if state == "queued" else _WRITING
+    job = job_of(connection.execute(writing, values).one())
+    # Those that have ended stand here too: their results must stay until this job has read them.
+    for needed in dict.fromkeys(new.needs):
+        connection.execute(
+            insert(job_deps).values(owner_id=owner_id, job_id=job.id, needs_job_id=needed)
+        )
+    _record(connection, job, 1)
+    if job.state == "queued":
+        order_ring(connection, owner_id, job.queue)
+    return job
+
+
+def insert_pipeline(
+    connection: Connection, owner_id: str, pipeline: NewJob, children: Sequence[NewJob]
+) -> Job:
+    """Edge b for a pipeline: its row, then its children in an order that respects `needs`."""
+    job = insert_job(connection, owner_id, pipeline)
+    for child in children:
+        insert_job(connection, owner_id, child, parent_id=job.id)
+    return job
+
+
+def request_cancel(
+    connection: Connection, owner_id: str, job_id: str, *, grace_seconds: float
+) -> Job:
+    """Edges i and j; on a job already cancelled or cancelling nothing changes.
+
+    Args:
+        connection: a write transaction.
+        owner_id: whose job it has to be.
+        job_id: the job; of a pipeline all children are cancelled.
+        grace_seconds: time after which the reconciler stops waiting for the supervisor.
+
+    Raises:
+        NotFoundError: there is no such job.
+        ConflictError: it has succeeded, failed or expired.
+    """
+    lock_family(connection, job_id)
+    job = locked_job(connection, owner_id, job_id)
+    if job.state in ("cancelling", "cancelled"):
+        return job
+    if job.is_terminal:
+        raise ConflictError(
+            "job_not_cancellable", f"job {job_id} has already ended: it is {job.state}"
+        )
+    _cancel(connection, job, grace_seconds)
+    return locked_job(connection, owner_id, job_id)
+
+
+def unsettled_pipelines(connection: Connection, *, limit: int = 20) -> list[str]:
+    """Ids of pipelines all of whose children have ended; none, unless a settling was missed."""
+    child = jobs.alias("child")
+    unended = select(child.c.id).where(
+        child.c.parent_id == jobs.c.id, child.c.state.not_in(TERMINAL_STATES)
+    )
+    statement = select(jobs.c.id).where(
+        jobs.c.kind == PIPELINE, jobs.c.state.not_in(TERMINAL_STATES), ~unended.exists()
+    )
+    return list(connection.execute(statement.limit(limit)).scalars())
+
+
+def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
+    """End a pipeline whose children have all ended: failed if one failed, cancelled if one was."""
+    children = connection.execute(
+        select(jobs.c.id, jobs.c.role, jobs.c.state, jobs.c.error)
+        .where(jobs.c.parent_id == pipeline_id)
+        .order_by(jobs.c.id)
+    ).all()
+    if any(child.state not in TERMINAL_STATES for child in children):
+        return None
+    states = {child.state for child in children}
+    if states == {"succeeded"}:
+        return move(connection, pipeline_id, ("blocked",), "succeeded")
+    if "failed" not in states:
+        end = "expired" if "expired" in states else "cancelled"
+        return move(connection, pipeline_id, ("blocked", "cancelling"), end)
+    failed = [child for child in children if child.state == "failed"]
+    cause = min(failed, key=lambda child: (child.error or {}).get("type") == "dependency_failed")
+    message = f"{cause.role} ({cause.id}) failed: {(cause.error or {}).get('message', '')}"
+    error = {**(cause.error or {}), "message": message}
+    return move(connection, pipeline_id, ("blocked", "cancelling"), "failed", error=error)
+
+
+def is_due() -> ColumnElement[bool]:
+    """May a job start now, by the database's clock?"""
+    return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())
+
+
+def has_due_jobs(connection: Connection) -> bool:
+    """Is there a scheduled job whose start_at has come?"""
+    return connection.execute(_scheduled_and_due().limit(1)).one_or_none() is not None
+
+
+def start_due(connection: Connection, *, limit: int = 100) -> int:
+    """Edge m for the jobs whose start_at has come; tells how many."""
+    due = _scheduled_and_due().order_by(jobs.c.id)
+    ids = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).scalars().all()
+    return sum(_enter_queue(connection, job_id, ("scheduled",)) is not None for job_id in ids)
+
+
+def _scheduled_and_due() -> Select[Any]:
+    return select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
+
+
+def _enter_queue(connection: Connection, job_id: str, sources: Sequence[str]) -> Job | None:
+    """Edges c, l and m: queued and rung for, or scheduled where it is too early."""
+    rung = {"queued_at": db_now(), "rung_at": db_now()}
+    job = move(connection, job_id, sources, "queued", is_due(), **rung)
+    if job is None:
+        return move(connection, job_id, ("blocked",), "scheduled")
+    order_ring(connection, job.owner_id, job.queue)
+    return job
+
+
+def overdue_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
+    """Ids of jobs that have not started by their expires_at."""
+    statement = select(jobs.c.id).where(jobs.c.state.in_(WAITING_STATES), _is_overdue())
+    # In order: of two that are overdue, the one that needs the other ends because of it.
+    return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
+
+
+def expire(connection: Connection, job_id: str) -> bool:
+    """Edge n, of a pipeline for every child; False where it, or one of them, has started."""
+    if not lock_family(connection, job_id, skip_locked=True):
+        return False
+    late = select(jobs.c.kind).where(jobs.c.id == job_id, _is_overdue())
+    kind = connection.execute(late.with_for_update(skip_locked=True)).scalar_one_or_none()
+    if kind is None:
+        return False
+    error = {"type": "expired", "message": "it had not started by its expires_at"}
+    if kind != PIPELINE:
+        return move(connection, job_id, WAITING_STATES, "expired", error=error) is not None
+    children = select(jobs.c.id, jobs.c.started_at).where(jobs.c.parent_id == job_id)
+    rows = connection.execute(children.order_by(jobs.c.id).with_for_update()).all()
+    if any(row.started_at is not None for row in rows):
+        return False
+    # The last first: nothing is left that waits for one that expires.
+    for row in reversed(rows):
+        move(connection, row.id, WAITING_STATES, "expired", error=error)
+    return True
+
+
+def _is_overdue() -> ColumnElement[bool]:
+    return and_(jobs.c.expires_at < db_now(), jobs.c.started_at.is_(None))
+
+
+def _settle(connection: Connection, ended: Job) -> None:
+    """Edges c and d for the jobs that waited on one that has just ended; then its pipeline."""
+    waiting = (
+        select(jobs.c.id)
+        .join(job_deps, job_deps.c.job_id == jobs.c.id)
+        .where(job_deps.c.needs_job_id == ended.id, jobs.c.state == "blocked")
+        .order_by(jobs.c.id)
+        .with_for_update(of=jobs)
+    )
+    for row in connection.execute(waiting).all():
+        if ended.state != "succeeded":
+            _give_up(connection, row.id, ended)
+        elif not has_unfinished(connection, row.id):
+            _enter_queue(connection, row.id, ("blocked",))
+    if ended.kind == INTAKE and ended.state != "succeeded":
+        _reject_unchecked(connection, ended)
+    if ended.parent_id is not None:
+        settle_pipeline(connection, ended.parent_id)
+
+
+def _reject_unchecked(connection: Connection, intake: Job) -> None:
+    """An upload whose check has ended without a verdict is not left `checking` for ever."""
+    detail = (intake.error or {}).get("message", f"its check was {intake.state}")
+    connection.execute(
+        update(datasets)
+        .where(datasets.c.job_id == intake.id, datasets.c.state == "checking")
+        .values(state="rejected", problem={"code": "check_failed", "detail": detail})
+    )
+
+
+def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
+    """End a job that waited for one that did not succeed: cancelled with it, or failed."""
+    is_failed = needed.state != "cancelled"
+    error = {
+        "type": f"dependency_{needed.state}",
+        "message": f"it needs {needed.role or needed.kind} {needed.id}, which is {needed.state}",
+    }
+    move(connection, job_id, ("blocked",), "failed" if is_failed else "cancelled", error=error)
+
+
+def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
+    asked = {"stop_requested": "cancel", "error": None}
+    if job.kind != PIPELINE:
+        moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
+        deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
+        if moved is None:
+            move(connection, job.id, ("running",), "cancelling", **deadline)
+        return
+    move(connection, job.id, ("blocked",), "cancelling", **asked)
+    children = select(*JOB_COLUMNS).where(jobs.c.parent_id == job.id).order_by(jobs.c.id)
+    for row in connection.execute(children).all():
+        _cancel(connection, job_of(row), grace_seconds)
+    settle_pipeline(connection, job.id)
+
+
+def move(
+    connection: Connection,
+    job_id: str,
+    sources: Sequence[str],
+    target: str,
+    *guards: ColumnElement[bool],
+    **values: object,
+) -> Job | None:
+    """The one guarded UPDATE of a state; None when the job was in none of the sources."""
+    return make_move(connection, moving(sources, target, *guards, **values), job_id)
+
+
+def moving(
+    sources: Sequence[str], target: str, *guards: ColumnElement[bool], **values: object
+) -> ReturningUpdate[Any]:
+    """The statement of a move, for `make_move`."""
+    return (
+        update(jobs)
+        .where(jobs.c.id == bindparam("moved"), jobs.c.state.in_(sources), *guards)
+        .values(
+            state=target,
+            version=jobs.c.version + 1,
+            n_events=jobs.c.n_events + 1,
+            ended_at=db_now() if target in TERMINAL_STATES else None,
+            **values,
+        )
+        .returning(*JOB_COLUMNS, jobs.c.n_events)
+    )
+
+
+def make_move(
+    connection: Connection, statement: ReturningUpdate[Any], job_id: str, **parameters: object
+) -> Job | None:
+    """Carry out a statement of `moving`, with all that follows from a job's new state."""
+    row = connection.execute(statement, {"moved": job_id, **parameters}).one_or_none()
+    if row is None:
+        return None
+    job = job_of(row)
+    _record(connection, job, row.n_events)
+    if job.is_terminal:
+        _settle(connection, job)
+    return job
+
+
+def _record(connection: Connection, job: Job, seq: int) -> None:
+    """Write the event of a change of state, and tell the pipeline above, if any.
+
+    A claim tells nobody: it holds the job's lock but not the family's.
+    """
+    data: dict[str, Any] = {"state": job.state}
+    if job.attempt:
+        data["attempt"] = job.attempt
+    if job.error is not None and job.state != "succeeded":
+        data["error"] = job.error
+    _write_event(connection, job, seq, events.STATE, data)
+    if job.parent_id is not None and job.state != "running":
+        _tell_pipeline(connection, job, data)
+
+
+def tell_start(connection: Connection, run: Job) -> None:
+    """Tell the pipeline above a run that it has begun; in a transaction after the claim's own.
+
+    A run that has lost its job meanwhile tells nothing: the pipeline may have ended.
+    """
+    if run.parent_id is None or not lock_family(connection, run.id):
+        return
+    still = (jobs.c.fence == run.fence, jobs.c.lease_until_at.is_not(None))
+    holds = select(jobs.c.id).where(jobs.c.id == run.id, *still)
+    if connection.execute(holds).one_or_none() is not None:
+        _tell_pipeline(connection, run, {"state": "running", "attempt": run.attempt})
+
+
+def _tell_pipeline(connection: Connection, job: Job, data: Mapping[str, Any]) -> None:
+    began = {"started_at": func.coalesce(jobs.c.started_at, db_now())}
+    above = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job.parent_id)
+        .values(
+            version=jobs.c.version + 1,
+            n_events=jobs.c.n_events + 1,
+            **(began if data["state"] == "running" else {}),
+        )
+        .returning(*JOB_COLUMNS, jobs.c.n_events)
+    ).one()
+    child = {**data, "role": job.role, "job_id": job.id}
+    _write_event(connection, job_of(above), above.n_events, events.CHILD, child)
+
+
+def _write_event(
+    connection: Connection, job: Job, seq: int, event_type: str, data: Mapping[str, Any]
+) -> None:
+    events.record_event(
+        connection, owner_id=job.owner_id, job_id=job.id, seq=seq, event_type=event_type, data=data
+    )

@@ -1,0 +1,310 @@
+"""One run of one job, from its claim to its end; every write here carries the run's fence.
+
+A Job as `claim_next` gave it is the run: its fence and attempt do not change while it lasts.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, or_, select, update
+
+from app.shared.engine import events
+from app.shared.engine.jobs import is_due, make_move, move, moving
+from app.shared.engine.locks import lock_family
+from app.shared.engine.queue import order_ring
+from app.shared.errors import FencedOutError
+from app.shared.store.database import db_now
+from app.shared.store.job_records import JOB_COLUMNS, PIPELINE, RUN_KINDS, Ending, Job, job_of
+from app.shared.store.tables import attempts, jobs
+
+ACTIVE_STATES = ("running", "cancelling")
+MAX_RETRY_SECONDS = 300
+RESUMED_FROM_STEP = "resumed_from_step"
+
+# Built once: building them takes longer than all else between a bell and the start of its job.
+_NEXT = (
+    select(jobs.c.id)
+    .where(jobs.c.queue == bindparam("of"), jobs.c.state == "queued", is_due())
+    .where(jobs.c.kind.in_(RUN_KINDS))
+    .order_by(jobs.c.priority.desc(), jobs.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIMING = moving(
+    ("queued",),
+    "running",
+    fence=jobs.c.fence + 1,
+    attempt=jobs.c.attempt + 1,
+    lease_owner=bindparam("worker"),
+    lease_until_at=db_now("lease"),
+    started_at=case((jobs.c.started_at.is_(None), db_now()), else_=jobs.c.started_at),
+    progress=None,
+    error=None,
+)
+_BEGINNING = insert(attempts).values(started_at=db_now())
+
+
+def claim_next(
+    connection: Connection, *, queue: str, worker: str, lease_seconds: float
+) -> Job | None:
+    """Edge e: take the next job of a queue, or None when there is none.
+
+    One of a kind that a newer version has submitted is left to a newer worker.
+
+    The answer's fence has to come with every later write of this run.
+    """
+    job_id = connection.execute(_NEXT, {"of": queue}).scalar_one_or_none()
+    if job_id is None:
+        return None
+    lease = round(lease_seconds * 1000)
+    job = make_move(connection, _CLAIMING, job_id, worker=worker, lease=lease)
+    if job is not None:
+        run = {"job_id": job.id, "fence": job.fence, "attempt": job.attempt}
+        values = {**run, "owner_id": job.owner_id, "worker": worker}
+        connection.execute(_BEGINNING, values)
+    return job
+
+
+def beat(
+    connection: Connection,
+    run: Job,
+    *,
+    lease_seconds: float,
+    progress: Mapping[str, Any] | None = None,
+    is_event: bool = False,
+) -> str | None:
+    """Prolong a run's lease, optionally with where it is; tells why it should stop, if it should.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    values: dict[str, Any] = {"lease_until_at": db_now(lease_seconds)}
+    if progress is not None:
+        values |= {"progress": dict(progress), "version": jobs.c.version + 1}
+    if is_event:
+        values |= {"n_events": jobs.c.n_events + 1}
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == run.id, *_holds(run))
+        .values(**values)
+        .returning(jobs.c.stop_requested, jobs.c.n_events)
+    ).one_or_none()
+    if row is None:
+        raise _fenced_out(run)
+    if is_event:
+        events.record_event(
+            connection,
+            owner_id=run.owner_id,
+            job_id=run.id,
+            seq=row.n_events,
+            event_type=events.PROGRESS,
+            data=progress or {},
+        )
+    stop: str | None = row.stop_requested
+    return stop
+
+
+def note(connection: Connection, run: Job, told: Mapping[str, Any]) -> None:
+    """Write down what users should know of a run: a code, a message, what else belongs to it.
+
+    A note with a `resumed_from_step` is written into the attempt as well.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == run.id, *_holds(run))
+        .values(n_events=jobs.c.n_events + 1)
+        .returning(jobs.c.n_events)
+    ).one_or_none()
+    if row is None:
+        raise _fenced_out(run)
+    events.record_event(
+        connection,
+        owner_id=run.owner_id,
+        job_id=run.id,
+        seq=row.n_events,
+        event_type=events.NOTE,
+        data=told,
+    )
+    if RESUMED_FROM_STEP in told:
+        step = {RESUMED_FROM_STEP: told[RESUMED_FROM_STEP]}
+        connection.execute(update(attempts).where(*_attempt_of(run)).values(step))
+
+
+def note_recipe(connection: Connection, run: Job, digest: str, ids: Sequence[str]) -> None:
+    """Write down the recipe of a run's results; see app.shared.engine.recipes.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == run.id, *_holds(run))
+        .values(recipe=digest, recipe_ids=list(ids))
+        .returning(jobs.c.id)
+    ).one_or_none()
+    if row is None:
+        raise _fenced_out(run)
+
+
+def succeed(
+    connection: Connection, run: Job, ending: Ending, *, reused_from: str | None = None
+) -> Job:
+    """Edge f. The caller has written the results in this same transaction.
+
+    Args:
+        connection: a write transaction.
+        run: of whose trainer they are, if of any.
+        ending: how it ended.
+        reused_from: the job whose results they are copies of.
+
+    Raises:
+        FencedOutError: the run has lost its job, or a cancel came first: roll back.
+    """
+    lock_family(connection, run.id)
+    whose = {"error": None, "reused_from": reused_from}
+    return _held(run, _end_run(connection, run, "succeeded", "succeeded", ending, **whose))
+
+
+def fail(
+    connection: Connection,
+    run: Job,
+    error: Mapping[str, Any],
+    ending: Ending,
+    *,
+    retry_seconds: float | None = None,
+) -> Job:
+    """Edge g, or h where `retry_seconds` is given and attempts are left; k under a cancel.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    lock_family(connection, run.id)
+    if _is_cancelling(connection, run):
+        return end_cancelled(connection, run, ending)
+    if retry_seconds is None or run.attempt >= run.max_attempts:
+        ended = _end_run(connection, run, "failed", "failed", ending, error=dict(error))
+    else:
+        wait = _wait(run, retry_seconds)
+        ended = _end_run(connection, run, "queued", "failed", ending, error=dict(error), **wait)
+    return _held(run, ended)
+
+
+def release(connection: Connection, run: Job, ending: Ending) -> Job:
+    """Edge h for a worker that is going down: back to the queue, the attempt not counted.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    lock_family(connection, run.id)
+    if _is_cancelling(connection, run):
+        return end_cancelled(connection, run, ending)
+    why = {"type": "drained", "message": "its worker went down; the attempt is not counted"}
+    not_counted = {"attempt": jobs.c.attempt - 1, "error": why, **_at_once()}
+    released = _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
+    order_ring(connection, run.owner_id, run.queue)
+    return released
+
+
+def end_cancelled(connection: Connection, run: Job, ending: Ending) -> Job:
+    """Edge k: the supervisor has stopped the run.
+
+    Raises:
+        FencedOutError: the run has lost its job, or nobody has cancelled it.
+    """
+    lock_family(connection, run.id)
+    return _held(run, _end_run(connection, run, "cancelled", "cancelled", ending))
+
+
+def lost_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
+    """Ids of running jobs whose lease, or whose time to stop, has passed."""
+    lost = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE_STATES), _is_lost())
+    return list(connection.execute(lost.where(jobs.c.kind != PIPELINE).limit(limit)).scalars())
+
+
+def recover_lost(connection: Connection, job_id: str) -> Job | None:
+    """Edges h, g and k for a run whose lease, or whose time to stop, has passed.
+
+    The next attempt may begin at once: the lease was pause enough.
+
+    Never waits: what another transaction holds, or is not lost any more, is left with None.
+    """
+    if not lock_family(connection, job_id, skip_locked=True):
+        return None
+    row = connection.execute(
+        select(*JOB_COLUMNS)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(ACTIVE_STATES), _is_lost())
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    if row is None:
+        return None
+    run, ending = job_of(row), Ending(reason="the worker was not heard of within its lease")
+    if run.state == "cancelling":
+        return _end_run(connection, run, "cancelled", "lost", ending)
+    if run.attempt < run.max_attempts:
+        order_ring(connection, run.owner_id, run.queue)
+        why = {"type": "worker_lost", "message": ending.reason}
+        return _end_run(connection, run, "queued", "lost", ending, error=why, **_at_once())
+    message = f"the worker was lost in attempt {run.attempt} of {run.max_attempts}"
+    error = {"type": "attempts_exhausted", "message": message}
+    return _end_run(connection, run, "failed", "lost", ending, error=error)
+
+
+def _end_run(
+    connection: Connection, run: Job, target: str, outcome: str, ending: Ending, **values: object
+) -> Job | None:
+    """Leave running (or, to end cancelled, cancelling) if the run still holds its job."""
+    source = "cancelling" if target == "cancelled" else "running"
+    leave = {"lease_owner": None, "lease_until_at": None, **values}
+    moved = move(connection, run.id, (source,), target, *_holds(run), **leave)
+    if moved is not None:
+        connection.execute(
+            update(attempts)
+            .where(*_attempt_of(run))
+            .values(
+                ended_at=db_now(),
+                outcome=outcome,
+                exit_reason=ending.reason,
+                peak_memory_bytes=ending.peak_memory_bytes,
+                cpu_seconds=ending.cpu_seconds,
+            )
+        )
+    return moved
+
+
+def _is_cancelling(connection: Connection, run: Job) -> bool:
+    state = select(jobs.c.state).where(jobs.c.id == run.id).with_for_update()
+    return connection.execute(state).scalar_one_or_none() == "cancelling"
+
+
+def _is_lost() -> ColumnElement[bool]:
+    return or_(jobs.c.lease_until_at < db_now(), jobs.c.stop_deadline_at < db_now())
+
+
+def _holds(run: Job) -> tuple[ColumnElement[bool], ...]:
+    return (jobs.c.fence == run.fence, jobs.c.state.in_(ACTIVE_STATES))
+
+
+def _attempt_of(run: Job) -> tuple[ColumnElement[bool], ...]:
+    return (attempts.c.job_id == run.id, attempts.c.fence == run.fence)
+
+
+def _at_once() -> dict[str, Any]:
+    return {"queued_at": db_now(), "rung_at": db_now()}
+
+
+def _wait(run: Job, retry_seconds: float) -> dict[str, Any]:
+    pause = min(retry_seconds * 2 ** (run.attempt - 1), MAX_RETRY_SECONDS)
+    return {"not_before_at": db_now(pause), "queued_at": db_now()}
+
+
+def _held(run: Job, ended: Job | None) -> Job:
+    if ended is None:
+        raise _fenced_out(run)
+    return ended
+
+
+def _fenced_out(run: Job) -> FencedOutError:
+    return FencedOutError("fenced_out", f"run {run.fence} no longer holds job {run.id}")

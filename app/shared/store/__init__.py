@@ -1,0 +1,1 @@
+"""Rows and bytes: the database, its tables, and the files of results."""

@@ -1,0 +1,363 @@
+"""Reading and recording data sets, sets, models, calibrations, reports and artifacts.
+
+Every query here is filtered by owner. What belongs to a job is deleted with it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, insert, select
+
+from app.shared.errors import NotFoundError
+from app.shared.store import tables
+from app.shared.store.database import db_now
+from app.shared.store.job_records import JOB_COLUMNS, Job, job_of, new_id
+from app.shared.store.tables import artifacts, attempts, jobs
+
+LOCAL_OWNER = "local"
+
+# Built once: it is what every poll asks.
+_ONE_JOB = select(*JOB_COLUMNS).where(
+    jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
+)
+RESOURCES: Mapping[str, Table] = {
+    "expert_set": tables.expert_sets,
+    "distilled_set": tables.distilled_sets,
+    "model": tables.models,
+    "calibration": tables.calibrations,
+    "report": tables.reports,
+}
+PREFIXES = {
+    "exp": "expert_set",
+    "set": "distilled_set",
+    "mdl": "model",
+    "cal": "calibration",
+    "rep": "report",
+}
+MAKERS = {
+    "expert_set": "experts",
+    "distilled_set": "distill",
+    "model": "train",
+    "calibration": "calibrate",
+    "report": "evaluate",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A set of experts, a distilled set, a model, a calibration or a report.
+
+    Attributes:
+        resource: which of them.
+        columns: what its table keeps in columns of their own.
+        details: what its job reported of it.
+    """
+
+    id: str
+    resource: str
+    job_id: str
+    columns: dict[str, Any]
+    details: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file that belongs to a result."""
+
+    id: str
+    job_id: str
+    resource_id: str
+    name: str
+    media_type: str
+    sha256: str
+    n_bytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One run of a job, ended or not."""
+
+    attempt: int
+    fence: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    exit_reason: str | None
+    peak_memory_bytes: int | None
+    cpu_seconds: float | None
+    resumed_from_step: int | None
+
+
+def find_job(connection: Connection, owner_id: str, job_id: str) -> Job:
+    """One job.
+
+    Raises:
+        NotFoundError: there is none of that id, or it is another owner's.
+    """
+    row = connection.execute(_ONE_JOB, {"of": owner_id, "wanted": job_id}).one_or_none()
+    if row is None:
+        raise NotFoundError("job_not_found", f"there is no job {job_id}")
+    return job_of(row)
+
+
+def list_jobs(
+    connection: Connection,
+    owner_id: str,
+    *,
+    filters: Mapping[str, str],
+    after: str | None = None,
+    limit: int = 50,
+) -> list[Job]:
+    """Jobs, newest first.
+
+    Args:
+        connection: a read transaction.
+        owner_id: whose.
+        filters: wanted values of columns: state, kind, dataset, parent_id ("" for none).
+        after: the id that the page before ended with.
+        limit: most jobs in the answer.
+    """
+    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id)
+    for name, value in filters.items():
+        statement = statement.where(jobs.c[name] == (value or None))
+    if after is not None:
+        statement = statement.where(jobs.c.id < after)
+    rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
+    return [job_of(row) for row in rows]
+
+
+def children_of(connection: Connection, owner_id: str, job_id: str) -> list[Job]:
+    """The jobs of a pipeline, in the order they were written."""
+    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id, jobs.c.parent_id == job_id)
+    return [job_of(row) for row in connection.execute(statement.order_by(jobs.c.id))]
+
+
+def attempts_of(connection: Connection, owner_id: str, job_id: str) -> list[Attempt]:
+    """The runs of a job, first one first."""
+    statement = select(attempts).where(attempts.c.owner_id == owner_id, attempts.c.job_id == job_id)
+    rows = connection.execute(statement.order_by(attempts.c.fence))
+    names = Attempt.__dataclass_fields__
+    return [Attempt(**{name: getattr(row, name) for name in names}) for row in rows]
+
+
+def find_result(connection: Connection, owner_id: str, resource: str, result_id: str) -> Result:
+    """One result.
+
+    Raises:
+        NotFoundError: there is none of that kind and id, or it is another owner's.
+    """
+    statement = _of_owner(owner_id, resource).where(RESOURCES[resource].c.id == result_id)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        words = resource.replace("_", " ")
+        raise NotFoundError(f"{resource}_not_found", f"there is no {words} {result_id}")
+    return _result(resource, row)
+
+
+def list_results(
+    connection: Connection,
+    owner_id: str,
+    resource: str,
+    *,
+    filters: Mapping[str, str],
+    after: str | None = None,
+    limit: int = 50,
+) -> list[Result]:
+    """Results of one kind, newest first; the arguments are those of list_jobs."""
+    table = RESOURCES[resource]
+    statement = _of_owner(owner_id, resource)
+    for name, value in filters.items():
+        statement = statement.where(table.c[name] == value)
+    if after is not None:
+        statement = statement.where(table.c.id < after)
+    rows = connection.execute(statement.order_by(table.c.id.desc()).limit(limit))
+    return [_result(resource, row) for row in rows]
+
+
+def results_of_jobs(
+    connection: Connection, owner_id: str, resource: str, job_ids: Sequence[str]
+) -> list[Result]:
+    """What some jobs have made of one kind, oldest first."""
+    table = RESOURCES[resource]
+    statement = _of_owner(owner_id, resource).where(table.c.job_id.in_(job_ids))
+    return [_result(resource, row) for row in connection.execute(statement.order_by(table.c.id))]
+
+
+def record_result(
+    connection: Connection, job: Job, resource: str, values: Mapping[str, Any]
+) -> str:
+    """Write one result of a job, its columns taken from what the trainer says of it.
+
+    Returns:
+        Its new id.
+    """
+    table = RESOURCES[resource]
+    prefix = next(prefix for prefix, name in PREFIXES.items() if name == resource)
+    known = {"id", "owner_id", "job_id", "details", "created_at"}
+    columns = {c.name: values.get(c.name) for c in table.c if c.name not in known}
+    result_id = new_id(prefix)
+    connection.execute(
+        insert(table).values(
+            id=result_id,
+            owner_id=job.owner_id,
+            job_id=job.id,
+            details=dict(values),
+            created_at=db_now(),
+            **columns,
+        )
+    )
+    if resource == "report":
+        _link_report(connection, job.owner_id, result_id, values["calibration_ids"])
+    return result_id
+
+
+def record_artifact(
+    connection: Connection,
+    job: Job,
+    resource_id: str,
+    *,
+    name: str,
+    media_type: str,
+    sha256: str,
+    n_bytes: int,
+) -> None:
+    """Write the row of a file that the store already holds."""
+    connection.execute(
+        insert(artifacts).values(
+            id=new_id("art"),
+            owner_id=job.owner_id,
+            job_id=job.id,
+            resource_id=resource_id,
+            name=name,
+            media_type=media_type,
+            sha256=sha256,
+            n_bytes=n_bytes,
+            created_at=db_now(),
+        )
+    )
+
+
+def find_artifact(connection: Connection, owner_id: str, artifact_id: str) -> Artifact:
+    """One file's row.
+
+    Raises:
+        NotFoundError: there is none of that id, or it is another owner's.
+    """
+    statement = select(artifacts).where(
+        artifacts.c.owner_id == owner_id, artifacts.c.id == artifact_id
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise NotFoundError("artifact_not_found", f"there is no artifact {artifact_id}")
+    return _artifact(row)
+
+
+def artifacts_of_resources(
+    connection: Connection, owner_id: str, resource_ids: Iterable[str]
+) -> list[Artifact]:
+    """The files of some results, by result and name."""
+    return _artifacts(connection, owner_id, artifacts.c.resource_id.in_(list(resource_ids)))
+
+
+def artifacts_of_job(connection: Connection, owner_id: str, job_id: str) -> list[Artifact]:
+    """The files of everything one job has made, by result and name."""
+    return _artifacts(connection, owner_id, artifacts.c.job_id == job_id)
+
+
+def lineage(
+    connection: Connection, owner_id: str, resource: str, result_id: str
+) -> dict[str, list[str]]:
+    """What a result was made from: names of uploads and ids of results, by kind."""
+    result = find_result(connection, owner_id, resource, result_id)
+    if resource == "report":
+        return _lineage_of_report(connection, owner_id, result_id, result)
+    if resource == "calibration":
+        model_id = result.columns["model_id"]
+        if model_id is None:
+            return {"logits": [result.details["logits"]]}
+        above = lineage(connection, owner_id, "model", model_id)
+        return {**above, "models": [model_id]}
+    found = {"datasets": [result.columns["dataset"]]}
+    if result.columns.get("expert_set_id"):
+        found["expert_sets"] = [result.columns["expert_set_id"]]
+    if result.columns.get("distilled_set_id"):
+        found["distilled_sets"] = [result.columns["distilled_set_id"]]
+    return found
+
+
+def _lineage_of_report(
+    connection: Connection, owner_id: str, report_id: str, report: Result
+) -> dict[str, list[str]]:
+    if "logits" in report.details:
+        # One job has fitted and measured: what it calibrated is what it reports on.
+        made = results_of_jobs(connection, owner_id, "calibration", [report.job_id])
+        return {
+            "logits": [report.details["logits"]],
+            "calibrations": [calibration.id for calibration in made],
+        }
+    links, cals, models = tables.report_calibrations, tables.calibrations, tables.models
+    rows = connection.execute(
+        select(cals.c.id, cals.c.model_id, models.c.distilled_set_id)
+        .join(links, links.c.calibration_id == cals.c.id)
+        .join(models, models.c.id == cals.c.model_id)
+        .where(links.c.report_id == report_id, cals.c.owner_id == owner_id)
+        .order_by(cals.c.id)
+    ).all()
+    sets = {row.distilled_set_id for row in rows if row.distilled_set_id}
+    return {
+        "datasets": [report.columns["dataset"]],
+        "distilled_sets": sorted(sets),
+        "models": sorted({row.model_id for row in rows}),
+        "calibrations": [row.id for row in rows],
+    }
+
+
+def _link_report(
+    connection: Connection, owner_id: str, report_id: str, calibration_ids: Sequence[str]
+) -> None:
+    for calibration_id in calibration_ids:
+        connection.execute(
+            insert(tables.report_calibrations).values(
+                owner_id=owner_id, report_id=report_id, calibration_id=calibration_id
+            )
+        )
+
+
+def _of_owner(owner_id: str, resource: str) -> Select[Any]:
+    table = RESOURCES[resource]
+    return select(table).where(table.c.owner_id == owner_id)
+
+
+def _result(resource: str, row: Row[Any]) -> Result:
+    values = dict(row._mapping)
+    fixed = {name: values.pop(name) for name in ("id", "job_id", "details", "created_at")}
+    del values["owner_id"]
+    return Result(resource=resource, columns=values, **fixed)
+
+
+def _artifacts(connection: Connection, owner_id: str, which: ColumnElement[bool]) -> list[Artifact]:
+    statement = select(artifacts).where(artifacts.c.owner_id == owner_id, which)
+    statement = statement.order_by(artifacts.c.resource_id, artifacts.c.name)
+    return [_artifact(row) for row in connection.execute(statement)]
+
+
+def _artifact(row: Row[Any]) -> Artifact:
+    return Artifact(**{name: getattr(row, name) for name in Artifact.__dataclass_fields__})
+
+
+def children_by_parent(
+    connection: Connection, owner_id: str, parent_ids: Iterable[str]
+) -> dict[str, list[Job]]:
+    """The jobs of some pipelines, in one query; each pipeline's in the order they were written."""
+    found: dict[str, list[Job]] = {parent_id: [] for parent_id in parent_ids}
+    statement = select(*JOB_COLUMNS).where(
+        jobs.c.owner_id == owner_id, jobs.c.parent_id.in_(list(found))
+    )
+    for row in connection.execute(statement.order_by(jobs.c.id)):
+        found[row.parent_id].append(job_of(row))
+    return found

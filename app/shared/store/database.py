@@ -1,0 +1,250 @@
+"""One database, SQLite or PostgreSQL, spoken to in short transactions.
+
+On SQLite a writer takes the lock when it begins (BEGIN IMMEDIATE): a transaction that reads first
+and writes later would fail at once when another writes in between. On PostgreSQL each session
+carries timeouts, so that a frozen process cannot hold a row for ever.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from app.shared.errors import UnavailableError
+from app.shared.settings import Settings
+from app.shared.store.tables import UtcTime
+
+__all__ = [
+    "Connection",
+    "Database",
+    "clock",
+    "db_now",
+    "is_at_head",
+    "migrate",
+    "newest_revision",
+    "open_database",
+]
+
+MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
+POSTGRESQL_OPTIONS = (
+    "-c idle_in_transaction_session_timeout=10s -c lock_timeout=3s -c statement_timeout=15s"
+)
+# A server whose machine is gone says nothing more: after so long a call of it fails.
+POSTGRESQL_LINE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+BUSY_TIMEOUT_SECONDS = 15
+POOL_SIZE = 10  # connections that are kept; opening one costs more than most of what it is asked
+
+# More would only wait for each other: all of them compute between their statements.
+N_THREADS = 4
+
+
+class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
+    """The database's clock, so many seconds from now; every lease is compared by it alone.
+
+    The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
+    """
+
+    type = UtcTime()
+    inherit_cache = True
+
+    def __init__(self, plus: float | str = 0) -> None:
+        if isinstance(plus, str):
+            super().__init__(bindparam(plus, type_=BigInteger))
+        else:
+            super().__init__(bindparam(None, round(plus * 1000), BigInteger))
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + {offset})"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
+
+
+class Database:
+    """Two kinds of transaction, each with an engine that begins it; they may be one.
+
+    Attributes:
+        n_threads: how many transactions of a kind at once are worth a thread each.
+        committed: set after every write of this process; the relay waits for it.
+    """
+
+    def __init__(self, writing: Engine, reading: Engine, *, n_threads: int) -> None:
+        self._writing = writing
+        self._reading = reading
+        self.n_threads = n_threads
+        self.committed = threading.Event()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that commits at the end of the block and rolls back on any error.
+
+        Raises:
+            UnavailableError: the database does not answer, or is locked for too long.
+        """
+        with _transaction(self._writing) as connection:
+            yield connection
+        self.committed.set()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent look; nothing is written.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with _transaction(self._reading) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (DBAPIError, PoolTimeoutError) as error:
+        if _is_passing(error):
+            raise _unavailable() from error
+        raise
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("database_unavailable", "the database does not answer; try again")
+
+
+def clock(connection: Connection) -> datetime:
+    """The time by the database, which all leases and deadlines go by."""
+    now: datetime = connection.execute(select(db_now())).scalar_one()
+    return now
+
+
+def open_database(settings: Settings) -> Database:
+    """Connect lazily to the database the settings name."""
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() == "sqlite":
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        reading = _sqlite_engine(url, "BEGIN", pool_size=POOL_SIZE)
+        return Database(_sqlite_writing(url), reading, n_threads=1)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={**POSTGRESQL_LINE, "options": POSTGRESQL_OPTIONS},
+    )
+    return Database(engine, engine, n_threads=N_THREADS)
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the schema to the newest revision; does nothing when it is there."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    command.upgrade(_alembic(settings.sqlalchemy_url), "head")
+
+
+def is_at_head(database: Database) -> bool:
+    """Has every migration been applied?"""
+    with database.read() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == newest_revision()
+
+
+@cache
+def newest_revision() -> str | None:
+    """The last of the migrations that this program has; slow the first time."""
+    return ScriptDirectory.from_config(_alembic("")).get_current_head()
+
+
+def _alembic(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def _sqlite_writing(url: URL) -> Engine:
+    """One connection for all of a process's writers: they wait for it in a queue.
+
+    SQLite lets one write at a time, and who waits for the file asks for it again and again.
+    """
+    one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_SECONDS}
+    return _sqlite_engine(url, "BEGIN IMMEDIATE", **one)
+
+
+def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **pool)
+
+    def on_connect(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the begin hook below says BEGIN, not the driver
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    def on_begin(connection: Connection) -> None:
+        # Said to the driver itself: SQLAlchemy's way would cost more than all it does.
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute(begin)
+        except sqlite3.OperationalError as error:
+            if _says_passing(error):
+                raise _unavailable() from error
+            raise
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _is_passing(error: DBAPIError | PoolTimeoutError) -> bool:
+    """Is this the database being away or busy, rather than a wrong statement?"""
+    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
+        return True
+    return _says_passing(error.orig)
+
+
+def _says_passing(error: BaseException | None) -> bool:
+    text = str(error).lower()
+    passing = (
+        "locked",
+        "lock timeout",
+        "statement timeout",
+        "deadlock",
+        "connect",
+        "closed",
+        "terminat",
+        "shutting down",
+        "starting up",
+        "disk is full",
+        "no space left",
+    )
+    return any(word in text for word in passing)

@@ -1,0 +1,325 @@
+"""Every table. Times are UTC, kept as whole milliseconds; ids sort by time of creation."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+    true,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+JOB_STATES = (
+    "scheduled",
+    "blocked",
+    "queued",
+    "running",
+    "cancelling",
+    "pausing",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "expired",
+)
+TERMINAL_STATES = ("succeeded", "failed", "cancelled", "expired")
+DATASET_STATES = ("checking", "ready", "rejected")
+DATASET_CONTENTS = ("images", "logits")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time, stored as milliseconds since 1970 so that both databases compare alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Aware datetime -> milliseconds."""
+        return None if value is None else round(value.timestamp() * 1000)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Milliseconds -> aware datetime."""
+        return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def _id() -> Column[str]:
+    return Column("id", String(40), primary_key=True)
+
+
+def _owner() -> Column[str]:
+    return Column("owner_id", String(64), nullable=False)
+
+
+def _json(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, JSON(none_as_null=True), nullable=nullable)
+
+
+def _job(*, nullable: bool = False) -> Column[str]:
+    return Column(
+        "job_id", ForeignKey("jobs.id", ondelete="CASCADE"), nullable=nullable, index=True
+    )
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    _owner(),
+    Column("kind", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    _json("params", nullable=False),
+    Column("dataset", String(64)),
+    Column("parent_id", ForeignKey("jobs.id", ondelete="CASCADE"), index=True),
+    Column("role", String(40)),
+    Column("queue", String(20), nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("timeout_seconds", Integer),
+    Column("stall_seconds", Integer),
+    Column("not_before_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("max_attempts", Integer, nullable=False),
+    Column("reuse", Boolean, nullable=False, server_default=true()),
+    # What decides its results, known once a run has started; see worker.recipes.
+    Column("recipe", String(64)),
+    _json("recipe_ids"),
+    Column("reused_from", String(40)),
+    Column("retry_of", String(40)),
+    Column("request_id", String(64)),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", String(200)),
+    Column("lease_until_at", UtcTime),
+    Column("stop_requested", String(20)),
+    Column("stop_deadline_at", UtcTime),
+    Column("rung_at", UtcTime),
+    _json("progress"),
+    _json("error"),
+    Column("n_events", Integer, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("queued_at", UtcTime),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    CheckConstraint(_one_of("state", JOB_STATES), name="state"),
+    CheckConstraint(
+        "state NOT IN ('running', 'cancelling') OR kind = 'pipeline' OR lease_until_at IS NOT NULL",
+        name="leased",
+    ),
+    CheckConstraint(
+        f"({_one_of('state', TERMINAL_STATES)}) = (ended_at IS NOT NULL)", name="ended"
+    ),
+    CheckConstraint(
+        "kind <> 'pipeline' OR state NOT IN ('queued', 'running', 'pausing')", name="composite"
+    ),
+    Index("ix_jobs_owner_id_id", "owner_id", "id"),
+    Index("ix_jobs_owner_id_dataset", "owner_id", "dataset"),
+    Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
+    Index("ix_jobs_claim", "queue", "state", "priority", "id"),
+    Index("ix_jobs_lease", "state", "lease_until_at"),
+    Index(
+        "ix_jobs_expires_at",
+        "expires_at",
+        sqlite_where=text("expires_at IS NOT NULL"),
+        postgresql_where=text("expires_at IS NOT NULL"),
+    ),
+)
+
+job_deps = Table(
+    "job_deps",
+    metadata,
+    _owner(),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("needs_job_id", ForeignKey("jobs.id"), primary_key=True, index=True),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _owner(),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("fence", Integer, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", String(200), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", String(40)),
+    Column("exit_reason", String(500)),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Double),
+    Column("resumed_from_step", Integer),
+)
+
+events = Table(
+    "events",
+    metadata,
+    _owner(),
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("type", String(20), nullable=False),
+    _json("data", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    _owner(),
+    Column("queue", String(20), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+# A creating request that was sent with a key, and what it made; see app.shared.engine.idempotency.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner_id", String(64), primary_key=True),
+    Column("path", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("resource_id", String(40)),
+    Column("created_at", UtcTime, nullable=False, index=True),
+)
+
+# Uploads of either content share one row of names, since jobs say by name what they read.
+datasets = Table(
+    "datasets",
+    metadata,
+    _id(),
+    _owner(),
+    Column("name", String(64), nullable=False),
+    Column("content", String(20), nullable=False, server_default="images"),
+    Column("state", String(20), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+    _json("facts"),
+    _json("problem"),
+    _job(),
+    Column("created_at", UtcTime, nullable=False),
+    CheckConstraint(_one_of("state", DATASET_STATES), name="state"),
+    CheckConstraint(_one_of("content", DATASET_CONTENTS), name="content"),
+    UniqueConstraint("owner_id", "name"),
+)
+
+# Each result keeps `details`: what its kind reports of it, beyond what is asked of a column.
+expert_sets = Table(
+    "expert_sets",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("dataset", String(64), nullable=False),
+    Column("n_experts", Integer, nullable=False),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+distilled_sets = Table(
+    "distilled_sets",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("dataset", String(64), nullable=False),
+    Column("method", String(20), nullable=False),
+    Column("images_per_class", Integer, nullable=False),
+    Column("expert_set_id", ForeignKey("expert_sets.id", ondelete="SET NULL"), index=True),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("dataset", String(64), nullable=False),
+    Column("training_set", String(20), nullable=False),
+    Column("distilled_set_id", ForeignKey("distilled_sets.id", ondelete="SET NULL"), index=True),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    # None for a calibration of uploaded logits: the network behind them is not here.
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), index=True),
+    Column("method", String(20), nullable=False),
+    Column("fit_on", String(20)),
+    Column("status", String(30), nullable=False),
+    Column("temperature", Double),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("dataset", String(64), nullable=False),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+report_calibrations = Table(
+    "report_calibrations",
+    metadata,
+    _owner(),
+    Column("report_id", ForeignKey("reports.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "calibration_id",
+        ForeignKey("calibrations.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    Column("resource_id", String(40), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("media_type", String(100), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("resource_id", "name"),
+)

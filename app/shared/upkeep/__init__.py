@@ -1,0 +1,1 @@
+"""What keeps the service going: reconciling, housekeeping, readiness and counts."""

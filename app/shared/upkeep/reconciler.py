@@ -1,0 +1,152 @@
+"""What keeps jobs moving when messages, workers or processes get lost.
+
+Any number of copies may run: each pass is made of guarded, idempotent transactions.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
+
+from app.shared.engine.jobs import (
+    expire,
+    has_due_jobs,
+    is_due,
+    overdue_jobs,
+    settle_pipeline,
+    start_due,
+    unsettled_pipelines,
+)
+from app.shared.engine.locks import lock_family
+from app.shared.engine.queue import Doorbell, order_ring, relay_rings
+from app.shared.engine.runs import lost_jobs, recover_lost
+from app.shared.settings import Settings
+from app.shared.store.database import Database, db_now
+from app.shared.store.tables import jobs
+from app.shared.upkeep.housekeeping import keep_house, missing_files
+
+logger = logging.getLogger(__name__)
+
+MAX_RING_PAUSE_SECONDS = 600
+RELAY_PAUSE_SECONDS = 0.02
+
+
+def reconcile(database: Database, settings: Settings) -> None:
+    """One pass: recover what is lost, end what is overdue, start what is due, settle, ring."""
+    with database.read() as connection:
+        lost, overdue = lost_jobs(connection), overdue_jobs(connection)
+        unsettled = unsettled_pipelines(connection)
+        has_due = has_due_jobs(connection)
+    for job_id in overdue:
+        with database.write() as connection:
+            expire(connection, job_id)
+    if has_due:
+        with database.write() as connection:
+            start_due(connection)
+    for job_id in lost:
+        with database.write() as connection:
+            recover_lost(connection, job_id)
+    for pipeline_id in unsettled:
+        with database.write() as connection:
+            if lock_family(connection, pipeline_id, skip_locked=True):
+                settle_pipeline(connection, pipeline_id)
+    ring_again(database, settings)
+
+
+def ring_again(database: Database, settings: Settings) -> None:
+    """Order one ring for each queue with a job that has been due for long and not rung for."""
+    is_retry = jobs.c.not_before_at.is_not(None)
+    not_rung_since = or_(jobs.c.rung_at.is_(None), jobs.c.rung_at < jobs.c.not_before_at)
+    is_overdue = (
+        jobs.c.state == "queued",
+        is_due(),
+        or_(and_(is_retry, not_rung_since), _next_ring_at(settings) < db_now()),
+    )
+    overdue = select(jobs.c.queue, func.min(jobs.c.owner_id).label("owner_id"))
+    with database.read() as connection:
+        queues = connection.execute(overdue.where(*is_overdue).group_by(jobs.c.queue)).all()
+    if not queues:
+        return
+    with database.write() as connection:
+        for row in queues:
+            order_ring(connection, row.owner_id, row.queue)
+        connection.execute(update(jobs).where(*is_overdue).values(rung_at=db_now()))
+
+
+def _next_ring_at(settings: Settings) -> ColumnElement[Any]:
+    """A pause after the last ring: as long as the job has waited by then, within bounds.
+
+    So a job behind a busy worker is rung for ever more rarely; messages that nobody takes while
+    it works do not pile up.
+    """
+    least, most = round(settings.ring_again_seconds * 1000), MAX_RING_PAUSE_SECONDS * 1000
+    rung, queued = (
+        type_coerce(jobs.c.rung_at, BigInteger),
+        type_coerce(jobs.c.queued_at, BigInteger),
+    )
+    waited = rung - queued
+    pause = case((waited < least, least), (waited > most, most), else_=waited)
+    return func.coalesce(rung + pause, queued + least)
+
+
+@dataclass(frozen=True)
+class Background:
+    """The three threads of a process that keep jobs moving and the house in order."""
+
+    stopping: threading.Event
+    committed: threading.Event
+    threads: tuple[threading.Thread, ...]
+
+    def stop(self) -> None:
+        """Ask all to stop and wait until they have."""
+        self.stopping.set()
+        self.committed.set()
+        for thread in self.threads:
+            thread.join(timeout=10)
+
+
+def start_background(database: Database, settings: Settings, doorbell: Doorbell) -> Background:
+    """Start the relay, which rings after each commit, the reconciler, and housekeeping.
+
+    Housekeeping has a thread of its own: a long round holds up no job.
+    """
+    stopping = threading.Event()
+
+    def relay() -> None:
+        database.committed.wait(settings.reconcile_seconds)
+        database.committed.clear()
+        n_rings = relay_rings(database, doorbell)
+        # What is committed meanwhile is rung for in one go.
+        stopping.wait(RELAY_PAUSE_SECONDS * max(1, n_rings))
+
+    def look() -> None:
+        reconcile(database, settings)
+        stopping.wait(settings.reconcile_seconds)
+
+    def tidy() -> None:
+        keep_house(database, settings, is_stopping=stopping.is_set)
+        missing = missing_files(database, settings, is_stopping=stopping.is_set)
+        if n_missing := sum(1 for _ in missing):
+            logger.warning("%d files that rows name are missing: ddcal housekeeping", n_missing)
+        stopping.wait(settings.housekeeping_seconds)
+
+    threads = tuple(
+        threading.Thread(target=_repeat, args=(step, stopping), name=step.__name__, daemon=True)
+        for step in (relay, look, tidy)
+    )
+    for thread in threads:
+        thread.start()
+    return Background(stopping, database.committed, threads)
+
+
+def _repeat(step: Callable[[], None], stopping: threading.Event) -> None:
+    """Run a step until stopped; what fails is logged and tried again a second later."""
+    while not stopping.is_set():
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  the thread outlives any failure of a pass
+            logger.warning("%s failed and goes on: %s", step.__name__, error)
+            stopping.wait(1)

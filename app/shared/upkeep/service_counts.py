@@ -1,0 +1,66 @@
+"""Counts of the whole service for those who watch over it; nothing in them tells of one owner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce
+
+from app.shared.engine.jobs import is_due
+from app.shared.engine.queue import GPU_QUEUE, INTAKE_QUEUE
+from app.shared.store.database import db_now
+from app.shared.store.tables import attempts, jobs, outbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueMeasures:
+    """One queue.
+
+    Attributes:
+        depth: jobs that wait in it.
+        oldest_due_seconds: how long the oldest that may start has waited; 0 where none may.
+    """
+
+    depth: int = 0
+    oldest_due_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What the database says of the service now.
+
+    Attributes:
+        jobs: how many, by kind and state.
+        queues: by name.
+        attempts: how many, by outcome; those that have not ended are `running`.
+        n_rings: those ordered and not yet rung.
+    """
+
+    jobs: Mapping[tuple[str, str], int]
+    queues: Mapping[str, QueueMeasures]
+    attempts: Mapping[str, int]
+    n_rings: int
+
+
+def measure(connection: Connection) -> Measures:
+    """Look at everything once."""
+    by_kind = select(jobs.c.kind, jobs.c.state, func.count()).group_by(jobs.c.kind, jobs.c.state)
+    outcome = func.coalesce(attempts.c.outcome, "running").label("outcome")
+    by_outcome = select(outcome, func.count().label("n")).group_by(outcome)
+    return Measures(
+        jobs={(kind, state): n for kind, state, n in connection.execute(by_kind).all()},
+        queues=_queues(connection),
+        attempts={row.outcome: row.n for row in connection.execute(by_outcome).all()},
+        n_rings=connection.execute(select(func.count()).select_from(outbox)).scalar_one(),
+    )
+
+
+def _queues(connection: Connection) -> dict[str, QueueMeasures]:
+    due_at = type_coerce(func.coalesce(jobs.c.not_before_at, jobs.c.queued_at), BigInteger)
+    waited = type_coerce(db_now(), BigInteger) - func.min(case((is_due(), due_at)))
+    waiting = select(jobs.c.queue, func.count().label("depth"), waited.label("waited"))
+    waiting = waiting.where(jobs.c.state == "queued").group_by(jobs.c.queue)
+    found = {name: QueueMeasures() for name in (GPU_QUEUE, INTAKE_QUEUE)}
+    for row in connection.execute(waiting).all():
+        seconds = max(row.waited or 0, 0) / 1000
+        found[row.queue] = QueueMeasures(depth=row.depth, oldest_due_seconds=seconds)
+    return found

@@ -1,0 +1,1 @@
+"""From a request to rows: every check that can be made before a job is written."""

@@ -1,0 +1,210 @@
+"""What a submission refers to, looked up and checked: data sets, results, and jobs that make them.
+
+Every check adds what it finds to the desk's problems, so that one answer names them all.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
+from app.shared.inputs.datasets import Dataset, find_dataset
+from app.shared.inputs.logits import Logits, find_logits
+from app.shared.settings import Settings
+from app.shared.store.catalog import MAKERS, find_job, find_result
+from app.shared.store.database import Connection
+from app.shared.store.job_records import Job
+
+LOST_STATES = ("cancelling", "failed", "cancelled", "expired")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Where one submission is checked: what to look things up with, and what was found wrong."""
+
+    connection: Connection
+    owner_id: str
+    settings: Settings
+    problems: list[FieldProblem] = field(default_factory=list)
+
+    def refuse(self, pointer: str, code: str, detail: str) -> None:
+        """Note a field that cannot be."""
+        self.problems.append(FieldProblem(pointer, code, detail))
+
+    def close(self) -> None:
+        """Let the submission pass.
+
+        Raises:
+            InvalidRequestError: something was found wrong.
+        """
+        if self.problems:
+            first = self.problems[0]
+            raise InvalidRequestError(first.code, first.detail, self.problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What stands behind a reference.
+
+    Attributes:
+        dataset: name of the data set it was, or will be, made from.
+        maker: id of the job that makes it.
+        training_set: of a model: distilled, random, herding or full.
+        created_at: when it, or the job that makes it, was written.
+    """
+
+    dataset: str | None
+    maker: str
+    training_set: str | None
+    created_at: datetime
+
+
+def usable_dataset(desk: Desk, name: str, pointer: str) -> Dataset | None:
+    """A data set that jobs may name: ready, or an upload still being checked; else refused."""
+    try:
+        dataset = find_dataset(desk.connection, desk.owner_id, name, desk.settings)
+    except NotFoundError:
+        detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}"
+        desk.refuse(pointer, "unknown_dataset", detail)
+        return None
+    if dataset.state == "unavailable":
+        words = (dataset.problem or {}).get("detail", "")
+        desk.refuse(pointer, "dataset_unavailable", words)
+        return None
+    return dataset if _is_usable(desk, dataset, pointer, "a usable data set", "dataset") else None
+
+
+def usable_logits(desk: Desk, name: str, pointer: str) -> Logits | None:
+    """Uploaded logits that jobs may name: ready, or still being checked; else refused."""
+    try:
+        logits = find_logits(desk.connection, desk.owner_id, name)
+    except NotFoundError:
+        detail = f"wanted the name of logits that GET /v1/logits lists, got {name!r}"
+        desk.refuse(pointer, "unknown_logits", detail)
+        return None
+    return logits if _is_usable(desk, logits, pointer, "usable logits", "logits") else None
+
+
+def _is_usable(desk: Desk, upload: Dataset | Logits, pointer: str, wanted: str, code: str) -> bool:
+    """May jobs name it?  If not, say why."""
+    if upload.state == "rejected":
+        words = (upload.problem or {}).get("detail", "")
+        detail = f"wanted {wanted}, got {upload.name!r}, rejected when it was checked: {words}"
+        desk.refuse(pointer, f"{code}_rejected", detail)
+        return False
+    if upload.state == "checking" and _is_check_lost(desk, upload):
+        detail = f"wanted {wanted}, got {upload.name!r}, whose check did not end: upload it again"
+        desk.refuse(pointer, f"{code}_unchecked", detail)
+        return False
+    return True
+
+
+def intake_of(upload: Dataset | Logits | None) -> tuple[str, ...]:
+    """The job that a job on this upload has to wait for, if its check has not ended."""
+    if upload is None or upload.state != "checking" or upload.job_id is None:
+        return ()
+    return (upload.job_id,)
+
+
+def origin_of(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
+    """What a reference to a result, or to the job that makes it, stands for; else refused."""
+    words = resource.replace("_", " ")
+    wanted = f"wanted a {words} of yours, or a {MAKERS[resource]} job that makes one"
+    try:
+        if reference.startswith("job_"):
+            job = find_job(desk.connection, desk.owner_id, reference)
+            return _origin_in_job(desk, resource, job, pointer)
+        return _origin_in_result(desk, resource, reference, pointer)
+    except NotFoundError:
+        desk.refuse(pointer, "unknown_reference", f"{wanted}; there is no {reference}")
+        return None
+
+
+def common_dataset(
+    desk: Desk, resource: str, references: list[str], pointer: str
+) -> tuple[list[Origin], Dataset | None]:
+    """The origins of several references, which have to come from one usable data set."""
+    places = [(f"{pointer}/{k}", reference) for k, reference in enumerate(references)]
+    found = [
+        (place, origin)
+        for place, reference in places
+        if (origin := origin_of(desk, resource, reference, place)) is not None
+    ]
+    origins = [origin for _, origin in found]
+    names = sorted({origin.dataset for origin in origins if origin.dataset is not None})
+    if len(names) > 1:
+        detail = f"wanted {resource}s of one data set, got {', '.join(names)}"
+        desk.refuse(pointer, "mixed_datasets", detail)
+    if len(names) != 1:
+        return origins, None
+    dataset = usable_dataset(desk, names[0], pointer)
+    for place, origin in found:
+        refuse_replaced(desk, dataset, origin, place)
+    return origins, dataset
+
+
+def facts_source(desk: Desk, origin: Origin | None) -> Dataset | None:
+    """The data set behind an origin where it still exists; none of it is needed to go on."""
+    if origin is None or origin.dataset is None:
+        return None
+    try:
+        return find_dataset(desk.connection, desk.owner_id, origin.dataset, desk.settings)
+    except NotFoundError:
+        return None
+
+
+def _is_check_lost(desk: Desk, upload: Dataset | Logits) -> bool:
+    if upload.job_id is None:
+        return True
+    return find_job(desk.connection, desk.owner_id, upload.job_id).state in LOST_STATES
+
+
+def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin | None:
+    maker = MAKERS[resource]
+    if job.kind != maker:
+        detail = f"wanted a {maker} job, got {job.id}, which is a {job.kind} job"
+        desk.refuse(pointer, "wrong_kind", detail)
+        return None
+    if resource == "calibration" and "logits" in job.params:
+        _refuse_logits(desk, job.id, pointer)
+        return None
+    if job.state in LOST_STATES:
+        detail = f"wanted a job that succeeds, got {job.id}, which is {job.state}"
+        desk.refuse(pointer, "reference_ended", detail)
+        return None
+    training_set = job.params.get("training_set", {}).get("source")
+    return Origin(
+        dataset=job.dataset, maker=job.id, training_set=training_set, created_at=job.created_at
+    )
+
+
+def _refuse_logits(desk: Desk, reference: str, pointer: str) -> None:
+    detail = (
+        "wanted a calibration of a network made here, to measure it on test images; got "
+        f"{reference}, of uploaded logits, whose own job has written their report"
+    )
+    desk.refuse(pointer, "no_network", detail)
+
+
+def _origin_in_result(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
+    result = find_result(desk.connection, desk.owner_id, resource, reference)
+    columns = result.columns
+    if resource == "calibration" and columns["model_id"] is None:
+        _refuse_logits(desk, reference, pointer)
+        return None
+    if resource == "calibration":
+        model = find_result(desk.connection, desk.owner_id, "model", columns["model_id"])
+        columns = model.columns
+    return Origin(
+        dataset=columns["dataset"],
+        maker=result.job_id,
+        training_set=columns.get("training_set"),
+        created_at=result.created_at,
+    )
+
+
+def refuse_replaced(desk: Desk, dataset: Dataset | None, origin: Origin, pointer: str) -> None:
+    """An upload deleted and made anew under its old name is another data set."""
+    if dataset is None or dataset.created_at is None or origin.created_at >= dataset.created_at:
+        return
+    detail = f"it was made from an older upload than the present data set {dataset.name!r}"
+    desk.refuse(pointer, "dataset_replaced", detail)

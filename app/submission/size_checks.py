@@ -1,0 +1,84 @@
+"""Do masks and networks fit the shape of the images? Nothing is checked before it is known."""
+
+from app.shared.inputs.datasets import Dataset
+from app.submission.references import Desk
+from ddcal_core.dataset_facts import max_convnet_depth
+from ddcal_core.specs import (
+    CalibrationSpecs,
+    ConvNetFeatures,
+    EvaluateSpec,
+    HerdingFeatures,
+    MaskedTemperatureScaling,
+    MaskShape,
+    MaskSpec,
+    NetworkSpec,
+)
+
+
+def check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
+    """Refuse masks of calibrations that the images are too small for, and draws that go unread."""
+    for k, spec in enumerate(specs):
+        if not isinstance(spec, MaskedTemperatureScaling):
+            continue
+        if isinstance(spec.mask, MaskSpec):
+            pointer = f"/params/calibrate/{k}/mask/patch_size"
+            check_patch(desk, dataset, spec.mask, pointer)
+        elif spec.draws_per_image is not None:
+            detail = f"wanted none with mask ratio auto, got {spec.draws_per_image}"
+            desk.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
+
+
+def check_curve_masks(desk: Desk, dataset: Dataset | None, spec: EvaluateSpec) -> None:
+    """Refuse masks of MTS curves that the images are too small for."""
+    for k, mask in enumerate(spec.mts_masks):
+        check_patch(desk, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
+
+
+def check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: str) -> None:
+    """Refuse a patch that is larger than the images."""
+    if dataset is None or dataset.facts is None or mask.patch_size is None:
+        return
+    _, height, width = dataset.facts.image_shape
+    if mask.patch_size > min(height, width):
+        detail = (
+            f"wanted at most {min(height, width)}, so that a patch fits into the images of "
+            f"{height} x {width}; got {mask.patch_size}"
+        )
+        desk.refuse(pointer, "patch_too_large", detail)
+
+
+def check_network(desk: Desk, dataset: Dataset | None, spec: NetworkSpec, pointer: str) -> None:
+    """Refuse options that do not fit the images; networks without any follow every size."""
+    if dataset is None or dataset.facts is None:
+        return
+    if spec.network == "convnet" and spec.depth is not None and spec.pooling != "none":
+        check_depth(desk, dataset, spec.depth, f"{pointer}/depth")
+    _, height, width = dataset.facts.image_shape
+    if spec.patch_size is not None and spec.patch_size > min(height, width):
+        detail = (
+            f"wanted at most {min(height, width)}, so that a token's patch fits into the images of "
+            f"{height} x {width}; got {spec.patch_size}"
+        )
+        desk.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
+
+
+def check_features(
+    desk: Desk, dataset: Dataset | None, features: HerdingFeatures, pointer: str
+) -> None:
+    """Refuse a ConvNet for herding that is too deep for the images."""
+    if isinstance(features, ConvNetFeatures):
+        check_depth(desk, dataset, features.depth, f"{pointer}/depth")
+
+
+def check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:
+    """Refuse more blocks, each halving the image, than there is something to halve."""
+    if dataset is None or dataset.facts is None:
+        return
+    deepest = max_convnet_depth(dataset.facts.image_shape)
+    if depth > deepest:
+        n_channels, height, width = dataset.facts.image_shape
+        detail = (
+            f"wanted at most {deepest} blocks, each halves the image of "
+            f"{n_channels} x {height} x {width}; got {depth}"
+        )
+        desk.refuse(pointer, "depth_too_large", detail)

@@ -1,0 +1,180 @@
+"""The command line: what it says and how it exits when things are not as they should be."""
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from app.cli.commands import main
+from app.embedded.serve import worker_argv
+
+
+@pytest.fixture
+def nobody():
+    """URL of a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.fixture
+def service():
+    """A service that knows one job, and remembers the keys it was shown; gives (url, keys)."""
+    keys = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            keys.append(self.headers["Authorization"])
+            known = KNOWN.get(self.path)
+            body = json.dumps(PROBLEM if known is None else known).encode()
+            self.send_response(404 if known is None else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self):
+            sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            body = json.dumps({**PROBLEM, "detail": json.dumps([sent])}).encode()
+            self.send_response(422)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", keys
+        server.shutdown()
+        thread.join()
+
+
+PROBLEM = {"status": 404, "code": "job_not_found", "detail": "there is no job job_1", "errors": []}
+FAILED_JOB = {
+    "id": "job_failed",
+    "kind": "train",
+    "role": None,
+    "state": "failed",
+    "progress": None,
+    "error": {"type": "nan_loss", "message": "the loss is NaN at step 3"},
+    "children": [],
+    "created_at": "2026-01-01T00:00:00Z",
+    "dataset": "digits",
+}
+KNOWN = {
+    "/v1/jobs/job_failed": FAILED_JOB,
+    "/v1/jobs": {"items": [FAILED_JOB], "next_page_token": None},
+}
+
+
+def test_service_that_is_not_there(nobody, capsys):
+    """The address and what to do are named, and the exit status is 1."""
+    assert main(["--url", nobody, "cancel", "job_1"]) == 1
+    told = capsys.readouterr().err
+    assert nobody in told
+    assert "ddcal serve" in told
+
+
+def test_refusal_is_told_in_the_services_words(service, capsys):
+    """A problem's detail reaches the terminal, without a trace."""
+    url, _ = service
+    assert main(["--url", url, "watch", "job_1"]) == 1
+    assert capsys.readouterr().err == "ddcal: there is no job job_1\n"
+
+
+def test_watch_of_a_failed_job(service, capsys):
+    """Exit 1, with the job's error."""
+    url, _ = service
+    assert main(["--url", url, "watch", "job_failed"]) == 1
+    told = capsys.readouterr().err
+    assert "job_failed failed" in told
+    assert "train: nan_loss: the loss is NaN at step 3" in told
+
+
+def test_key_comes_from_the_environment(service, monkeypatch):
+    """DDCAL_API_KEY goes along as a bearer token, and DDCAL_URL says where."""
+    url, keys = service
+    monkeypatch.setenv("DDCAL_URL", url)
+    monkeypatch.setenv("DDCAL_API_KEY", "secret")
+    main(["watch", "job_failed"])
+    assert set(keys) == {"Bearer secret"}
+
+
+def test_file_that_is_no_json(tmp_path, nobody, capsys):
+    """The place of the mistake is named, and nothing is sent."""
+    (tmp_path / "job.json").write_text('{"kind": }')
+    assert main(["--url", nobody, "submit", str(tmp_path / "job.json")]) == 1
+    assert "is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000])
+def test_file_that_no_reader_reads(tmp_path, nobody, capsys, content):
+    """In words, whatever is in it."""
+    (tmp_path / "job.json").write_bytes(content)
+    assert main(["--url", nobody, "submit", str(tmp_path / "job.json")]) == 1
+    assert "is not JSON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"seed": 1, "seed": 9}', b'{"lr": NaN}', b'{"name": "\\ud800"}']
+)
+def test_a_submission_goes_as_it_is(tmp_path, service, capsys, content):
+    """What a reader would let pass, or trip over, is for the service to refuse."""
+    url, _ = service
+    (tmp_path / "job.json").write_bytes(content)
+    assert main(["--url", url, "submit", str(tmp_path / "job.json")]) == 1
+    assert json.loads(capsys.readouterr().err.removeprefix("ddcal: ")) == [content.decode()]
+
+
+def test_file_that_is_not_there(tmp_path, nobody, capsys):
+    """A missing file is named."""
+    assert main(["--url", nobody, "submit", str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_serve_in_the_open_needs_a_key(tmp_path, capsys):
+    """Without an API key the service listens on loopback only."""
+    assert main(["serve", "--data-folder", str(tmp_path), "--host", "0.0.0.0"]) == 1
+    told = capsys.readouterr().err
+    assert "DDCAL_API_KEY" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_setting_that_cannot_be(tmp_path, monkeypatch, capsys):
+    """A wrong variable is named as people set it."""
+    monkeypatch.setenv("DDCAL_LEASE_SECONDS", "soon")
+    assert main(["serve", "--data-folder", str(tmp_path)]) == 1
+    assert "DDCAL_LEASE_SECONDS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["unknown"], ["submit"], ["serve", "--port", "x"]])
+def test_wrong_usage(argv, capsys):
+    """Exit 2 and how it is used, as everywhere."""
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert "usage: ddcal" in capsys.readouterr().err
+
+
+def test_worker_runs_one_job_at_a_time_on_its_queues():
+    """The worker's command: Celery's prefork pool of one, on the queues asked for."""
+    words = " ".join(worker_argv("gpu,intake"))
+    assert "celery --quiet -A worker.celery_app worker -P prefork -c 1" in words
+    assert "-Q gpu,intake -n gpu-intake-" in words
+    assert worker_argv("gpu") != worker_argv("gpu")  # two workers on one host need two names
+
+
+def test_who_reads_the_output_may_have_seen_enough(service):
+    """As of any program before `head`: no complaint, and the status of a broken pipe."""
+    url, _ = service
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "app.cli.commands", "--url", url, "jobs", "--all"]
+    ended = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
