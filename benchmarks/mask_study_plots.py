@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.mask_study_cases import DATASETS
 from benchmarks.mask_study_numbers import Numbers
 from benchmarks.mask_study_tables import SETS, UNITS, Group, Study
-from worker.report.figures import element, text
+from worker.trainer.report.page.figures import element, text
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 210.0, 150.0, 34.0, 52.0
 _LEFT, _TOP, _FOOT = 52.0, 96.0, 44.0

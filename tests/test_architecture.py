@@ -37,7 +37,7 @@ def test_the_check_itself_sees_torch():
         "create_app(Settings())",
         "import app.server",
         "import app.cli.commands",
-        "import worker.celery_app, worker.tasks, worker.supervisor",
+        "import worker.supervisor.celery_app, worker.supervisor.tasks",
         "import app.shared.upkeep.reconciler",
         "import ddcal_core.specs, ddcal_core.dataset_structure",
     ],

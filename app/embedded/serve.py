@@ -217,11 +217,13 @@ def worker_argv(queues: str) -> list[str]:
     """
     name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
     return [
-        *(sys.executable, "-m", "celery", "--quiet", "-A", "worker.celery_app", "worker"),
+        *(sys.executable, "-m", "celery", "--quiet"),
+        *("-A", "worker.supervisor.celery_app", "worker"),
         *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
         # No heartbeat events: nobody reads them, and one that finds the broker gone while the
         # worker stops is tried again for ever, with the lock that the stop needs. The level is that
-        # of a starting child, which does not write JSON yet; see worker.celery_app for all else.
+        # of a starting child, which does not write JSON yet; worker/supervisor/celery_app has the
+        # rest.
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
     ]
 

@@ -177,7 +177,8 @@ def is_trainer(process: psutil.Process) -> bool:
 def worker_command() -> list[str]:
     """`ddcal worker`, with the stand-in trainers."""
     return [
-        word.replace("worker.celery_app", "tests.chaos.worker_app") for word in worker_argv("gpu")
+        word.replace("worker.supervisor.celery_app", "tests.chaos.worker_app")
+        for word in worker_argv("gpu")
     ]
 
 

@@ -1,6 +1,7 @@
 """A trainer that takes its time and computes next to nothing, for many runs on two cores.
 
-It speaks as worker.trainer does: ready, one job line, progress, outputs, and `stopped` on SIGTERM.
+It speaks as worker.trainer.trainer does: ready, one job line, progress, outputs, and `stopped` on
+SIGTERM.
 What it writes follows from the params and the inputs alone, so that two runs of a job, or two jobs
 of the same params, end in the same bytes; a checkpoint carries it over a lost attempt.
 """

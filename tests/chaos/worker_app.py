@@ -1,9 +1,9 @@
 """The worker as people run it, but for its trainers, which compute next to nothing.
 
-`celery -A tests.chaos.worker_app worker` is started as `worker.celery_app` is; the parent and the
-pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is taken out of
-their process: a chaos run on such workers has to end with violations. To import this module is to
-change the process: tests do not.
+`celery -A tests.chaos.worker_app worker` is started as `worker.supervisor.celery_app` is; the
+parent and the pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is
+taken out of their process: a chaos run on such workers has to end with violations. To import this
+module is to change the process: tests do not.
 """
 
 import os
@@ -12,14 +12,17 @@ from pathlib import Path
 
 from sqlalchemy import true
 
-import worker.trainer_process
+import worker.supervisor.trainer_process
 from app.shared.engine import runs
 from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
-from worker.celery_app import celery
+from worker.supervisor.celery_app import celery
 
 app = celery
-celery.conf.imports = ("tests.chaos.worker_app", "worker.tasks")
-worker.trainer_process.TRAINER_ARGV = (sys.executable, str(Path(__file__).with_name("trainer.py")))
+celery.conf.imports = ("tests.chaos.worker_app", "worker.supervisor.tasks")
+worker.supervisor.trainer_process.TRAINER_ARGV = (
+    sys.executable,
+    str(Path(__file__).with_name("trainer.py")),
+)
 
 
 def remove(safeguard: str | None) -> None:

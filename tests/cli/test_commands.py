@@ -164,7 +164,7 @@ def test_wrong_usage(argv, capsys):
 def test_worker_runs_one_job_at_a_time_on_its_queues():
     """The worker's command: Celery's prefork pool of one, on the queues asked for."""
     words = " ".join(worker_argv("gpu,intake"))
-    assert "celery --quiet -A worker.celery_app worker -P prefork -c 1" in words
+    assert "celery --quiet -A worker.supervisor.celery_app worker -P prefork -c 1" in words
     assert "-Q gpu,intake -n gpu-intake-" in words
     assert worker_argv("gpu") != worker_argv("gpu")  # two workers on one host need two names
 

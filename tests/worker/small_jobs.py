@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs import DatasetFacts
-from worker.inputs import Task
-from worker.kinds import KINDS
-from worker.outputs import Output
+from worker.trainer.inputs import Task
+from worker.trainer.kinds import KINDS
+from worker.trainer.outputs import Output
 
 CLASS_NAMES = ("cat & dog", "<b>bold</b>", "Ärger")
 N_TRAIN_EACH, N_TEST_EACH = 30, 20

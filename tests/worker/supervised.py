@@ -12,8 +12,8 @@ from app.shared.settings import Settings
 from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job, NewJob
-from worker.supervisor import Supervisor
-from worker.trainer_process import TrainerProcess
+from worker.supervisor.supervisor import Supervisor
+from worker.supervisor.trainer_process import TrainerProcess
 
 OWNER = "local"
 

@@ -16,7 +16,7 @@ with the folder. For the same reasons a failed job's file can be shared with a j
 recipe by a hard link.
 
 Experts, whose files are large, are the exception: they are appended to one file, under a lock that
-ends with its process (see worker.kinds.experts).
+ends with its process (see worker.trainer.kinds.experts).
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 A recipe is a digest of all that decides a job's results, and the ids that its inputs have, in the
 order in which they occur. Inputs go into the digest by content: two jobs of one recipe have read
-the same bytes, under ids that may differ place by place (see worker.recipes).
+the same bytes, under ids that may differ place by place (see worker.supervisor.recipes).
 """
 
 from collections.abc import Sequence

@@ -108,7 +108,7 @@ jobs = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("max_attempts", Integer, nullable=False),
     Column("reuse", Boolean, nullable=False, server_default=true()),
-    # What decides its results, known once a run has started; see worker.recipes.
+    # What decides its results, known once a run has started; see worker.supervisor.recipes.
     Column("recipe", String(64)),
     _json("recipe_ids"),
     Column("reused_from", String(40)),

@@ -1,0 +1,97 @@
+"""Networks are told apart in labels and sentences, and only where there is something to tell."""
+
+import pytest
+
+from worker.trainer.inputs import ModelInput, SetInput
+from worker.trainer.report.network_words import augmentation_words, network_suffixes, network_words
+from worker.trainer.report.rows import group_models
+
+CONVNET = {"name": "convnet", "width": 32, "depth": 3}
+RESNET = {"name": "resnet18", "norm": "instance"}
+
+
+def config(network, **train):
+    """What a suffix is made of."""
+    return {"network": network, "train": train}
+
+
+@pytest.mark.parametrize(
+    ("networks", "suffixes"),
+    [
+        ([CONVNET, CONVNET], ["", ""]),
+        # One stored before there were options beside one that names them all.
+        ([CONVNET, {**CONVNET, "norm": "instance", "pooling": "avg"}], ["", ""]),
+        ([RESNET, RESNET], ["ResNet-18", "ResNet-18"]),
+        ([CONVNET, RESNET, {"name": "vgg11"}], ["ConvNet", "ResNet-18", "VGG-11"]),
+        (
+            [CONVNET, {**CONVNET, "width": 64}, {"name": "alexnet"}],
+            ["ConvNet (width 32)", "ConvNet (width 64)", "AlexNet"],
+        ),
+        (
+            [RESNET, {**RESNET, "norm": "batch"}, {**RESNET, "norm": "none"}],
+            ["ResNet-18 (instance norm)", "ResNet-18 (batch norm)", "ResNet-18 (no norm)"],
+        ),
+        (
+            [{"name": "vit"}, {"name": "vit", "heads": 2, "depth": 1}],
+            ["ViT (depth 4, 4 heads)", "ViT (depth 1, 2 heads)"],
+        ),
+    ],
+)
+def test_a_suffix_says_what_differs(networks, suffixes):
+    """Names where they differ, options where those of one name do."""
+    assert network_suffixes([config(network) for network in networks]) == suffixes
+
+
+def test_augmentation_is_told_where_only_some_have_it():
+    """Where all or none have it, it tells no two apart."""
+    plain, augmented = config(CONVNET, augmentation=[]), config(CONVNET, augmentation=["flip"])
+    assert network_suffixes([plain, augmented]) == ["", "augmented"]
+    assert network_suffixes([augmented, augmented]) == ["", ""]
+    resnet = config(RESNET, augmentation=["flip"])
+    assert network_suffixes([plain, resnet]) == ["ConvNet", "ResNet-18, augmented"]
+
+
+def test_sentences_name_every_option():
+    """As the method section has them."""
+    assert network_words(CONVNET) == (
+        "ConvNet (width 32, depth 3, instance norm, avg pooling, relu)"
+    )
+    assert network_words({"name": "alexnet"}) == "AlexNet"
+    assert network_words({"name": "convnet", "activation": "leaky_relu"}).endswith("leaky relu)")
+    words = network_words({"name": "vit", "patch_size": 5})
+    assert words == "ViT (width 128, depth 4, 4 heads, patches of 5)"
+    assert network_words({"name": "vit"}).endswith("patches of default size)")
+    assert augmentation_words({}) == augmentation_words({"augmentation": []}) == "no augmentation"
+    assert augmentation_words({"augmentation": ["flip", "crop"]}).endswith("one of flip, crop")
+
+
+def test_networks_on_one_set_are_training_sets_of_their_own():
+    """Labels of three networks on one distilled set, and of one more seed of the first."""
+    manifest = {"method": "dm", "mask_ratio": 0.0, "distill": {}}
+    models = [
+        ModelInput(
+            id=f"mdl_{k}",
+            path="/nowhere",
+            config={
+                "training_set": "distilled",
+                "distilled_set_id": "set_1",
+                "images_per_class": 10,
+                "n_train": 100,
+                "split": {"dataset": "d", "seed": 0, "n_validation": None},
+                "seed_index": k,
+                **config(network, **train),
+            },
+        )
+        for k, (network, train) in enumerate(
+            [(CONVNET, {}), (RESNET, {}), ({"name": "vit"}, {}), (CONVNET, {"n_seeds": 9})]
+        )
+    ]
+    sets = {"set_1": SetInput(id="set_1", path="/nowhere", manifest=manifest)}
+    groups = group_models(models, sets)
+    assert [group.label for group in groups] == [
+        "distilled (DM, 10 per class), ConvNet",
+        "distilled (DM, 10 per class), ResNet-18",
+        "distilled (DM, 10 per class), ViT",
+    ]
+    assert groups[1].images == "10 distilled images per class (ResNet-18)"
+    assert [model.id for model in groups[0].models] == ["mdl_0", "mdl_3"]

@@ -1,0 +1,658 @@
+"""The report's numbers, words, figures and page, from measurements made by hand."""
+
+import base64
+import html.parser
+import io
+import math
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddcal_core.metrics import ece_interval, null_level
+from ddcal_core.pictures import strip_png
+from ddcal_core.specs import MaskSpec
+from worker.trainer.inputs import ModelInput, SetInput
+from worker.trainer.report.analyses import (
+    logit_analysis,
+    logit_words,
+    spectrum_analysis,
+    spectrum_words,
+)
+from worker.trainer.report.comparison import compare
+from worker.trainer.report.findings import (
+    failures_of,
+    findings,
+    percent,
+    temperature_words,
+    verdict_of,
+)
+from worker.trainer.report.measurements import (
+    ece_and_gap,
+    mean_and_deviation,
+    measure,
+    predict,
+    wilson_interval,
+)
+from worker.trainer.report.page.figures import (
+    curve_figure,
+    ece_spark,
+    nice_ceiling,
+    pool_bins,
+    reliability_diagram,
+)
+from worker.trainer.report.page.page import report_page
+from worker.trainer.report.page.pictures import ClassStrip, SetPicture
+from worker.trainer.report.rows import (
+    Measured,
+    build_report,
+    build_rows,
+    calibration_label,
+    group_models,
+)
+
+EVIL = "<script>alert('x')</script>&\"onload=\"x"
+NONE = {"method": "none", "fit_on": None, "mask_ratio": None, "status": "ok", "temperature": 1.0}
+SEPARABLE = {
+    "method": "ts",
+    "fit_on": "distilled",
+    "mask_ratio": None,
+    "status": "separable",
+    "temperature": None,
+}
+MASKED = SEPARABLE | {"method": "mts", "mask_ratio": 0.7, "status": "ok", "temperature": 2.0}
+
+
+def generator():
+    """A fresh generator for null levels."""
+    return torch.Generator().manual_seed(0)
+
+
+def sample(n=200, seed=0):
+    """Logits of an over-confident network and labels it often misses."""
+    source = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 4, (n,), generator=source)
+    logits = torch.randn(n, 4, generator=source) * 3
+    logits[torch.arange(n), labels] += 2
+    return logits, labels
+
+
+def measured_at(logits, labels, values):
+    """A measurement under what a calibration found."""
+    return measure(
+        logits,
+        labels,
+        status=values["status"],
+        temperature=values["temperature"],
+        n_bins=15,
+        generator=generator(),
+    )
+
+
+def predicted_at(logits, labels, values):
+    """Predictions under what a calibration found."""
+    status, temperature = values["status"], values["temperature"]
+    return predict(logits, labels, status=status, temperature=temperature)
+
+
+def model(name, training_set, seed_index):
+    """A model as an evaluate job has it."""
+    config = {
+        "training_set": training_set,
+        "distilled_set_id": "set_1" if training_set == "distilled" else None,
+        "images_per_class": None if training_set == "full" else 2,
+        "n_train": 8,
+        "network": {"name": "convnet", "width": 4, "depth": 2},
+        "train": {
+            "epochs": 3,
+            "lr": 0.1,
+            "momentum": 0.9,
+            "weight_decay": 0.0,
+            "batch_size": 8,
+            "n_seeds": 2,
+        },
+        "split": {"dataset": EVIL, "seed": 0, "n_validation": None},
+        "seed": 0,
+        "seed_index": seed_index,
+        "train_accuracy": 1.0,
+    }
+    return ModelInput(id=name, path="/nowhere", config=config)
+
+
+MANIFEST = {
+    "method": "dm",
+    "mask_ratio": 0.3,
+    "n_images": 8,
+    "n_real_images": 100,
+    "seed": 0,
+    "seconds": 1.5,
+    "distill": {"iterations": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def report():
+    """A report on two networks on a distilled set and one on full data, evil names throughout."""
+    models = [model("mdl_a", "distilled", 0), model("mdl_b", "distilled", 1)]
+    models.append(model("mdl_c", "full", 0))
+    measured = []
+    for k, one in enumerate(models):
+        logits, labels = sample(seed=k)
+        before = measured_at(logits, labels, NONE)
+        measured.append(Measured(one, f"cal_{k}", NONE, before, before))
+        if one.config["training_set"] == "distilled":
+            for j, values in enumerate((SEPARABLE, MASKED)):
+                after = measured_at(logits, labels, values)
+                measured.append(Measured(one, f"cal_{k}_{j}", values, after, before))
+    sets = {"set_1": SetInput(id="set_1", path="/nowhere", manifest=MANIFEST)}
+    groups = group_models(models, sets)
+    rows = build_rows(groups, measured, n_test=200, n_bins=15)
+    points = [
+        {
+            "ratio": ratio,
+            "ece": {"mean": 0.2 - ratio / 10, "std": 0.01},
+            "statuses": {"ok": 1, "separable": 1} if ratio == 0 else {"ok": 2},
+            "networks": [{}, {}],
+        }
+        for ratio in (0.0, 0.5, 0.9)
+    ]
+    curves = [
+        {"training_set_label": groups[0].label, "fit_on": fit_on, "points": points}
+        for fit_on in ("distilled", "validation")
+    ]
+    about = {"name": EVIL, "n_test": 200, "class_names": [EVIL, "b", "c", "d"]}
+    about["image_shape"] = [1, 8, 8]
+    made_with = {"torch": "2", "device": "cpu", "threads": 1, "seed": 0, "seconds": 1.0}
+    logits = {one.id: sample(seed=k)[0] for k, one in enumerate(models)}
+    logit_analyses = logit_analysis(groups, logits)
+    pixels = torch.randn(7, 8, 1, 4, 4, generator=generator())
+    spectra = [spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))]
+    of_rows = {
+        calibration_label(values): [predicted_at(*sample(seed=k), values) for k in range(2)]
+        for values in (NONE, MASKED)
+    }
+    analyses = {
+        "comparisons": [compare(rows[:3], of_rows, generator=generator())],
+        "logit_analysis": logit_analyses,
+        "logit_words": logit_words(logit_analyses),
+        "spectrum_analysis": spectra,
+        "spectrum_words": spectrum_words(spectra),
+    }
+    return build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    """That report's page."""
+    png = strip_png(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    strip = ClassStrip(EVIL, 2, 30, url, 17, 8)
+    return report_page(report, [SetPicture("distilled", (strip,), 60)])
+
+
+class Elements(html.parser.HTMLParser):
+    """Every element with its attributes, and whether each is closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "input", "link"})
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.open, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_stands_alone(page):
+    """No script, link, handler or address: nothing that a sandboxed page could not show."""
+    elements = Elements(page)
+    assert elements.open == []
+    tags = {tag for tag, _ in elements.found}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "a", "use"}
+    for _, attributes in elements.found:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert not {"href", "srcset", "action", "style"} & set(attributes)
+        assert attributes.get("src", "data:image/png").startswith("data:image/png")
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "http" not in page
+
+
+def test_names_from_users_are_text(page):
+    """A data set and a class named like markup are shown as they are, and do nothing."""
+    text = "".join(Elements(page).text)
+    assert text.count(EVIL) >= 3
+    assert EVIL not in page
+
+
+def test_the_page_says_what_it_has_to(page, report):
+    """Findings, every calibration, the limit in words, conventions and lineage are all there."""
+    text = "".join(Elements(page).text)
+    for words in (*report["findings"], *report["conventions"].values()):
+        assert words in text
+    for words in (report["comparisons"][0]["words"], report["logit_words"], "effective rank"):
+        assert words in text
+    for row in report["rows"]:
+        assert row["calibration"] in text
+    assert "ECE = 1 − accuracy, NLL infinite" in text
+    assert "cal_0_1" in text
+    assert "59 more classes are not shown" in text
+    assert "The first 2 of 30 images a class" in text
+
+
+def test_the_words_are_those_of_the_report(report):
+    """A stranger is told what TS and a distilled set are, and nothing that does not occur."""
+    text = "".join(Elements(report_page(report, [])).text)
+    for word in ("Confidence", "ECE", "TS", "MTS", "Distilled set", "DM"):
+        assert f"{word} " in text
+    assert "scaling: a factor and an offset for each class" not in text
+    only_none = [row for row in report["rows"] if row["method"] == "none"]
+    plain = {**report, "rows": only_none, "training_sets": report["training_sets"][1:]}
+    text = "".join(Elements(report_page({**plain, "mts_curves": []}, [])).text)
+    assert "masked temperature scaling: a share" not in text
+    assert "distribution matching" not in text
+
+
+def test_each_mask_has_a_figure_on_the_set_s_own_axis(report):
+    """Curves of two masks are two figures with one axis; those of old reports are of pixels."""
+    old = report["mts_curves"]
+    assert "mask" not in old[0]
+    patches = {"unit": "patch", "patch_size": 4}
+    low = [{**one, "ece": {"mean": 0.01, "std": None}} for one in old[0]["points"]]
+    curves = [*old, *({**one, "mask": patches, "points": low} for one in old)]
+    page = report_page({**report, "mts_curves": curves}, [])
+    assert page.count("masked: single pixels") == 1
+    assert page.count("masked: patches of 4 × 4") == 1
+    figures = [
+        one for one in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "share masked" in one
+    ]
+    axes = [re.findall(r'text-anchor="end">([0-9.]+)<', figure) for figure in figures]
+    assert len(figures) == 2
+    assert axes[0] == axes[1]
+
+
+def test_further_measures_keep_their_order(report):
+    """ECE <= root mean square <= maximum, as means of the same gaps; no limit has any."""
+    for row in report["rows"]:
+        if row["status"] != "ok":
+            assert row["further"] is None
+            continue
+        for network in row["networks"]:
+            further = network["further"]
+            middle = further["root_mean_square_calibration_error"]
+            assert network["ece"] <= middle <= further["maximum_calibration_error"]
+        means = [network["further"]["area_under_risk_coverage"] for network in row["networks"]]
+        assert row["further"]["area_under_risk_coverage"]["mean"] == pytest.approx(np.mean(means))
+
+
+def test_drawings_are_well_formed(page, report):
+    """Every SVG of the page parses as XML and has a title for those who do not see it."""
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    side_by_side = 3
+    assert len(drawings) == len(report["rows"]) * 2 + side_by_side + 1 + 2 + 4
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        assert root.get("aria-label")
+        assert root.find("title").text == root.get("aria-label")
+        for number in re.findall(r'="(-?[0-9.]+)"', drawing):
+            assert math.isfinite(float(number))
+
+
+def test_bins_have_their_gap_and_interval(report):
+    """Bin by bin in report.json: confidence - accuracy, Wilson's interval, None where empty."""
+    bins = report["rows"][0]["networks"][0]["bins"]
+    assert None in bins["accuracy"]
+    for m, count in enumerate(bins["count"]):
+        ends = (bins["wilson_low"][m], bins["wilson_high"][m])
+        if count == 0:
+            assert (*ends, bins["signed_gap"][m]) == (None, None, None)
+            continue
+        assert bins["signed_gap"][m] == bins["confidence"][m] - bins["accuracy"][m]
+        assert ends == wilson_interval(bins["accuracy"][m], count)
+
+
+def test_rows_are_means_over_networks(report):
+    """The distilled rows hold both networks, and the deviation is numpy's with n - 1."""
+    none, separable, masked, full = report["rows"]
+    for row in (none, separable, masked):
+        values = [network["brier"] for network in row["networks"]]
+        assert row["brier"]["mean"] == pytest.approx(np.mean(values))
+        assert row["brier"]["std"] == pytest.approx(np.std(values, ddof=1))
+        assert row["before"]["ece"] == none["ece"]
+    assert (full["n_networks"], full["ece"]["std"]) == (1, None)
+    assert masked["temperature"] == {"mean": 2.0, "std": 0.0, "n": 2}
+    assert separable["temperature"]["n"] == 0
+    assert full["training_set_label"] == "full (8 images)"
+
+
+def test_measurements_are_those_of_the_formula():
+    """Accuracy, NLL and Brier at a temperature are those of a plain softmax."""
+    logits, labels = sample()
+    found = measured_at(logits, labels, MASKED)
+    powers = np.exp(logits.double().numpy() / 2.0)
+    shown = powers / powers.sum(1, keepdims=True)
+    at_label = shown[np.arange(200), labels.numpy()]
+    assert found.accuracy == (shown.argmax(1) == labels.numpy()).mean()
+    assert found.nll == pytest.approx(-np.log(at_label).mean())
+    assert found.brier == pytest.approx(((shown - np.eye(4)[labels.numpy()]) ** 2).sum(1).mean())
+    assert found.signed_gap == pytest.approx(shown.max(1).mean() - found.accuracy)
+
+
+def test_each_ece_has_its_interval_where_there_is_a_temperature(report, page):
+    """The basic bootstrap's, around the ECE; none at the limit; in the page's table of networks."""
+    logits, labels = sample()
+    drawn = generator()
+    probabilities = torch.softmax(logits.double() / 2, 1)
+    null_level(probabilities.amax(1), 15, generator=drawn)
+    wanted = ece_interval(probabilities, labels, 15, generator=drawn, n_draws=400)
+    assert measured_at(logits, labels, MASKED).ece_interval == (wanted.low, wanted.high)
+    assert measured_at(logits, labels, SEPARABLE).ece_interval is None
+    network = report["rows"][0]["networks"][0]
+    low, high = (percent(end) for end in network["ece_interval"])
+    assert f"{percent(network['ece'])} ({low} to {high})" in page
+
+
+def test_the_limit_of_a_high_temperature():
+    """Worse than chance: 1/K for every class, all in one bin, at the accuracy of the logits."""
+    logits, labels = sample()
+    found = measured_at(logits, labels, SEPARABLE | {"status": "worse_than_chance"})
+    share = float((logits.argmax(1) == labels).double().mean())
+    assert found.accuracy == share
+    assert found.ece == pytest.approx(abs(share - 0.25))
+    assert found.signed_gap == pytest.approx(0.25 - share)
+    assert found.nll == pytest.approx(math.log(4))
+    assert found.brier == pytest.approx(0.75)
+    (filled,) = [m for m, count in enumerate(found.bins.count) if count]
+    assert found.bins.accuracy[filled] == share
+    assert found.bins.confidence[filled] == 0.25
+
+
+def test_an_unidentified_fit_leaves_the_network_as_it_is():
+    """Where every temperature fits alike, the numbers are those of T = 1."""
+    logits, labels = sample()
+    unidentified = SEPARABLE | {"status": "unidentified"}
+    assert measured_at(logits, labels, unidentified) == measured_at(logits, labels, NONE)
+
+
+@pytest.mark.parametrize("status", ["ok", "separable", "worse_than_chance", "unidentified"])
+def test_curve_and_table_agree(status):
+    """The short form for curves gives the ECE and gap of the full measurement."""
+    logits, labels = sample()
+    temperature = 2.0 if status == "ok" else None
+    full = measured_at(logits, labels, {"status": status, "temperature": temperature})
+    short = ece_and_gap(logits, labels, status=status, temperature=temperature, n_bins=15)
+    assert short == pytest.approx((full.ece, full.signed_gap))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 3.0], {"mean": 2.0, "std": pytest.approx(math.sqrt(2))}),
+        ([4.0], {"mean": 4.0, "std": None}),
+        ([1.0, None], {"mean": None, "std": None, "word": "infinite"}),
+        ([], {"mean": None, "std": None, "word": "none"}),
+    ],
+)
+def test_means_keep_infinity_in_words(values, expected):
+    """One infinite value makes the mean infinite; one value has no deviation."""
+    assert mean_and_deviation(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("ece", "gap", "chance", "verdict"),
+    [
+        (0.03, 0.03, 0.03, "within chance"),
+        (0.10, 0.10, 0.03, "over-confident"),
+        (0.10, -0.06, 0.03, "under-confident"),
+        (0.10, 0.05, 0.03, "off both ways"),
+        (0.10, -0.02, 0.03, "off both ways"),
+    ],
+)
+def test_verdicts(ece, gap, chance, verdict):
+    """Chance first, then the direction if the gap explains more than half of the ECE."""
+    assert verdict_of(ece, gap, chance) == verdict
+
+
+def test_percent_is_written_for_people():
+    """A true minus sign, a narrow space, and no negative zero."""
+    assert percent(0.1234) == "12.3\u202f%"
+    assert percent(-0.05, 0) == "−5\u202f%"
+    assert percent(-0.0001) == "0.0\u202f%"
+
+
+def test_findings_name_what_failed_and_what_helped(report):
+    """The first sentence tells of the network as it is, the second of the calibrations."""
+    first, second, third = findings("digits", report["rows"])
+    assert first.startswith(
+        "On digits, the 2 networks trained on 2 distilled images per class are over-confident: ECE"
+    )
+    assert "TS on distilled has no best temperature." in second
+    assert "MTS 70\u202f% on distilled brings the ECE to" in second
+    assert third.startswith("For comparison, those trained on 8 real images are")
+
+
+def test_losses_are_told_before_and_after_scaling(report):
+    """Further losses get a sentence of their own, each with the ECE after the first TS."""
+    none, _, masked, full = report["rows"]
+    scaled = masked | {"method": "ts", "calibration": "TS on validation"}
+    other = {"training_set_index": 1, "loss": "mixup, α = 0.2"}
+    said = findings("digits", [none, scaled, none | other, scaled | other])
+    before, after = (f"{100 * row['ece']['mean']:.1f}\u202f%" for row in (none, masked))
+    scaled_words = f"({after} after TS on validation)"
+    assert said[-1] == (
+        f"By the loss trained with, the ECE is {before} with cross-entropy {scaled_words} and "
+        f"{before} with mixup, α = 0.2 {scaled_words}."
+    )
+    assert not any("with mixup" in sentence for sentence in said[:-1])
+    assert full["loss"] == "cross-entropy"
+
+
+def test_a_calibration_that_hurts_is_said_to(report):
+    """No praise for the least bad: an ECE that rises is called so."""
+    none, _, masked, _ = report["rows"]
+    worse = masked | {"ece": {"mean": 0.9, "std": 0.0}, "verdict": "under-confident"}
+    _, said = findings("digits", [none, worse])
+    assert "does not lower the ECE (90.0\u202f%)" in said
+
+
+def test_temperatures_in_words(report):
+    """Limits are written as limits, numbers with their deviation, T = 1 plainly."""
+    none, separable, masked, _ = report["rows"]
+    assert [temperature_words(row) for row in (none, separable, masked)] == ["1", "→ 0", "2 ± 0"]
+    mixed = masked | {"status": "mixed", "temperature": {"mean": 2.0, "std": None, "n": 1}}
+    assert temperature_words(mixed) == "2 (1 of 2)"
+
+
+def test_calibrations_in_words():
+    """Method, ratio and images make the name."""
+    names = [calibration_label(values) for values in (NONE, SEPARABLE, MASKED)]
+    assert names == ["none", "TS on distilled", "MTS 70\u202f% on distilled"]
+
+
+def test_masks_are_named_by_what_is_not_the_default():
+    """Two calibrations with unlike masks never share a name, and so never a row."""
+    mask = {"ratio": 0.7, "unit": "patch", "patch_size": 4, "channels": "independent"}
+    spec = {"mask": mask | {"scope": "shared", "fill": "noise"}, "draws_per_image": 5}
+    assert calibration_label(MASKED | {"spec": spec}) == (
+        "MTS 70\u202f% in 4 × 4 patches, channels apart, one mask for all, noise for pixels, "
+        "5 draws an image on distilled"
+    )
+    default = {"mask": MaskSpec(ratio=0.7).model_dump(), "draws_per_image": None}
+    assert calibration_label(MASKED | {"spec": default}) == "MTS 70\u202f% on distilled"
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        ({"name": "label_smoothing", "smoothing": 0.05}, "label smoothing 0.05"),
+        ({"name": "focal", "gamma": 3.0}, "focal loss, γ = 3"),
+        ({"name": "flsd_53"}, "focal loss FLSD-53"),
+        ({"name": "mixup", "alpha": 0.2}, "mixup, α = 0.2"),
+    ],
+)
+def test_a_loss_makes_a_group_of_rows_with_its_name(loss, words):
+    """Networks of another loss stand apart; those made before there was a choice do not."""
+    before, plain, other = (model(f"mdl_{k}", "random", 0) for k in range(3))
+    for one, chosen in ((plain, {"name": "cross_entropy"}), (other, loss)):
+        one.config["train"] = one.config["train"] | {"loss": chosen}
+    groups = group_models([before, plain, other], {})
+    assert [len(group.models) for group in groups] == [2, 1]
+    assert [group.label for group in groups] == [
+        "random (2 per class)",
+        f"random (2 per class), {words}",
+    ]
+    assert groups[1].images == f"2 random real images per class with {words}"
+
+
+def test_equal_training_sets_get_different_labels():
+    """Two distilled sets made alike are told apart by a number."""
+    one, other = model("mdl_a", "distilled", 0), model("mdl_b", "distilled", 0)
+    other = other.model_copy(update={"config": other.config | {"distilled_set_id": "set_2"}})
+    sets = {
+        set_id: SetInput(id=set_id, path="/nowhere", manifest=MANIFEST)
+        for set_id in ("set_1", "set_2")
+    }
+    labels = [group.label for group in group_models([one, other], sets)]
+    assert labels == [
+        "distilled (DM, MDT 30\u202f%, 2 per class)",
+        "distilled (DM, MDT 30\u202f%, 2 per class) #2",
+    ]
+
+
+def test_pooled_bins_are_those_of_all_predictions():
+    """Pooling two networks' bins is binning their predictions together."""
+    first, second = sample(seed=0), sample(seed=1)
+    together = tuple(torch.cat(pair) for pair in zip(first, second, strict=True))
+    parts = [vars(measured_at(*one, NONE).bins) for one in (first, second)]
+    pooled, whole = pool_bins(parts), measured_at(*together, NONE).bins
+    assert pooled["count"] == list(whole.count)
+    for name in ("confidence", "accuracy"):
+        for found, wanted in zip(pooled[name], getattr(whole, name), strict=True):
+            assert found == (None if wanted is None else pytest.approx(wanted))
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "low", "high"),
+    [(0.5, 10, 0.2366, 0.7634), (0.0, 10, 0.0, 0.2775), (1.0, 20, 0.8389, 1.0)],
+)
+def test_wilson_intervals_are_the_published_ones(share, n, low, high):
+    """Values as tables of the Wilson score interval give them."""
+    assert wilson_interval(share, n) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "top"), [(0.0, 0.01), (0.03, 0.04), (0.06, 0.06), (0.21, 0.4), (0.7, 0.8)]
+)
+def test_axes_end_at_round_numbers(value, top):
+    """The end of an axis is the next of 1, 2, 4, 6, 8 and 10 times a power of ten."""
+    assert nice_ceiling(value) == pytest.approx(top)
+
+
+def test_a_reliability_diagram_draws_what_it_is_given():
+    """One bar a filled bin, from the foot to its accuracy; gaps are coloured by their sign."""
+    bins = {
+        "edges": [0.0, 0.5, 1.0],
+        "count": [10, 30],
+        "confidence": [0.4, 0.9],
+        "accuracy": [0.6, 0.5],
+    }
+    drawing = ElementTree.fromstring(reliability_diagram(bins, n_networks=2, title="t"))
+    bars = [shape for shape in drawing.iter("rect") if shape.get("class") == "bar"]
+    assert [float(bar.get("height")) for bar in bars] == [0.6 * 200, 0.5 * 200]
+    gaps = [shape for shape in drawing.iter("rect") if "gap" in shape.get("class")]
+    assert [gap.get("class") for gap in gaps] == ["gap under", "gap over"]
+    assert [float(gap.get("height")) for gap in gaps] == pytest.approx([0.2 * 200, 0.4 * 200])
+    assert "10 predictions" in drawing.findall("g")[0].find("title").text
+
+
+def test_a_curve_marks_the_points_without_temperature():
+    """Open circles stand where some network had no best temperature, and only there."""
+    points = [
+        {
+            "ratio": ratio,
+            "ece": {"mean": 0.1, "std": None},
+            "statuses": statuses,
+            "networks": [{}],
+        }
+        for ratio, statuses in ((0.0, {"separable": 1}), (0.5, {"ok": 1}))
+    ]
+    curve = {"fit_on": "distilled", "points": points}
+    drawing = ElementTree.fromstring(
+        curve_figure([curve], top=0.4, before=0.2, chance=0.03, title="t")
+    )
+    marks = [shape.get("class") for shape in drawing.iter("circle")]
+    assert marks == ["mark open on-distilled", "mark on-distilled"]
+    assert not list(drawing.iter("polygon"))
+
+
+def test_a_small_drawing_moves_from_before_to_after(report):
+    """The dot lies at the ECE after, the hollow one at the ECE before, on one scale."""
+    _, _, masked, _ = report["rows"]
+    drawing = ElementTree.fromstring(ece_spark(masked, top=1.0))
+    places = {shape.get("class"): float(shape.get("cx")) for shape in drawing.iter("circle")}
+    assert places["dot"] == pytest.approx(4 + 140 * masked["ece"]["mean"], abs=0.01)
+    assert places["hollow"] == pytest.approx(4 + 140 * masked["before"]["ece"]["mean"], abs=0.01)
+
+
+def test_strips_are_the_pixels():
+    """A strip is the images side by side with one grey column between."""
+    pixels = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5).to(torch.uint8)
+    with Image.open(io.BytesIO(strip_png(pixels))) as picture:
+        strip = np.asarray(picture)
+    assert strip.shape == (4, 11, 3)
+    assert np.array_equal(strip[:, :5], pixels[0].permute(1, 2, 0))
+    assert (strip[:, 5] == 128).all()
+    assert np.array_equal(strip[:, 6:], pixels[1].permute(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("method", "verdict", "status", "fitted", "expected"),
+    [
+        ("none", "over-confident", "ok", [], []),
+        ("ts", "over-confident", "ok", [[]], ["under_calibration"]),
+        ("ts", "under-confident", "ok", [["under_calibration"]], ["over_calibration"]),
+        (
+            "mts",
+            "within chance",
+            "ok",
+            [["over_calibration"], ["accuracy_lost"]],
+            ["accuracy_lost"],
+        ),
+        ("ts", "over-confident", "separable", [[]], []),
+        (
+            "mts",
+            "under-confident",
+            "ok",
+            [["nearly_uniform"]],
+            ["over_calibration", "nearly_uniform"],
+        ),
+    ],
+)
+def test_failures_are_named_by_what_the_test_shows(method, verdict, status, fitted, expected):
+    """The direction is the test's; what only the fit can see is taken from any network."""
+    assert failures_of(method, verdict, status, fitted) == expected
+
+
+def test_failures_are_said_on_the_page(page, report):
+    """A calibrated row that stays over-confident is named so, with the rule below the table."""
+    _, separable, masked, _ = report["rows"]
+    assert (masked["verdict"], masked["failures"]) == ("over-confident", ["under_calibration"])
+    assert separable["failures"] == []
+    assert "is over-confident after it" in masked["words"]
+    text = "".join(Elements(page).text)
+    assert "under calibration" in text
+    assert "What was fitted leaves too much confidence" in text
+    assert "Under-calibrated: " not in text

@@ -1,0 +1,1 @@
+"""The side that speaks to the database: claims jobs, starts trainers, writes down what they did."""

@@ -1,0 +1,104 @@
+"""The files of a run: its scratch folder, its log, its checkpoint, and what it takes over."""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from app.shared.engine.checkpoints import CheckpointStore
+from app.shared.engine.recipes import Recipe, failed_alike, find_finished
+from app.shared.errors import UnavailableError
+from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.database import Database
+from app.shared.store.job_records import Job
+from worker.supervisor.reuse import Copy, copy_results
+
+logger = logging.getLogger(__name__)
+
+# The kinds that can go on where an earlier attempt was.
+RESUMING_KINDS = frozenset({"distill", "experts"})
+
+
+class RunFiles:
+    """Where runs of one worker find and leave their files."""
+
+    def __init__(self, database: Database, settings: Settings, store: ArtifactStore) -> None:
+        self._database = database
+        self._settings = settings
+        self._store = store
+        self._checkpoints = CheckpointStore(settings.checkpoint_folder)
+
+    def job_line(self, job: Job, inputs: Mapping[str, Any], *, worker: str) -> dict[str, Any]:
+        """What a trainer is told of its job; its scratch folder and log are there.
+
+        Raises:
+            OSError: they cannot be made.
+        """
+        scratch, log_file = self._scratch(job), self._settings.log_folder / f"{job.id}.log"
+        scratch.mkdir(parents=True, exist_ok=True)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("a") as log:
+            log.write(f"--- attempt {job.attempt} on {worker}\n")
+        return {
+            "kind": job.kind,
+            "job_id": job.id,
+            "request_id": job.request_id,
+            "params": job.params,
+            "inputs": inputs,
+            "work_folder": str(scratch),
+            "log_file": str(log_file),
+            "threads": self._settings.n_threads,
+        }
+
+    def resumption(self, job: Job, recipe: Recipe) -> dict[str, Any]:
+        """What of its job line lets a run go on where another was.
+
+        The other is an earlier attempt, or a failed job of the same recipe.
+        """
+        known = {"recipe": recipe.digest, "checkpoint_seconds": self._settings.checkpoint_seconds}
+        if job.kind not in RESUMING_KINDS:
+            return known
+        path = self._checkpoints.open(job.id)
+        if job.reuse and not path.exists():
+            with self._database.read() as connection:
+                alike = failed_alike(connection, job, recipe)
+            any(self._checkpoints.take_over(one, job.id) for one in alike)
+        return {**known, "checkpoint": str(path)}
+
+    def copy_of_finished(
+        self, job: Job, recipe: Recipe, *, on_file: Callable[[], None]
+    ) -> Copy | None:
+        """The results of a finished job of the same recipe, taken over; None if there is none."""
+        with self._database.read() as connection:
+            finished = find_finished(connection, job, recipe)
+        if finished is None:
+            return None
+        scratch = self._scratch(job)
+        try:
+            return copy_results(
+                finished, job, recipe, store=self._store, scratch=scratch, on_file=on_file
+            )
+        except (FileNotFoundError, ValueError) as error:
+            logger.info("job %s: no results taken from %s: %s", job.id, finished.job_id, error)
+            return None
+
+    def delete_scratch(self, job: Job) -> None:
+        """Delete what a run had for itself."""
+        shutil.rmtree(self._scratch(job), ignore_errors=True)
+
+    def delete_lost_scratch(self, job: Job) -> None:
+        """Delete what lost runs of a job have left; never a later run's: this may be a lost one."""
+        for fence in range(job.fence):
+            shutil.rmtree(self._settings.work_folder / f"{job.id}-{fence}", ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Delete the checkpoints that no run will read."""
+        with contextlib.suppress(UnavailableError), self._database.read() as connection:
+            kept_bytes = self._settings.kept_checkpoint_bytes
+            self._checkpoints.tidy(connection, kept_bytes=kept_bytes)
+
+    def _scratch(self, job: Job) -> Path:
+        return self._settings.work_folder / f"{job.id}-{job.fence}"

@@ -1,0 +1,145 @@
+"""What a supervisor knows of a run while its trainer works, and what its trainer's words mean."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.shared.engine.runs import RESUMED_FROM_STEP
+from app.shared.store.job_records import Ending, Job
+from worker.supervisor.trainer_process import TrainerProcess
+
+PROGRESS_EVENT_SECONDS = 5.0
+FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
+MAX_NOTES = 100
+RESUMED = "resumed"
+# Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
+RETRIED_ERRORS: Mapping[str, int | None] = {
+    "trainer_crashed": None,
+    "worker_error": None,
+    "stalled": None,
+    "disk_full": 2,
+    "host_oom": 2,
+}
+
+
+@dataclass
+class Run:
+    """What is known of a run while its trainer works.
+
+    Attributes:
+        stop: why it should stop: cancel, timeout, stall, memory or drain; None while it should
+            not.
+        is_lost: whether its lease could not be prolonged in time; set by the watchdog's thread.
+        verdict: the trainer's last word, once it has come; empty before.
+        notes: what users should know and is not yet written down.
+        is_progress_new: whether there is progress that is not yet written down.
+        heard_at: when its trainer last told of progress.
+    """
+
+    job: Job
+    trainer: TrainerProcess
+    started: float = field(default_factory=time.monotonic)
+    stop: str | None = None
+    stop_asked: float = 0.0
+    verdict: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any] | None = None
+    is_progress_new: bool = False
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    n_notes: int = 0
+    heard_at: float = field(default_factory=time.monotonic)
+    is_lost: bool = False
+    tried: float = field(default_factory=time.monotonic)  # its claim was its first beat
+    event_phase: str | None = None
+    event_at: float = 0.0
+    phase: str | None = None
+    phase_started: float = 0.0
+    phase_first_step: int = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Is there something that users should see soon?"""
+        return self.is_progress_new or bool(self.notes)
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take a message of the trainer's; one of an unknown type is for others."""
+        match message["type"]:
+            case "ready":
+                self.trainer.device = message.get("device", "none")
+            case "progress":
+                self.progress, self.is_progress_new = self._with_estimate(message), True
+                self.heard_at = time.monotonic()
+            case "note" if self.n_notes < MAX_NOTES:
+                self.n_notes += 1
+                note = {"code": message["code"], "message": message["message"]}
+                if message["code"] == RESUMED and message.get("step") is not None:
+                    note[RESUMED_FROM_STEP] = message["step"]
+                self.notes.append(note)
+            case kind if kind in FINAL_MESSAGES:
+                self.verdict = dict(message)
+
+    def ending(self, exit_words: str) -> Ending:
+        """How it ended, for its attempt."""
+        return Ending(
+            reason=exit_words,
+            peak_memory_bytes=self.trainer.peak_memory_bytes,
+            cpu_seconds=self.trainer.cpu_seconds,
+        )
+
+    def is_retried_after(self, error_type: str) -> bool:
+        """May another attempt escape this error?"""
+        last = RETRIED_ERRORS.get(error_type, 0)
+        return last is None or self.job.attempt < last
+
+    def is_worth_an_event(self, now: float) -> bool:
+        """Is the progress that is new also worth being kept in the job's history?"""
+        is_due = self.phase != self.event_phase or now - self.event_at > PROGRESS_EVENT_SECONDS
+        return self.is_progress_new and is_due
+
+    def written(self, now: float, *, n_notes: int, is_event: bool) -> None:
+        """Note that all there was to tell, with so many notes, stands in the database."""
+        self.is_progress_new = False
+        del self.notes[:n_notes]
+        if is_event:
+            self.event_phase, self.event_at = self.phase, now
+
+    def error(self, ending: Ending) -> dict[str, str]:
+        """Why a run that has not brought results has failed."""
+        if self.is_lost:
+            message = "its worker could not prolong the lease in time, and gave it up"
+            return {"type": "worker_error", "message": message}
+        if self.stop == "timeout":
+            limit = self.job.timeout_seconds
+            return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
+        if self.stop == "stall":
+            return {"type": "stalled", "message": "its trainer told of no progress for too long"}
+        if self.stop == "memory":
+            held = self.trainer.memory_bytes or 0
+            return {"type": "host_oom", "message": f"it held {held:,} bytes of memory, too many"}
+        if self.verdict.get("type") == "failed":
+            error: dict[str, str] = self.verdict["error"]
+            return error
+        return {"type": "trainer_crashed", "message": f"the trainer {ending.reason}"}
+
+    def _with_estimate(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A trainer's report as users see it: the share done and the seconds left of a phase."""
+        now, step, steps = time.monotonic(), message["step"], message["steps"]
+        if message["phase"] != self.phase:
+            self.phase, self.phase_started, self.phase_first_step = message["phase"], now, step
+        done = step - self.phase_first_step
+        left = message.get("seconds_left")
+        if left is None and done > 0:
+            left = (now - self.phase_started) / done * (steps - step)
+        return {
+            "phase": message["phase"],
+            "step": step,
+            "steps": steps,
+            "fraction": round(step / steps, 4) if steps else 1.0,
+            "eta_seconds": None if left is None else round(left, 1),
+            "values": message["values"],
+        }
+
+
+def log_keys(job: Job) -> dict[str, object]:
+    """What of a run each line logged of it says."""
+    return {"request_id": job.request_id, "attempt": job.attempt, "fence": job.fence}

@@ -1,0 +1,399 @@
+"""One run of one job: claim it, give it to a trainer, beat while it works, write down its end.
+
+The supervisor is the only one that speaks to both sides: to the database, with the run's fence on
+every write, and to the trainer, through a pipe.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from app.shared.engine import runs
+from app.shared.engine.jobs import tell_start
+from app.shared.engine.locks import lock_family
+from app.shared.engine.queue import INTAKE_QUEUE
+from app.shared.engine.recipes import Recipe
+from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
+from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
+from app.shared.inputs.run_inputs import inputs_of
+from app.shared.json_logs import belonging_to
+from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.database import Connection, Database
+from app.shared.store.disk import has_room
+from app.shared.store.job_records import INTAKE, Ending, Job
+from worker.supervisor.recipes import recipe_of
+from worker.supervisor.run_files import RunFiles
+from worker.supervisor.run_state import Run, log_keys
+from worker.supervisor.trainer_process import TrainerProcess, start_trainer
+from worker.supervisor.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+PROGRESS_SECONDS = 0.5
+
+
+class Supervisor:
+    """Works off one queue, one job at a time, with a warm trainer waiting for the next."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        queue: str,
+        worker: str,
+        is_draining: Callable[[], bool],
+        new_trainer: Callable[[str], TrainerProcess] = start_trainer,
+    ) -> None:
+        """Start the first trainer.
+
+        Args:
+            database: of this process alone.
+            settings: of the service.
+            queue: whose jobs to claim.
+            worker: this worker's name, for leases and attempts.
+            is_draining: whether the worker is going down.
+            new_trainer: starts a process for one job of a queue.
+        """
+        self._database = database
+        self._settings = settings
+        self._queue = queue
+        self._worker = worker
+        self._is_draining = is_draining
+        self._new_trainer = new_trainer
+        self._store = ArtifactStore(settings.artifact_folder)
+        self._files = RunFiles(database, settings, self._store)
+        self._max_memory_bytes = settings.max_trainer_bytes
+        self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds / 2)
+        self._warm: TrainerProcess | None = None
+        self._keep_warm()
+
+    def work(self) -> int:
+        """Run jobs until the queue has none left; tells how many."""
+        n_jobs = 0
+        while not self._is_draining() and self._has_room():
+            claimed_at = time.monotonic()
+            job = self._claim()
+            if job is None:
+                break
+            with belonging_to(worker=self._worker, job_id=job.id, **log_keys(job)):
+                self._run(job, claimed_at)
+            n_jobs += 1
+        self._files.tidy()
+        return n_jobs
+
+    def _claim(self) -> Job | None:
+        """The next job of the queue; None where there is none, or no database to ask."""
+        lease = self._settings.lease_seconds
+        try:
+            with self._database.write() as connection:
+                return runs.claim_next(
+                    connection, queue=self._queue, worker=self._worker, lease_seconds=lease
+                )
+        except UnavailableError as error:
+            logger.warning("no job is claimed, the bell will be rung again: %s", error)
+            return None
+
+    def _has_room(self) -> bool:
+        """Is there room for what a job writes? Else it waits, and the bell is rung again."""
+        if has_room(self._settings):
+            return True
+        logger.warning("no job is begun: less than %d bytes free", self._settings.min_free_bytes)
+        return False
+
+    def close(self) -> None:
+        """End the trainer that waits for a job."""
+        if self._warm is not None:
+            self._warm.end(0)
+            self._warm = None
+
+    def _run(self, job: Job, claimed_at: float) -> None:
+        logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
+        run = Run(job, self._take_trainer())
+        try:
+            with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
+                self._work_off(run)
+        except (FencedOutError, UnavailableError) as error:
+            logger.warning("job %s: %s", job.id, error)
+        finally:
+            if run.trainer is not self._warm:
+                run.trainer.end(0)
+            self._files.delete_scratch(job)
+
+    def _work_off(self, run: Run) -> None:
+        """Bring a run to its end, the supervisor's own errors to the job."""
+        try:
+            if not self._begin(run):
+                return
+            self._listen_until(run, lambda: bool(run.verdict))
+            self._await_exit(run)
+            self._conclude(run, run.trainer.end(0))
+        except (NotFoundError, ConflictError) as error:
+            self._fail(run, {"type": "user_error", "message": error.detail}, Ending())
+        except OSError as error:
+            kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
+            told = {"type": kind, "message": f"the worker met an error: {error}"}
+            self._fail(run, told, Ending())
+
+    def _begin(self, run: Run) -> bool:
+        """Set a run's trainer to work; False where another job's results stand for its own."""
+        with self._database.read() as connection:
+            inputs = inputs_of(connection, run.job, self._settings, self._store)
+        line = self._files.job_line(run.job, inputs, worker=self._worker)
+        recipe = self._recipe(run, inputs)
+        if recipe is not None:
+            if self._is_reused(run, recipe):
+                return False
+            line |= self._files.resumption(run.job, recipe)
+        run.trainer.send(line)
+        self._keep_warm()
+        self._write(run, lambda connection: _write_start(connection, run.job, recipe))
+        self._files.delete_lost_scratch(run.job)
+        return True
+
+    def _recipe(self, run: Run, inputs: Mapping[str, Any]) -> Recipe | None:
+        """The run's recipe; None of an upload's check, or where the trainer has died."""
+        if run.job.kind == INTAKE:
+            return None
+        # A trainer that is still loading does not know yet what it computes on.
+        self._listen_until(run, lambda: run.trainer.device is not None)
+        device, threads = run.trainer.device, self._settings.n_threads
+        if device is None:
+            return None
+        return recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
+
+    def _is_reused(self, run: Run, recipe: Recipe) -> bool:
+        """Whether a finished job of the same recipe was found, and the run has ended with it."""
+        if not run.job.reuse or run.stop is not None:
+            return False
+        copy = self._files.copy_of_finished(run.job, recipe, on_file=lambda: self._beat(run))
+        if copy is None:
+            return False
+        ending = Ending(reason=f"took over the results of {copy.job_id}")
+
+        def record(connection: Connection) -> None:
+            _write_start(connection, run.job, recipe)
+            copy.record(connection, run.job)
+            runs.note(connection, run.job, copy.as_note())
+            runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
+
+        self._write_results(run, record, ending)
+        if run.stop is None:  # it has not been asked to end, and waits for the next job
+            self._warm = run.trainer
+        return True
+
+    def _listen_until(self, run: Run, is_enough: Callable[[], bool]) -> None:
+        """Follow a trainer until it has said enough, has died, or has to be killed."""
+        while run.trainer.is_open and not is_enough():
+            try:
+                for message in run.trainer.messages(LOOK_SECONDS):
+                    run.hear(message)
+            except ValueError as error:
+                logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
+                run.trainer.end(0)
+            self._beat(run)
+            self._look_at_clock(run)
+            self._look_at_memory(run)
+            if run.is_lost or self._is_overdue(run):
+                return
+
+    def _beat(self, run: Run, *, is_forced: bool = False) -> None:
+        """Prolong the lease when it is time, with the progress since; learn of a cancel."""
+        if run.is_lost:  # it would be prolonged for a job that nobody works on
+            return
+        now = time.monotonic()
+        pause = PROGRESS_SECONDS if run.has_news else self._settings.heartbeat_seconds
+        if now - run.tried < pause and not is_forced:
+            return
+        run.tried = now
+        progress = run.progress if run.is_progress_new else None
+        is_event, notes = run.is_worth_an_event(now), list(run.notes)
+        try:
+            with self._database.write() as connection:
+                stop = runs.beat(
+                    connection,
+                    run.job,
+                    lease_seconds=self._settings.lease_seconds,
+                    progress=progress,
+                    is_event=is_event,
+                )
+                for note in notes:
+                    runs.note(connection, run.job, note)
+        except UnavailableError:
+            return  # the watchdog has a clock of its own
+        run.written(now, n_notes=len(notes), is_event=is_event)
+        self._watchdog.hear(now)
+        if stop is not None:
+            self._ask_to_stop(run, stop)
+
+    def _look_at_clock(self, run: Run) -> None:
+        limit = run.job.timeout_seconds
+        if run.job.queue == INTAKE_QUEUE:
+            limit = round(self._settings.intake_timeout_seconds)
+        if limit is not None and time.monotonic() - run.started > limit:
+            self._ask_to_stop(run, "timeout")
+        if self._is_draining():
+            self._ask_to_stop(run, "drain")
+        patience = run.job.stall_seconds or self._settings.stall_seconds
+        if time.monotonic() - run.heard_at > patience:
+            self._ask_to_stop(run, "stall")
+
+    def _look_at_memory(self, run: Run) -> None:
+        """Kill what would take the machine's memory from everybody else."""
+        run.trainer.measure()
+        if (run.trainer.memory_bytes or 0) > self._max_memory_bytes:
+            run.stop = "memory"
+            run.trainer.end(0)
+
+    def _ask_to_stop(self, run: Run, why: str) -> None:
+        if run.stop is None:
+            logger.info("job %s: asked to stop (%s)", run.job.id, why)
+            run.stop, run.stop_asked = why, time.monotonic()
+            run.trainer.ask_to_stop()
+
+    def _is_overdue(self, run: Run) -> bool:
+        grace = self._settings.stop_grace_seconds
+        return run.stop is not None and time.monotonic() - run.stop_asked > grace
+
+    def _await_exit(self, run: Run) -> None:
+        """Give a trainer that has said its last word the time to end, and go on beating."""
+        grace = self._settings.stop_grace_seconds if run.verdict else 0.2
+        deadline = time.monotonic() + grace
+        while run.trainer.is_alive() and time.monotonic() < deadline:
+            self._beat(run)
+            time.sleep(LOOK_SECONDS)
+
+    def _conclude(self, run: Run, exit_words: str) -> None:
+        ending = run.ending(exit_words)
+        if run.notes:
+            self._beat(run, is_forced=True)
+        kind = run.verdict.get("type")
+        if run.stop == "cancel":
+            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+        elif kind == "outputs":
+            self._record_outputs(run, ending)
+        elif kind == "rejected":
+            self._record_rejection(run, ending)
+        elif run.stop == "drain":
+            self._write(run, lambda connection: runs.release(connection, run.job, ending))
+        else:
+            self._fail(run, run.error(ending), ending)
+        if run.job.queue == INTAKE_QUEUE:
+            self._delete_upload(run.job)
+
+    def _record_outputs(self, run: Run, ending: Ending) -> None:
+        """Bytes first, then, in one transaction, the rows and the end of the job."""
+        outputs = run.verdict["outputs"]
+        stored = [self._put_files(run, output["files"]) for output in outputs]
+
+        def record(connection: Connection) -> None:
+            # Before the rows, which hold on to the job's: a cancel locks in this order, too.
+            lock_family(connection, run.job.id)
+            for output, files in zip(outputs, stored, strict=True):
+                resource_id = _record_output(connection, run.job, output)
+                for file in files:
+                    record_artifact(connection, run.job, resource_id, **file)
+            runs.succeed(connection, run.job, ending)
+
+        self._write_results(run, record, ending)
+
+    def _write_results(
+        self, run: Run, record: Callable[[Connection], None], ending: Ending
+    ) -> None:
+        try:
+            self._write(run, record)
+        except FencedOutError:
+            # A cancel came between the last beat and now: it wins, and no result is kept.
+            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+
+    def _put_files(self, run: Run, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        rows = []
+        for file in files:
+            stored = self._store.put(run.job.id, Path(file["path"]))
+            self._beat(run)
+            rows.append(
+                {
+                    "name": file["name"],
+                    "media_type": file["media_type"],
+                    "sha256": stored.sha256,
+                    "n_bytes": stored.n_bytes,
+                }
+            )
+        return rows
+
+    def _record_rejection(self, run: Run, ending: Ending) -> None:
+        problem = run.verdict["problem"]
+        error = {"type": "invalid_data", "message": problem["detail"]}
+
+        def record(connection: Connection) -> None:
+            reject_dataset(connection, run.job, problem)
+            runs.fail(connection, run.job, error, ending)
+
+        self._write(run, record)
+
+    def _fail(self, run: Run, error: dict[str, str], ending: Ending) -> None:
+        """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
+        pause = self._settings.retry_seconds if run.is_retried_after(error["type"]) else None
+        logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
+        self._write(
+            run,
+            lambda connection: runs.fail(connection, run.job, error, ending, retry_seconds=pause),
+        )
+
+    def _write(self, run: Run, change: Callable[[Connection], object]) -> None:
+        """One transaction, tried again while the database is away and the lease may still hold."""
+        while True:
+            try:
+                with self._database.write() as connection:
+                    change(connection)
+            except UnavailableError:
+                if run.is_lost:
+                    raise
+                time.sleep(self._settings.heartbeat_seconds / 4)
+            else:
+                return
+
+    def _delete_upload(self, job: Job) -> None:
+        """Delete what has been checked, once no further attempt will read it."""
+        with self._database.read() as connection:
+            awaited = awaited_uploads(connection)
+        if job.params["upload"] not in awaited:
+            (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
+
+    def _take_trainer(self) -> TrainerProcess:
+        trainer, self._warm = self._warm, None
+        if trainer is not None and trainer.is_alive():
+            return trainer
+        if trainer is not None:
+            trainer.end(0)
+        return self._new_trainer(self._queue)
+
+    def _keep_warm(self) -> None:
+        """Loading torch takes seconds: have it done before the next job is claimed."""
+        if self._warm is None:
+            self._warm = self._new_trainer(self._queue)
+
+
+def _let_go(run: Run, silent_seconds: float) -> None:
+    """Without a beat for nearly a lease, the job may soon be somebody else's."""
+    logger.warning("job %s: no beat for %.0f s, giving it up", run.job.id, silent_seconds)
+    run.is_lost = True
+    run.trainer.kill()
+
+
+def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> None:
+    tell_start(connection, run)
+    if recipe is not None:
+        runs.note_recipe(connection, run, recipe.digest, recipe.ids)
+
+
+def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) -> str:
+    if output["resource"] == "dataset":
+        return accept_dataset(connection, job, output["values"]["facts"])
+    return record_result(connection, job, output["resource"], output["values"])

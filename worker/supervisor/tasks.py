@@ -1,0 +1,46 @@
+"""The one task: a doorbell. What there is to do stands in the database."""
+
+import os
+import socket
+from functools import cache
+
+from celery import Task
+from celery.signals import worker_process_init
+
+from app.shared.engine.queue import WAKE_TASK
+from app.shared.store.database import open_database
+from worker.supervisor.celery_app import (
+    NAME_VARIABLE,
+    QUEUES_VARIABLE,
+    celery,
+    drain_file,
+    settings,
+)
+from worker.supervisor.supervisor import Supervisor
+
+
+@celery.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
+def wake(self: Task) -> int:
+    """Work off the queue the bell was rung for; tells how many jobs were run."""
+    return supervisor_of(self.request.delivery_info["routing_key"]).work()
+
+
+@cache
+def supervisor_of(queue: str) -> Supervisor:
+    """This process's supervisor of a queue."""
+    name = os.environ[NAME_VARIABLE]
+    return Supervisor(
+        open_database(settings),
+        settings,
+        queue=queue,
+        worker=f"{queue}-{name}@{socket.gethostname()}",
+        is_draining=drain_file(settings, name).exists,
+    )
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _warm_up(**_: object) -> None:
+    """Start the first trainers before the first bell."""
+    for queue in os.environ.get(QUEUES_VARIABLE, "").split(","):
+        if queue:
+            supervisor_of(queue)

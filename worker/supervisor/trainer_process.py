@@ -1,0 +1,166 @@
+"""A trainer as its supervisor sees it: a child that is sent one job line and answers in lines."""
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.shared.engine.queue import INTAKE_QUEUE
+from app.shared.processes import die_with_parent
+
+TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
+INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake")
+INTAKE_MEMORY_BYTES = 4 * 2**30
+READ_BYTES = 1 << 16
+MAX_LINE_BYTES = 64 << 20
+# In an out-of-memory, the kernel kills the trainer rather than the worker or the database.
+FIRST_TO_BE_KILLED = "1000"
+
+
+class TrainerProcess:
+    """One child process for one job.
+
+    Attributes:
+        device: type of the device it computes on; None until it has said so.
+        memory_bytes: what it was last seen to hold; None before it was looked at.
+        peak_memory_bytes: the most memory it has held.
+        cpu_seconds: processor time it has taken.
+    """
+
+    def __init__(self, argv: Sequence[str], *, memory_bytes: int | None = None) -> None:
+        """Start it; from the main thread, since it dies with the thread that starts it."""
+        die = die_with_parent(signal.SIGKILL)
+
+        def prepare() -> None:
+            die()
+            if memory_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+            preexec_fn=prepare,  # noqa: PLW1509  system calls alone, which wait for no other thread
+        )
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a trainer was started without its pipes")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)
+        self._unread = b""
+        self._ended: str | None = None
+        self._is_open = True
+        self.device: str | None = None
+        self.memory_bytes: int | None = None
+        self.peak_memory_bytes: int | None = None
+        self.cpu_seconds: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    @property
+    def is_open(self) -> bool:
+        """May more messages come?"""
+        return self._is_open
+
+    def is_alive(self) -> bool:
+        """Has it not ended yet?"""
+        return self._process.poll() is None
+
+    def send(self, job: Mapping[str, Any]) -> None:
+        """Give it its job; a child that has died is noticed by the end of its messages."""
+        if self._ended is not None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(json.dumps(job, allow_nan=False).encode() + b"\n")
+            self._stdin.flush()
+
+    def messages(self, timeout_seconds: float) -> list[dict[str, Any]]:
+        """What it has said since the last call; waits so long for the first word.
+
+        Raises:
+            ValueError: it said something that is not a JSON line.
+        """
+        descriptor = self._stdout.fileno()
+        if not self._is_open or not select.select([descriptor], [], [], timeout_seconds)[0]:
+            return []
+        read = os.read(descriptor, READ_BYTES)
+        self._is_open = bool(read)
+        self._unread += read
+        if len(self._unread) > MAX_LINE_BYTES:
+            raise ValueError(f"a message is longer than {MAX_LINE_BYTES} bytes")
+        *lines, self._unread = self._unread.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def measure(self) -> None:
+        """Take down the memory it holds and has held, and the processor time it has taken."""
+        folder = Path(f"/proc/{self.pid}")
+        with contextlib.suppress(OSError, KeyError):
+            lines = (folder / "status").read_text().splitlines()
+            values = dict(line.split(":", 1) for line in lines)
+            self.memory_bytes = int(values["VmRSS"].split()[0]) * 1024
+            self.peak_memory_bytes = int(values["VmHWM"].split()[0]) * 1024
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything; user and system time come 12th after it.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            ticks = int(fields[11]) + int(fields[12])
+            self.cpu_seconds = ticks / os.sysconf("SC_CLK_TCK")
+
+    def ask_to_stop(self) -> None:
+        """Let it stop at its next report."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it, from any thread; `end` has still to be called."""
+        self._process.kill()
+
+    def end(self, grace_seconds: float) -> str:
+        """Wait for its end, kill it and its children after so long; tells how it ended."""
+        if self._ended is not None:  # its pid may be somebody else's by now
+            return self._ended
+        deadline = time.monotonic() + grace_seconds
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        is_late = self._process.poll() is None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        status = self._process.wait()
+        self._ended = "was ended by its supervisor" if is_late else _in_words(status)
+        self._is_open = False
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        self._stdout.close()
+        return self._ended
+
+
+def start_trainer(queue: str) -> TrainerProcess:
+    """A process that waits for one job of a queue."""
+    if queue == INTAKE_QUEUE:
+        return TrainerProcess(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)
+    return TrainerProcess(TRAINER_ARGV)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the settings: a trainer knows no database, broker or key."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DDCAL_")}
+
+
+def _in_words(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"

@@ -1,0 +1,1 @@
+"""The side that computes: one process, one job; no database, no broker."""

@@ -1,0 +1,88 @@
+"""The factor that a distilled set carries: one number for the temperatures of all its networks."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from ddcal_core.distillation.backbone import DistilledSet
+from ddcal_core.distillation.selection import BATCH_SIZE, MAX_VALIDATION_IMAGES, epochs_of
+from ddcal_core.errors import DivergedError
+from ddcal_core.mask_ratio import factor_by_labels
+from ddcal_core.metrics import accuracy
+from ddcal_core.networks import build_network
+from ddcal_core.progress import ProgressCallback
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
+from ddcal_core.training import predict_logits, train_network
+from worker.trainer.inputs import Examples
+
+PHASE = "measure factor"
+
+
+def carried_factor(
+    distilled: DistilledSet,
+    validation: Examples,
+    spec: BackboneSpec,
+    facts: DatasetFacts,
+    *,
+    seed: int,
+    on_progress: ProgressCallback,
+) -> dict[str, Any] | None:
+    """Train one network on a set and measure the factor on labelled validation images.
+
+    The network is a ConvNet as wide and deep as the one distilled on, trained as those that choose
+    among the sets are.
+
+    Args:
+        distilled: the set as it will be used.
+        validation: real images, cut from the training split, with their labels; at most 2,000 of
+            them are used.
+        spec: how the set was distilled.
+        facts: image shape and number of classes.
+        seed: of the network and the images used.
+        on_progress: told after each epoch.
+
+    Returns:
+        What the manifest says: factor (None where a temperature is missing), and how it was
+        measured; None where it was not asked for, or there are no validation images.
+    """
+    if not spec.measure_factor or len(validation.labels) == 0:
+        return None
+    started = time.monotonic()
+    training = TrainSpec(
+        width=spec.width,
+        depth=spec.depth,
+        epochs=epochs_of(spec, len(distilled.images)),
+        batch_size=BATCH_SIZE,
+        n_seeds=1,
+    ).with_learned_lr(distilled.learned_lr)
+    images, device = distilled.images, validation.images.device
+    order = torch.randperm(len(validation.labels), generator=seeded_generator(seed, PHASE, "real"))
+    chosen = order[:MAX_VALIDATION_IMAGES].to(device)
+    real = validation.images[chosen], validation.labels[chosen]
+    network = build_network(training, facts, seeded_generator(seed, PHASE, "network")).to(device)
+    try:
+        train_network(
+            network,
+            images,
+            distilled.labels,
+            training,
+            generator=seeded_generator(seed, PHASE, "order"),
+            on_progress=on_progress,
+            phase=PHASE,
+        )
+    except DivergedError as error:
+        return {"factor": None, "why_none": str(error)}
+    labels = distilled.labels if distilled.labels.ndim == 1 else distilled.labels.argmax(1)
+    measured = factor_by_labels(network, (images, labels), real, seed=seed)
+    return {
+        **asdict(measured),
+        "labels_used": "real validation images with their labels, where the set is made; whoever "
+        "uses the factor needs none",
+        "network": training.described(),
+        "train": training.model_dump(mode="json", include={"epochs", "batch_size", "lr"}),
+        "validation_accuracy": accuracy(predict_logits(network, real[0]), real[1]),
+        "seconds": round(time.monotonic() - started, 3),
+    }

@@ -1,0 +1,106 @@
+"""`calibrate`: every model under every calibration spec; a temperature or a status each.
+
+Uploaded logits, which have no model here, are for `calibrate_logits`.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from ddcal_core.export import (
+    INPUT_SPACE_FILE,
+    calibrated_config,
+    export_program,
+    save_program,
+    write_json,
+)
+from ddcal_core.progress import Progress
+from ddcal_core.scaling import VectorScaling
+from ddcal_core.specs import CalibrateParams
+from worker.trainer.fitting.calibration_images import CalibrationImages
+from worker.trainer.fitting.calibrations import Found, write_scaling
+from worker.trainer.fitting.fitting import Fitter
+from worker.trainer.inputs import (
+    DatasetInput,
+    ModelInput,
+    SetInput,
+    Task,
+    load_model,
+    parse_json,
+)
+from worker.trainer.kinds import calibrate_logits
+from worker.trainer.outputs import Output
+
+PHASE = "calibrate"
+
+
+def run(task: Task) -> list[Output]:
+    """Calibrate; one calibration a model and spec comes out, models outermost."""
+    if "logits" in task.inputs:
+        return calibrate_logits.run(task)
+    params = parse_json(CalibrateParams, task.params)
+    models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
+    images = CalibrationImages(
+        parse_json(DatasetInput, task.inputs["dataset"]),
+        {key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()},
+        task.device,
+    )
+    n_steps = len(models) * len(params.calibrate)
+    task.on_progress(Progress(phase=PHASE, step=0, steps=n_steps))
+    outputs: list[Output] = []
+    for model in models:
+        for output in _calibrated(model, params, images, task):
+            outputs.append(output)
+            task.on_progress(Progress(phase=PHASE, step=len(outputs), steps=n_steps))
+    return outputs
+
+
+def _calibrated(
+    model: ModelInput, params: CalibrateParams, images: CalibrationImages, task: Task
+) -> Iterator[Output]:
+    network = load_model(model, task.device)
+    fitter = Fitter(network, model, images, seed=params.seed, on_progress=task.on_progress)
+    # From the CPU, so that the program runs wherever its user loads it.
+    on_cpu = load_model(model, torch.device("cpu"))
+    program = export_program(on_cpu, images.space_of(model))
+    for index, spec in enumerate(params.calibrate):
+        of_the_model = {key: model.config[key] for key in _OF_THE_MODEL}
+        fitted = fitter.fit(spec)
+        found = Found({"model_id": model.id, **of_the_model, **fitted.values}, fitted.scaling)
+        folder = task.folder / f"{model.id}_{index}"
+        folder.mkdir()
+        files = _write_files(folder, model, found, program)
+        yield Output("calibration", folder.name, found.values, files)
+
+
+_OF_THE_MODEL = ("dataset", "training_set", "distilled_set_id", "images_per_class", "seed_index")
+
+
+def _write_files(
+    folder: Path, model: ModelInput, found: Found, program: ExportedProgram
+) -> tuple[Path, ...]:
+    """Write the model as it was, what was found, and the program that has it inside.
+
+    An isotonic scaling has no program: its functions, thousands of numbers, stand in scaling.json.
+    """
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    # The very bytes of the model's own file, so that the artifact store can tell they are.
+    weights.write_bytes(model.path.read_bytes())
+    scaling, temperature = found.scaling, found.values["temperature"]
+    has_program = temperature is not None or isinstance(scaling, VectorScaling)
+    exported = (folder / "calibrated_model.pt2",) if has_program else ()
+    for path in exported:
+        if isinstance(scaling, VectorScaling):
+            save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
+        else:
+            save_program(program, temperature, path)
+    said = calibrated_config(model.config, found.values, apply=found.apply, has_program=has_program)
+    write_json(config, said)
+    files = (*exported, weights, config, *write_scaling(folder, found))
+    if model.input_space_path is None:
+        return files
+    space = folder / INPUT_SPACE_FILE
+    space.write_bytes(model.input_space_path.read_bytes())
+    return (*files, space)

@@ -1,0 +1,163 @@
+"""`calibrate` on uploaded logits: fit on their fit rows, measure on their test rows, report.
+
+There is no image and no network: the logits are all there is of the model. What is fitted comes
+from the fit rows alone; the test rows are opened when that is done.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ddcal_core.calibration import fit_temperature
+from ddcal_core.export import read_tensors, write_json
+from ddcal_core.failure_signatures import logit_spread, temperature_failure
+from ddcal_core.logits_specs import CalibrateLogitsParams, LogitsCalibration, LogitsScaling
+from ddcal_core.progress import Progress
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import NoCalibration
+from worker.trainer.fitting.calibrations import (
+    SCALING_FILE,
+    Found,
+    described,
+    fit_scaling,
+    not_fitted,
+    scaling_fields,
+)
+from worker.trainer.inputs import LogitsInput, Task, parse_json
+from worker.trainer.outputs import Output, versions
+from worker.trainer.report.comparison import compare
+from worker.trainer.report.logits_report import logits_report, steps_words, uploaded_network
+from worker.trainer.report.measurements import Measurement
+from worker.trainer.report.measuring import Bench
+from worker.trainer.report.page.page import report_page
+from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
+from worker.trainer.report.rows import Measured, build_rows, calibration_label, headline_values
+
+FIT_ROWS = "fit rows"
+
+
+def run(task: Task) -> list[Output]:
+    """Fit and measure; one calibration a method comes out, and the report on them."""
+    started = time.monotonic()
+    params = parse_json(CalibrateLogitsParams, task.params)
+    logits = parse_json(LogitsInput, task.inputs["logits"])
+    n_steps = 2 * len(params.calibrate)
+    found = []
+    rows = read_tensors(logits.fit_rows_path)
+    for step, spec in enumerate(params.calibrate):
+        task.on_progress(Progress(phase="fit", step=step, steps=n_steps))
+        found.append(_fit(spec, rows, logits))
+    if logits.test_rows_path is not None:
+        rows = read_tensors(logits.test_rows_path)
+    bench = Bench(
+        {logits.name: rows["logits"]}, rows["labels"], params.evaluate.n_bins, params.seed
+    )
+    before = bench.measure(logits.name, Found(not_fitted()))
+    measured = []
+    for step, one in enumerate(found, start=len(found)):
+        task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
+        # The chance level of many rows is most of the work: none is measured twice.
+        is_none = one.values["method"] == "none"
+        measured.append((one, before if is_none else bench.measure(logits.name, one)))
+    report = _report(logits, measured, before, bench, task.folder)
+    seconds = round(time.monotonic() - started, 3)
+    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
+    report |= {"made_with": made_with, "steps": steps_words(logits, made_with)}
+    task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
+    on = report["measured_on"]
+    outputs = [_calibration(one, after, on, task.folder) for one, after in measured]
+    return [*outputs, _written(report, logits, task.folder)]
+
+
+def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInput) -> Found:
+    of_what = {"model_id": None, "logits": logits.name, "dataset": logits.name}
+    values = {**of_what, **not_fitted(), "spec": spec.model_dump(mode="json")}
+    if isinstance(spec, NoCalibration):
+        return Found(values)
+    values |= {"method": spec.method, "fit_on": FIT_ROWS, "n": len(rows["labels"])}
+    if isinstance(spec, LogitsScaling):
+        found, scaling = fit_scaling(spec.method, rows["logits"], rows["labels"])
+        return Found(values | found, scaling)
+    fit = fit_temperature(rows["logits"], rows["labels"], method=spec.optimiser)
+    return Found(values | described(fit) | _judged(rows["logits"], fit.temperature))
+
+
+def _judged(logits: Tensor, temperature: float | None) -> dict[str, Any]:
+    """Hold a temperature against the logits' own size; which way it errs the report tells."""
+    spread = logit_spread(logits)
+    if temperature is None:
+        return {"logit_spread": spread, "relative_temperature": None, "failures": []}
+    failure = temperature_failure(temperature, spread)
+    return {
+        "logit_spread": spread,
+        "relative_temperature": temperature / spread if spread else None,
+        "failures": [] if failure is None else [failure],
+    }
+
+
+def _calibration(found: Found, after: Measurement, measured_on: str, folder: Path) -> Output:
+    """A calibration with its one small file: what was found, how to apply it, what it comes to."""
+    values = found.values
+    optimiser = values["spec"].get("optimiser", "exact")
+    solver = "" if optimiser == "exact" else f"_{optimiser}"
+    own = folder / f"calibration_{values['method']}{solver}"
+    own.mkdir()
+    known = {
+        name: value for name, value in values.items() if value is not None or name == "temperature"
+    }
+    names = ("accuracy", "nll", "brier", "ece", "signed_gap")
+    said = {
+        **known,
+        **scaling_fields(found.scaling),
+        "apply": found.apply,
+        "measured_on": measured_on,
+        "measured": {name: getattr(after, name) for name in names},
+    }
+    path = own / (SCALING_FILE if found.scaling else "temperature.json")
+    write_json(path, said)
+    return Output("calibration", own.name, values, (path,))
+
+
+def _report(
+    logits: LogitsInput,
+    measured: Sequence[tuple[Found, Measurement]],
+    before: Measurement,
+    bench: Bench,
+    folder: Path,
+) -> dict[str, Any]:
+    """Put the report together, and write every prediction beside it."""
+    group = uploaded_network(logits)
+    (model,) = group.models
+    if not any(one.values["method"] == "none" for one, _ in measured):
+        measured = [(Found(not_fitted()), before), *measured]
+    members = [Measured(model, None, one.values, after, before) for one, after in measured]
+    rows = build_rows([group], members, n_test=len(bench.labels), n_bins=bench.n_bins)
+    predicted = [
+        (member, bench.predict(model.id, one))
+        for member, (one, _) in zip(members, measured, strict=True)
+    ]
+    by_label = {calibration_label(one.values): [found] for one, found in predicted}
+    comparison = compare(rows, by_label, generator=seeded_generator(bench.seed, "resample"))
+    write_predictions(
+        folder / PREDICTIONS,
+        [group],
+        predicted,
+        labels=bench.labels,
+        class_names=logits.facts.class_names,
+    )
+    return logits_report(logits, group, rows, [] if comparison is None else [comparison])
+
+
+def _written(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output:
+    numbers, page = folder / "report.json", folder / "report.html"
+    write_json(numbers, report)
+    page.write_text(report_page(report, ()), encoding="utf-8")
+    values = {
+        **headline_values(report),
+        "logits": logits.name,
+        "measured_on": report["measured_on"],
+    }
+    return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))

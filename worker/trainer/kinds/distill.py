@@ -1,0 +1,160 @@
+"""`distill`: real training images -> a distilled set."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ddcal_core.distillation.backbone import Backbone
+from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from ddcal_core.distillation.dc import GradientMatching
+from ddcal_core.distillation.dm import DistributionMatching
+from ddcal_core.distillation.experts import network_record, open_experts
+from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
+from ddcal_core.distillation.mtt import TrajectoryMatching
+from ddcal_core.distillation.rtp import RememberingThePast
+from ddcal_core.distillation.selection import selection_by_validation
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.specs import (
+    DatasetFacts,
+    DcSpec,
+    DistillParams,
+    DistillSpec,
+    DmSpec,
+    DsaSpec,
+    MttSpec,
+    RtpSpec,
+)
+from ddcal_core.stored_sets import write_distilled_set
+from worker.trainer.fitting.set_factor import carried_factor
+from worker.trainer.inputs import ExpertsInput, Task, parse_json
+from worker.trainer.outputs import Output, versions
+from worker.trainer.real_images import RealImages, open_real_images
+
+LEAST_SIDE = 4
+FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
+COMPACT_FILE = "compact.safetensors"
+
+
+def run(task: Task) -> list[Output]:
+    """Distill the training images left by the validation cut; one distilled set comes out.
+
+    The validation images choose among the sets along the way, and have no other part in it.
+    """
+    params = parse_json(DistillParams, task.params)
+    images = open_real_images(params, task)
+    validation = images.examples(images.validation_index, task.device)
+    spec, facts = params.distill, images.facts
+    _warn_of_depth(spec, facts, task)
+    outcome = distill(
+        _backbone(params, images, task),
+        n_steps=spec.iterations,
+        selection=selection_by_validation(
+            validation.images, validation.labels, spec, facts, seed=params.seed
+        ),
+        resume_from=_last_checkpoint(task),
+        on_checkpoint=_checkpoint_writer(task),
+        on_progress=task.on_progress,
+    )
+    provenance = {
+        **images.story(),
+        "method": spec.method,
+        "images_per_class": spec.images_per_class,
+        "mask_ratio": spec.mask.ratio,
+        "seed": params.seed,
+        "distill": spec.model_dump(mode="json"),
+        **_story(params, facts, task),
+        "n_steps": outcome.n_steps,
+        "chosen_step": outcome.chosen_step,
+        "validation_accuracies": [
+            {"step": step, "accuracy": score} for step, score in outcome.scores.items()
+        ],
+        "n_rollbacks": outcome.n_rollbacks,
+        "seconds": round(outcome.seconds, 3),
+        "calibration_factor": carried_factor(
+            outcome.distilled,
+            validation,
+            spec,
+            facts,
+            seed=params.seed,
+            on_progress=task.on_progress,
+        ),
+        "made_with": versions(task.device),
+    }
+    distilled = outcome.distilled
+    manifest = write_distilled_set(
+        task.folder,
+        distilled.images,
+        distilled.labels,
+        space=images.space,
+        provenance=provenance,
+        learned_lr=distilled.learned_lr,
+        compact=distilled.compact,
+    )
+    return [Output("distilled_set", "distilled_set", manifest, _files(task.folder))]
+
+
+def _backbone(params: DistillParams, images: RealImages, task: Task) -> Backbone:
+    real, facts, seed = images.examples(images.train_index, task.device), images.facts, params.seed
+    spec = params.distill
+    match spec:
+        case DmSpec():
+            return DistributionMatching(real.images, real.labels, spec, facts, seed=seed)
+        case DcSpec() | DsaSpec():
+            return GradientMatching(real.images, real.labels, spec, facts, seed=seed)
+        case MttSpec():
+            wanted = {**network_record(spec, facts), **images.choice()}
+            experts = open_experts(parse_json(ExpertsInput, task.inputs["experts"]).path, wanted)
+            return TrajectoryMatching(
+                real.images, real.labels, spec, facts, seed=seed, experts=experts
+            )
+        case RtpSpec():
+            return RememberingThePast(real.images, real.labels, spec, facts, seed=seed)
+
+
+def _story(params: DistillParams, facts: DatasetFacts, task: Task) -> dict[str, Any]:
+    """Give what a manifest says of one method alone."""
+    spec = params.distill
+    if isinstance(spec, MttSpec):
+        return {"expert_set_id": parse_json(ExpertsInput, task.inputs["experts"]).id}
+    return {"storage": spec.storage(facts)} if isinstance(spec, RtpSpec) else {}
+
+
+def _warn_of_depth(spec: DistillSpec, facts: DatasetFacts, task: Task) -> None:
+    """Tell of a last block with next to nothing to normalise: see docs/backbones.md."""
+    side = min(facts.image_shape[1:]) >> (spec.depth - 1)
+    if 0 < side < LEAST_SIDE:
+        told = f"the network's last block sees squares of {side} x {side}, which may make the set "
+        task.on_note("deep_network", f"{told}worse than its start; a smaller depth is safer")
+
+
+def _last_checkpoint(task: Task) -> Checkpoint | None:
+    """Where an earlier attempt has left off."""
+    if task.checkpoint is None or not task.checkpoint.exists():
+        return None
+    try:
+        checkpoint = read_checkpoint(task.checkpoint, task.recipe, device=task.device)
+    except InvalidDataError as error:
+        task.on_note("checkpoint_unusable", f"started from the beginning: {error}")
+        return None
+    task.on_note("resumed", f"went on after step {checkpoint.step}", step=checkpoint.step)
+    return checkpoint
+
+
+def _checkpoint_writer(task: Task) -> CheckpointCallback:
+    """Write each checkpoint that comes long enough after the one before."""
+    if task.checkpoint is None:
+        return ignore_checkpoint
+    path, written_at = task.checkpoint, time.monotonic()
+
+    def write(checkpoint: Checkpoint) -> None:
+        nonlocal written_at
+        if time.monotonic() - written_at >= task.checkpoint_seconds:
+            write_checkpoint(path, checkpoint, task.recipe)
+            written_at = time.monotonic()
+
+    return write
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    compact = folder / COMPACT_FILE
+    return (*(folder / name for name in FILES), *([compact] if compact.exists() else []))

@@ -1,0 +1,258 @@
+"""`evaluate`: calibrated networks on the test images -> a report. The one reader of test images."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddcal_core.data import LabelledImages
+from ddcal_core.export import write_json
+from ddcal_core.input_space import InputSpace
+from ddcal_core.progress import Progress, ProgressCallback
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import EvaluateParams
+from ddcal_core.training import predict_logits
+from worker.trainer.fitting.calibration_images import CalibrationImages, has_small_set
+from worker.trainer.fitting.calibrations import Found, not_fitted, read_scaling
+from worker.trainer.fitting.fitting import Fitter
+from worker.trainer.inputs import (
+    CalibrationInput,
+    DatasetInput,
+    ModelInput,
+    SetInput,
+    Split,
+    Task,
+    as_examples,
+    load_model,
+    load_test_images,
+    parse_json,
+)
+from worker.trainer.outputs import Output, versions
+from worker.trainer.report.analyses import (
+    logit_analysis,
+    logit_words,
+    spectrum_analysis,
+    spectrum_words,
+)
+from worker.trainer.report.comparison import compare
+from worker.trainer.report.measurements import Predictions
+from worker.trainer.report.measuring import Bench
+from worker.trainer.report.mts_curve import mts_curve
+from worker.trainer.report.page.page import report_page
+from worker.trainer.report.page.pictures import set_pictures
+from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
+from worker.trainer.report.rows import (
+    Measured,
+    TrainingSet,
+    build_report,
+    build_rows,
+    calibration_label,
+    group_models,
+    headline_values,
+)
+
+N_RANDOM_SETS = 5
+MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
+
+
+def run(task: Task) -> list[Output]:
+    """Measure, write report.json and report.html; one report comes out."""
+    started = time.monotonic()
+    params = parse_json(EvaluateParams, task.params)
+    dataset = parse_json(DatasetInput, task.inputs["dataset"])
+    models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
+    calibrations = [parse_json(CalibrationInput, value) for value in task.inputs["calibrations"]]
+    sets = {
+        key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()
+    }
+    images = CalibrationImages(dataset, sets, task.device)
+    # Whatever follows sees the classes of these networks alone, as they did.
+    dataset = dataset.of_classes(_common_classes(models))
+    test = load_test_images(dataset)
+    networks = {model.id: load_model(model, task.device) for model in models}
+    bench = Bench(
+        logits=_test_logits(networks, models, images, test, task),
+        labels=test.labels,
+        n_bins=params.evaluate.n_bins,
+        seed=params.seed,
+    )
+    groups = group_models(models, sets)
+    founds = _founds(calibrations)
+    measured = _measure_all(models, founds, bench, task.on_progress)
+    rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=bench.n_bins)
+    fitters = {
+        model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
+    }
+    curves = _curves(groups, fitters, params, bench, task.on_progress)
+    seconds = round(time.monotonic() - started, 3)
+    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
+    about = {
+        "name": dataset.name,
+        "n_test": len(test.labels),
+        **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
+    }
+    predicted = [(one, bench.predict(one.model.id, founds[one.calibration_id])) for one in measured]
+    analyses = {
+        "comparisons": _comparisons(groups, rows, predicted, params.seed),
+        **_analyses(groups, images, bench),
+    }
+    report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
+    table = task.folder / PREDICTIONS
+    names = dataset.facts.class_names
+    write_predictions(table, groups, predicted, labels=bench.labels, class_names=names)
+    return [_write(report, groups, task, table)]
+
+
+def _comparisons(
+    groups: Sequence[TrainingSet],
+    rows: Sequence[Mapping[str, Any]],
+    predicted: Sequence[tuple[Measured, Predictions]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Compare the calibrations of each training set that has several."""
+    found = []
+    for index, group in enumerate(groups):
+        ids = {model.id for model in group.models}
+        by_label: dict[str, list[Predictions]] = {}
+        for one, predictions in predicted:
+            if one.model.id in ids:
+                by_label.setdefault(calibration_label(one.values), []).append(predictions)
+        own = [row for row in rows if row["training_set_index"] == index]
+        found.append(compare(own, by_label, generator=seeded_generator(seed, "resample")))
+    return [one for one in found if one is not None]
+
+
+def _analyses(
+    groups: Sequence[TrainingSet], images: CalibrationImages, bench: Bench
+) -> dict[str, Any]:
+    logits, spectra = logit_analysis(groups, bench.logits), _spectra(groups, images)
+    return {
+        "logit_analysis": logits,
+        "logit_words": logit_words(logits),
+        "spectrum_analysis": spectra,
+        "spectrum_words": spectrum_words(spectra),
+    }
+
+
+def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[dict[str, Any]]:
+    """Look at each distilled set once, whatever was trained on it."""
+    firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
+    found = []
+    for group in reversed(firsts.values()):
+        assert group.distilled is not None
+        distilled = images.of(group.models[0], "distilled").images
+        if len(distilled) > MAX_SPECTRUM_IMAGES:
+            continue
+        if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):
+            found.append(spectrum_analysis(group.label, distilled, real_sets))
+    return found
+
+
+def _common_classes(models: Sequence[ModelInput]) -> tuple[int, ...] | None:
+    """The classes that all networks tell apart; None for all of the data set's."""
+    found = {parse_json(Split, model.config["split"]).classes for model in models}
+    if len(found) > 1:
+        raise ValueError(f"wanted networks of the same classes, got {found}")
+    return found.pop()
+
+
+def _test_logits(
+    networks: Mapping[str, torch.nn.Module],
+    models: Sequence[ModelInput],
+    images: CalibrationImages,
+    test: LabelledImages,
+    task: Task,
+) -> dict[str, Tensor]:
+    logits: dict[str, Tensor] = {}
+    entered: tuple[InputSpace, Tensor] | None = None
+    for model in models:
+        space = images.space_of(model)
+        # Networks of one space come one after the other; one set of test images is held at a time.
+        if entered is None or entered[0] is not space:
+            entered = space, as_examples(test, None, space, task.device).images
+        logits[model.id] = predict_logits(networks[model.id], entered[1]).cpu()
+        task.on_progress(Progress(phase="predict", step=len(logits), steps=len(models)))
+    return logits
+
+
+def _founds(calibrations: Sequence[CalibrationInput]) -> dict[str | None, Found]:
+    """Each calibration by its id, those of one network in their order; None: the network as is."""
+    founds: dict[str | None, Found] = {None: Found(not_fitted())}
+    for one in calibrations:
+        scaling = None if one.scaling_path is None else read_scaling(one.scaling_path)
+        founds[one.id] = Found({**one.values, "model_id": one.model_id}, scaling)
+    return founds
+
+
+def _measure_all(
+    models: Sequence[ModelInput],
+    founds: Mapping[str | None, Found],
+    bench: Bench,
+    on_progress: ProgressCallback,
+) -> list[Measured]:
+    """Measure each network as it is, then under each of its calibrations."""
+    measured: list[Measured] = []
+    as_is = founds[None]
+    for done, model in enumerate(models, start=1):
+        own = {key: one for key, one in founds.items() if one.values.get("model_id") == model.id}
+        # The reference is measured whether or not somebody asked for `none`.
+        before = bench.measure(model.id, as_is)
+        asked = next((key for key, one in own.items() if one.values["method"] == "none"), None)
+        measured.append(Measured(model, asked, as_is.values, before, before))
+        for key, one in own.items():
+            if one.values["method"] != "none":
+                after = bench.measure(model.id, one)
+                measured.append(Measured(model, key, one.values, after, before))
+        on_progress(Progress(phase="measure", step=done, steps=len(models)))
+    return measured
+
+
+def _curves(
+    groups: Sequence[TrainingSet],
+    fitters: Mapping[str, Fitter],
+    params: EvaluateParams,
+    bench: Bench,
+    on_progress: ProgressCallback,
+) -> list[dict[str, Any]]:
+    """Draw two curves a mask for each training set with a small set: T from it, from validation."""
+    with_set = [group for group in groups if has_small_set(group.config)]
+    ratios, masks = sorted(set(params.evaluate.mts_ratios)), params.evaluate.mts_masks
+    n_points = 2 * len(masks) * len(ratios) * sum(len(group.models) for group in with_set)
+    done = 0
+
+    def on_point() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(phase="mts curve", step=done, steps=n_points))
+
+    return [
+        mts_curve(
+            [(model.id, fitters[model.id]) for model in group.models],
+            label=group.label,
+            fit_on=fit_on,
+            shape=mask,
+            ratios=ratios,
+            measure_fit=bench.ece_and_gap,
+            on_point=on_point,
+        )
+        for group in with_set
+        for mask in masks
+        for fit_on in ("distilled", "validation")
+        if ratios
+    ]
+
+
+def _write(
+    report: dict[str, Any],
+    groups: Sequence[TrainingSet],
+    task: Task,
+    table: Path,
+) -> Output:
+    numbers, page = task.folder / "report.json", task.folder / "report.html"
+    write_json(numbers, report)
+    pictures = set_pictures(groups)
+    page.write_text(report_page(report, pictures), encoding="utf-8")
+    return Output("report", "report", headline_values(report), (numbers, page, table))

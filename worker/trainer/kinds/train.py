@@ -1,0 +1,187 @@
+"""`train`: `n_seeds` networks on a distilled set, on a few real images, or on the real data."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.export import model_files, write_model
+from ddcal_core.herding import herded_subset, herding_features
+from ddcal_core.input_space import InputSpace
+from ddcal_core.metrics import accuracy
+from ddcal_core.networks import build_network
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import (
+    DistilledTrainingSet,
+    FullTrainingSet,
+    HerdingTrainingSet,
+    RandomTrainingSet,
+    TrainParams,
+)
+from ddcal_core.training import predict_logits, train_network
+from worker.trainer.inputs import (
+    Examples,
+    SetInput,
+    Task,
+    load_distilled_set,
+    parse_json,
+    random_index,
+    space_of_set,
+)
+from worker.trainer.outputs import Output, versions
+from worker.trainer.real_images import open_real_images
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the networks of one job learn from.
+
+    Attributes:
+        space: what the networks read of pixels, with the facts of the data set behind it.
+        config: what each model's config says of it.
+        examples_of: a network's config -> its training images; config has its `seed_index`.
+        learned_lr: the learning rate learned with the images; None where none was.
+    """
+
+    space: InputSpace
+    config: dict[str, Any]
+    examples_of: Callable[[dict[str, Any]], Examples]
+    learned_lr: float | None = None
+
+
+def run(task: Task) -> list[Output]:
+    """Train the networks one after the other; one model each comes out."""
+    params = parse_json(TrainParams, task.params)
+    source = _open_source(params, task)
+    return [
+        _train_one(seed_index, params, source, task) for seed_index in range(params.train.n_seeds)
+    ]
+
+
+def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task) -> Output:
+    spec, seed = params.train.with_learned_lr(source.learned_lr), params.seed
+    config = {
+        **source.config,
+        "seed": seed,
+        "seed_index": seed_index,
+        "network": spec.described(),
+        "train": spec.model_dump(mode="json"),
+        "lr_is_learned": params.train.lr is None and source.learned_lr is not None,
+    }
+    examples = source.examples_of(config)
+    network = build_network(spec, source.space.facts, seeded_generator(seed, "network", seed_index))
+    network.to(task.device)
+    started = time.monotonic()
+    train_network(
+        network,
+        examples.images,
+        examples.labels if examples.soft_labels is None else examples.soft_labels,
+        spec,
+        generator=seeded_generator(seed, "order", seed_index),
+        on_progress=task.on_progress,
+        phase=f"train {source.config['training_set']} {seed_index + 1}/{spec.n_seeds}",
+    )
+    config |= {
+        "has_soft_labels": examples.soft_labels is not None,
+        "n_train": len(examples.labels),
+        "train_accuracy": accuracy(predict_logits(network, examples.images), examples.labels),
+        "seconds": round(time.monotonic() - started, 3),
+        "made_with": versions(task.device),
+    }
+    folder = task.folder / f"model_{seed_index}"
+    folder.mkdir()
+    config = write_model(folder, network, space=source.space, provenance=config)
+    return Output("model", folder.name, config, model_files(folder))
+
+
+def _open_source(params: TrainParams, task: Task) -> _Source:
+    match params.training_set:
+        case DistilledTrainingSet():
+            return _open_distilled(parse_json(SetInput, task.inputs["distilled_set"]), task)
+        case RandomTrainingSet(images_per_class=images_per_class):
+            return _open_random(images_per_class, params, task)
+        case HerdingTrainingSet():
+            return _open_herded(params.training_set, params, task)
+        case FullTrainingSet(n_images=n_images):
+            return _open_full(n_images, params, task)
+
+
+def _open_distilled(distilled: SetInput, task: Task) -> _Source:
+    examples = load_distilled_set(distilled, task.device)
+    manifest = distilled.manifest
+    config = {
+        "dataset": manifest["dataset"],
+        "training_set": "distilled",
+        "distilled_set_id": distilled.id,
+        "images_per_class": manifest["images_per_class"],
+        "split": manifest["split"],
+    }
+    learned_lr = manifest.get("learned_lr")
+    return _Source(space_of_set(distilled), config, lambda _: examples, learned_lr)
+
+
+def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
+    real = open_real_images(params, task)
+
+    def examples_of(config: dict[str, Any]) -> Examples:
+        n_classes = real.facts.n_classes
+        index = random_index(real.data, real.train_index, n_classes, config=config)
+        return real.examples(index, task.device)
+
+    config = {
+        **real.story(),
+        "training_set": "random",
+        "distilled_set_id": None,
+        "images_per_class": images_per_class,
+    }
+    return _Source(real.space, config, examples_of)
+
+
+def _open_herded(herding: HerdingTrainingSet, params: TrainParams, task: Task) -> _Source:
+    real = open_real_images(params, task)
+    whole = real.examples(real.train_index, task.device)
+    features = herding_features(
+        whole.images,
+        whole.labels,
+        herding.features,
+        real.facts,
+        seed=params.seed,
+        on_progress=task.on_progress,
+    )
+    n_classes, wanted = real.facts.n_classes, herding.images_per_class
+    index = real.train_index[herded_subset(features, whole.labels, wanted, n_classes)]
+    examples = real.examples(index, task.device)
+    config = {
+        **real.story(),
+        "training_set": "herding",
+        "distilled_set_id": None,
+        "images_per_class": wanted,
+        "herding": herding.features.model_dump(mode="json"),
+        "herded_index": index.tolist(),
+    }
+    return _Source(real.space, config, lambda _: examples)
+
+
+def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source:
+    real = open_real_images(params, task)
+    train_index = real.train_index
+    if n_images is not None:
+        if n_images > len(train_index):
+            raise InvalidDataError(
+                f"wanted {n_images:,} training images of {real.split.dataset}; the validation cut "
+                f"leaves {len(train_index):,}"
+            )
+        # One subset for all networks: they are to differ by their own seed, not by their data.
+        order = torch.randperm(len(train_index), generator=seeded_generator(params.seed, "full"))
+        train_index = train_index[order[:n_images]].sort().values
+    examples = real.examples(train_index, task.device)
+    config = {
+        **real.story(),
+        "training_set": "full",
+        "distilled_set_id": None,
+        "images_per_class": None,
+    }
+    return _Source(real.space, config, lambda _: examples)

@@ -1,0 +1,147 @@
+"""Measurements of uploaded logits -> report.json, in the form that networks' reports have."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.trainer.inputs import LogitsInput, ModelInput
+from worker.trainer.report.conventions import CONVENTIONS
+from worker.trainer.report.findings import findings
+from worker.trainer.report.rows import TrainingSet
+
+# What a network's config says, and nobody knows of logits made elsewhere.
+_UNKNOWN = (
+    "distilled_set_id", "images_per_class", "n_train", "split", "network", "train",
+    "train_accuracy", "distilled",
+)  # fmt: skip
+_TEST_ROWS = (
+    "Rows behind every number: logits_test and labels_test, on which nothing was fitted. That the "
+    "network was not trained on them either is for their sender to know."
+)
+_FIT_ROWS = (
+    "Rows behind every number: those the temperature itself was fitted on, as no test rows were "
+    "sent. Numbers after calibration are flattered by that, the less the more rows there are."
+)
+
+
+def uploaded_network(logits: LogitsInput) -> TrainingSet:
+    """Give the one network there is, of which nothing is known but its logits."""
+    config = {"training_set": "elsewhere", "seed": None, "seed_index": None}
+    return TrainingSet(
+        label=f"uploaded logits ({logits.facts.n_fit:,} rows to fit on)",
+        images="data unknown to this service",
+        config=config,
+        models=(ModelInput(id=logits.name, path=logits.fit_rows_path, config=config),),
+        distilled=None,
+    )
+
+
+def logits_report(
+    logits: LogitsInput,
+    group: TrainingSet,
+    rows: Sequence[Mapping[str, Any]],
+    comparisons: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Put everything together that report.json holds, but for how it was made.
+
+    Args:
+        logits: what was uploaded.
+        group: from `uploaded_network`.
+        rows: of the table, `none` first.
+        comparisons: which calibration won.
+    """
+    facts = logits.facts
+    is_held_out = logits.test_rows_path is not None
+    n_bins = rows[0]["n_bins"]
+    said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
+    return {
+        "format": "ddcal report 1",
+        "dataset": logits.name,
+        "headline": said[0],
+        "findings": said if is_held_out else [*said, _NOT_HELD_OUT],
+        "n_test": rows[0]["n_test"],
+        "measured_on": "test rows" if is_held_out else "fit rows",
+        "n_bins": n_bins,
+        "class_names": list(facts.class_names),
+        "image_shape": None,
+        "training_sets": [
+            {
+                "label": group.label,
+                "training_set": group.config["training_set"],
+                **dict.fromkeys(_UNKNOWN),
+                "model_ids": [model.id for model in group.models],
+            }
+        ],
+        "rows": list(rows),
+        "comparisons": [{**one, "words": _of_rows(one["words"])} for one in comparisons],
+        # There are no images to mask or to take apart, and no second network to set beside it.
+        "mts_curves": [],
+        "logit_analysis": [],
+        "spectrum_analysis": [],
+        "facts": _facts(logits, n_bins),
+        "conventions": _conventions(is_held_out=is_held_out),
+        "calibration_ids": [],
+    }
+
+
+_NOT_HELD_OUT = (
+    "There were no test rows: every number here is on the rows the temperature was fitted on, "
+    "which flatters it. Send logits_test and labels_test for numbers that count."
+)
+
+
+def _facts(logits: LogitsInput, n_bins: int) -> dict[str, str]:
+    """The figures at the head of the page."""
+    facts = logits.facts
+    return {
+        "rows fitted on": f"{facts.n_fit:,}",
+        "rows measured on": f"{facts.n_test:,}" if facts.n_test else "the same",
+        "classes": f"{facts.n_classes:,}",
+        "numbers": facts.dtype,
+        "ECE bins": str(n_bins),
+    }
+
+
+def steps_words(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
+    """Say how everything was computed, step by step."""
+    facts = logits.facts
+    where = (
+        f"{facts.n_test:,} test rows, opened when everything had been fitted"
+        if facts.n_test
+        else "the rows fitted on, as no others were sent"
+    )
+    return [
+        f"{logits.name}: logits and labels sent as one file (sha256 {logits.sha256}); the network "
+        "behind them and what it was trained on are not known here.",
+        f"Fitted on {facts.n_fit:,} rows of {facts.n_classes:,} {facts.dtype} logits, solved in "
+        "float64.",
+        f"Measured on {where}; torch {made_with['torch']} on {made_with['device']} with "
+        f"{made_with['threads']} threads, seed {made_with['seed']} of the chance level, "
+        f"{made_with['seconds']:.1f} s.",
+    ]
+
+
+def _of_rows(words: str) -> str:
+    """Say of rows what the service says of its own test images."""
+    return (
+        words.replace("test images", "rows").replace("test image", "row").replace("images", "rows")
+    )
+
+
+def _conventions(*, is_held_out: bool) -> dict[str, str]:
+    return {
+        **{name: _of_rows(words) for name, words in CONVENTIONS.items() if name != "found"},
+        "failures": (
+            "Over-calibration, under-confident after it; under-calibration, "
+            "over-confident, both as the verdict has it. Nearly uniform and nearly certain, if T "
+            "is above 10 times or below a fiftieth of the logits' spread on the fit rows (mean of "
+            "largest minus row mean)."
+        ),
+        "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
+        "temperature": (
+            "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "
+            "exactly unless L-BFGS is named. Vector: a weight and a bias a class, pulled towards "
+            "1/T and 0 as by a label each. Isotonic: a rising function a class of the softmax "
+            "probability, rows made to sum to 1."
+        ),
+        "fit_on": "fit rows: logits_fit and labels_fit as they were sent.",
+    }

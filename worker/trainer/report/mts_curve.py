@@ -1,0 +1,74 @@
+"""ECE on test over the mask ratio of MTS."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ddcal_core.specs import MaskShape, MaskSpec
+from worker.trainer.fitting.fitting import Fitter
+from worker.trainer.report.measurements import mean_and_deviation
+
+MeasureFit = Callable[[str, dict[str, Any]], tuple[float, float]]
+"""(model id, what a fit found) -> the network's ECE and signed gap on test."""
+
+
+def mts_curve(
+    fitters: Sequence[tuple[str, Fitter]],
+    *,
+    label: str,
+    fit_on: str,
+    shape: MaskShape,
+    ratios: Sequence[float],
+    measure_fit: MeasureFit,
+    on_point: Callable[[], None],
+) -> dict[str, Any]:
+    """Fit T on masked images at each ratio and measure the ECE on test.
+
+    Args:
+        fitters: (model id, fitter) of each network of one training set.
+        label: of the training set.
+        fit_on: "distilled" or "validation".
+        shape: what is masked as one.
+        ratios: share of pixels masked; 0 is plain TS.
+        measure_fit: the test side.
+        on_point: told after each network and ratio.
+
+    Returns:
+        training_set_label, fit_on, mask (the shape's fields) and points: ratio, ece, temperature
+        and masked_accuracy (mean and deviation over networks), statuses, and each network's own
+        numbers.
+    """
+    points = []
+    for ratio in sorted(ratios):
+        networks = []
+        for model_id, fitter in fitters:
+            found = fitter.fit_masked(fit_on, MaskSpec.of(shape, ratio))
+            # No null level here: it would cost as much as the fit, at every point.
+            ece, signed_gap = measure_fit(model_id, found)
+            networks.append(
+                {
+                    "model_id": model_id,
+                    "status": found["status"],
+                    "temperature": found["temperature"],
+                    "masked_accuracy": found["masked_accuracy"],
+                    "ece": ece,
+                    "signed_gap": signed_gap,
+                }
+            )
+            on_point()
+        points.append(_point(ratio, networks))
+    mask = shape.model_dump(mode="json")
+    return {"training_set_label": label, "fit_on": fit_on, "mask": mask, "points": points}
+
+
+def _point(ratio: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    temperatures = [network["temperature"] for network in networks]
+    return {
+        "ratio": ratio,
+        "ece": mean_and_deviation([network["ece"] for network in networks]),
+        "signed_gap": mean_and_deviation([network["signed_gap"] for network in networks]),
+        "temperature": mean_and_deviation([t for t in temperatures if t is not None]),
+        "masked_accuracy": mean_and_deviation([network["masked_accuracy"] for network in networks]),
+        "statuses": dict(Counter(network["status"] for network in networks)),
+        "networks": list(networks),
+    }

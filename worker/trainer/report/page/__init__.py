@@ -1,0 +1,1 @@
+"""report.json as one self-contained page: sections, figures, pictures, captions."""

@@ -1,0 +1,121 @@
+"""The report page's sections on logits and spectra."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from worker.trainer.report.page.analysis_figures import histogram_figure, spectrum_figure
+from worker.trainer.report.page.captions import caption
+
+_LOGIT_TITLES = {
+    "largest_logit": ("Largest logit", "largest logit of a test image"),
+    "margin": ("Margin", "largest logit minus the second largest"),
+}
+_SPECTRUM_TITLES = {"as_they_are": "as they are", "centred": "about the mean image"}
+_SPECTRUM_AXES = {
+    "cumulative_energy": "share of energy so far",
+    "relative_values": "singular value / the largest",
+}
+
+
+def comparison_section(report: Mapping[str, Any]) -> str:
+    """Say for each training set which calibration won, and whether by more than noise."""
+    comparisons = report.get("comparisons")
+    if not comparisons:
+        return ""
+    said = "".join(f"<li>{escape(one['words'])}</li>" for one in comparisons)
+    return (
+        "<section><h2>Which calibration won, and is it more than noise?</h2>"
+        f'<ul class="said">{said}</ul>{caption(report, "comparison")}</section>'
+    )
+
+
+def logit_section(report: Mapping[str, Any]) -> str:
+    """Show largest logits and margins of all training sets on the same axes."""
+    analyses = report.get("logit_analysis")
+    if not analyses:
+        return ""
+    figures = "".join(
+        f"<figure><figcaption><b>{heading}</b></figcaption>"
+        f"{histogram_figure(analyses, name, axis=axis, title=f'{heading}, every training set')}"
+        "</figure>"
+        for name, (heading, axis) in _LOGIT_TITLES.items()
+    )
+    return (
+        "<section><h2>How concentrated are the logits?</h2>"
+        f'<p class="lead">{escape(report["logit_words"])}</p>'
+        f'<div class="grid wide">{figures}</div>{_logit_table(analyses)}'
+        '<p class="caption">Logits of all networks of a training set on the test images, as '
+        "trained (T = 1), all training sets on one axis; each histogram has its own height. Dot: "
+        "median; line: from the 5 % to the 95 % point. Variation is deviation over mean, which "
+        "does not change when all logits are scaled; ± one deviation over networks. The paper "
+        "names more concentrated largest logits as a cause of over-confidence.</p></section>"
+    )
+
+
+def _logit_table(analyses: Sequence[Mapping[str, Any]]) -> str:
+    head = "".join(
+        f"<th>{heading}: {word}</th>"
+        for heading in ("logit", "margin")
+        for word in ("mean", "deviation", "variation")
+    )
+    body = "".join(
+        f"<tr><td>{escape(one['training_set_label'])}</td>"
+        + "".join(
+            f'<td class="plain">{_number(one[name][field])}</td>'
+            for name in _LOGIT_TITLES
+            for field in ("mean", "deviation", "coefficient_of_variation")
+        )
+        + "</tr>"
+        for one in analyses
+    )
+    return (
+        '<div class="scroll"><table class="numbers"><thead><tr><th>training set</th>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _number(value: Mapping[str, Any]) -> str:
+    if value["mean"] is None:
+        return "none"
+    deviation = "" if value["std"] is None else f' <span class="dev">± {value["std"]:.2g}</span>'
+    return f"{value['mean']:.3g}{deviation}".replace("-", "−")
+
+
+def spectrum_section(report: Mapping[str, Any]) -> str:
+    """Show each distilled set's spectrum over those of random real sets."""
+    if not report.get("spectrum_analysis"):
+        return ""
+    sets = "".join(_spectra(analysis) for analysis in report["spectrum_analysis"])
+    return (
+        "<section><h2>How rich is the distilled set?</h2>"
+        f'<p class="lead">{escape(report["spectrum_words"])}</p>{sets}'
+        '<p class="caption">Singular values of the matrix with one flattened image a row, in '
+        'network-input space. <span class="key k-distilled"></span>The distilled set; '
+        '<span class="key k-validation"></span>random real training images, as many of each class, '
+        "drawn anew several times: mean, and band from the lowest to the highest draw. The sooner "
+        "the energy (sum of squares) is reached, the more alike the images. Effective rank: exp of "
+        "the entropy of the squared singular values; as many as that would hold all energy in "
+        "equal parts.</p></section>"
+    )
+
+
+def _spectra(analysis: Mapping[str, Any]) -> str:
+    figures = []
+    for kind, words in _SPECTRUM_TITLES.items():
+        beside = analysis[kind]
+        ranks = (
+            f"effective rank {beside['distilled']['effective_rank']:.1f}, of random real sets "
+            f"{beside['real']['effective_rank']['mean']:.1f}"
+        )
+        for name, axis in _SPECTRUM_AXES.items():
+            title = f"{axis}, {words}, {analysis['training_set_label']}"
+            figures.append(
+                f"<figure><figcaption><b>Images {words}</b><span>{ranks}</span></figcaption>"
+                f"{spectrum_figure(beside, name, axis=axis, title=title)}</figure>"
+            )
+    return (
+        f"<h3>{escape(analysis['training_set_label'])}, {analysis['n_images']:,} images, beside "
+        f'{analysis["n_real_sets"]} random real sets</h3><div class="grid wide">'
+        f"{''.join(figures)}</div>"
+    )

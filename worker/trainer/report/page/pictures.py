@@ -1,0 +1,81 @@
+"""The distilled images as PNG strips for the report's page."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ddcal_core.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
+from worker.trainer.inputs import SetInput, load_distilled_set, space_of_set
+from worker.trainer.report.rows import TrainingSet
+
+
+@dataclass(frozen=True)
+class ClassStrip:
+    """A class's images side by side.
+
+    Attributes:
+        class_name: as the user wrote it.
+        n_shown: images in the strip.
+        n_images: images the set has of the class.
+        data_url: the PNG.
+        width: of the PNG, in pixels.
+        height: likewise.
+    """
+
+    class_name: str
+    n_shown: int
+    n_images: int
+    data_url: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class SetPicture:
+    """A distilled set to look at.
+
+    Attributes:
+        label: of the training set.
+        strips: one a class, at most 50.
+        n_classes: classes the set has.
+    """
+
+    label: str
+    strips: tuple[ClassStrip, ...]
+    n_classes: int
+
+
+def set_pictures(groups: Sequence[TrainingSet]) -> list[SetPicture]:
+    """Draw each distilled set once, whatever was trained on it, as pixels clipped for looking."""
+    firsts: dict[str, tuple[str, SetInput]] = {}
+    for group in groups:
+        if group.distilled is not None:
+            firsts.setdefault(group.distilled.id, (group.label, group.distilled))
+    return [_set_picture(label, distilled) for label, distilled in firsts.values()]
+
+
+def _set_picture(label: str, distilled: SetInput) -> SetPicture:
+    examples = load_distilled_set(distilled, torch.device("cpu"))
+    space = space_of_set(distilled)
+    facts, pixels = space.facts, to_pixels(examples.images, space)
+    strips = [
+        _strip(facts.class_names[k], pixels[examples.labels == k])
+        for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
+    ]
+    return SetPicture(label, tuple(strips), facts.n_classes)
+
+
+def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
+    shown = pixels[:MAX_SHOWN_PER_CLASS]
+    data = base64.b64encode(strip_png(shown)).decode()
+    height, width = shown.shape[2:]
+    return ClassStrip(
+        class_name=class_name,
+        n_shown=len(shown),
+        n_images=len(pixels),
+        data_url=f"data:image/png;base64,{data}",
+        width=len(shown) * (width + 1) - 1,
+        height=height,
+    )

@@ -1,0 +1,190 @@
+"""The process that computes: one job in, its results out, then it ends.
+
+It is started before there is a job and loads everything heavy first, so that a job starts at
+once. It talks to its supervisor alone, in JSON lines (see ddcal_core.job_channel), and touches
+neither database nor broker.
+"""
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+
+from ddcal_core.errors import StoppedError
+from ddcal_core.job_channel import JobChannel, answer_job, read_job, take_stdout
+from ddcal_core.progress import Progress
+from worker.trainer.inputs import Task
+from worker.trainer.kinds import KINDS
+from worker.trainer.outputs import Output
+
+SECONDS_BETWEEN_REPORTS = 0.2
+
+_LOG = logging.getLogger("ddcal.trainer")
+
+
+class StopRequest:
+    """Whether SIGTERM has come; waiting for the job and for it at once, so that neither is lost."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        # A handler alone would leave a blocking read asleep: Python starts the read again after it.
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+        signal.set_wakeup_fd(self._wake_writer)
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, _signal_number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+    def wait_for_input(self, descriptor: int) -> bool:
+        """Wait until there is something to read; False when the stop came first."""
+        ready, _, _ = select.select([descriptor, self._wake_reader], [], [])
+        return descriptor in ready
+
+
+class Reporter:
+    """Sends progress, five times a second at most, and stops the computation when asked to.
+
+    The first and the last report of each phase are always sent.
+
+    Args:
+        channel: to the supervisor.
+        stop: looked at on every report.
+    """
+
+    def __init__(self, channel: JobChannel, stop: StopRequest) -> None:
+        self._channel = channel
+        self._stop = stop
+        self._phase: str | None = None
+        self._sent_at = 0.0
+        self._held_back: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Take a report.
+
+        Raises:
+            StoppedError: the job has to stop.
+        """
+        if self._stop.is_set:
+            raise StoppedError
+        is_new_phase = progress.phase != self._phase
+        if is_new_phase:
+            self.flush()
+            self._phase = progress.phase
+            _LOG.info("phase: %s, %d steps", progress.phase, progress.steps)
+        is_last = progress.step >= progress.steps
+        is_due = time.monotonic() - self._sent_at >= SECONDS_BETWEEN_REPORTS
+        self._held_back = progress
+        if is_new_phase or is_last or is_due:
+            self.flush()
+
+    def note(self, code: str, message: str, *, step: int | None = None) -> None:
+        """Send something that users should know of the run; the log has it too."""
+        _LOG.info("%s: %s", code, message)
+        self._channel.send({"type": "note", "code": code, "message": message, "step": step})
+
+    def flush(self) -> None:
+        """Send the report held back, if there is one."""
+        if self._held_back is None:
+            return
+        progress, self._held_back = self._held_back, None
+        self._sent_at = time.monotonic()
+        self._channel.send(
+            {
+                "type": "progress",
+                "phase": progress.phase,
+                "step": progress.step,
+                "steps": progress.steps,
+                "values": dict(progress.values),
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+
+def main() -> int:
+    """Say ready, take one job, compute it, say how it ended; give the exit status."""
+    channel = take_stdout()
+    stop = StopRequest()
+    channel.send({"type": "ready", "device": _device().type})
+    if not stop.wait_for_input(sys.stdin.fileno()):
+        return 0
+    job = read_job(sys.stdin.buffer)
+    if job is None:
+        return 0
+    reporter = Reporter(channel, stop)
+
+    def work() -> dict[str, Any]:
+        # A stop that came meanwhile is not lost: the first report finds it.
+        outputs = _compute(job, reporter)
+        reporter.flush()
+        return {"type": "outputs", "outputs": [output.as_message() for output in outputs]}
+
+    return answer_job(job, channel, work)
+
+
+def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
+    device = _prepare_torch(int(job["threads"]))
+    started = time.monotonic()
+    _LOG.info(
+        "start: %s, job %s, request %s, device %s, %d threads, torch %s",
+        job["kind"],
+        job["job_id"],
+        job.get("request_id") or "none",
+        torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        torch.get_num_threads(),
+        torch.__version__,
+    )
+    folder = Path(job["work_folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = job.get("checkpoint")
+    task = Task(
+        job["params"],
+        job["inputs"],
+        folder,
+        device,
+        reporter,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        recipe=job.get("recipe", ""),
+        checkpoint_seconds=job.get("checkpoint_seconds", 5.0),
+        on_note=reporter.note,
+    )
+    outputs = KINDS[job["kind"]](task)
+    names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]
+    _LOG.info(
+        "end: %d results after %.1f s; files: %s",
+        len(outputs),
+        time.monotonic() - started,
+        ", ".join(names),
+    )
+    return outputs
+
+
+def _prepare_torch(n_threads: int) -> torch.device:
+    torch.set_num_threads(max(1, n_threads))
+    # The same bytes from the same recipe: no algorithm chosen by timing.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return _device()
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _end(status: int) -> NoReturn:
+    """End now: all has been said, and taking torch down takes seconds that the job would wait."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    _end(main())
