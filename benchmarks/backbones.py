@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.mask_ratio_cases import read_pixels
-from ddcal_core.data import random_subset, split_validation
-from ddcal_core.dataset_facts import NAMED_DATASETS
-from ddcal_core.distillation.backbone import Backbone
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.input_space import Standard, enter
+from ddcal_core.data.labelled import random_subset, split_validation
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import ExpertSet, ExpertTraining, record_experts
 from ddcal_core.distillation.loop import Outcome, distill
+from ddcal_core.distillation.method import Backbone
 from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
-from ddcal_core.input_space import Standard, enter
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -40,7 +40,7 @@ from ddcal_core.specs import (
     RtpSpec,
     TrainSpec,
 )
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 
 N_TEST = 2_500
 Labelled = tuple[Tensor, Tensor]

@@ -20,7 +20,7 @@ import torch
 from sklearn.calibration import _TemperatureScaling
 from torch import Tensor
 
-from ddcal_core.calibration import fit_temperature
+from ddcal_core.calibration.masked import fit_temperature
 from ddcal_core.metrics import bin_sums_of_logits, expected_calibration_error
 from ddcal_core.seeding import seeded_generator
 

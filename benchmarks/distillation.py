@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment, augment_each, draw_augmentation
-from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.images import chunks
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import ALL_AUGMENTATIONS, AugmentationName, DcSpec, DsaSpec
+from ddcal_core.training.augmentation import augment, augment_each, draw_augmentation
 
 SIDE, N_SYNTHETIC, N_REAL, N_BLOCKS, N_EPOCHS = 32, 10, 256, 3, 20
 EPSILON, LR_IMAGES, LR_NETWORK = 1e-6, 0.1, 0.01

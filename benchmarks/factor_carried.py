@@ -27,15 +27,15 @@ from torch import Tensor, nn
 
 from benchmarks.mask_ratio import parse_case, ratio_of_means
 from benchmarks.mask_ratio_cases import Case, RealImages, read_real, small_set, train_spec
-from ddcal_core.dataset_facts import NAMED_DATASETS
-from ddcal_core.mask_ratio import half_way_temperature
+from ddcal_core.calibration.mask_ratio import half_way_temperature
+from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import expected_calibration_error
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import Focal, LabelSmoothing, Mixup, TrainSpec
 from ddcal_core.specs.backbone import ALL_AUGMENTATIONS
-from ddcal_core.temperature import fit_temperature
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 
 CASES = tuple(
     f"{dataset}-{source}-{n}-{seed}"

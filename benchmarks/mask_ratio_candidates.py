@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
 from benchmarks.mask_ratio_cases import FOLD_RATIOS, MIX_SHARES, RATIOS, Case, train_spec
-from ddcal_core.dataset_facts import NAMED_DATASETS
-from ddcal_core.mask_ratio import half_way_temperature, likeliest_factor
+from ddcal_core.calibration.mask_ratio import half_way_temperature, likeliest_factor
+from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.temperature import fit_temperature
 
 Arrays = Mapping[str, Tensor]
 BEST_RATIO, WITH_LABELS, OURS = "best ratio", "T, 1,000 labels", "**half way and folds**"
@@ -167,7 +167,7 @@ def _folded(arrays: Arrays, masked: list[float | None]) -> dict[str, float | Non
 
 
 def _ours(case: Case, arrays: Arrays, half_way: float | None) -> float | None:
-    """As `ddcal_core.mask_ratio.temperature_without_labels`, on networks trained before."""
+    """As `temperature_without_labels` of ddcal_core, on networks trained before."""
     labels, fold_of = arrays["labels"], arrays["fold_of"]
     scaled = arrays["fold_out"].double()
     for fold, parameters in enumerate(arrays["fold_parameters"]):

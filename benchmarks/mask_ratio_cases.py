@@ -16,17 +16,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
-from ddcal_core.data import load_named, random_subset
-from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.input_space import Standard, enter
+from ddcal_core.data.labelled import load_named, random_subset
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import distill
-from ddcal_core.input_space import Standard, enter
-from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, DmSpec, MaskSpec, TrainSpec
-from ddcal_core.temperature import fit_temperature
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.masking import draw_mask
+from ddcal_core.training.train import predict_logits, train_network
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, *(round(0.05 * step, 2) for step in range(10, 20)), 0.98)
 FOLD_RATIOS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)

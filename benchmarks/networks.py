@@ -16,7 +16,7 @@ import torch
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, TrainSpec
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 
 NETWORKS = (
     {"network": "convnet"},

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from ddcal_core import metrics
-from tests.core.test_metric_conventions import hits, ordinary, saturated, tied
+from tests.core.metrics.test_metric_conventions import hits, ordinary, saturated, tied
 
 SAMPLES = {"ordinary": ordinary, "tied": tied, "saturated": saturated}
 OURS = {

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ddcal_core.distillation.sweep import (
+from ddcal_core.distillation.unrolled_training import (
     FlatNetwork,
     InnerTraining,
     flat_parameters,

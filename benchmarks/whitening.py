@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import torch
 
-from ddcal_core.input_space import enter, fit_space
+from ddcal_core.data.input_space import enter, fit_space
 from ddcal_core.specs import DatasetFacts, ZcaSpace
 
 N_FITTED, N_ENTERED = 48_000, 10_000

@@ -24,8 +24,8 @@ from app.api.schemas import DatasetBody, DatasetList, FactsBody, ImageFilesBody,
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datasets
 from app.shared.store.database import Connection
-from ddcal_core.dataset_structure import inspect_dataset
-from ddcal_core.npz_structure import NpzStructure
+from ddcal_core.intake.structure.dataset_structure import inspect_dataset
+from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.specs import (
     DEFAULT_TEST_FRACTION,
     Colour,

@@ -22,8 +22,8 @@ from app.api.schemas import LogitsBody, LogitsFactsBody, LogitsList, UploadProbl
 from app.shared.inputs.datasets import LOGITS
 from app.shared.inputs.logits import Logits, find_logits, list_logits
 from app.shared.store.database import Connection
-from ddcal_core.logits_specs import LogitsFacts, LogitsName
-from ddcal_core.logits_structure import inspect_logits
+from ddcal_core.intake.structure.logits_structure import inspect_logits
+from ddcal_core.specs.logits import LogitsFacts, LogitsName
 
 router = APIRouter(prefix="/v1/logits", tags=["logits"])
 

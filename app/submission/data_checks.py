@@ -6,8 +6,13 @@ from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import find_job, find_result
 from app.submission.references import Desk
-from ddcal_core.class_choice import class_index, class_indices, facts_of_classes, training_counts
-from ddcal_core.dataset_facts import validation_counts
+from ddcal_core.data.class_choice import (
+    class_index,
+    class_indices,
+    facts_of_classes,
+    training_counts,
+)
+from ddcal_core.data.dataset_facts import validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs import (
     MAX_WHITENED_FEATURES,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import find_job
 from app.submission.references import Desk, Origin, origin_of, refuse_replaced
-from ddcal_core.class_choice import class_indices
-from ddcal_core.dataset_facts import n_convnet_parameters
+from ddcal_core.data.class_choice import class_indices
+from ddcal_core.data.dataset_facts import n_convnet_parameters
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs import DistillParams, ExpertsParams, ExpertSpec, MttSpec, PipelineParams
 

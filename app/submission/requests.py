@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from ddcal_core.logits_specs import CalibrateLogitsParams
 from ddcal_core.specs import (
     CalibrateParams,
     DistillParams,
@@ -17,6 +16,7 @@ from ddcal_core.specs import (
     Spec,
     TrainParams,
 )
+from ddcal_core.specs.logits import CalibrateLogitsParams
 
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 MAX_PRIORITY = 100

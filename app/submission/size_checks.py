@@ -2,7 +2,7 @@
 
 from app.shared.inputs.datasets import Dataset
 from app.submission.references import Desk
-from ddcal_core.dataset_facts import max_convnet_depth
+from ddcal_core.data.dataset_facts import max_convnet_depth
 from ddcal_core.specs import (
     CalibrationSpecs,
     ConvNetFeatures,

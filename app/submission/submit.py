@@ -50,8 +50,7 @@ from app.submission.size_checks import (
     check_network,
     check_patch,
 )
-from ddcal_core.dataset_facts import validation_counts
-from ddcal_core.logits_specs import CalibrateLogitsParams
+from ddcal_core.data.dataset_facts import validation_counts
 from ddcal_core.specs import (
     CalibrateParams,
     CalibrationSpecs,
@@ -64,6 +63,7 @@ from ddcal_core.specs import (
     RtpSpec,
     TrainParams,
 )
+from ddcal_core.specs.logits import CalibrateLogitsParams
 
 Plan = tuple[str | None, tuple[str, ...]]
 """The data set a job belongs to, and the ids of the jobs it needs."""

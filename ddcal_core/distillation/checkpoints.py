@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ddcal_core.distillation.backbone import State
+from ddcal_core.distillation.method import State
 from ddcal_core.errors import InvalidDataError
 
 FORMAT = "ddcal checkpoint 1"

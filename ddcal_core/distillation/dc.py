@@ -6,19 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddcal_core.augmentation import DrawnAugmentation, augment, augment_each, draw_augmentation
-from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
-from ddcal_core.distillation.descent import descend, with_momentum
 from ddcal_core.distillation.images import (
     chunks,
     initial_images,
     real_batches,
     synthetic_labels,
 )
-from ddcal_core.masking import mask_images
+from ddcal_core.distillation.method import PHASE, DistilledSet, State
+from ddcal_core.distillation.sgd import descend, with_momentum
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, GradientMatchingSpec
+from ddcal_core.training.augmentation import (
+    DrawnAugmentation,
+    augment,
+    augment_each,
+    draw_augmentation,
+)
+from ddcal_core.training.masking import mask_images
 
 EPSILON = 1e-6
 

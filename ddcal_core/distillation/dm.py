@@ -3,19 +3,19 @@
 import torch
 from torch import Tensor
 
-from ddcal_core.augmentation import augment, draw_augmentation
-from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
-from ddcal_core.distillation.descent import descend, with_momentum
 from ddcal_core.distillation.images import (
     chunks,
     initial_images,
     real_batches,
     synthetic_labels,
 )
-from ddcal_core.masking import mask_images
+from ddcal_core.distillation.method import PHASE, DistilledSet, State
+from ddcal_core.distillation.sgd import descend, with_momentum
 from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, DmSpec
+from ddcal_core.training.augmentation import augment, draw_augmentation
+from ddcal_core.training.masking import mask_images
 
 
 class DistributionMatching:

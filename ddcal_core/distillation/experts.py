@@ -14,14 +14,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment_each
 from ddcal_core.distillation.images import chunks
-from ddcal_core.distillation.sweep import flat_parameters
+from ddcal_core.distillation.unrolled_training import flat_parameters
 from ddcal_core.errors import DivergedError, InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import BackboneSpec, DatasetFacts, ExpertSpec
+from ddcal_core.training.augmentation import augment_each
 
 PHASE = "experts"
 FORMAT = "ddcal experts 1"

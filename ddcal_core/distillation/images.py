@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ddcal_core.data import indices_by_class, random_subset
-from ddcal_core.distillation.backbone import PHASE
+from ddcal_core.data.labelled import indices_by_class, random_subset
+from ddcal_core.distillation.method import PHASE
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import BackboneSpec, DatasetFacts

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddcal_core.augmentation import augment_each
-from ddcal_core.distillation.backbone import PHASE, State
-from ddcal_core.distillation.sweep import StepInputs
-from ddcal_core.masking import mask_images
+from ddcal_core.distillation.method import PHASE, State
+from ddcal_core.distillation.unrolled_training import StepInputs
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import MttSpec, RtpSpec
+from ddcal_core.training.augmentation import augment_each
+from ddcal_core.training.masking import mask_images
 
 START_PROBABILITY = 0.9
 """Of an image's own class, where soft labels start."""

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ddcal_core.distillation.backbone import PHASE, Backbone, DistilledSet, State
 from ddcal_core.distillation.checkpoints import Checkpoint
+from ddcal_core.distillation.method import PHASE, Backbone, DistilledSet, State
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 

@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
-from ddcal_core.distillation.descent import descend, with_momentum
 from ddcal_core.distillation.experts import ExpertSet
 from ddcal_core.distillation.images import initial_images, synthetic_labels
 from ddcal_core.distillation.inner_steps import (
@@ -16,7 +14,14 @@ from ddcal_core.distillation.inner_steps import (
     soft_label_start,
     step_inputs,
 )
-from ddcal_core.distillation.sweep import FlatNetwork, InnerTraining, roll_out, sweep_back
+from ddcal_core.distillation.method import PHASE, DistilledSet, State
+from ddcal_core.distillation.sgd import descend, with_momentum
+from ddcal_core.distillation.unrolled_training import (
+    FlatNetwork,
+    InnerTraining,
+    roll_out,
+    sweep_back,
+)
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator

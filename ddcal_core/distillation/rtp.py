@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment_each
-from ddcal_core.data import random_subset
-from ddcal_core.distillation.backbone import PHASE, DistilledSet, State
-from ddcal_core.distillation.descent import descend, with_momentum
+from ddcal_core.data.labelled import random_subset
 from ddcal_core.distillation.images import real_batches
 from ddcal_core.distillation.inner_steps import (
     Batch,
@@ -18,7 +15,9 @@ from ddcal_core.distillation.inner_steps import (
     soft_label_start,
     step_inputs,
 )
-from ddcal_core.distillation.sweep import (
+from ddcal_core.distillation.method import PHASE, DistilledSet, State
+from ddcal_core.distillation.sgd import descend, with_momentum
+from ddcal_core.distillation.unrolled_training import (
     FlatNetwork,
     InnerTraining,
     flat_parameters,
@@ -29,6 +28,7 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, RtpSpec
+from ddcal_core.training.augmentation import augment_each
 
 
 class RememberingThePast:

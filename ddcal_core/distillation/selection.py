@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddcal_core.distillation.backbone import PHASE, DistilledSet
 from ddcal_core.distillation.loop import Selection
+from ddcal_core.distillation.method import PHASE, DistilledSet
 from ddcal_core.errors import DivergedError
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 
 MAX_VALIDATION_IMAGES = 2_000
 BATCH_SIZE = 32

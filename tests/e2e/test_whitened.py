@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from ddcal_core.data import load_named, pick_classes
+from ddcal_core.data.labelled import load_named, pick_classes
 from tests.services import TINY_PIPELINE, run_ddcal
 
 CLASSES = (8, 3, 1)

@@ -17,7 +17,7 @@ from app.shared.engine.queue import INTAKE_QUEUE
 from app.shared.processes import die_with_parent
 
 TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
-INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake")
+INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20

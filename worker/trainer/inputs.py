@@ -14,8 +14,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from ddcal_core.class_choice import facts_of_classes
-from ddcal_core.data import (
+from ddcal_core.data.class_choice import facts_of_classes
+from ddcal_core.data.input_space import InputSpace, enter
+from ddcal_core.data.labelled import (
     LabelledImages,
     load_named,
     long_tail,
@@ -24,14 +25,13 @@ from ddcal_core.data import (
     split_validation,
 )
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import facts_of, read_input_space, read_model, read_tensors
-from ddcal_core.input_space import InputSpace, enter
-from ddcal_core.logits_specs import LogitsFacts
+from ddcal_core.formats.models import facts_of, read_input_space, read_model, read_tensors
+from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.networks import Network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts
-from ddcal_core.stored_sets import read_distilled_set
+from ddcal_core.specs.logits import LogitsFacts
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 """Told something worth an event of the job: a stable word for programs, and a sentence."""

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ddcal_core.class_choice import class_indices
-from ddcal_core.data import LabelledImages
-from ddcal_core.input_space import InputSpace, fit_space
+from ddcal_core.data.class_choice import class_indices
+from ddcal_core.data.input_space import InputSpace, fit_space
+from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.specs import DatasetFacts, Imbalance, InputSpaceSpec, StandardSpace
 from worker.trainer.inputs import (
     DatasetInput,

@@ -1,7 +1,7 @@
 """The process that computes: one job in, its results out, then it ends.
 
 It is started before there is a job and loads everything heavy first, so that a job starts at
-once. It talks to its supervisor alone, in JSON lines (see ddcal_core.job_channel), and touches
+once. It talks to its supervisor alone, in JSON lines (see ddcal_core.intake.job_channel), and touches
 neither database nor broker.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import torch
 
 from ddcal_core.errors import StoppedError
-from ddcal_core.job_channel import JobChannel, answer_job, read_job, take_stdout
+from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.progress import Progress
 from worker.trainer.inputs import Task
 from worker.trainer.kinds import KINDS

@@ -18,9 +18,9 @@ from app.shared.settings import Settings
 from app.shared.store.database import db_now
 from app.shared.store.job_records import INTAKE, TERMINAL_STATES, Job, new_id
 from app.shared.store.tables import datasets, jobs
-from ddcal_core.dataset_facts import NAMED_DATASETS
-from ddcal_core.logits_specs import LogitsFacts
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.logits import LogitsFacts
 
 IMAGES = "images"
 LOGITS = "logits"

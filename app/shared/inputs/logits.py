@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 
 from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import LOGITS, uploads_of
-from ddcal_core.logits_specs import LogitsFacts
+from ddcal_core.specs.logits import LogitsFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment, draw_augmentation
 from ddcal_core.distillation.dc import GradientMatching, gradient_distance
 from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.masking import draw_mask, mask_images
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DcSpec, DsaSpec, MaskSpec
+from ddcal_core.training.augmentation import augment, draw_augmentation
+from ddcal_core.training.masking import draw_mask, mask_images
 from tests.core.distillation.small_data import FACTS, SEED
 from tests.core.distillation.small_data import real_data as small_data
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment, draw_augmentation
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
-from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DmSpec, MaskSpec
+from ddcal_core.training.augmentation import augment, draw_augmentation
+from ddcal_core.training.masking import draw_mask
 from tests.core.distillation.small_data import FACTS, SEED, real_data
 
 

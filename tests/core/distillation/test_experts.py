@@ -6,7 +6,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ddcal_core.augmentation import augment_each
 from ddcal_core.distillation.experts import (
     ExpertTraining,
     network_record,
@@ -16,6 +15,7 @@ from ddcal_core.distillation.experts import (
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
+from ddcal_core.training.augmentation import augment_each
 from tests.core.distillation.trajectories import (
     FACTS,
     SEED,

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddcal_core.distillation.backbone import DistilledSet
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from ddcal_core.distillation.descent import descend, with_momentum
 from ddcal_core.distillation.loop import Selection, distill
+from ddcal_core.distillation.method import DistilledSet
+from ddcal_core.distillation.sgd import descend, with_momentum
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
 from ddcal_core.seeding import seeded_generator
 

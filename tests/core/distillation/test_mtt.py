@@ -5,15 +5,20 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
-from ddcal_core.augmentation import augment_each
 from ddcal_core.distillation.loop import distill
 from ddcal_core.distillation.mtt import TrajectoryMatching
-from ddcal_core.distillation.sweep import FlatNetwork, InnerTraining, roll_out, sweep_back
+from ddcal_core.distillation.unrolled_training import (
+    FlatNetwork,
+    InnerTraining,
+    roll_out,
+    sweep_back,
+)
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.masking import draw_mask
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import MaskSpec, MttSpec
+from ddcal_core.training.augmentation import augment_each
+from ddcal_core.training.masking import draw_mask
 from tests.core.distillation.trajectories import (
     FACTS,
     SEED,

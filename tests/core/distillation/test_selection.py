@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ddcal_core.distillation.backbone import DistilledSet
+from ddcal_core.distillation.method import DistilledSet
 from ddcal_core.distillation.selection import epochs_of, selection_by_validation
 from ddcal_core.errors import StoppedError
 from ddcal_core.seeding import seeded_generator

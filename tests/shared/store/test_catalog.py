@@ -14,7 +14,7 @@ from app.shared.store import catalog
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Job
-from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.shared.conftest import OWNER, new_job
 
 Submit = Callable[..., Job]

@@ -229,5 +229,9 @@ def test_the_real_kinds_have_what_they_compute_with():
             seen.add(path)
             waiting += recipes._imports_of(path)
     names = {path.relative_to(recipes.ROOT).as_posix() for path in seen}
-    assert {"ddcal_core/training.py", "ddcal_core/seeding.py", "worker/trainer/inputs.py"} <= names
+    assert {
+        "ddcal_core/training/train.py",
+        "ddcal_core/seeding.py",
+        "worker/trainer/inputs.py",
+    } <= names
     assert "worker/trainer/kinds/evaluate.py" not in names

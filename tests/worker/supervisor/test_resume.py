@@ -24,7 +24,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import artifacts_of_job, record_artifact, record_result
 from app.shared.store.database import open_database
 from app.shared.store.job_records import Ending
-from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.worker.small_jobs import run_kind
 from tests.worker.supervised import OWNER, Bench
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer

@@ -19,7 +19,7 @@ from app.shared.store.catalog import (
     list_results,
 )
 from app.shared.store.job_records import Job
-from ddcal_core.dataset_facts import NAMED_DATASETS
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.worker.supervised import (
     BROKEN,
     DEAD,

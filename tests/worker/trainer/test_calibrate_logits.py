@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from ddcal_core.logits_specs import LogitsFacts
+from ddcal_core.specs.logits import LogitsFacts
 from tests.worker.small_jobs import file_of, run_kind
 
 K = 4

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.input_space import Standard
+from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, TrainSpec
-from ddcal_core.stored_sets import write_distilled_set
-from ddcal_core.training import train_network
+from ddcal_core.training.train import train_network
 from tests.worker.small_jobs import (
     distill_params,
     file_of,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ddcal_core.data import long_tail, split_validation
+from ddcal_core.data.labelled import long_tail, split_validation
 from ddcal_core.errors import InvalidDataError
 from tests.worker.small_jobs import (
     CLASS_NAMES,

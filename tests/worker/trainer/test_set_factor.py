@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from ddcal_core.mask_ratio import half_way_temperature
+from ddcal_core.calibration.mask_ratio import half_way_temperature
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import DatasetFacts, TrainSpec
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
     distill_params,
     file_of,

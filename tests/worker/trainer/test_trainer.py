@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ddcal_core.errors import CoreError, DivergedError, InvalidDataError
-from ddcal_core.job_channel import JobChannel, describe_failure
+from ddcal_core.intake.job_channel import JobChannel, describe_failure
 from ddcal_core.progress import Progress
 from tests.worker.small_jobs import distill_params, write_dataset
 from worker.trainer.trainer import Reporter

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ddcal_core.data import LabelledImages
-from ddcal_core.input_space import InputSpace
+from ddcal_core.data.input_space import InputSpace
+from ddcal_core.data.labelled import LabelledImages
 from worker.trainer.inputs import (
     DatasetInput,
     Examples,

@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ddcal_core.calibration import TemperatureFit
-from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import write_json
-from ddcal_core.scaling import (
+from ddcal_core.calibration.masked import TemperatureFit
+from ddcal_core.calibration.scaling import (
     IsotonicScaling,
     VectorScaling,
     fit_isotonic,
     fit_vector_scaling,
 )
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.models import write_json
 
 Scaling = VectorScaling | IsotonicScaling
 SCALING_FILE = "scaling.json"

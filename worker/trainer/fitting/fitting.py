@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddcal_core.calibration import fit_masked_temperature, fit_temperature
-from ddcal_core.export import facts_of
-from ddcal_core.failure_signatures import (
+from ddcal_core.calibration.failure_signatures import (
     Failure,
     accuracy_failure,
     direction_failure,
     logit_spread,
     temperature_failure,
 )
-from ddcal_core.mask_ratio import (
+from ddcal_core.calibration.mask_ratio import (
     FoundRatio,
     FoundTemperature,
     ratio_by_labels,
     temperature_by_factor,
     temperature_without_labels,
 )
+from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperature
+from ddcal_core.formats.models import facts_of
 from ddcal_core.metrics import accuracy, signed_calibration_gap
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs import (
@@ -38,7 +38,7 @@ from ddcal_core.specs import (
     TrainSpec,
     VectorCalibration,
 )
-from ddcal_core.training import predict_logits
+from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, Scaling, described, fit_scaling, not_fitted
 from worker.trainer.inputs import Examples, ModelInput, parse_json

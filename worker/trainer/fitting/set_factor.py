@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from ddcal_core.distillation.backbone import DistilledSet
+from ddcal_core.calibration.mask_ratio import factor_by_labels
+from ddcal_core.distillation.method import DistilledSet
 from ddcal_core.distillation.selection import BATCH_SIZE, MAX_VALIDATION_IMAGES, epochs_of
 from ddcal_core.errors import DivergedError
-from ddcal_core.mask_ratio import factor_by_labels
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import Examples
 
 PHASE = "measure factor"

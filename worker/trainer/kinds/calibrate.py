@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
-from ddcal_core.export import (
+from ddcal_core.calibration.scaling import VectorScaling
+from ddcal_core.formats.models import (
     INPUT_SPACE_FILE,
     calibrated_config,
     export_program,
@@ -17,7 +18,6 @@ from ddcal_core.export import (
     write_json,
 )
 from ddcal_core.progress import Progress
-from ddcal_core.scaling import VectorScaling
 from ddcal_core.specs import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, write_scaling

@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ddcal_core.calibration import fit_temperature
-from ddcal_core.export import read_tensors, write_json
-from ddcal_core.failure_signatures import logit_spread, temperature_failure
-from ddcal_core.logits_specs import CalibrateLogitsParams, LogitsCalibration, LogitsScaling
+from ddcal_core.calibration.failure_signatures import logit_spread, temperature_failure
+from ddcal_core.calibration.masked import fit_temperature
+from ddcal_core.formats.models import read_tensors, write_json
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import NoCalibration
+from ddcal_core.specs.logits import CalibrateLogitsParams, LogitsCalibration, LogitsScaling
 from worker.trainer.fitting.calibrations import (
     SCALING_FILE,
     Found,

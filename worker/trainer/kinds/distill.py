@@ -4,16 +4,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ddcal_core.distillation.backbone import Backbone
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import network_record, open_experts
 from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
+from ddcal_core.distillation.method import Backbone
 from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.specs import (
     DatasetFacts,
     DcSpec,
@@ -24,7 +25,6 @@ from ddcal_core.specs import (
     MttSpec,
     RtpSpec,
 )
-from ddcal_core.stored_sets import write_distilled_set
 from worker.trainer.fitting.set_factor import carried_factor
 from worker.trainer.inputs import ExpertsInput, Task, parse_json
 from worker.trainer.outputs import Output, versions

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddcal_core.data import LabelledImages
-from ddcal_core.export import write_json
-from ddcal_core.input_space import InputSpace
+from ddcal_core.data.input_space import InputSpace
+from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.formats.models import write_json
 from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs import EvaluateParams
-from ddcal_core.training import predict_logits
+from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages, has_small_set
 from worker.trainer.fitting.calibrations import Found, not_fitted, read_scaling
 from worker.trainer.fitting.fitting import Fitter

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
+from ddcal_core.data.input_space import InputSpace
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.export import model_files, write_model
-from ddcal_core.herding import herded_subset, herding_features
-from ddcal_core.input_space import InputSpace
+from ddcal_core.formats.models import model_files, write_model
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -21,7 +20,8 @@ from ddcal_core.specs import (
     RandomTrainingSet,
     TrainParams,
 )
-from ddcal_core.training import predict_logits, train_network
+from ddcal_core.training.herding import herded_subset, herding_features
+from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import (
     Examples,
     SetInput,

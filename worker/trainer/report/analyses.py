@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddcal_core.spectrum import (
+from ddcal_core.metrics.spectrum import (
     QUANTILES,
     Spectrum,
     centred,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddcal_core.calibration import (
+from ddcal_core.calibration.masked import (
     LimitMetrics,
     Status,
     infinite_temperature_limit,

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ddcal_core.formats.pictures import strip_png
 from ddcal_core.metrics import ece_interval, null_level
-from ddcal_core.pictures import strip_png
 from ddcal_core.specs import MaskSpec
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.analyses import (

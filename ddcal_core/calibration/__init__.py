@@ -1,0 +1,1 @@
+"""Temperatures and other calibrations, how they are fitted, and how they fail."""

@@ -1,0 +1,1 @@
+"""Data sets: facts, choices of classes, labelled images, input spaces."""

@@ -1,0 +1,281 @@
+"""Pixels -> what networks read: normalised by channel, or whitened (ZCA), and back.
+
+Two transforms are called ZCA in the field, and a set made in one is noise to a network of the
+other; so a space says which it is (`spec`) and travels with whatever was made in it, matrix and
+all. 0 is the mean colour in the standard space, the mean image under ZCA, and any image of one
+colour where images are whitened without their own mean.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ddcal_core.data.labelled import as_pixels
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
+from ddcal_core.specs import (
+    MAX_WHITENED_FEATURES,
+    DatasetFacts,
+    InputSpaceSpec,
+    PerImageZcaSpace,
+    StandardSpace,
+    ZcaSpace,
+)
+
+PHASE = "whiten"
+_CHUNK = 2_000
+# Below every image that is not of one colour: one pixel off by 1/255 has length 0.0028 and more.
+_SHORTEST = 1e-3
+
+
+class Standard(nn.Module):
+    """(pixel - mean) / std, channel by channel.
+
+    Args:
+        facts: of the data set: its mean and std, of pixels in [0, 1].
+    """
+
+    words = "(pixel / 255 - mean) / std, channel by channel; 0 is the mean colour"
+    way_back = "images * std + mean, per channel; 0 black, 1 white"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, facts: DatasetFacts) -> None:
+        super().__init__()
+        self.spec, self.facts = StandardSpace(), facts
+        self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give network input float32 (N, C, H, W) of pixels float32 in [0, 1], same shape."""
+        return (pixels - self.mean) / self.std
+
+    def back(self, images: Tensor) -> Tensor:
+        """Give pixels float32 (N, C, H, W) of network input; learned ones may leave [0, 1]."""
+        return images.float() * self.std + self.mean
+
+
+class Zca(nn.Module):
+    """(pixels - mean) matrix, pixels as rows of D = C H W features.
+
+    Args:
+        facts: of the data set.
+        spec: which eps.
+        mean: float32 (D,), of each feature over the images fitted on.
+        matrix: float32 (D, D), symmetric.
+    """
+
+    words = (
+        "(pixels / 255 - input_space.mean) @ input_space.matrix, each image a row of its C H W "
+        "features; 0 is the mean image"
+    )
+    way_back = (
+        "numpy.linalg.solve(matrix, images.reshape(len(images), -1).T).T + mean, with "
+        "input_space's; 0 black, 1 white"
+    )
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, facts: DatasetFacts, spec: ZcaSpace, mean: Tensor, matrix: Tensor) -> None:
+        super().__init__()
+        self.spec, self.facts = spec, facts
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give network input float32 (N, C, H, W) of pixels float32 in [0, 1], same shape."""
+        return ((pixels.flatten(1) - self.mean) @ self.matrix).view_as(pixels)
+
+    def back(self, images: Tensor) -> Tensor:
+        """Give pixels float32 (N, C, H, W) of network input; learned ones may leave [0, 1]."""
+        return _unmixed(images, self.matrix).add(self.mean).view_as(images)
+
+
+class PerImageZca(nn.Module):
+    """Each image less its mean, divided by its length, times matrix.
+
+    An image of one colour, which has no length, becomes 0.
+
+    Args:
+        facts: of the data set.
+        spec: which regularisation.
+        matrix: float32 (D, D), symmetric, D = C H W.
+    """
+
+    words = (
+        "x @ input_space.matrix, x each image as a row of its C H W features, less its own mean, "
+        "divided by its length; 0 is an image of one colour"
+    )
+    way_back = (
+        "none: brightness and contrast are lost; numpy.linalg.solve(input_space.matrix, "
+        "images.reshape(len(images), -1).T).T is the picture up to both"
+    )
+    matrix: Tensor
+
+    def __init__(self, facts: DatasetFacts, spec: PerImageZcaSpace, matrix: Tensor) -> None:
+        super().__init__()
+        self.spec, self.facts = spec, facts
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give network input float32 (N, C, H, W) of pixels float32 in [0, 1], same shape."""
+        return (_unit_rows(pixels.flatten(1)) @ self.matrix).view_as(pixels)
+
+    def back(self, images: Tensor) -> Tensor:
+        """Give pictures float32 (N, C, H, W) in [0, 1] to look at, no pixels: see the spec.
+
+        Brightness and contrast are lost; each image is stretched from black to white.
+        """
+        flat = _unmixed(images, self.matrix)
+        low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+        return ((flat - low) / (high - low).clamp_min(_SHORTEST)).view_as(images)
+
+
+InputSpace = Standard | Zca | PerImageZca
+
+
+def enter(space: InputSpace, images: Tensor) -> Tensor:
+    """From pixels to network input, a part at a time.
+
+    Args:
+        space: on the CPU.
+        images: (N, C, H, W) on the CPU, uint8 from 0 to 255, or floating point in [0, 1].
+
+    Returns:
+        float32 (N, C, H, W).
+
+    Raises:
+        InvalidDataError: another dtype, floats outside [0, 1] or NaN, or images of another shape
+            than the space's.
+    """
+    _check_shape(space, images)
+    if len(images) == 0:
+        return images.float()
+    return torch.cat([space(as_pixels(part)) for part in torch.split(images, _CHUNK)])
+
+
+def fit_space(
+    spec: InputSpaceSpec,
+    images: Tensor,
+    facts: DatasetFacts,
+    on_progress: ProgressCallback = ignore_progress,
+) -> InputSpace:
+    """Make the space of a spec; the whitened ones are fitted in float64 and kept in float32.
+
+    Args:
+        spec: which space.
+        images: uint8 (N, C, H, W), training images alone, without those cut for validation.
+        facts: mean and std of the standard space.
+        on_progress: told after each part of the images.
+
+    Raises:
+        InvalidDataError: too many features for a matrix, or fewer than two images.
+    """
+    if isinstance(spec, StandardSpace):
+        return Standard(facts)
+    n_features = images[0].numel() if len(images) > 1 else 0
+    if not 0 < n_features <= MAX_WHITENED_FEATURES:
+        raise InvalidDataError(
+            f"{spec.name}: wanted at least 2 images of at most {MAX_WHITENED_FEATURES:,} features "
+            f"(channels x height x width), got {len(images):,} of {n_features:,}"
+        )
+    if isinstance(spec, ZcaSpace):
+        mean = torch.stack(
+            [part.flatten(1).double().sum(0) for part in torch.split(images, _CHUNK)]
+        )
+        mean = mean.sum(0) / (255 * len(images))
+        covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
+        return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
+    moments = _second_moments(images, None, on_progress) / len(images)
+    ridge = spec.regularisation * float(moments.diagonal().mean())
+    return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
+
+
+def space_tensors(space: InputSpace) -> dict[str, Tensor]:
+    """What has to be stored of a space beside its spec and the data set's facts.
+
+    Returns:
+        "input_space.matrix" and, for zca, "input_space.mean"; nothing for the standard space.
+    """
+    if isinstance(space, Standard):
+        return {}
+    return {f"input_space.{name}": value for name, value in space.state_dict().items()}
+
+
+def space_of_tensors(
+    spec: InputSpaceSpec, tensors: Mapping[str, Tensor], facts: DatasetFacts
+) -> InputSpace:
+    """Rebuild a space.
+
+    Args:
+        spec: which one.
+        tensors: as `space_tensors` gives them; others among them are not looked at.
+        facts: of the data set: shape, and mean and std of the standard space.
+
+    Raises:
+        InvalidDataError: a tensor is missing, of another shape or dtype, or not finite.
+    """
+    if isinstance(spec, StandardSpace):
+        return Standard(facts)
+    n_features = torch.Size(facts.image_shape).numel()
+    matrix = _stored(tensors, "input_space.matrix", (n_features, n_features))
+    if isinstance(spec, PerImageZcaSpace):
+        return PerImageZca(facts, spec, matrix)
+    return Zca(facts, spec, _stored(tensors, "input_space.mean", (n_features,)), matrix)
+
+
+def _stored(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    found = tensors.get(name)
+    if found is None or found.shape != shape or found.dtype != torch.float32:
+        got = "none" if found is None else f"{found.dtype} of shape {tuple(found.shape)}"
+        raise InvalidDataError(f"wanted {name} float32 {shape}, got {got}")
+    if not bool(found.isfinite().all()):
+        raise InvalidDataError(f"wanted finite numbers in {name}, got NaN or infinities")
+    return found
+
+
+def _check_shape(space: InputSpace, images: Tensor) -> None:
+    if isinstance(space, Standard):
+        wanted, got, what = space.mean.numel(), images.shape[1:2], "channels"
+    else:
+        wanted, got, what = len(space.matrix), images.shape[1:], "features an image"
+    if images.ndim != 4 or got.numel() != wanted:
+        raise InvalidDataError(
+            f"wanted images (N, C, H, W) of {wanted} {what}, got shape {tuple(images.shape)}"
+        )
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    """Rows (N, D) less their mean, divided by their length."""
+    centred = rows - rows.mean(1, keepdim=True)
+    lengths = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    rows_of_length_one: Tensor = centred / lengths.clamp_min(_SHORTEST)
+    return rows_of_length_one
+
+
+def _second_moments(images: Tensor, mean: Tensor | None, on_progress: ProgressCallback) -> Tensor:
+    """Sum over images of x^T x, float64 (D, D): x less a mean, or of length 1 without one."""
+    n_features = images[0].numel()
+    total = torch.zeros(n_features, n_features, dtype=torch.float64, device=images.device)
+    for done, part in enumerate(torch.split(images, _CHUNK), start=1):
+        rows = part.flatten(1).double() / 255
+        rows = _unit_rows(rows) if mean is None else rows - mean
+        total.addmm_(rows.T, rows)
+        n_done = min(done * _CHUNK, len(images))
+        on_progress(Progress(phase=PHASE, step=n_done, steps=len(images)))
+    return total
+
+
+def _inverse_root(moments: Tensor, ridge: float) -> Tensor:
+    """(moments + ridge)^(-1/2), symmetric, float64 (D, D)."""
+    values, vectors = torch.linalg.eigh(moments)
+    # Rounding makes eigenvalues of 0 slightly negative.
+    root: Tensor = (vectors * (values.clamp_min(0) + ridge).rsqrt()) @ vectors.T
+    return root
+
+
+def _unmixed(images: Tensor, matrix: Tensor) -> Tensor:
+    """Rows float32 (N, D) that the matrix would map to images."""
+    solved: Tensor = torch.linalg.solve(matrix.double(), images.flatten(1).double().T)
+    return solved.T.float()

@@ -1,0 +1,1 @@
+"""Models, distilled sets and pictures in the formats people load."""

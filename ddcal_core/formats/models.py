@@ -1,0 +1,260 @@
+"""Models in the formats people load, and the way back; distilled sets are in `stored_sets`.
+
+A calibrated program takes pixels in [0, 1]; its config says so. Nothing here is pickled.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.export import save as save_exported
+
+from ddcal_core.data.input_space import InputSpace, space_of_tensors, space_tensors
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.networks import Network, empty_network
+from ddcal_core.specs import DatasetFacts, InputSpaceSpec, StandardSpace, network_spec
+
+PROGRAM_SPACE = (
+    "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation or whitening is inside"
+)
+INPUT_SPACE_FILE = "input_space.safetensors"
+
+
+_SPACE: TypeAdapter[InputSpaceSpec] = TypeAdapter(InputSpaceSpec)
+
+
+class CalibratedNetwork(nn.Module):
+    """Pixels in, calibrated probabilities out: normalise, network, scale, softmax.
+
+    Scaled are logits less their row's mean: divided by T, times a weight, plus a bias a class;
+    weights 1 and biases 0 until `save_program` is told others.
+
+    Args:
+        network: network-input space (N, C, H, W) -> logits (N, K).
+        space: what the network reads of pixels.
+        n_classes: K.
+    """
+
+    temperature: Tensor
+    weights: Tensor
+    biases: Tensor
+
+    def __init__(self, network: nn.Module, space: InputSpace, n_classes: int) -> None:
+        super().__init__()
+        self.network, self.input_space = network, space
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("weights", torch.ones(n_classes))
+        self.register_buffer("biases", torch.zeros(n_classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
+        logits: Tensor = self.network(self.input_space(pixels))
+        centred = logits - logits.mean(1, keepdim=True)
+        return torch.softmax(centred / self.temperature * self.weights + self.biases, 1)
+
+
+def export_program(network: nn.Module, space: InputSpace) -> ExportedProgram:
+    """Export a network with its input space and temperature 1 folded in.
+
+    The example input is zeros, so that no image leaks into the file.
+
+    Args:
+        network: on the CPU, in evaluation mode.
+        space: what the network reads of pixels; on the CPU.
+
+    Returns:
+        A program from pixels float32 (N, C, H, W) in [0, 1], any N >= 1, to probabilities (N, K).
+    """
+    example = torch.zeros(2, *space.facts.image_shape)
+    with torch.no_grad():
+        n_classes = network(space(example)).shape[1]
+    wrapped = CalibratedNetwork(network, space, n_classes).eval().requires_grad_(False)
+    return export(wrapped, (example,), dynamic_shapes=({0: Dim("N", min=1)},), strict=False)
+
+
+def save_program(
+    program: ExportedProgram,
+    temperature: float,
+    path: Path,
+    *,
+    weights: Sequence[float] | None = None,
+    biases: Sequence[float] | None = None,
+) -> None:
+    """Write an exported program with another temperature, or another scaling a class, in it.
+
+    Exporting is slow and saving quick, so one export serves every calibration of a network.
+
+    Args:
+        program: from `export_program`; its scaling is replaced.
+        temperature: T > 0, finite; 1 for vector scaling, whose weights hold the scale.
+        path: of the .pt2 file.
+        weights: K of them, for logits less their row's mean; None for ones.
+        biases: K of them; None for zeros.
+    """
+    state = program.state_dict
+    state["temperature"] = torch.tensor(temperature)
+    for name, values, default in (("weights", weights, 1.0), ("biases", biases, 0.0)):
+        state[name] = torch.full_like(state[name], default)
+        if values is not None:
+            state[name] = state[name].new_tensor(values)
+    save_exported(program, path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON; a number that is not finite raises ValueError."""
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def space_fields(space: InputSpace) -> dict[str, Any]:
+    """Give what a manifest or config says of data set and input space.
+
+    Returns:
+        What a user needs at the top level, and all facts and the space's spec for reading back.
+    """
+    dumped = space.facts.model_dump(mode="json")
+    return {
+        "space": f"network input: {space.words}; feed to a network as it is",
+        "input_space": space.spec.model_dump(mode="json"),
+        **{key: dumped[key] for key in ("image_shape", "class_names", "mean", "std")},
+        "facts": dumped,
+    }
+
+
+def facts_of(manifest: Mapping[str, Any]) -> DatasetFacts:
+    """Read the data set's facts back from a manifest or a model's config.
+
+    Raises:
+        ValueError: they are missing or are no facts.
+    """
+    return DatasetFacts.model_validate_json(json.dumps(manifest.get("facts")))
+
+
+def read_input_space(path: Path, manifest: Mapping[str, Any]) -> InputSpace:
+    """Rebuild the input space that a distilled set or a model was made in.
+
+    Args:
+        path: of the set's distilled_set.safetensors or the model's input_space.safetensors, which
+            the standard space does not need.
+        manifest: of the set, or the model's config; an old one without a space is standard.
+
+    Raises:
+        InvalidDataError: the file does not hold what the space is made of.
+        ValueError: the manifest has no facts, or a space of no known name.
+    """
+    described = manifest.get("input_space", {"name": "standard"})
+    spec = _SPACE.validate_json(json.dumps(described))
+    tensors = {} if isinstance(spec, StandardSpace) else read_tensors(path)
+    return space_of_tensors(spec, tensors, facts_of(manifest))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        InvalidDataError: it is none.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InvalidDataError(f"wanted a safetensors file in {path.name}; got: {error}") from error
+
+
+def write_model(
+    folder: Path, network: nn.Module, *, space: InputSpace, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write model.safetensors (the network's parameters), config.json and a whitened input space.
+
+    Args:
+        folder: an existing folder.
+        network: on any device.
+        space: what it read of pixels; with the facts of the data set it was trained on.
+        provenance: what the config says beside these; `network` among it.
+
+    Returns:
+        The config.
+    """
+    config = {
+        "format": "ddcal model 1",
+        **provenance,
+        "output": "logits (N, K), one a class name",
+        **space_fields(space),
+    }
+    weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    if tensors := space_tensors(space):
+        save_file(tensors, folder / INPUT_SPACE_FILE)
+    write_json(folder / "config.json", config)
+    return config
+
+
+def model_files(folder: Path) -> tuple[Path, ...]:
+    """Give the paths of all that `write_model` has written into a folder."""
+    space = folder / INPUT_SPACE_FILE
+    files = (folder / "model.safetensors", folder / "config.json")
+    return (*files, space) if space.exists() else files
+
+
+def read_model(path: Path, config: Mapping[str, Any]) -> Network:
+    """Rebuild a network from its parameters and config.
+
+    Args:
+        path: of a model.safetensors.
+        config: its config.json.
+
+    Returns:
+        The network on the CPU, in evaluation mode.
+
+    Raises:
+        InvalidDataError: the parameters are not those of that network.
+    """
+    facts = facts_of(config)
+    described = config["network"]
+    network = empty_network(network_spec(described), facts)
+    try:
+        network.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        raise InvalidDataError(
+            f"wanted the parameters of {described} in {path.name}; {error}"
+        ) from error
+    return network.eval()
+
+
+def calibrated_config(
+    config: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+    *,
+    apply: str | None,
+    has_program: bool,
+) -> dict[str, Any]:
+    """Give the config.json of a calibrated model: the model's own, and what was fitted.
+
+    Args:
+        config: of the model.
+        calibration: its values; `temperature` is null where no finite positive one exists.
+        apply: logits -> probabilities, as a formula or in words; None where nothing was found.
+        has_program: whether a calibrated_model.pt2 lies beside it.
+    """
+    nothing = f"none: the fit is {calibration['status']}, there is nothing to apply"
+    no_program = "none: this calibration is applied by hand" if apply else nothing
+    return {
+        **config,
+        "format": "ddcal calibrated model 1",
+        "temperature": calibration["temperature"],
+        "calibration": dict(calibration),
+        "how_to_use": {
+            "model.safetensors": "logits = network(x), x of pixels as `space` says; "
+            f"probabilities = {apply or nothing}",
+            "calibrated_model.pt2": "torch.export.load('calibrated_model.pt2').module()(pixels) -> "
+            f"probabilities; {PROGRAM_SPACE}"
+            if has_program
+            else no_program,
+        },
+    }

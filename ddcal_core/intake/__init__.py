@@ -1,0 +1,1 @@
+"""What strangers upload -> checked tensors (numpy, Pillow; no torch)."""

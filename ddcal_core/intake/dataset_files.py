@@ -1,0 +1,86 @@
+"""A data set as the trainer reads it: a safetensors file a split, and what is known of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.npz_arrays import safetensors_header
+from ddcal_core.specs import DatasetFacts
+
+
+@dataclass(frozen=True)
+class TakenDataset:
+    """A data set taken in.
+
+    Attributes:
+        facts: shape, classes, counts and the statistics of the training images.
+        train_path: safetensors with images uint8 (N, C, H, W) and labels int64 (N,).
+        test_path: likewise.
+    """
+
+    facts: DatasetFacts
+    train_path: Path
+    test_path: Path
+
+
+def write_split(
+    path: Path,
+    labels: NDArray[np.int64],
+    image_shape: tuple[int, int, int],
+    chunks: Iterable[NDArray[np.uint8]],
+) -> NDArray[np.int64]:
+    """Write one split as safetensors, images a chunk at a time.
+
+    Args:
+        path: of the file.
+        labels: (N,).
+        image_shape: (C, H, W).
+        chunks: the N images in order, each chunk of any number of them (n, H, W, C), or (n, H, W)
+            where C is 1.
+
+    Returns:
+        How often each pixel value occurs in each channel, int64 (C, 256).
+    """
+    n_channels, height, width = image_shape
+    histogram = np.zeros((n_channels, 256), np.int64)
+    with path.open("wb") as file:
+        # Labels first: they need alignment.
+        images_shape = (len(labels), *image_shape)
+        file.write(
+            safetensors_header({"labels": ("I64", labels.shape), "images": ("U8", images_shape)})
+        )
+        file.write(labels.astype("<i8").tobytes())
+        for images in chunks:
+            channels_first = images.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
+            for c in range(n_channels):
+                histogram[c] += np.bincount(channels_first[:, c].ravel(), minlength=256)
+            file.write(channels_first.tobytes())
+    return histogram
+
+
+def channel_statistics(
+    histogram: NDArray[np.int64],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give mean and standard deviation of each channel, of pixels in [0, 1].
+
+    Args:
+        histogram: of the training images, occurrences of each pixel value, int64 (C, 256).
+
+    Raises:
+        InvalidDataError: all pixels of a channel are alike.
+    """
+    values = np.arange(256) / 255
+    shares = histogram / histogram.sum(1, keepdims=True)
+    mean = shares @ values
+    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
+    for c, has_one_value in enumerate((histogram > 0).sum(1) == 1):
+        if has_one_value:
+            raise InvalidDataError(
+                "wanted training images that differ; every pixel of channel "
+                f"{c} is {round(mean[c] * 255)}"
+            )
+    return tuple(map(float, mean)), tuple(map(float, std))

@@ -1,0 +1,130 @@
+"""A user's upload -> checked tensors and what is known of them (numpy, Pillow; no torch).
+
+Run as a process of its own, `python -m ddcal_core.intake.process`, under the limits its supervisor
+sets, speaking the trainer's protocol. Images and logits are decoded a few megabytes at a time, so
+memory stays small whatever the file's size.
+"""
+
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ddcal_core.errors import InvalidDataError, StoppedError
+from ddcal_core.intake.dataset_files import TakenDataset
+from ddcal_core.intake.image_intake import take_in_images
+from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
+from ddcal_core.intake.logits_intake import take_in_logits
+from ddcal_core.intake.npz_intake import take_in_npz
+from ddcal_core.intake.structure.dataset_structure import inspect_dataset
+from ddcal_core.intake.structure.npz_structure import NpzStructure
+from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
+from ddcal_core.specs import ImageOptions
+
+_LOG = logging.getLogger("ddcal.intake")
+
+
+def take_in(
+    upload: Path,
+    folder: Path,
+    max_decoded_bytes: int,
+    options: ImageOptions | None = None,
+    report: ProgressCallback = ignore_progress,
+) -> TakenDataset:
+    """Check an uploaded data set, content included, and write it as tensors.
+
+    Args:
+        upload: a .npz or a zip of image files (see dataset_structure).
+        folder: an existing folder for train.safetensors and test.safetensors.
+        max_decoded_bytes: largest total size after decoding.
+        options: of image files; a .npz has none.
+        report: told how far the decoding of image files is.
+
+    Returns:
+        The facts and where the tensors lie.
+
+    Raises:
+        InvalidDataError: the data cannot be used; says what was wanted and what was got.
+    """
+    options = options or ImageOptions()
+    structure = inspect_dataset(upload, max_decoded_bytes, options)
+    if isinstance(structure, NpzStructure):
+        return take_in_npz(upload, structure, folder)
+    return take_in_images(
+        upload,
+        structure,
+        folder,
+        options=options,
+        max_decoded_bytes=max_decoded_bytes,
+        report=report,
+    )
+
+
+def _run(job: dict[str, Any], channel: JobChannel) -> dict[str, Any]:
+    """Take one upload in; give the last word: outputs, or rejected with the problem."""
+    inputs, folder = job["inputs"], Path(job["work_folder"])
+    started = time.monotonic()
+    try:
+        facts, paths = _take_in_by_content(inputs, folder, channel)
+    except InvalidDataError as error:
+        _LOG.info("rejected: %s", error)
+        return {"type": "rejected", "problem": {"code": "invalid_data", "detail": str(error)}}
+    files = [
+        {"name": path.name, "path": str(path), "media_type": "application/octet-stream"}
+        for path in paths
+    ]
+    _LOG.info(
+        "taken in after %.2f s, %.2f s of CPU: %s",
+        time.monotonic() - started,
+        time.process_time(),
+        json.dumps(facts),
+    )
+    output = {"resource": "dataset", "key": "dataset", "values": {"facts": facts}, "files": files}
+    return {"type": "outputs", "outputs": [output]}
+
+
+def _take_in_by_content(
+    inputs: dict[str, Any], folder: Path, channel: JobChannel
+) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Take in what the upload is said to hold; give its facts and its files."""
+    upload, max_decoded_bytes = Path(inputs["upload_path"]), int(inputs["max_decoded_bytes"])
+    if inputs.get("content") == "logits":
+        logits = take_in_logits(upload, folder, max_decoded_bytes)
+        return logits.facts.model_dump(mode="json"), logits.paths
+
+    def report(progress: Progress) -> None:
+        channel.send({"type": "progress", **vars(progress), "values": dict(progress.values)})
+
+    options = ImageOptions(**inputs.get("options", {}))
+    images = take_in(upload, folder, max_decoded_bytes, options, report)
+    return images.facts.model_dump(mode="json"), (images.train_path, images.test_path)
+
+
+def _stop(_signal_number: int, _frame: FrameType | None) -> NoReturn:
+    raise StoppedError
+
+
+def main() -> int:
+    """Speak the protocol: ready, one job line, then outputs, rejected, stopped or failed."""
+    channel = take_stdout()
+    channel.send({"type": "ready"})
+    job = read_job(sys.stdin.buffer)
+    if job is None:
+        return 0
+
+    def work() -> dict[str, Any]:
+        signal.signal(signal.SIGTERM, _stop)
+        _LOG.info("intake, numpy %s", np.__version__)
+        return _run(job, channel)
+
+    return answer_job(job, channel, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

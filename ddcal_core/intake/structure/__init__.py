@@ -1,0 +1,1 @@
+"""The structure of uploads, read without decoding anything (standard library only)."""

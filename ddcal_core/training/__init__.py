@@ -1,0 +1,1 @@
+"""Training networks: losses, augmentation, masks, herded subsets."""

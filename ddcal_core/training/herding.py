@@ -1,0 +1,145 @@
+"""Herding: a few real images whose mean feature follows the mean of their class."""
+
+import torch
+from torch import Tensor
+
+from ddcal_core.data.labelled import indices_by_class
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.networks import build_network
+from ddcal_core.progress import ProgressCallback, ignore_progress
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs import (
+    ConvNetFeatures,
+    DatasetFacts,
+    HerdingFeatures,
+    PixelFeatures,
+    TrainSpec,
+)
+from ddcal_core.training.train import train_network
+
+PHASE = "herd"
+EMBED_BATCH_SIZE = 128
+
+
+def herd(features: Tensor, n: int) -> Tensor:
+    """Choose rows greedily so that the mean of those chosen stays close to the mean of all.
+
+    The k-th choice is the row x not chosen yet with the smallest
+
+        || mean of all - (sum of the k - 1 chosen + x) / k ||,
+
+    the lowest index among equals; the first is the one closest to the mean. Computed in float64.
+    A choice of fewer is the beginning of a choice of more.
+
+    Args:
+        features: (N, F), floating point, N >= n.
+        n: how many.
+
+    Returns:
+        int64 (n,), in the order of choice, on the CPU.
+
+    Raises:
+        InvalidDataError: fewer rows than wanted, or a feature is not finite.
+
+    Source:
+        Welling, ICML 2009; in this greedy form Rebuffi et al., CVPR 2017 (iCaRL), algorithm 4
+        (theirs scales each feature to length 1 first).
+    """
+    if len(features) < n:
+        raise InvalidDataError(f"wanted at least {n} rows to choose from, got {len(features)}")
+    if not bool(features.isfinite().all()):
+        raise InvalidDataError("wanted finite features, got NaN or infinities")
+    features = features.double()
+    mean, squares = features.mean(0), features.square().sum(1)
+    total = torch.zeros_like(mean)
+    is_free = torch.ones(len(features), dtype=torch.bool, device=features.device)
+    chosen: list[int] = []
+    for k in range(1, n + 1):
+        # ||k mean - total - x||^2 without what is the same for every x.
+        distances = squares - 2 * (features @ (k * mean - total))
+        best = int(distances.where(is_free, torch.inf).argmin())
+        chosen.append(best)
+        is_free[best] = False
+        total += features[best]
+    return torch.tensor(chosen, dtype=torch.int64)
+
+
+def herded_subset(
+    features: Tensor, labels: Tensor, images_per_class: int, n_classes: int
+) -> Tensor:
+    """Indices of the images that herding chooses, equally many of each class.
+
+    Args:
+        features: (N, F), one row an image.
+        labels: int64 (N,), 0 to `n_classes` - 1.
+        images_per_class: how many of each class.
+        n_classes: number of classes K.
+
+    Returns:
+        int64 (K * images_per_class,), on the CPU: those of class 0 in the order of choice, then of
+        class 1, and so on.
+
+    Raises:
+        InvalidDataError: a class has too few images, there are no labels, one is out of range, or
+            a feature is not finite.
+    """
+    chosen: list[Tensor] = []
+    for label, index in enumerate(indices_by_class(labels, n_classes)):
+        if len(index) < images_per_class:
+            raise InvalidDataError(
+                f"{images_per_class} images of each class were wanted, but class {label} has "
+                f"{len(index)}"
+            )
+        chosen.append(index.cpu()[herd(features[index], images_per_class)])
+    return torch.cat(chosen)
+
+
+def herding_features(
+    images: Tensor,
+    labels: Tensor,
+    spec: HerdingFeatures,
+    facts: DatasetFacts,
+    *,
+    seed: int,
+    on_progress: ProgressCallback = ignore_progress,
+) -> Tensor:
+    """What herding compares: pixels, or what the linear layer of a ConvNet sees.
+
+    Args:
+        images: float32 (N, C, H, W), network-input space.
+        labels: int64 (N,), to train the ConvNet.
+        spec: which features.
+        facts: say image shape and number of classes.
+        seed: of the ConvNet and of the images that it learns from.
+        on_progress: told after each epoch of the ConvNet.
+
+    Returns:
+        float32 (N, F), on the images' device.
+
+    Raises:
+        ValueError: the images are too small for the ConvNet.
+        DivergedError: training it failed.
+    """
+    if isinstance(spec, PixelFeatures):
+        return images.flatten(1)
+    network = build_network(spec, facts, seeded_generator(seed, PHASE, "network"))
+    network.to(images.device)
+    if spec.epochs > 0:
+        order = torch.randperm(len(images), generator=seeded_generator(seed, PHASE, "images"))
+        learned_from = order[: spec.n_images].to(images.device)
+        train_network(
+            network,
+            images[learned_from],
+            labels[learned_from],
+            _training_of(spec),
+            generator=seeded_generator(seed, PHASE, "order"),
+            on_progress=on_progress,
+            phase=PHASE,
+        )
+    with torch.no_grad():
+        parts = [network.embed(part) for part in torch.split(images, EMBED_BATCH_SIZE)]
+    return torch.cat(parts)
+
+
+def _training_of(spec: ConvNetFeatures) -> TrainSpec:
+    return TrainSpec(width=spec.width, depth=spec.depth, epochs=spec.epochs)
