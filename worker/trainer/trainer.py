@@ -1,7 +1,7 @@
 """The process that computes: one job in, its results out, then it ends.
 
 It is started before there is a job and loads everything heavy first, so that a job starts at
-once. It talks to its supervisor alone, in JSON lines (see ddcal_core.intake.job_channel), and touches
+once. It talks to its supervisor alone, in JSON lines (ddcal_core.intake.job_channel), and touches
 neither database nor broker.
 """
 
