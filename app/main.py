@@ -24,7 +24,7 @@ from app.api import (
 from app.api.http.dependencies import Service
 from app.api.http.errors import answer_problem
 from app.api.http.event_stream import EventReader
-from app.api.http.middleware import Edge
+from app.api.http.middleware import RequestMiddleware
 from app.api.http.request_meter import RequestMeter
 from app.api.http.shared_transactions import SharedTransactions
 from app.api.openapi import describe
@@ -98,7 +98,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Edge, settings=settings, meter=meter, owner_id=owner_id)
+    app.add_middleware(RequestMiddleware, settings=settings, meter=meter, owner_id=owner_id)
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
     # The router looks through them in this order: what is asked most comes first.

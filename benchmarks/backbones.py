@@ -24,22 +24,20 @@ from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import ExpertSet, ExpertTraining, record_experts
 from ddcal_core.distillation.loop import Outcome, distill
-from ddcal_core.distillation.method import Backbone
+from ddcal_core.distillation.method import DistillationMethod
 from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import (
-    DcSpec,
-    DistillParams,
-    DmSpec,
-    DsaSpec,
-    MttSpec,
-    RtpSpec,
-    TrainSpec,
-)
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.methods.dc import DcSpec
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.methods.dsa import DsaSpec
+from ddcal_core.specs.methods.mtt import MttSpec
+from ddcal_core.specs.methods.rtp import RtpSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 N_TEST = 2_500
@@ -57,7 +55,7 @@ def read_parts(dataset: str, folder: Path, seed: int) -> dict[str, Labelled]:
     return {name: (enter(space, pixels), own) for name, (pixels, own) in parts.items()}
 
 
-def backbone_of(params: DistillParams, real: Labelled, folder: Path) -> Backbone:
+def backbone_of(params: DistillParams, real: Labelled, folder: Path) -> DistillationMethod:
     """The method on real images; of mtt its experts too, recorded into a folder."""
     spec, facts, seed = params.distill, NAMED_DATASETS[params.dataset], params.seed
     match spec:

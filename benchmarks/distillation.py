@@ -25,7 +25,9 @@ from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.images import chunks
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import ALL_AUGMENTATIONS, AugmentationName, DcSpec, DsaSpec
+from ddcal_core.specs.augmentations import ALL_AUGMENTATIONS, AugmentationName
+from ddcal_core.specs.methods.dc import DcSpec
+from ddcal_core.specs.methods.dsa import DsaSpec
 from ddcal_core.training.augmentation import augment, augment_each, draw_augmentation
 
 SIDE, N_SYNTHETIC, N_REAL, N_BLOCKS, N_EPOCHS = 32, 10, 256, 3, 20

@@ -33,8 +33,8 @@ from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import expected_calibration_error
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import Focal, LabelSmoothing, Mixup, TrainSpec
-from ddcal_core.specs.backbone import ALL_AUGMENTATIONS
+from ddcal_core.specs.augmentations import ALL_AUGMENTATIONS
+from ddcal_core.specs.training import Focal, LabelSmoothing, Mixup, TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 CASES = tuple(

@@ -24,7 +24,10 @@ from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.loop import distill
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DmSpec, MaskSpec, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.masking import draw_mask
 from ddcal_core.training.train import predict_logits, train_network
 

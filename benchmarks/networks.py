@@ -15,7 +15,8 @@ import torch
 
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 NETWORKS = (

@@ -13,7 +13,8 @@ from itertools import pairwise
 import torch
 
 from ddcal_core.data.input_space import enter, fit_space
-from ddcal_core.specs import DatasetFacts, ZcaSpace
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.spaces import ZcaSpace
 
 N_FITTED, N_ENTERED = 48_000, 10_000
 SHAPES = ("1x28x28", "3x32x32", "1x64x64")

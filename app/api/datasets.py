@@ -26,16 +26,9 @@ from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datas
 from app.shared.store.database import Connection
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
-from ddcal_core.specs import (
-    DEFAULT_TEST_FRACTION,
-    Colour,
-    DatasetFacts,
-    DatasetName,
-    ImageOptions,
-    Seed,
-    Side,
-    TestFraction,
-)
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.fields import DatasetName, Seed
+from ddcal_core.specs.uploads import DEFAULT_TEST_FRACTION, Colour, ImageOptions, Side, TestFraction
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 

@@ -50,7 +50,7 @@ from app.shared.store.job_records import PIPELINE, Job, new_id
 from app.shared.upkeep.housekeeping import delete_files
 from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
 from app.submission.submit import cancel, retry, submit
-from ddcal_core.specs import JOB_REFERENCE
+from ddcal_core.specs.fields import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from app.api.http.dependencies import ServiceDep
 from app.api.http.request_meter import BUCKETS, RequestMeter
 from app.api.http.responses import problems
-from app.shared.upkeep.service_counts import Measures, measure
+from app.shared.upkeep.service_counts import ServiceCounts, count_service
 
 router = APIRouter(tags=["health"])
 
@@ -27,12 +27,12 @@ Sample = tuple[str, dict[str, object], float]
 def get_metrics(service: ServiceDep) -> PlainTextResponse:
     """Jobs, queues, attempts and requests, counted; of no owner and no single job."""
     with service.database.read() as connection:
-        found = measure(connection)
+        found = count_service(connection)
     lines = [*_of_service(found), *_of_process(service.meter, service.reader.n_streams)]
     return PlainTextResponse("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
 
 
-def _of_service(found: Measures) -> Iterator[str]:
+def _of_service(found: ServiceCounts) -> Iterator[str]:
     # Gauges all: what is deleted, or swept away when it is old, counts no longer.
     yield from _family(
         ("ddcal_jobs", "gauge", "Jobs by kind and state."),

@@ -17,7 +17,7 @@ from app.shared.store.catalog import (
     lineage,
     list_results,
 )
-from ddcal_core.specs import JOB_REFERENCE
+from ddcal_core.specs.fields import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1", tags=["results"])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import find_job, find_result
-from app.submission.references import Desk
+from app.submission.references import CheckContext
 from ddcal_core.data.class_choice import (
     class_index,
     class_indices,
@@ -14,15 +14,12 @@ from ddcal_core.data.class_choice import (
 )
 from ddcal_core.data.dataset_facts import validation_counts
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs import (
-    MAX_WHITENED_FEATURES,
-    DatasetFacts,
-    DistillParams,
-    ExpertsParams,
-    PipelineParams,
-    StandardSpace,
-    TrainParams,
-)
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.experts import ExpertsParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.spaces import MAX_WHITENED_FEATURES, StandardSpace
 
 DataParams = ExpertsParams | DistillParams | PipelineParams | TrainParams
 """Params that choose images from a data set."""
@@ -30,7 +27,9 @@ Classes = tuple[int, ...] | None
 """Indices into a data set's classes; None for all."""
 
 
-def check_data(desk: Desk, dataset: Dataset | None, params: DataParams) -> Dataset | None:
+def check_data(
+    context: CheckContext, dataset: Dataset | None, params: DataParams
+) -> Dataset | None:
     """Check what params say of a data set; see `fields.Classes`, `Imbalance` and `spaces`.
 
     Returns:
@@ -39,17 +38,17 @@ def check_data(desk: Desk, dataset: Dataset | None, params: DataParams) -> Datas
     """
     if dataset is None or dataset.facts is None:
         return dataset
-    _check_space(desk, dataset.facts, params)
-    facts = _facts_of_choice(desk, dataset.facts, params)
+    _check_space(context, dataset.facts, params)
+    facts = _facts_of_choice(context, dataset.facts, params)
     if facts is None:
         return None
     chosen = replace(dataset, facts=facts)
-    _check_split(desk, chosen, params.n_validation)
+    _check_split(context, chosen, params.n_validation)
     return chosen
 
 
 def check_images_per_class(
-    desk: Desk, dataset: Dataset | None, wanted: int, params: DataParams, pointer: str
+    context: CheckContext, dataset: Dataset | None, wanted: int, params: DataParams, pointer: str
 ) -> None:
     """Refuse more images of each class than the smallest has for training."""
     if dataset is None or dataset.facts is None:
@@ -60,11 +59,15 @@ def check_images_per_class(
             f"wanted at most {smallest}, the images that the smallest class of {dataset.name!r} "
             f"has for training after the {_what_is_taken(params)}; got {wanted}"
         )
-        desk.refuse(pointer, "images_per_class_too_large", detail)
+        context.refuse(pointer, "images_per_class_too_large", detail)
 
 
 def check_n_images(
-    desk: Desk, dataset: Dataset | None, wanted: int | None, params: DataParams, pointer: str
+    context: CheckContext,
+    dataset: Dataset | None,
+    wanted: int | None,
+    params: DataParams,
+    pointer: str,
 ) -> None:
     """Refuse more images than there are for training."""
     if dataset is None or dataset.facts is None or wanted is None:
@@ -75,29 +78,31 @@ def check_n_images(
             f"wanted at most {n_left}, the training images of {dataset.name!r} left after the "
             f"{_what_is_taken(params)}; got {wanted}"
         )
-        desk.refuse(pointer, "n_images_too_large", detail)
+        context.refuse(pointer, "n_images_too_large", detail)
 
 
 def check_common_classes(
-    desk: Desk, dataset: Dataset | None, references: list[str], pointer: str
+    context: CheckContext, dataset: Dataset | None, references: list[str], pointer: str
 ) -> None:
     """Refuse to put networks of different classes into one report."""
     if dataset is None or dataset.facts is None:
         return
     first: tuple[str, Classes] | None = None
     for k, reference in enumerate(references):
-        for classes in _classes_behind(desk, dataset.facts, "calibration", reference):
+        for classes in _classes_behind(context, dataset.facts, "calibration", reference):
             first = first or (reference, classes)
             if classes != first[1]:
                 detail = (
                     f"wanted networks of the same classes as those of {first[0]}, which tell apart "
                     f"{_named(dataset.facts, first[1])}; got {_named(dataset.facts, classes)}"
                 )
-                desk.refuse(f"{pointer}/{k}", "mixed_classes", detail)
+                context.refuse(f"{pointer}/{k}", "mixed_classes", detail)
                 break
 
 
-def _facts_of_choice(desk: Desk, facts: DatasetFacts, params: DataParams) -> DatasetFacts | None:
+def _facts_of_choice(
+    context: CheckContext, facts: DatasetFacts, params: DataParams
+) -> DatasetFacts | None:
     """Give the facts of the classes chosen; None where they are refused."""
     found: list[int] = []
     for k, choice in enumerate(params.classes or ()):
@@ -107,10 +112,10 @@ def _facts_of_choice(desk: Desk, facts: DatasetFacts, params: DataParams) -> Dat
                 f"wanted the name of a class or its index 0 to {facts.n_classes - 1}, "
                 f"got {choice!r}"
             )
-            desk.refuse(f"/params/classes/{k}", "unknown_class", detail)
+            context.refuse(f"/params/classes/{k}", "unknown_class", detail)
         elif index in found:
             detail = f"wanted each class once, got {facts.class_names[index]!r} again"
-            desk.refuse(f"/params/classes/{k}", "duplicate_class", detail)
+            context.refuse(f"/params/classes/{k}", "duplicate_class", detail)
         else:
             found.append(index)
     if len(found) < len(params.classes or ()):
@@ -118,7 +123,7 @@ def _facts_of_choice(desk: Desk, facts: DatasetFacts, params: DataParams) -> Dat
     return facts_of_classes(facts, found) if found else facts
 
 
-def _check_space(desk: Desk, facts: DatasetFacts, params: DataParams) -> None:
+def _check_space(context: CheckContext, facts: DatasetFacts, params: DataParams) -> None:
     space = params.input_space
     n_channels, height, width = facts.image_shape
     n_features = n_channels * height * width
@@ -129,10 +134,10 @@ def _check_space(desk: Desk, facts: DatasetFacts, params: DataParams) -> None:
         f"to whiten, as the matrix has the square of it; got {n_channels} x {height} x {width} = "
         f"{n_features:,}"
     )
-    desk.refuse("/params/input_space/name", "images_too_large_to_whiten", detail)
+    context.refuse("/params/input_space/name", "images_too_large_to_whiten", detail)
 
 
-def _check_split(desk: Desk, dataset: Dataset, n_validation: int | None) -> None:
+def _check_split(context: CheckContext, dataset: Dataset, n_validation: int | None) -> None:
     if dataset.facts is None or n_validation is None:
         return
     counts = dataset.facts.train_class_counts
@@ -142,7 +147,7 @@ def _check_split(desk: Desk, dataset: Dataset, n_validation: int | None) -> None
             f"wanted a cut that leaves each class of {dataset.name!r} an image to train on, of "
             f"{sum(counts)} in all; got {n_validation}"
         )
-        desk.refuse("/params/n_validation", "n_validation_too_large", detail)
+        context.refuse("/params/n_validation", "n_validation_too_large", detail)
 
 
 def _training_counts(facts: DatasetFacts, params: DataParams) -> tuple[int, ...]:
@@ -157,30 +162,30 @@ def _what_is_taken(params: DataParams) -> str:
 
 
 def _classes_behind(
-    desk: Desk, facts: DatasetFacts, resource: str, reference: str
+    context: CheckContext, facts: DatasetFacts, resource: str, reference: str
 ) -> list[Classes]:
     """Give the classes that a result, or whatever a job makes, goes back to; empty if not known."""
     try:
         if reference.startswith("job_"):
-            return _classes_of_job(desk, facts, reference)
-        result = find_result(desk.connection, desk.owner_id, resource, reference)
+            return _classes_of_job(context, facts, reference)
+        result = find_result(context.connection, context.owner_id, resource, reference)
     except (NotFoundError, InvalidDataError):
         return []
     if resource == "calibration":
         model_id = result.columns["model_id"]
-        return [] if model_id is None else _classes_behind(desk, facts, "model", model_id)
+        return [] if model_id is None else _classes_behind(context, facts, "model", model_id)
     classes = result.details.get("split", {}).get("classes")
     return [None if classes is None else tuple(classes)]
 
 
-def _classes_of_job(desk: Desk, facts: DatasetFacts, job_id: str) -> list[Classes]:
-    params = find_job(desk.connection, desk.owner_id, job_id).params
+def _classes_of_job(context: CheckContext, facts: DatasetFacts, job_id: str) -> list[Classes]:
+    params = find_job(context.connection, context.owner_id, job_id).params
     if "models" in params:
-        models = [_classes_behind(desk, facts, "model", model) for model in params["models"]]
+        models = [_classes_behind(context, facts, "model", model) for model in params["models"]]
         return [classes for found in models for classes in found]
     distilled_set = params.get("training_set", {}).get("distilled_set")
     if distilled_set is not None:
-        return _classes_behind(desk, facts, "distilled_set", distilled_set)
+        return _classes_behind(context, facts, "distilled_set", distilled_set)
     return [class_indices(facts, params.get("classes"))]
 
 

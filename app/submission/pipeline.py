@@ -7,28 +7,32 @@ from app.shared.engine.queue import GPU_QUEUE
 from app.shared.store.job_records import NewJob
 from app.submission.expert_checks import own_experts
 from app.submission.requests import PipelineRequest
-from ddcal_core.specs import (
-    AutoMask,
-    Baseline,
-    CalibrateParams,
+from ddcal_core.specs.calibration import (
     CalibrationSpec,
     CalibrationSpecs,
-    DataParams,
-    DistilledTrainingSet,
-    DistillParams,
-    EvaluateParams,
-    ExpertsParams,
-    FullBaseline,
-    FullTrainingSet,
-    HerdingBaseline,
-    HerdingTrainingSet,
     MaskedTemperatureScaling,
     NoCalibration,
+)
+from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.kinds.calibrate import CalibrateParams
+from ddcal_core.specs.kinds.data import DataParams
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.evaluate import EvaluateParams
+from ddcal_core.specs.kinds.experts import ExpertsParams
+from ddcal_core.specs.kinds.pipeline import (
+    Baseline,
+    FullBaseline,
+    HerdingBaseline,
     PipelineParams,
     RandomBaseline,
+)
+from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.masks import AutoMask
+from ddcal_core.specs.training import (
+    DistilledTrainingSet,
+    FullTrainingSet,
+    HerdingTrainingSet,
     RandomTrainingSet,
-    Spec,
-    TrainParams,
     TrainSpec,
 )
 

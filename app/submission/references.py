@@ -1,6 +1,6 @@
 """What a submission refers to, looked up and checked: data sets, results, and jobs that make them.
 
-Every check adds what it finds to the desk's problems, so that one answer names them all.
+Every check adds what it finds to the context's problems, so that one answer names them all.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ LOST_STATES = ("cancelling", "failed", "cancelled", "expired")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
+class CheckContext:
     """Where one submission is checked: what to look things up with, and what was found wrong."""
 
     connection: Connection
@@ -58,42 +58,46 @@ class Origin:
     created_at: datetime
 
 
-def usable_dataset(desk: Desk, name: str, pointer: str) -> Dataset | None:
+def usable_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | None:
     """A data set that jobs may name: ready, or an upload still being checked; else refused."""
     try:
-        dataset = find_dataset(desk.connection, desk.owner_id, name, desk.settings)
+        dataset = find_dataset(context.connection, context.owner_id, name, context.settings)
     except NotFoundError:
         detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}"
-        desk.refuse(pointer, "unknown_dataset", detail)
+        context.refuse(pointer, "unknown_dataset", detail)
         return None
     if dataset.state == "unavailable":
         words = (dataset.problem or {}).get("detail", "")
-        desk.refuse(pointer, "dataset_unavailable", words)
+        context.refuse(pointer, "dataset_unavailable", words)
         return None
-    return dataset if _is_usable(desk, dataset, pointer, "a usable data set", "dataset") else None
+    return (
+        dataset if _is_usable(context, dataset, pointer, "a usable data set", "dataset") else None
+    )
 
 
-def usable_logits(desk: Desk, name: str, pointer: str) -> Logits | None:
+def usable_logits(context: CheckContext, name: str, pointer: str) -> Logits | None:
     """Uploaded logits that jobs may name: ready, or still being checked; else refused."""
     try:
-        logits = find_logits(desk.connection, desk.owner_id, name)
+        logits = find_logits(context.connection, context.owner_id, name)
     except NotFoundError:
         detail = f"wanted the name of logits that GET /v1/logits lists, got {name!r}"
-        desk.refuse(pointer, "unknown_logits", detail)
+        context.refuse(pointer, "unknown_logits", detail)
         return None
-    return logits if _is_usable(desk, logits, pointer, "usable logits", "logits") else None
+    return logits if _is_usable(context, logits, pointer, "usable logits", "logits") else None
 
 
-def _is_usable(desk: Desk, upload: Dataset | Logits, pointer: str, wanted: str, code: str) -> bool:
+def _is_usable(
+    context: CheckContext, upload: Dataset | Logits, pointer: str, wanted: str, code: str
+) -> bool:
     """May jobs name it?  If not, say why."""
     if upload.state == "rejected":
         words = (upload.problem or {}).get("detail", "")
         detail = f"wanted {wanted}, got {upload.name!r}, rejected when it was checked: {words}"
-        desk.refuse(pointer, f"{code}_rejected", detail)
+        context.refuse(pointer, f"{code}_rejected", detail)
         return False
-    if upload.state == "checking" and _is_check_lost(desk, upload):
+    if upload.state == "checking" and _is_check_lost(context, upload):
         detail = f"wanted {wanted}, got {upload.name!r}, whose check did not end: upload it again"
-        desk.refuse(pointer, f"{code}_unchecked", detail)
+        context.refuse(pointer, f"{code}_unchecked", detail)
         return False
     return True
 
@@ -105,71 +109,71 @@ def intake_of(upload: Dataset | Logits | None) -> tuple[str, ...]:
     return (upload.job_id,)
 
 
-def origin_of(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
+def origin_of(context: CheckContext, resource: str, reference: str, pointer: str) -> Origin | None:
     """What a reference to a result, or to the job that makes it, stands for; else refused."""
     words = resource.replace("_", " ")
     wanted = f"wanted a {words} of yours, or a {MAKERS[resource]} job that makes one"
     try:
         if reference.startswith("job_"):
-            job = find_job(desk.connection, desk.owner_id, reference)
-            return _origin_in_job(desk, resource, job, pointer)
-        return _origin_in_result(desk, resource, reference, pointer)
+            job = find_job(context.connection, context.owner_id, reference)
+            return _origin_in_job(context, resource, job, pointer)
+        return _origin_in_result(context, resource, reference, pointer)
     except NotFoundError:
-        desk.refuse(pointer, "unknown_reference", f"{wanted}; there is no {reference}")
+        context.refuse(pointer, "unknown_reference", f"{wanted}; there is no {reference}")
         return None
 
 
 def common_dataset(
-    desk: Desk, resource: str, references: list[str], pointer: str
+    context: CheckContext, resource: str, references: list[str], pointer: str
 ) -> tuple[list[Origin], Dataset | None]:
     """The origins of several references, which have to come from one usable data set."""
     places = [(f"{pointer}/{k}", reference) for k, reference in enumerate(references)]
     found = [
         (place, origin)
         for place, reference in places
-        if (origin := origin_of(desk, resource, reference, place)) is not None
+        if (origin := origin_of(context, resource, reference, place)) is not None
     ]
     origins = [origin for _, origin in found]
     names = sorted({origin.dataset for origin in origins if origin.dataset is not None})
     if len(names) > 1:
         detail = f"wanted {resource}s of one data set, got {', '.join(names)}"
-        desk.refuse(pointer, "mixed_datasets", detail)
+        context.refuse(pointer, "mixed_datasets", detail)
     if len(names) != 1:
         return origins, None
-    dataset = usable_dataset(desk, names[0], pointer)
+    dataset = usable_dataset(context, names[0], pointer)
     for place, origin in found:
-        refuse_replaced(desk, dataset, origin, place)
+        refuse_replaced(context, dataset, origin, place)
     return origins, dataset
 
 
-def facts_source(desk: Desk, origin: Origin | None) -> Dataset | None:
+def facts_source(context: CheckContext, origin: Origin | None) -> Dataset | None:
     """The data set behind an origin where it still exists; none of it is needed to go on."""
     if origin is None or origin.dataset is None:
         return None
     try:
-        return find_dataset(desk.connection, desk.owner_id, origin.dataset, desk.settings)
+        return find_dataset(context.connection, context.owner_id, origin.dataset, context.settings)
     except NotFoundError:
         return None
 
 
-def _is_check_lost(desk: Desk, upload: Dataset | Logits) -> bool:
+def _is_check_lost(context: CheckContext, upload: Dataset | Logits) -> bool:
     if upload.job_id is None:
         return True
-    return find_job(desk.connection, desk.owner_id, upload.job_id).state in LOST_STATES
+    return find_job(context.connection, context.owner_id, upload.job_id).state in LOST_STATES
 
 
-def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin | None:
+def _origin_in_job(context: CheckContext, resource: str, job: Job, pointer: str) -> Origin | None:
     maker = MAKERS[resource]
     if job.kind != maker:
         detail = f"wanted a {maker} job, got {job.id}, which is a {job.kind} job"
-        desk.refuse(pointer, "wrong_kind", detail)
+        context.refuse(pointer, "wrong_kind", detail)
         return None
     if resource == "calibration" and "logits" in job.params:
-        _refuse_logits(desk, job.id, pointer)
+        _refuse_logits(context, job.id, pointer)
         return None
     if job.state in LOST_STATES:
         detail = f"wanted a job that succeeds, got {job.id}, which is {job.state}"
-        desk.refuse(pointer, "reference_ended", detail)
+        context.refuse(pointer, "reference_ended", detail)
         return None
     training_set = job.params.get("training_set", {}).get("source")
     return Origin(
@@ -177,22 +181,24 @@ def _origin_in_job(desk: Desk, resource: str, job: Job, pointer: str) -> Origin 
     )
 
 
-def _refuse_logits(desk: Desk, reference: str, pointer: str) -> None:
+def _refuse_logits(context: CheckContext, reference: str, pointer: str) -> None:
     detail = (
         "wanted a calibration of a network made here, to measure it on test images; got "
         f"{reference}, of uploaded logits, whose own job has written their report"
     )
-    desk.refuse(pointer, "no_network", detail)
+    context.refuse(pointer, "no_network", detail)
 
 
-def _origin_in_result(desk: Desk, resource: str, reference: str, pointer: str) -> Origin | None:
-    result = find_result(desk.connection, desk.owner_id, resource, reference)
+def _origin_in_result(
+    context: CheckContext, resource: str, reference: str, pointer: str
+) -> Origin | None:
+    result = find_result(context.connection, context.owner_id, resource, reference)
     columns = result.columns
     if resource == "calibration" and columns["model_id"] is None:
-        _refuse_logits(desk, reference, pointer)
+        _refuse_logits(context, reference, pointer)
         return None
     if resource == "calibration":
-        model = find_result(desk.connection, desk.owner_id, "model", columns["model_id"])
+        model = find_result(context.connection, context.owner_id, "model", columns["model_id"])
         columns = model.columns
     return Origin(
         dataset=columns["dataset"],
@@ -202,9 +208,11 @@ def _origin_in_result(desk: Desk, resource: str, reference: str, pointer: str) -
     )
 
 
-def refuse_replaced(desk: Desk, dataset: Dataset | None, origin: Origin, pointer: str) -> None:
+def refuse_replaced(
+    context: CheckContext, dataset: Dataset | None, origin: Origin, pointer: str
+) -> None:
     """An upload deleted and made anew under its old name is another data set."""
     if dataset is None or dataset.created_at is None or origin.created_at >= dataset.created_at:
         return
     detail = f"it was made from an older upload than the present data set {dataset.name!r}"
-    desk.refuse(pointer, "dataset_replaced", detail)
+    context.refuse(pointer, "dataset_replaced", detail)

@@ -7,16 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from ddcal_core.specs import (
-    CalibrateParams,
-    DistillParams,
-    EvaluateParams,
-    ExpertsParams,
-    PipelineParams,
-    Spec,
-    TrainParams,
-)
-from ddcal_core.specs.logits import CalibrateLogitsParams
+from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.kinds.calibrate import CalibrateParams
+from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.evaluate import EvaluateParams
+from ddcal_core.specs.kinds.experts import ExpertsParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.kinds.train import TrainParams
 
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 MAX_PRIORITY = 100

@@ -1,40 +1,37 @@
 """Do masks and networks fit the shape of the images? Nothing is checked before it is known."""
 
 from app.shared.inputs.datasets import Dataset
-from app.submission.references import Desk
+from app.submission.references import CheckContext
 from ddcal_core.data.dataset_facts import max_convnet_depth
-from ddcal_core.specs import (
-    CalibrationSpecs,
-    ConvNetFeatures,
-    EvaluateSpec,
-    HerdingFeatures,
-    MaskedTemperatureScaling,
-    MaskShape,
-    MaskSpec,
-    NetworkSpec,
-)
+from ddcal_core.specs.calibration import CalibrationSpecs, MaskedTemperatureScaling
+from ddcal_core.specs.evaluation import EvaluateSpec
+from ddcal_core.specs.masks import MaskShape, MaskSpec
+from ddcal_core.specs.networks import NetworkSpec
+from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures
 
 
-def check_masks(desk: Desk, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
+def check_masks(context: CheckContext, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
     """Refuse masks of calibrations that the images are too small for, and draws that go unread."""
     for k, spec in enumerate(specs):
         if not isinstance(spec, MaskedTemperatureScaling):
             continue
         if isinstance(spec.mask, MaskSpec):
             pointer = f"/params/calibrate/{k}/mask/patch_size"
-            check_patch(desk, dataset, spec.mask, pointer)
+            check_patch(context, dataset, spec.mask, pointer)
         elif spec.draws_per_image is not None:
             detail = f"wanted none with mask ratio auto, got {spec.draws_per_image}"
-            desk.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
+            context.refuse(f"/params/calibrate/{k}/draws_per_image", "not_with_auto", detail)
 
 
-def check_curve_masks(desk: Desk, dataset: Dataset | None, spec: EvaluateSpec) -> None:
+def check_curve_masks(context: CheckContext, dataset: Dataset | None, spec: EvaluateSpec) -> None:
     """Refuse masks of MTS curves that the images are too small for."""
     for k, mask in enumerate(spec.mts_masks):
-        check_patch(desk, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
+        check_patch(context, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
 
 
-def check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: str) -> None:
+def check_patch(
+    context: CheckContext, dataset: Dataset | None, mask: MaskShape, pointer: str
+) -> None:
     """Refuse a patch that is larger than the images."""
     if dataset is None or dataset.facts is None or mask.patch_size is None:
         return
@@ -44,33 +41,35 @@ def check_patch(desk: Desk, dataset: Dataset | None, mask: MaskShape, pointer: s
             f"wanted at most {min(height, width)}, so that a patch fits into the images of "
             f"{height} x {width}; got {mask.patch_size}"
         )
-        desk.refuse(pointer, "patch_too_large", detail)
+        context.refuse(pointer, "patch_too_large", detail)
 
 
-def check_network(desk: Desk, dataset: Dataset | None, spec: NetworkSpec, pointer: str) -> None:
+def check_network(
+    context: CheckContext, dataset: Dataset | None, spec: NetworkSpec, pointer: str
+) -> None:
     """Refuse options that do not fit the images; networks without any follow every size."""
     if dataset is None or dataset.facts is None:
         return
     if spec.network == "convnet" and spec.depth is not None and spec.pooling != "none":
-        check_depth(desk, dataset, spec.depth, f"{pointer}/depth")
+        check_depth(context, dataset, spec.depth, f"{pointer}/depth")
     _, height, width = dataset.facts.image_shape
     if spec.patch_size is not None and spec.patch_size > min(height, width):
         detail = (
             f"wanted at most {min(height, width)}, so that a token's patch fits into the images of "
             f"{height} x {width}; got {spec.patch_size}"
         )
-        desk.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
+        context.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
 
 
 def check_features(
-    desk: Desk, dataset: Dataset | None, features: HerdingFeatures, pointer: str
+    context: CheckContext, dataset: Dataset | None, features: HerdingFeatures, pointer: str
 ) -> None:
     """Refuse a ConvNet for herding that is too deep for the images."""
     if isinstance(features, ConvNetFeatures):
-        check_depth(desk, dataset, features.depth, f"{pointer}/depth")
+        check_depth(context, dataset, features.depth, f"{pointer}/depth")
 
 
-def check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -> None:
+def check_depth(context: CheckContext, dataset: Dataset | None, depth: int, pointer: str) -> None:
     """Refuse more blocks, each halving the image, than there is something to halve."""
     if dataset is None or dataset.facts is None:
         return
@@ -81,4 +80,4 @@ def check_depth(desk: Desk, dataset: Dataset | None, depth: int, pointer: str) -
             f"wanted at most {deepest} blocks, each halves the image of "
             f"{n_channels} x {height} x {width}; got {depth}"
         )
-        desk.refuse(pointer, "depth_too_large", detail)
+        context.refuse(pointer, "depth_too_large", detail)

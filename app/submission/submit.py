@@ -24,7 +24,7 @@ from app.submission.data_checks import (
 from app.submission.expert_checks import check_experts, check_own_experts, check_size_of_experts
 from app.submission.pipeline import children_of_pipeline, needs_small_set
 from app.submission.references import (
-    Desk,
+    CheckContext,
     common_dataset,
     facts_source,
     intake_of,
@@ -51,19 +51,19 @@ from app.submission.size_checks import (
     check_patch,
 )
 from ddcal_core.data.dataset_facts import validation_counts
-from ddcal_core.specs import (
-    CalibrateParams,
-    CalibrationSpecs,
+from ddcal_core.specs.calibration import CalibrationSpecs
+from ddcal_core.specs.kinds.calibrate import CalibrateParams
+from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.methods.rtp import RtpSpec
+from ddcal_core.specs.training import (
     DistilledTrainingSet,
-    DistillParams,
     FullTrainingSet,
     HerdingTrainingSet,
-    PipelineParams,
     RandomTrainingSet,
-    RtpSpec,
-    TrainParams,
 )
-from ddcal_core.specs.logits import CalibrateLogitsParams
 
 Plan = tuple[str | None, tuple[str, ...]]
 """The data set a job belongs to, and the ids of the jobs it needs."""
@@ -93,10 +93,10 @@ def submit(
     Raises:
         InvalidRequestError: it asks for what cannot be, one problem a field.
     """
-    desk = Desk(connection=connection, owner_id=owner_id, settings=settings)
-    request = _in_time(desk, request)
-    plan = _check(desk, request)
-    desk.close()
+    context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
+    request = _in_time(context, request)
+    plan = _check(context, request)
+    context.close()
     new = _new_job(request, plan, settings)
     new = replace(new, id=job_id, request_id=request_id, retry_of=retry_of)
     if not isinstance(request, PipelineRequest):
@@ -160,12 +160,12 @@ def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -
         return request_cancel(connection, owner_id, job_id, grace_seconds=patience)
 
 
-def _in_time(desk: Desk, request: JobRequest) -> JobRequest:
+def _in_time(context: CheckContext, request: JobRequest) -> JobRequest:
     """Check when a job may start; a start_at that has passed is none."""
     start_at, expires_at = request.start_at, request.expires_at
     if start_at is None and expires_at is None:
         return request
-    now = clock(desk.connection)
+    now = clock(context.connection)
     if start_at is not None and start_at <= now:
         start_at = None
         request = request.model_copy(update={"start_at": None})
@@ -173,7 +173,7 @@ def _in_time(desk: Desk, request: JobRequest) -> JobRequest:
     if expires_at is not None and expires_at <= first:
         after = "start_at" if start_at else "now"
         detail = f"wanted a time after {after}, {first.isoformat()}; got {expires_at.isoformat()}"
-        desk.refuse("/expires_at", "expires_too_early", detail)
+        context.refuse("/expires_at", "expires_too_early", detail)
     return request
 
 
@@ -195,87 +195,91 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
     )
 
 
-def _check(desk: Desk, request: JobRequest) -> Plan:
+def _check(context: CheckContext, request: JobRequest) -> Plan:
     match request:
         case ExpertsRequest():
-            return _check_experts(desk, request)
+            return _check_experts(context, request)
         case DistillRequest():
-            return _check_distill(desk, request)
+            return _check_distill(context, request)
         case TrainRequest():
-            return _check_train(desk, request.params)
+            return _check_train(context, request.params)
         case CalibrateRequest():
-            return _check_calibrate(desk, request.params)
+            return _check_calibrate(context, request.params)
         case EvaluateRequest():
-            return _check_evaluate(desk, request)
+            return _check_evaluate(context, request)
         case PipelineRequest():
-            return request.params.dataset, intake_of(_check_pipeline(desk, request))
+            return request.params.dataset, intake_of(_check_pipeline(context, request))
 
 
-def _check_experts(desk: Desk, request: ExpertsRequest) -> Plan:
+def _check_experts(context: CheckContext, request: ExpertsRequest) -> Plan:
     params = request.params
-    dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
-    check_depth(desk, dataset, params.experts.depth, "/params/experts/depth")
-    check_size_of_experts(desk, dataset, params.experts, "/params/experts")
+    dataset = check_data(
+        context, usable_dataset(context, params.dataset, "/params/dataset"), params
+    )
+    check_depth(context, dataset, params.experts.depth, "/params/experts/depth")
+    check_size_of_experts(context, dataset, params.experts, "/params/experts")
     return params.dataset, intake_of(dataset)
 
 
-def _check_distill(desk: Desk, request: DistillRequest) -> Plan:
+def _check_distill(context: CheckContext, request: DistillRequest) -> Plan:
     params = request.params
-    whole = usable_dataset(desk, params.dataset, "/params/dataset")
-    dataset = check_data(desk, whole, params)
-    _check_distill_spec(desk, dataset, params)
-    origin = check_experts(desk, whole, params)
+    whole = usable_dataset(context, params.dataset, "/params/dataset")
+    dataset = check_data(context, whole, params)
+    _check_distill_spec(context, dataset, params)
+    origin = check_experts(context, whole, params)
     experts = () if origin is None else (origin.maker,)
     return params.dataset, (*intake_of(dataset), *experts)
 
 
-def _check_train(desk: Desk, params: TrainParams) -> Plan:
+def _check_train(context: CheckContext, params: TrainParams) -> Plan:
     source = params.training_set
     if isinstance(source, DistilledTrainingSet):
         pointer = "/params/training_set/distilled_set"
-        origin = origin_of(desk, "distilled_set", source.distilled_set, pointer)
-        check_network(desk, facts_source(desk, origin), params.train, "/params/train")
+        origin = origin_of(context, "distilled_set", source.distilled_set, pointer)
+        check_network(context, facts_source(context, origin), params.train, "/params/train")
         return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
     name = params.dataset or ""
-    dataset = check_data(desk, usable_dataset(desk, name, "/params/dataset"), params)
-    check_network(desk, dataset, params.train, "/params/train")
+    dataset = check_data(context, usable_dataset(context, name, "/params/dataset"), params)
+    check_network(context, dataset, params.train, "/params/train")
     match source:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
-            check_images_per_class(desk, dataset, source.images_per_class, params, pointer)
+            check_images_per_class(context, dataset, source.images_per_class, params, pointer)
         case HerdingTrainingSet():
             pointer = "/params/training_set"
             wanted, where = source.images_per_class, f"{pointer}/images_per_class"
-            check_images_per_class(desk, dataset, wanted, params, where)
-            check_features(desk, dataset, source.features, f"{pointer}/features")
+            check_images_per_class(context, dataset, wanted, params, where)
+            check_features(context, dataset, source.features, f"{pointer}/features")
         case FullTrainingSet():
             pointer = "/params/training_set/n_images"
-            check_n_images(desk, dataset, source.n_images, params, pointer)
+            check_n_images(context, dataset, source.n_images, params, pointer)
     return name, intake_of(dataset)
 
 
-def _check_calibrate_logits(desk: Desk, params: CalibrateLogitsParams) -> Plan:
+def _check_calibrate_logits(context: CheckContext, params: CalibrateLogitsParams) -> Plan:
     for k, spec in enumerate(params.calibrate):
         if spec in params.calibrate[:k]:
             detail = f"wanted each method and optimiser once, got {spec.method!r} again"
-            desk.refuse(f"/params/calibrate/{k}/method", "duplicate_calibration", detail)
-    logits = usable_logits(desk, params.logits, "/params/logits")
+            context.refuse(f"/params/calibrate/{k}/method", "duplicate_calibration", detail)
+    logits = usable_logits(context, params.logits, "/params/logits")
     return params.logits, intake_of(logits)
 
 
-def _check_calibrate(desk: Desk, params: CalibrateParams | CalibrateLogitsParams) -> Plan:
+def _check_calibrate(
+    context: CheckContext, params: CalibrateParams | CalibrateLogitsParams
+) -> Plan:
     if isinstance(params, CalibrateLogitsParams):
-        return _check_calibrate_logits(desk, params)
-    origins, dataset = common_dataset(desk, "model", params.models, "/params/models")
+        return _check_calibrate_logits(context, params)
+    origins, dataset = common_dataset(context, "model", params.models, "/params/models")
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:
-        _refuse_fit_on_distilled(desk, params.calibrate, full[0])
-    check_masks(desk, dataset, params.calibrate)
+        _refuse_fit_on_distilled(context, params.calibrate, full[0])
+    check_masks(context, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
 
-def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) -> None:
+def _refuse_fit_on_distilled(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
     for k, spec in enumerate(specs):
         if not needs_small_set(spec):
             continue
@@ -286,79 +290,83 @@ def _refuse_fit_on_distilled(desk: Desk, specs: CalibrationSpecs, model: int) ->
             f"wanted {wanted} for a network trained on the full data, which has no distilled "
             f"set: /params/models/{model}; got {got}"
         )
-        desk.refuse(f"/params/calibrate/{k}/{field}", "no_distilled_set", detail)
+        context.refuse(f"/params/calibrate/{k}/{field}", "no_distilled_set", detail)
 
 
-def _check_evaluate(desk: Desk, request: EvaluateRequest) -> Plan:
+def _check_evaluate(context: CheckContext, request: EvaluateRequest) -> Plan:
     references = request.params.calibrations
-    origins, dataset = common_dataset(desk, "calibration", references, "/params/calibrations")
-    check_common_classes(desk, dataset, references, "/params/calibrations")
-    check_curve_masks(desk, dataset, request.params.evaluate)
+    origins, dataset = common_dataset(context, "calibration", references, "/params/calibrations")
+    check_common_classes(context, dataset, references, "/params/calibrations")
+    check_curve_masks(context, dataset, request.params.evaluate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
 
-def _check_pipeline(desk: Desk, request: PipelineRequest) -> Dataset | None:
+def _check_pipeline(context: CheckContext, request: PipelineRequest) -> Dataset | None:
     params = request.params
-    dataset = check_data(desk, usable_dataset(desk, params.dataset, "/params/dataset"), params)
-    _check_distill_spec(desk, dataset, params)
-    check_own_experts(desk, dataset, params)
-    check_network(desk, dataset, params.train, "/params/train")
-    _check_calibrations(desk, dataset, request)
-    check_curve_masks(desk, dataset, params.evaluate)
+    dataset = check_data(
+        context, usable_dataset(context, params.dataset, "/params/dataset"), params
+    )
+    _check_distill_spec(context, dataset, params)
+    check_own_experts(context, dataset, params)
+    check_network(context, dataset, params.train, "/params/train")
+    _check_calibrations(context, dataset, request)
+    check_curve_masks(context, dataset, params.evaluate)
     for k, network in enumerate(params.train_networks):
-        check_network(desk, dataset, network, f"/params/train_networks/{k}")
+        check_network(context, dataset, network, f"/params/train_networks/{k}")
     sources = [baseline.source for baseline in params.baselines]
     for k, baseline in enumerate(params.baselines):
         pointer = f"/params/baselines/{k}"
         if baseline.source in sources[:k]:
             detail = f"wanted each baseline once, got {baseline.source!r} again"
-            desk.refuse(pointer, "duplicate_baseline", detail)
+            context.refuse(pointer, "duplicate_baseline", detail)
         if baseline.source == "full":
-            check_n_images(desk, dataset, baseline.n_images, params, f"{pointer}/n_images")
+            check_n_images(context, dataset, baseline.n_images, params, f"{pointer}/n_images")
         if baseline.source == "herding":
-            check_features(desk, dataset, baseline.features, f"{pointer}/features")
+            check_features(context, dataset, baseline.features, f"{pointer}/features")
     if {"random", "herding"} & set(sources) and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
-        check_images_per_class(desk, dataset, wanted, params, pointer)
+        check_images_per_class(context, dataset, wanted, params, pointer)
     return dataset
 
 
-def _check_calibrations(desk: Desk, dataset: Dataset | None, request: PipelineRequest) -> None:
+def _check_calibrations(
+    context: CheckContext, dataset: Dataset | None, request: PipelineRequest
+) -> None:
     """Validation images where a fit wants them, and something to show in each row."""
     params = request.params
-    check_masks(desk, dataset, params.calibrate)
+    check_masks(context, dataset, params.calibrate)
     fits = [getattr(spec, "fit_on", None) for spec in params.calibrate]
     if dataset is not None and dataset.facts is not None and "validation" in fits:
         cut = validation_counts(dataset.facts.train_class_counts, params.n_validation)
         if sum(cut) == 0:
             pointer = f"/params/calibrate/{fits.index('validation')}/fit_on"
             detail = "wanted validation images to fit on, got too few training images to cut any"
-            desk.refuse(pointer, "no_validation_images", detail)
+            context.refuse(pointer, "no_validation_images", detail)
     has_full = any(baseline.source == "full" for baseline in params.baselines)
     if has_full and all(fit == "distilled" for fit in fits):
         detail = (
             "wanted a calibration that the full baseline can take (none, or one fitted on "
             "validation), got only ones fitted on the distilled set"
         )
-        desk.refuse("/params/calibrate", "no_calibration_left", detail)
+        context.refuse("/params/calibrate", "no_calibration_left", detail)
 
 
 def _check_distill_spec(
-    desk: Desk, dataset: Dataset | None, params: DistillParams | PipelineParams
+    context: CheckContext, dataset: Dataset | None, params: DistillParams | PipelineParams
 ) -> None:
     spec = params.distill
-    check_depth(desk, dataset, spec.depth, "/params/distill/depth")
-    check_patch(desk, dataset, spec.mask, "/params/distill/mask/patch_size")
+    check_depth(context, dataset, spec.depth, "/params/distill/depth")
+    check_patch(context, dataset, spec.mask, "/params/distill/mask/patch_size")
     n_images = spec.images_per_class
     if isinstance(spec, RtpSpec):
-        n_images = _check_rtp(desk, dataset, spec)
+        n_images = _check_rtp(context, dataset, spec)
     if spec.init == "real":
         pointer = "/params/distill/images_per_class"
-        check_images_per_class(desk, dataset, n_images, params, pointer)
+        check_images_per_class(context, dataset, n_images, params, pointer)
 
 
-def _check_rtp(desk: Desk, dataset: Dataset | None, spec: RtpSpec) -> int:
+def _check_rtp(context: CheckContext, dataset: Dataset | None, spec: RtpSpec) -> int:
     """Refuse a storage budget without room for an image; give the images a class of the set."""
     if dataset is None or dataset.facts is None:
         return spec.images_per_class
@@ -370,8 +378,8 @@ def _check_rtp(desk: Desk, dataset: Dataset | None, spec: RtpSpec) -> int:
             f"numbers; got a budget of {stored['budget']:,}, as many as {spec.images_per_class} "
             "images per class have"
         )
-        desk.refuse("/params/distill/images_per_class", "storage_budget_too_small", detail)
+        context.refuse("/params/distill/images_per_class", "storage_budget_too_small", detail)
     if spec.task_classes is not None and spec.task_classes > facts.n_classes:
         detail = f"wanted at most {facts.n_classes}, all there are; got {spec.task_classes}"
-        desk.refuse("/params/distill/task_classes", "too_many_classes", detail)
+        context.refuse("/params/distill/task_classes", "too_many_classes", detail)
     return stored["decoded_images_per_class"]

@@ -28,7 +28,9 @@ from ddcal_core.metrics import accuracy, negative_log_likelihood
 from ddcal_core.networks import build_network
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, MaskSpec, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 PHASE = "find temperature"

@@ -15,7 +15,7 @@ from ddcal_core.metrics import (
     signed_calibration_gap,
 )
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.training.masking import mask_images
 from ddcal_core.training.train import predict_logits
 

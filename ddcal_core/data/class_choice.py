@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ddcal_core.data.dataset_facts import validation_counts
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 
 
 def class_index(facts: DatasetFacts, choice: int | str) -> int | None:

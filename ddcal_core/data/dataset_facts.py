@@ -2,7 +2,8 @@
 
 import math
 
-from ddcal_core.specs import MAX_VALIDATION_BY_DEFAULT, DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.fields import MAX_VALIDATION_BY_DEFAULT
 
 DIGITS = tuple("0123456789")
 # The fine labels, in the order of the set's own meta file.

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ddcal_core.data.labelled import as_pixels
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.specs import (
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.spaces import (
     MAX_WHITENED_FEATURES,
-    DatasetFacts,
     InputSpaceSpec,
     PerImageZcaSpace,
     StandardSpace,

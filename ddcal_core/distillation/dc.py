@@ -16,7 +16,8 @@ from ddcal_core.distillation.method import PHASE, DistilledSet, State
 from ddcal_core.distillation.sgd import descend, with_momentum
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, GradientMatchingSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.matching import GradientMatchingSpec
 from ddcal_core.training.augmentation import (
     DrawnAugmentation,
     augment,
@@ -89,7 +90,7 @@ class GradientMatching:
         return with_momentum("images", self._start.clone())
 
     def step(self, state: State, step: int, *, lr_scale: float) -> float:
-        """Take `outer_loops` steps on the images with one network; see Backbone.
+        """Take `outer_loops` steps on the images with one network; see DistillationMethod.
 
         Returns:
             The mean over these of the loss before each.

@@ -13,7 +13,8 @@ from ddcal_core.distillation.method import PHASE, DistilledSet, State
 from ddcal_core.distillation.sgd import descend, with_momentum
 from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DmSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.dm import DmSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import mask_images
 
@@ -62,7 +63,7 @@ class DistributionMatching:
         return with_momentum("images", self._start.clone())
 
     def step(self, state: State, step: int, *, lr_scale: float) -> float:
-        """Take one step on the images; see Backbone."""
+        """Take one step on the images; see DistillationMethod."""
         spec = self._spec
         initialise(self._network, self._generator("network", step))
         images = state["images"].detach().requires_grad_()

@@ -20,7 +20,9 @@ from ddcal_core.errors import DivergedError, InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import BackboneSpec, DatasetFacts, ExpertSpec
+from ddcal_core.specs.experts import ExpertSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.method import MethodSpec
 from ddcal_core.training.augmentation import augment_each
 
 PHASE = "experts"
@@ -98,7 +100,7 @@ def _differences(place: str, wanted: Any, got: Any) -> Iterator[tuple[str, Any, 
         yield place, wanted, got
 
 
-def network_record(spec: ExpertSpec | BackboneSpec, facts: DatasetFacts) -> dict[str, Any]:
+def network_record(spec: ExpertSpec | MethodSpec, facts: DatasetFacts) -> dict[str, Any]:
     """What a record says of network and data set: trajectories of others are of no use."""
     return {
         "network": {"name": "convnet", "width": spec.width, "depth": spec.depth},

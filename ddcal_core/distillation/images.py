@@ -9,19 +9,20 @@ from ddcal_core.data.labelled import indices_by_class, random_subset
 from ddcal_core.distillation.method import PHASE
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import BackboneSpec, DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.method import MethodSpec
 
 NUMBERS_IN_CACHE = 2**21
 """Activations of a layer beyond which a CPU is twice as slow, by `benchmarks.distillation`."""
 
 
-def synthetic_labels(spec: BackboneSpec, facts: DatasetFacts) -> Tensor:
+def synthetic_labels(spec: MethodSpec, facts: DatasetFacts) -> Tensor:
     """Labels int64 (K * images_per_class,) of the learned images: class 0 first, on the CPU."""
     return torch.arange(facts.n_classes).repeat_interleave(spec.images_per_class)
 
 
 def initial_images(
-    images: Tensor, labels: Tensor, spec: BackboneSpec, facts: DatasetFacts, seed: int
+    images: Tensor, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, seed: int
 ) -> Tensor:
     """What learning starts from: random real images of each class, or N(0, 1).
 

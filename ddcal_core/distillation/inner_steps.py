@@ -9,7 +9,8 @@ from torch import Tensor
 from ddcal_core.distillation.method import PHASE, State
 from ddcal_core.distillation.unrolled_training import StepInputs
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MttSpec, RtpSpec
+from ddcal_core.specs.methods.mtt import MttSpec
+from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import mask_images
 

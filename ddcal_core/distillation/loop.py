@@ -1,4 +1,4 @@
-"""The loop around any backbone: checkpoints, one way back from divergence, the best set kept.
+"""The loop around any method: checkpoints, one way back from divergence, the best set kept.
 
     start ──▶ stretch of steps ──▶ numbers finite? ──▶ score, if due ──▶ checkpoint ──▶ next stretch
                     ▲                   │ no
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ddcal_core.distillation.checkpoints import Checkpoint
-from ddcal_core.distillation.method import PHASE, Backbone, DistilledSet, State
+from ddcal_core.distillation.method import PHASE, DistillationMethod, DistilledSet, State
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 
@@ -71,7 +71,7 @@ class Outcome:
 
 
 def distill(
-    backbone: Backbone,
+    method: DistillationMethod,
     *,
     n_steps: int,
     selection: Selection | None = None,
@@ -79,10 +79,10 @@ def distill(
     on_checkpoint: CheckpointCallback = ignore_checkpoint,
     on_progress: ProgressCallback = ignore_progress,
 ) -> Outcome:
-    """Run a backbone to its end, or to where its sets have stopped to get better.
+    """Run a method to its end, or to where its sets have stopped to get better.
 
     Args:
-        backbone: the method on its data.
+        method: on its data.
         n_steps: steps to do, at least 1.
         selection: how the set is chosen; None: the last one is kept.
         resume_from: a checkpoint of the same run; on the CPU with as many threads the result is
@@ -96,7 +96,7 @@ def distill(
         DivergedError: for the second time a loss or what is learned was not finite; carries the
             step, from 1.
     """
-    run = _Run(backbone, n_steps, selection, on_progress)
+    run = _Run(method, n_steps, selection, on_progress)
     checkpoint = run.start() if resume_from is None else resume_from
     while not run.is_over(checkpoint):
         try:
@@ -116,12 +116,12 @@ class _Run:
 
     def __init__(
         self,
-        backbone: Backbone,
+        method: DistillationMethod,
         n_steps: int,
         selection: Selection | None,
         on_progress: ProgressCallback,
     ) -> None:
-        self._backbone = backbone
+        self._method = method
         self._n_steps = n_steps
         self._selection = selection
         self._on_progress = on_progress
@@ -131,7 +131,7 @@ class _Run:
         self._places = sorted({*range(interval, n_steps, interval), *self._scored, n_steps})
 
     def start(self) -> Checkpoint:
-        checkpoint = Checkpoint(step=0, state=self._backbone.initial_state(), scores={})
+        checkpoint = Checkpoint(step=0, state=self._method.initial_state(), scores={})
         # The start's score says what distillation adds, and how long the others will take.
         return self._with_score(checkpoint, {}) if self._scored else checkpoint
 
@@ -154,7 +154,7 @@ class _Run:
         state, started, values = _copy(begin.state), time.monotonic(), {}
         end = next(place for place in self._places if place > begin.step)
         for step in range(begin.step, end):
-            loss = self._backbone.step(state, step, lr_scale=LR_FACTOR**begin.n_rollbacks)
+            loss = self._method.step(state, step, lr_scale=LR_FACTOR**begin.n_rollbacks)
             if not math.isfinite(loss):
                 raise DivergedError(step + 1, loss)
             values = {"loss": loss}
@@ -170,7 +170,7 @@ class _Run:
         is_last = checkpoint.best_state is None
         state = checkpoint.state if checkpoint.best_state is None else checkpoint.best_state
         return Outcome(
-            distilled=self._backbone.distilled_set(state),
+            distilled=self._method.distilled_set(state),
             chosen_step=checkpoint.step if is_last else checkpoint.best_step or 0,
             n_steps=checkpoint.step,
             scores=checkpoint.scores or {},
@@ -182,7 +182,7 @@ class _Run:
         assert self._selection is not None
         started = time.monotonic()
         score = self._selection.score(
-            self._backbone.distilled_set(checkpoint.state),
+            self._method.distilled_set(checkpoint.state),
             lambda: self._tell(checkpoint, checkpoint.step, values),
         )
         seconds = time.monotonic() - started

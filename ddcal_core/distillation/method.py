@@ -1,4 +1,4 @@
-"""What every backbone is to the loop around it: a state that is learned, and steps on it."""
+"""What every method is to the loop around it: a state that is learned, and steps on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class DistilledSet:
     compact: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Backbone(Protocol):
+class DistillationMethod(Protocol):
     """One distillation method on one data set, ready to run."""
 
     def initial_state(self) -> State:

@@ -25,7 +25,8 @@ from ddcal_core.distillation.unrolled_training import (
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, MttSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.mtt import MttSpec
 
 
 class TrajectoryMatching:
@@ -88,7 +89,7 @@ class TrajectoryMatching:
         return state
 
     def step(self, state: State, step: int, *, lr_scale: float) -> float:
-        """Take one step on all that is learned; see Backbone."""
+        """Take one step on all that is learned; see DistillationMethod."""
         spec, draws = self._spec, IterationDraws(self._seed, step)
         start, target = self._trajectory(draws)
         lr = state["log_lr"].exp()

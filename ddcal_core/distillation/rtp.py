@@ -27,7 +27,8 @@ from ddcal_core.distillation.unrolled_training import (
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, RtpSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 
 
@@ -84,7 +85,7 @@ class RememberingThePast:
         return state
 
     def step(self, state: State, step: int, *, lr_scale: float) -> float:
-        """Take one step on all that is learned; see Backbone."""
+        """Take one step on all that is learned; see DistillationMethod."""
         spec, draws = self._spec, IterationDraws(self._seed, step)
         leaves = {name: state[name].detach().requires_grad_() for name in self._start}
         seen = masked_for_iteration(self._decoded(leaves), spec, draws)

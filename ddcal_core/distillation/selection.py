@@ -11,7 +11,9 @@ from ddcal_core.errors import DivergedError
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.method import MethodSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 MAX_VALIDATION_IMAGES = 2_000
@@ -22,7 +24,7 @@ MIN_EPOCHS, MAX_EPOCHS = 5, 150
 
 
 def selection_by_validation(
-    images: Tensor, labels: Tensor, spec: BackboneSpec, facts: DatasetFacts, *, seed: int
+    images: Tensor, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, *, seed: int
 ) -> Selection | None:
     """Choose by the validation accuracy of a ConvNet trained on each set.
 
@@ -70,7 +72,7 @@ def selection_by_validation(
     return Selection(score, spec.selection.n_evaluations, spec.selection.patience)
 
 
-def epochs_of(spec: BackboneSpec, n_images: int) -> int:
+def epochs_of(spec: MethodSpec, n_images: int) -> int:
     """Epochs of a network that scores a set of so many images; see SelectionSpec."""
     if spec.selection.epochs is not None:
         return spec.selection.epochs

@@ -19,7 +19,9 @@ from torch.export import save as save_exported
 from ddcal_core.data.input_space import InputSpace, space_of_tensors, space_tensors
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import Network, empty_network
-from ddcal_core.specs import DatasetFacts, InputSpaceSpec, StandardSpace, network_spec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.networks import network_spec
+from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 
 PROGRAM_SPACE = (
     "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation or whitening is inside"

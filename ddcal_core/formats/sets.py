@@ -17,7 +17,8 @@ from ddcal_core.data.input_space import InputSpace, space_tensors
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.models import read_tensors, space_fields, write_json
 from ddcal_core.formats.pictures import sheet_png
-from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import TrainSpec
 
 
 def write_distilled_set(

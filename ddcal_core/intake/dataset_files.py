@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.npz_arrays import safetensors_header
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 
 
 @dataclass(frozen=True)

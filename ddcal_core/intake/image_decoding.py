@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, ImageOptions
+from ddcal_core.specs.uploads import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, ImageOptions
 
 MAX_PIXELS = 2**24
 

@@ -21,7 +21,8 @@ from ddcal_core.intake.image_decoding import decode_image
 from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure, LabelledEntry
 from ddcal_core.intake.structure.zip_directory import ZipEntry, read_entry
 from ddcal_core.progress import Progress, ProgressCallback
-from ddcal_core.specs import DatasetFacts, ImageOptions
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.uploads import ImageOptions
 
 MAX_PROBLEMS_TOLD = 5
 

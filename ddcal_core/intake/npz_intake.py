@@ -17,7 +17,7 @@ from ddcal_core.intake.npz_arrays import (
 )
 from ddcal_core.intake.structure.class_rules import MIN_TRAIN_IMAGES_PER_CLASS
 from ddcal_core.intake.structure.npz_structure import NpzStructure
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 
 
 def take_in_npz(upload: Path, structure: NpzStructure, folder: Path) -> TakenDataset:

@@ -25,7 +25,7 @@ from ddcal_core.intake.npz_intake import take_in_npz
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.specs import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions
 
 _LOG = logging.getLogger("ddcal.intake")
 

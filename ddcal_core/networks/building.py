@@ -9,7 +9,8 @@ from ddcal_core.networks.convnet import BlockLayers, ConvNet
 from ddcal_core.networks.deeper import AlexNet, ResNet18, Vgg11
 from ddcal_core.networks.layers import Network
 from ddcal_core.networks.transformer import Tokens, VisionTransformer
-from ddcal_core.specs import DatasetFacts, NetworkSpec, default_patch_size
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.networks import NetworkSpec, default_patch_size
 
 _Normed = nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d
 

@@ -14,7 +14,7 @@ from ddcal_core.networks.layers import (
     pooling_layer,
     sequence,
 )
-from ddcal_core.specs import Activation, Norm, Pooling
+from ddcal_core.specs.networks import Activation, Norm, Pooling
 
 
 @dataclass(frozen=True)

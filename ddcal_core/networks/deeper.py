@@ -16,7 +16,7 @@ from ddcal_core.networks.layers import (
     padded_size,
     sequence,
 )
-from ddcal_core.specs import Norm
+from ddcal_core.specs.networks import Norm
 
 VGG_BLOCKS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 RESNET_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))

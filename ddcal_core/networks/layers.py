@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ddcal_core.networks.instance_norm import InstanceNorm
-from ddcal_core.specs import NORM_GROUPS, Activation, Norm, Pooling
+from ddcal_core.specs.networks import NORM_GROUPS, Activation, Norm, Pooling
 
 META = torch.device("meta")
 """Where layers are made: by way of it PyTorch's global generator draws nothing."""

@@ -1,11 +1,16 @@
 """How a data set is distilled: one spec a method, told apart by `method`."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field
 
-from ddcal_core.specs.matching import DcSpec, DmSpec, DsaSpec
-from ddcal_core.specs.trajectories import MttSpec, RtpSpec
+from ddcal_core.specs.methods.dc import DcSpec
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.methods.dsa import DsaSpec
+from ddcal_core.specs.methods.method import MethodSpec
+from ddcal_core.specs.methods.mtt import MttSpec
+from ddcal_core.specs.methods.rtp import RtpSpec
 
 DEFAULT_METHOD = "dm"
 
@@ -16,8 +21,12 @@ def _with_method(spec: object) -> object:
     return spec
 
 
+AnyMethodSpec = DmSpec | DcSpec | DsaSpec | MttSpec | RtpSpec
+METHODS: Mapping[str, type[MethodSpec]] = {
+    spec.method_name(): spec for spec in get_args(AnyMethodSpec)
+}
+"""The word in requests -> what the method can be asked; every table of methods follows this one."""
 DistillSpec = Annotated[
-    Annotated[DmSpec | DcSpec | DsaSpec | MttSpec | RtpSpec, Field(discriminator="method")],
-    BeforeValidator(_with_method),
+    Annotated[AnyMethodSpec, Field(discriminator="method")], BeforeValidator(_with_method)
 ]
 """Any of them; `dm` where no method is named."""

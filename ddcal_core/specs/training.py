@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddcal_core.specs.backbone import Augmentation
+from ddcal_core.specs.augmentations import Augmentation
 from ddcal_core.specs.fields import SET_REFERENCE, Spec
 from ddcal_core.specs.networks import NetworkSpec
 

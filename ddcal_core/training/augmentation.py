@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ddcal_core.specs import AugmentationName
+from ddcal_core.specs.augmentations import AugmentationName
 
 CROP_SHARE, CUTOUT_SHARE = 0.125, 0.5
 SCALE_RATIO, ROTATE_DEGREES = 1.2, 15.0

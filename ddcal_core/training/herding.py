@@ -8,13 +8,8 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import (
-    ConvNetFeatures,
-    DatasetFacts,
-    HerdingFeatures,
-    PixelFeatures,
-    TrainSpec,
-)
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures, PixelFeatures, TrainSpec
 from ddcal_core.training.train import train_network
 
 PHASE = "herd"

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ddcal_core.specs import CrossEntropy, Focal, FocalSchedule, LabelSmoothing, Mixup, TrainLoss
+from ddcal_core.specs.training import (
+    CrossEntropy,
+    Focal,
+    FocalSchedule,
+    LabelSmoothing,
+    Mixup,
+    TrainLoss,
+)
 from ddcal_core.training.augmentation import mix_images
 
 FLSD_THRESHOLD = 0.2

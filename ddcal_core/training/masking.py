@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs.masks import MaskSpec
 
 
 def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.specs import DEFAULT_LR, TrainSpec
+from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.losses import training_loss
 

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter
 
-from ddcal_core.specs import CalibrationSpec
+from ddcal_core.specs.calibration import CalibrationSpec
 from tests.api.serving import SET, problem
 
 CALIBRATION = TypeAdapter(CalibrationSpec)

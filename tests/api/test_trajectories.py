@@ -3,7 +3,8 @@
 import pytest
 
 from app.submission.expert_checks import own_experts
-from ddcal_core.specs import DistillParams, PipelineParams
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
 from tests.api.serving import problem, refusals
 
 NONE = [{"method": "none"}]

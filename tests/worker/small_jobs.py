@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddcal_core.progress import ProgressCallback, ignore_progress
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 from worker.trainer.inputs import Task
 from worker.trainer.kinds import KINDS
 from worker.trainer.outputs import Output

@@ -30,7 +30,7 @@ from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.networks import Network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.logits import LogitsFacts
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

@@ -10,7 +10,9 @@ from torch import Tensor
 from ddcal_core.data.class_choice import class_indices
 from ddcal_core.data.input_space import InputSpace, fit_space
 from ddcal_core.data.labelled import LabelledImages
-from ddcal_core.specs import DatasetFacts, Imbalance, InputSpaceSpec, StandardSpace
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.fields import Imbalance
+from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 from worker.trainer.inputs import (
     DatasetInput,
     Examples,
@@ -81,7 +83,7 @@ class RealImages:
             "input_space": self.space.spec.model_dump(mode="json"),
         }
 
-    def story(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Give what manifests and configs say of the data behind a result."""
         counts = torch.bincount(self.data.labels[self.train_index], minlength=self.facts.n_classes)
         return {

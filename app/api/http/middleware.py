@@ -34,7 +34,7 @@ CLIENT_GONE = 499  # its number in many logs: nobody was left to be answered
 log = logging.getLogger(__name__)
 
 
-class Edge:
+class RequestMiddleware:
     """ASGI middleware around the whole application.
 
     It gives each request its id and its owner, refuses what has no key (or, without one set, what

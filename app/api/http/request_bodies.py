@@ -18,7 +18,8 @@ from app.shared.errors import (
     UnsupportedTypeError,
 )
 from app.submission.requests import UNION_TAGS
-from ddcal_core.specs import CLASS_TAGS, DEFAULT_METHOD
+from ddcal_core.specs.distillation import DEFAULT_METHOD
+from ddcal_core.specs.fields import CLASS_TAGS
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32

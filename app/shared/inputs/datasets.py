@@ -19,7 +19,7 @@ from app.shared.store.database import db_now
 from app.shared.store.job_records import INTAKE, TERMINAL_STATES, Job, new_id
 from app.shared.store.tables import datasets, jobs
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.logits import LogitsFacts
 
 IMAGES = "images"

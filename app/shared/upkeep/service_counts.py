@@ -12,7 +12,7 @@ from app.shared.store.tables import attempts, jobs, outbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueMeasures:
+class QueueCounts:
     """One queue.
 
     Attributes:
@@ -25,7 +25,7 @@ class QueueMeasures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class ServiceCounts:
     """What the database says of the service now.
 
     Attributes:
@@ -36,17 +36,17 @@ class Measures:
     """
 
     jobs: Mapping[tuple[str, str], int]
-    queues: Mapping[str, QueueMeasures]
+    queues: Mapping[str, QueueCounts]
     attempts: Mapping[str, int]
     n_rings: int
 
 
-def measure(connection: Connection) -> Measures:
+def count_service(connection: Connection) -> ServiceCounts:
     """Look at everything once."""
     by_kind = select(jobs.c.kind, jobs.c.state, func.count()).group_by(jobs.c.kind, jobs.c.state)
     outcome = func.coalesce(attempts.c.outcome, "running").label("outcome")
     by_outcome = select(outcome, func.count().label("n")).group_by(outcome)
-    return Measures(
+    return ServiceCounts(
         jobs={(kind, state): n for kind, state, n in connection.execute(by_kind).all()},
         queues=_queues(connection),
         attempts={row.outcome: row.n for row in connection.execute(by_outcome).all()},
@@ -54,13 +54,13 @@ def measure(connection: Connection) -> Measures:
     )
 
 
-def _queues(connection: Connection) -> dict[str, QueueMeasures]:
+def _queues(connection: Connection) -> dict[str, QueueCounts]:
     due_at = type_coerce(func.coalesce(jobs.c.not_before_at, jobs.c.queued_at), BigInteger)
     waited = type_coerce(db_now(), BigInteger) - func.min(case((is_due(), due_at)))
     waiting = select(jobs.c.queue, func.count().label("depth"), waited.label("waited"))
     waiting = waiting.where(jobs.c.state == "queued").group_by(jobs.c.queue)
-    found = {name: QueueMeasures() for name in (GPU_QUEUE, INTAKE_QUEUE)}
+    found = {name: QueueCounts() for name in (GPU_QUEUE, INTAKE_QUEUE)}
     for row in connection.execute(waiting).all():
         seconds = max(row.waited or 0, 0) / 1000
-        found[row.queue] = QueueMeasures(depth=row.depth, oldest_due_seconds=seconds)
+        found[row.queue] = QueueCounts(depth=row.depth, oldest_due_seconds=seconds)
     return found

@@ -5,7 +5,7 @@ from pathlib import Path
 from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure, inspect_image_zip
 from ddcal_core.intake.structure.npz_structure import NpzStructure, inspect_npz
 from ddcal_core.intake.structure.zip_directory import first_name
-from ddcal_core.specs import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions
 
 
 def inspect_dataset(

@@ -23,7 +23,7 @@ from ddcal_core.intake.structure.class_rules import (
     clean_class_name,
 )
 from ddcal_core.intake.structure.zip_directory import ZipEntry, read_directory
-from ddcal_core.specs import DEFAULT_TEST_FRACTION, ImageOptions
+from ddcal_core.specs.uploads import DEFAULT_TEST_FRACTION, ImageOptions
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_FILE_BYTES = 32 * 2**20

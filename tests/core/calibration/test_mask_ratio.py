@@ -23,7 +23,9 @@ from ddcal_core.calibration.masked import fit_masked_temperature
 from ddcal_core.calibration.temperature import fit_temperature
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, MaskSpec, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 SIDE = 4

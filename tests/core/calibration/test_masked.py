@@ -7,7 +7,8 @@ from torch import nn
 from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperature
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MaskSpec, TrainSpec
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 

@@ -14,7 +14,8 @@ from ddcal_core.data.input_space import (
     space_tensors,
 )
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.specs import DatasetFacts, PerImageZcaSpace, StandardSpace, ZcaSpace
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.spaces import PerImageZcaSpace, StandardSpace, ZcaSpace
 
 ZCA, PER_IMAGE = ZcaSpace(name="zca"), PerImageZcaSpace(name="zca_per_image")
 SHAPE = (3, 4, 5)

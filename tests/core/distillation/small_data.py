@@ -1,9 +1,9 @@
-"""Thirty-one small images of three classes, for the tests of every backbone."""
+"""Thirty-one small images of three classes, for the tests of every method."""
 
 import torch
 
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 
 FACTS = DatasetFacts(
     image_shape=(2, 8, 8),

@@ -7,7 +7,9 @@ from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import InvalidDataError, StoppedError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DcSpec, DsaSpec, MaskSpec
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.methods.dc import DcSpec
+from ddcal_core.specs.methods.dsa import DsaSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import draw_mask, mask_images
 from tests.core.distillation.small_data import FACTS, SEED

@@ -9,7 +9,8 @@ from ddcal_core.distillation.loop import distill
 from ddcal_core.errors import DivergedError, InvalidDataError, StoppedError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DmSpec, MaskSpec
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.methods.dm import DmSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import draw_mask
 from tests.core.distillation.small_data import FACTS, SEED, real_data

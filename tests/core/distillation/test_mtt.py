@@ -16,7 +16,8 @@ from ddcal_core.distillation.unrolled_training import (
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MaskSpec, MttSpec
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import draw_mask
 from tests.core.distillation.trajectories import (

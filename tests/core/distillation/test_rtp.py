@@ -11,7 +11,9 @@ from ddcal_core.distillation.rtp import RememberingThePast, decode
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, MaskSpec, RtpSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import draw_mask
 from tests.core.distillation.trajectories import FACTS, SEED, real_data

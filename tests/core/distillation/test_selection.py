@@ -5,7 +5,9 @@ from ddcal_core.distillation.method import DistilledSet
 from ddcal_core.distillation.selection import epochs_of, selection_by_validation
 from ddcal_core.errors import StoppedError
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, DmSpec, SelectionSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.methods.method import SelectionSpec
 
 FACTS = DatasetFacts(
     image_shape=(1, 8, 8),

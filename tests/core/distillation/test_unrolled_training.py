@@ -16,7 +16,7 @@ from ddcal_core.distillation.unrolled_training import (
 )
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.training.masking import mask_images
 
 SHAPE, N_CLASSES, N_IMAGES, N_STEPS = (2, 8, 8), 3, 7, 5

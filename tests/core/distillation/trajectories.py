@@ -1,7 +1,7 @@
 """Small data and experts for the tests of MTT and RTP."""
 
 from ddcal_core.distillation.experts import ExpertTraining, open_experts, record_experts
-from ddcal_core.specs import ExpertSpec
+from ddcal_core.specs.experts import ExpertSpec
 from tests.core.distillation.small_data import FACTS, SEED, real_data
 
 

@@ -23,7 +23,7 @@ from ddcal_core.formats.models import (
 )
 from ddcal_core.formats.sets import read_distilled_set, set_files, write_distilled_set
 from ddcal_core.networks import ConvNet, initialise
-from ddcal_core.specs import DatasetFacts
+from ddcal_core.specs.facts import DatasetFacts
 
 FACTS = DatasetFacts(
     image_shape=(3, 8, 8),

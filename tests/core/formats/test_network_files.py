@@ -7,7 +7,8 @@ from ddcal_core.data.input_space import Standard
 from ddcal_core.formats.models import export_program, read_model, save_program, write_model
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, NetworkSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.networks import NetworkSpec
 
 
 def space_of(image_shape):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.image_decoding import decode_image
-from ddcal_core.specs import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions
 from tests.image_files import encoded, noise
 
 AS_IT_IS = ImageOptions()

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.process import take_in
 from ddcal_core.progress import Progress
-from ddcal_core.specs import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions
 from tests.core.intake.test_process import run_process
 from tests.image_files import (
     Member,

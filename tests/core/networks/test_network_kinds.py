@@ -11,7 +11,9 @@ from torch import nn
 from ddcal_core.data.torchvision_readers import datasets  # noqa: F401 - torchvision can be imported now
 from ddcal_core.networks import BatchNorm, build_network, empty_network, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, NetworkSpec, TrainSpec, network_spec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.networks import NetworkSpec, network_spec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
 # isort: split

@@ -7,7 +7,8 @@ from ddcal_core.data.dataset_facts import NAMED_DATASETS, max_convnet_depth, n_c
 from ddcal_core.networks import ConvNet, build_network, initialise
 from ddcal_core.networks.layers import MeanPool
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DmSpec, TrainSpec
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.training import TrainSpec
 
 
 def network_of(n_channels=1, n_classes=10, image_size=(8, 8), width=6, depth=2, draw=0):

@@ -5,9 +5,11 @@ from app.api.http.request_bodies import validated
 from app.shared.errors import InvalidRequestError
 from app.submission.requests import DistillRequest
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
-from ddcal_core.specs import DistillParams, DmSpec, PipelineParams
-from ddcal_core.specs.backbone import PRESETS_VERSION
-from ddcal_core.specs.presets import PUBLISHED, SMOKE, SOURCES
+from ddcal_core.specs.distillation import METHODS
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.methods.method import PRESETS_VERSION
 
 CALIBRATE = [{"method": "none"}]
 
@@ -116,16 +118,17 @@ def test_an_unknown_preset_is_refused():
         resolved(preset="best")
 
 
-@pytest.mark.parametrize("method", PUBLISHED)
+@pytest.mark.parametrize("method", METHODS)
 def test_each_row_is_a_spec(method):
     """Every published row and the smoke of every data set and size can be asked for."""
-    assert SOURCES[method]
-    for dataset, size in PUBLISHED[method]:
+    published = METHODS[method].published()
+    for dataset, size in published:
         assert dataset in NAMED_DATASETS
         given = {"method": method, "preset": "published", "images_per_class": size}
         spec = resolved(dataset, **given).model_dump()
-        assert {**spec, **PUBLISHED[method][dataset, size]} == spec
+        assert {**spec, **published[dataset, size]} == spec
     for dataset in (*NAMED_DATASETS, "mine"):
         for size in (1, 2, 10, 50, 1000):
             spec = resolved(dataset, method=method, images_per_class=size).model_dump()
-            assert {**spec, **SMOKE[method](dataset, size)} == spec
+            smoke = METHODS[method].smoke(dataset, size, version=PRESETS_VERSION)
+            assert {**spec, **smoke} == spec

@@ -5,7 +5,8 @@ import torch
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import ConvNetFeatures, DatasetFacts, PixelFeatures, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import ConvNetFeatures, PixelFeatures, TrainSpec
 from ddcal_core.training.herding import herd, herded_subset, herding_features
 from ddcal_core.training.train import train_network
 

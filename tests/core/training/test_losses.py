@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import TrainLoss
+from ddcal_core.specs.training import TrainLoss
 from ddcal_core.training.losses import training_loss
 
 LOSS = TypeAdapter(TrainLoss)

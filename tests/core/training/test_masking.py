@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.training.masking import draw_mask, mask_images
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ddcal_core.errors import DivergedError, StoppedError
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import (
+from ddcal_core.specs.training import (
     CrossEntropy,
     Focal,
     FocalSchedule,

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from ddcal_core.data.input_space import Standard
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import TrainSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.herding import herd
 from ddcal_core.training.train import train_network
 from tests.worker.small_jobs import (

@@ -17,7 +17,8 @@ from ddcal_core.errors import InvalidDataError, StoppedError
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import train_network
 from tests.worker.small_jobs import (
     distill_params,

@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 from ddcal_core.calibration.mask_ratio import half_way_temperature
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
     distill_params,

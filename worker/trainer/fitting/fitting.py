@@ -26,18 +26,17 @@ from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperatur
 from ddcal_core.formats.models import facts_of
 from ddcal_core.metrics import accuracy, signed_calibration_gap
 from ddcal_core.progress import ProgressCallback, ignore_progress
-from ddcal_core.specs import (
-    MAX_SEED,
-    AutoMask,
+from ddcal_core.specs.calibration import (
     CalibrationSpec,
     IsotonicCalibration,
     MaskedTemperatureScaling,
-    MaskSpec,
     NoCalibration,
     TemperatureScaling,
-    TrainSpec,
     VectorCalibration,
 )
+from ddcal_core.specs.fields import MAX_SEED
+from ddcal_core.specs.masks import AutoMask, MaskSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, Scaling, described, fit_scaling, not_fitted

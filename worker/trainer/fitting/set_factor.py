@@ -14,7 +14,9 @@ from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import BackboneSpec, DatasetFacts, TrainSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.method import MethodSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import Examples
 
@@ -24,7 +26,7 @@ PHASE = "measure factor"
 def carried_factor(
     distilled: DistilledSet,
     validation: Examples,
-    spec: BackboneSpec,
+    spec: MethodSpec,
     facts: DatasetFacts,
     *,
     seed: int,

@@ -18,7 +18,7 @@ from ddcal_core.formats.models import (
     write_json,
 )
 from ddcal_core.progress import Progress
-from ddcal_core.specs import CalibrateParams
+from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, write_scaling
 from worker.trainer.fitting.fitting import Fitter

@@ -16,8 +16,12 @@ from ddcal_core.calibration.masked import fit_temperature
 from ddcal_core.formats.models import read_tensors, write_json
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import NoCalibration
-from ddcal_core.specs.logits import CalibrateLogitsParams, LogitsCalibration, LogitsScaling
+from ddcal_core.specs.calibration import NoCalibration
+from ddcal_core.specs.kinds.calibrate_logits import (
+    CalibrateLogitsParams,
+    LogitsCalibration,
+    LogitsScaling,
+)
 from worker.trainer.fitting.calibrations import (
     SCALING_FILE,
     Found,
@@ -31,7 +35,7 @@ from worker.trainer.outputs import Output, versions
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.logits_report import logits_report, steps_words, uploaded_network
 from worker.trainer.report.measurements import Measurement
-from worker.trainer.report.measuring import Bench
+from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
 from worker.trainer.report.rows import Measured, build_rows, calibration_label, headline_values
@@ -52,17 +56,17 @@ def run(task: Task) -> list[Output]:
         found.append(_fit(spec, rows, logits))
     if logits.test_rows_path is not None:
         rows = read_tensors(logits.test_rows_path)
-    bench = Bench(
+    measurer = NetworkMeasurer(
         {logits.name: rows["logits"]}, rows["labels"], params.evaluate.n_bins, params.seed
     )
-    before = bench.measure(logits.name, Found(not_fitted()))
+    before = measurer.measure(logits.name, Found(not_fitted()))
     measured = []
     for step, one in enumerate(found, start=len(found)):
         task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
         # The chance level of many rows is most of the work: none is measured twice.
         is_none = one.values["method"] == "none"
-        measured.append((one, before if is_none else bench.measure(logits.name, one)))
-    report = _report(logits, measured, before, bench, task.folder)
+        measured.append((one, before if is_none else measurer.measure(logits.name, one)))
+    report = _report(logits, measured, before, measurer, task.folder)
     seconds = round(time.monotonic() - started, 3)
     made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
     report |= {"made_with": made_with, "steps": steps_words(logits, made_with)}
@@ -125,7 +129,7 @@ def _report(
     logits: LogitsInput,
     measured: Sequence[tuple[Found, Measurement]],
     before: Measurement,
-    bench: Bench,
+    measurer: NetworkMeasurer,
     folder: Path,
 ) -> dict[str, Any]:
     """Put the report together, and write every prediction beside it."""
@@ -134,18 +138,18 @@ def _report(
     if not any(one.values["method"] == "none" for one, _ in measured):
         measured = [(Found(not_fitted()), before), *measured]
     members = [Measured(model, None, one.values, after, before) for one, after in measured]
-    rows = build_rows([group], members, n_test=len(bench.labels), n_bins=bench.n_bins)
+    rows = build_rows([group], members, n_test=len(measurer.labels), n_bins=measurer.n_bins)
     predicted = [
-        (member, bench.predict(model.id, one))
+        (member, measurer.predict(model.id, one))
         for member, (one, _) in zip(members, measured, strict=True)
     ]
     by_label = {calibration_label(one.values): [found] for one, found in predicted}
-    comparison = compare(rows, by_label, generator=seeded_generator(bench.seed, "resample"))
+    comparison = compare(rows, by_label, generator=seeded_generator(measurer.seed, "resample"))
     write_predictions(
         folder / PREDICTIONS,
         [group],
         predicted,
-        labels=bench.labels,
+        labels=measurer.labels,
         class_names=logits.facts.class_names,
     )
     return logits_report(logits, group, rows, [] if comparison is None else [comparison])

@@ -9,22 +9,20 @@ from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import network_record, open_experts
 from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
-from ddcal_core.distillation.method import Backbone
+from ddcal_core.distillation.method import DistillationMethod
 from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.sets import write_distilled_set
-from ddcal_core.specs import (
-    DatasetFacts,
-    DcSpec,
-    DistillParams,
-    DistillSpec,
-    DmSpec,
-    DsaSpec,
-    MttSpec,
-    RtpSpec,
-)
+from ddcal_core.specs.distillation import DistillSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.kinds.distill import DistillParams
+from ddcal_core.specs.methods.dc import DcSpec
+from ddcal_core.specs.methods.dm import DmSpec
+from ddcal_core.specs.methods.dsa import DsaSpec
+from ddcal_core.specs.methods.mtt import MttSpec
+from ddcal_core.specs.methods.rtp import RtpSpec
 from worker.trainer.fitting.set_factor import carried_factor
 from worker.trainer.inputs import ExpertsInput, Task, parse_json
 from worker.trainer.outputs import Output, versions
@@ -56,7 +54,7 @@ def run(task: Task) -> list[Output]:
         on_progress=task.on_progress,
     )
     provenance = {
-        **images.story(),
+        **images.provenance(),
         "method": spec.method,
         "images_per_class": spec.images_per_class,
         "mask_ratio": spec.mask.ratio,
@@ -93,7 +91,7 @@ def run(task: Task) -> list[Output]:
     return [Output("distilled_set", "distilled_set", manifest, _files(task.folder))]
 
 
-def _backbone(params: DistillParams, images: RealImages, task: Task) -> Backbone:
+def _backbone(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
     real, facts, seed = images.examples(images.train_index, task.device), images.facts, params.seed
     spec = params.distill
     match spec:

@@ -13,7 +13,7 @@ from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.formats.models import write_json
 from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import EvaluateParams
+from ddcal_core.specs.kinds.evaluate import EvaluateParams
 from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages, has_small_set
 from worker.trainer.fitting.calibrations import Found, not_fitted, read_scaling
@@ -39,7 +39,7 @@ from worker.trainer.report.analyses import (
 )
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.measurements import Predictions
-from worker.trainer.report.measuring import Bench
+from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.mts_curve import mts_curve
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
@@ -73,7 +73,7 @@ def run(task: Task) -> list[Output]:
     dataset = dataset.of_classes(_common_classes(models))
     test = load_test_images(dataset)
     networks = {model.id: load_model(model, task.device) for model in models}
-    bench = Bench(
+    measurer = NetworkMeasurer(
         logits=_test_logits(networks, models, images, test, task),
         labels=test.labels,
         n_bins=params.evaluate.n_bins,
@@ -81,12 +81,12 @@ def run(task: Task) -> list[Output]:
     )
     groups = group_models(models, sets)
     founds = _founds(calibrations)
-    measured = _measure_all(models, founds, bench, task.on_progress)
-    rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=bench.n_bins)
+    measured = _measure_all(models, founds, measurer, task.on_progress)
+    rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=measurer.n_bins)
     fitters = {
         model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
     }
-    curves = _curves(groups, fitters, params, bench, task.on_progress)
+    curves = _curves(groups, fitters, params, measurer, task.on_progress)
     seconds = round(time.monotonic() - started, 3)
     made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
     about = {
@@ -94,15 +94,17 @@ def run(task: Task) -> list[Output]:
         "n_test": len(test.labels),
         **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
     }
-    predicted = [(one, bench.predict(one.model.id, founds[one.calibration_id])) for one in measured]
+    predicted = [
+        (one, measurer.predict(one.model.id, founds[one.calibration_id])) for one in measured
+    ]
     analyses = {
         "comparisons": _comparisons(groups, rows, predicted, params.seed),
-        **_analyses(groups, images, bench),
+        **_analyses(groups, images, measurer),
     }
     report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
     table = task.folder / PREDICTIONS
     names = dataset.facts.class_names
-    write_predictions(table, groups, predicted, labels=bench.labels, class_names=names)
+    write_predictions(table, groups, predicted, labels=measurer.labels, class_names=names)
     return [_write(report, groups, task, table)]
 
 
@@ -126,9 +128,9 @@ def _comparisons(
 
 
 def _analyses(
-    groups: Sequence[TrainingSet], images: CalibrationImages, bench: Bench
+    groups: Sequence[TrainingSet], images: CalibrationImages, measurer: NetworkMeasurer
 ) -> dict[str, Any]:
-    logits, spectra = logit_analysis(groups, bench.logits), _spectra(groups, images)
+    logits, spectra = logit_analysis(groups, measurer.logits), _spectra(groups, images)
     return {
         "logit_analysis": logits,
         "logit_words": logit_words(logits),
@@ -190,7 +192,7 @@ def _founds(calibrations: Sequence[CalibrationInput]) -> dict[str | None, Found]
 def _measure_all(
     models: Sequence[ModelInput],
     founds: Mapping[str | None, Found],
-    bench: Bench,
+    measurer: NetworkMeasurer,
     on_progress: ProgressCallback,
 ) -> list[Measured]:
     """Measure each network as it is, then under each of its calibrations."""
@@ -199,12 +201,12 @@ def _measure_all(
     for done, model in enumerate(models, start=1):
         own = {key: one for key, one in founds.items() if one.values.get("model_id") == model.id}
         # The reference is measured whether or not somebody asked for `none`.
-        before = bench.measure(model.id, as_is)
+        before = measurer.measure(model.id, as_is)
         asked = next((key for key, one in own.items() if one.values["method"] == "none"), None)
         measured.append(Measured(model, asked, as_is.values, before, before))
         for key, one in own.items():
             if one.values["method"] != "none":
-                after = bench.measure(model.id, one)
+                after = measurer.measure(model.id, one)
                 measured.append(Measured(model, key, one.values, after, before))
         on_progress(Progress(phase="measure", step=done, steps=len(models)))
     return measured
@@ -214,7 +216,7 @@ def _curves(
     groups: Sequence[TrainingSet],
     fitters: Mapping[str, Fitter],
     params: EvaluateParams,
-    bench: Bench,
+    measurer: NetworkMeasurer,
     on_progress: ProgressCallback,
 ) -> list[dict[str, Any]]:
     """Draw two curves a mask for each training set with a small set: T from it, from validation."""
@@ -235,7 +237,7 @@ def _curves(
             fit_on=fit_on,
             shape=mask,
             ratios=ratios,
-            measure_fit=bench.ece_and_gap,
+            measure_fit=measurer.ece_and_gap,
             on_point=on_point,
         )
         for group in with_set

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ddcal_core.distillation.experts import ExpertTraining, record_experts
 from ddcal_core.progress import Progress
-from ddcal_core.specs import ExpertsParams
+from ddcal_core.specs.kinds.experts import ExpertsParams
 from worker.trainer.inputs import Task, parse_json
 from worker.trainer.outputs import Output, versions
 from worker.trainer.real_images import open_real_images
@@ -39,7 +39,7 @@ def run(task: Task) -> list[Output]:
         if path != result:
             _give_second_name(path, result)
     values = {
-        **images.story(),
+        **images.provenance(),
         **record,
         "n_experts": params.experts.n_experts,
         "epochs": params.experts.epochs,

@@ -13,12 +13,12 @@ from ddcal_core.formats.models import model_files, write_model
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs import (
+from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.training import (
     DistilledTrainingSet,
     FullTrainingSet,
     HerdingTrainingSet,
     RandomTrainingSet,
-    TrainParams,
 )
 from ddcal_core.training.herding import herded_subset, herding_features
 from ddcal_core.training.train import predict_logits, train_network
@@ -132,7 +132,7 @@ def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Sou
         return real.examples(index, task.device)
 
     config = {
-        **real.story(),
+        **real.provenance(),
         "training_set": "random",
         "distilled_set_id": None,
         "images_per_class": images_per_class,
@@ -155,7 +155,7 @@ def _open_herded(herding: HerdingTrainingSet, params: TrainParams, task: Task) -
     index = real.train_index[herded_subset(features, whole.labels, wanted, n_classes)]
     examples = real.examples(index, task.device)
     config = {
-        **real.story(),
+        **real.provenance(),
         "training_set": "herding",
         "distilled_set_id": None,
         "images_per_class": wanted,
@@ -179,7 +179,7 @@ def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source
         train_index = train_index[order[:n_images]].sort().values
     examples = real.examples(train_index, task.device)
     config = {
-        **real.story(),
+        **real.provenance(),
         "training_set": "full",
         "distilled_set_id": None,
         "images_per_class": None,

@@ -19,7 +19,7 @@ from worker.trainer.report.measurements import (
 
 
 @dataclass(frozen=True)
-class Bench:
+class NetworkMeasurer:
     """Measures networks on the same rows, in the same bins, by the same draws.
 
     Attributes:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ddcal_core.specs import MaskShape, MaskSpec
+from ddcal_core.specs.masks import MaskShape, MaskSpec
 from worker.trainer.fitting.fitting import Fitter
 from worker.trainer.report.measurements import mean_and_deviation
 

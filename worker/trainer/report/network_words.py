@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddcal_core.specs import NETWORK_OPTIONS, network_spec
+from ddcal_core.specs.networks import NETWORK_OPTIONS, network_spec
 
 NAMES = {
     "convnet": "ConvNet",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddcal_core.metrics import ReliabilityBins
-from ddcal_core.specs import TrainSpec
+from ddcal_core.specs.training import TrainSpec
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.data_words import data_suffix

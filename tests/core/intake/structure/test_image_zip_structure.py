@@ -7,7 +7,7 @@ import pytest
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
-from ddcal_core.specs import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions
 from tests.image_files import zipped
 
 LIMIT = 10**9

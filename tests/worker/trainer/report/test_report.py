@@ -14,7 +14,7 @@ from PIL import Image
 
 from ddcal_core.formats.pictures import strip_png
 from ddcal_core.metrics import ece_interval, null_level
-from ddcal_core.specs import MaskSpec
+from ddcal_core.specs.masks import MaskSpec
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.analyses import (
     logit_analysis,

@@ -5,7 +5,7 @@ import pytest
 from app.api.http.pointers import brief, json_pointer
 from app.api.http.request_bodies import read_json, validated
 from app.shared.errors import InvalidRequestError, MalformedRequestError
-from ddcal_core.specs import PipelineParams
+from ddcal_core.specs.kinds.pipeline import PipelineParams
 
 PARAMS = {"dataset": "digits", "calibrate": [{"method": "none"}]}
 

@@ -1,0 +1,36 @@
+"""The experts that MTT imitates."""
+
+from pydantic import Field
+
+from ddcal_core.specs.augmentations import Augmentation
+from ddcal_core.specs.fields import Spec
+
+
+class ExpertSpec(Spec):
+    """Networks trained on real images, their parameters kept after each epoch: what MTT imitates.
+
+    Plain SGD, no weight decay, a constant learning rate. Published: 100 experts, lr 0.01, no
+    momentum, batches of 256, width 128, DSA's augmentations, whole epochs.
+    """
+
+    n_experts: int = Field(8, ge=1, le=1_000)
+    epochs: int = Field(
+        6,
+        ge=1,
+        le=1_000,
+        description="Snapshots are kept at 0 (before training), 1, 2, ... to this one. MTT reads "
+        "those up to max_start_epoch - 1 + expert_epochs and none beyond.",
+    )
+    images_per_epoch: int | None = Field(
+        4_096,
+        ge=1,
+        le=100_000_000,
+        description="Real images an epoch, drawn anew in each; all where there are fewer, or with "
+        "null.",
+    )
+    batch_size: int = Field(128, ge=1, le=100_000)
+    lr: float = Field(0.02, gt=0, le=100)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet.")
+    depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
+    augmentation: Augmentation = ()

@@ -1,0 +1,54 @@
+"""`calibrate` on uploaded logits: fit, compare and report in one job."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ddcal_core.specs.calibration import NoCalibration, Optimiser
+from ddcal_core.specs.fields import Seed, Spec
+from ddcal_core.specs.logits import LogitsName
+
+
+class LogitsTemperatureScaling(Spec):
+    """The temperature of least NLL, solved exactly unless told not to."""
+
+    method: Literal["ts"]
+    optimiser: Optimiser = "exact"
+
+
+class LogitsScaling(Spec):
+    """vector: a weight and a bias a class; isotonic: a rising function a class.
+
+    Both need far more labels than one number does.
+    """
+
+    method: Literal["vector", "isotonic"]
+
+
+LogitsCalibration = Annotated[
+    NoCalibration | LogitsTemperatureScaling | LogitsScaling,
+    Field(
+        discriminator="method",
+        description="There is no image and no network, so nothing to mask.",
+    ),
+]
+
+
+class LogitsEvaluation(Spec):
+    """What the report measures."""
+
+    n_bins: int = Field(15, ge=1, le=100, description="Equal-width bins of the ECE.")
+
+
+class CalibrateLogitsParams(Spec):
+    """The params of a `calibrate` job on uploaded logits: fit, compare and report in one job."""
+
+    logits: LogitsName
+    seed: Seed = 0
+    calibrate: list[LogitsCalibration] = Field(
+        [NoCalibration(method="none"), LogitsTemperatureScaling(method="ts")],
+        min_length=1,
+        max_length=8,
+        description="Each method and optimiser at most once; fitted on logits_fit alone.",
+    )
+    evaluate: LogitsEvaluation = LogitsEvaluation()

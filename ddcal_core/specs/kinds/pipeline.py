@@ -1,0 +1,95 @@
+"""`pipeline`: all of it in one submission, with baselines beside the distilled set."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from ddcal_core.specs.calibration import CalibrationSpecs
+from ddcal_core.specs.evaluation import EvaluateSpec
+from ddcal_core.specs.experts import ExpertSpec
+from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.kinds.distill import DistillationParams
+from ddcal_core.specs.networks import NetworkSpec
+from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures, TrainLoss, TrainSpec
+
+
+class RandomBaseline(Spec):
+    """Beside the distilled set: as many random real images."""
+
+    source: Literal["random"]
+
+
+class HerdingBaseline(Spec):
+    """Beside the distilled set: as many real images, chosen by herding."""
+
+    source: Literal["herding"]
+    features: HerdingFeatures = ConvNetFeatures()
+
+
+class FullBaseline(Spec):
+    """Beside the distilled set: the real training images, or a random subset of them."""
+
+    source: Literal["full"]
+    n_images: int | None = Field(None, ge=1, le=10_000_000)
+    epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
+
+
+Baseline = Annotated[RandomBaseline | HerdingBaseline | FullBaseline, Field(discriminator="source")]
+
+
+class PipelineParams(DistillationParams):
+    """The params of a `pipeline`: distill, train, calibrate and evaluate in one submission."""
+
+    experts: ExpertSpec | None = Field(
+        None,
+        description="What method mtt imitates, and no other: recorded before it distills. Default: "
+        "experts of the same network and augmentation, trained for as long as it reads them.",
+    )
+    train: TrainSpec = TrainSpec()
+    baselines: list[Baseline] = Field(
+        [RandomBaseline(source="random")],
+        max_length=4,
+        description="Training sets to put beside the distilled one.",
+    )
+    train_networks: list[NetworkSpec] = Field(
+        [],
+        max_length=8,
+        description="Further networks to train as train says, on the distilled set and on the "
+        "random and herding baselines.",
+    )
+    train_losses: list[TrainLoss] = Field(
+        [],
+        max_length=8,
+        description="Losses to train further networks with on the distilled set, each to be shown "
+        "beside train.loss before and after the same temperature scaling.",
+    )
+    calibrate: CalibrationSpecs
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+    @field_validator("train_networks")
+    @classmethod
+    def _networks_differ(cls, networks: list[NetworkSpec], info: ValidationInfo) -> object:
+        train: TrainSpec | None = info.data.get("train")
+        asked = [] if train is None else [train.described()]
+        for network in networks:
+            if network.described() in asked:
+                raise ValueError(
+                    "wanted each network once, and none that is train's own already, got "
+                    f"{network.network} again"
+                )
+            asked.append(network.described())
+        return networks
+
+    @model_validator(mode="after")
+    def _losses_can_be_compared(self) -> "PipelineParams":
+        losses = [self.train.loss, *self.train_losses]
+        if any(loss in losses[:k] for k, loss in enumerate(losses)):
+            raise ValueError(
+                "train_losses: each loss is wanted once, and none that is train.loss already"
+            )
+        if self.train_losses and not any(spec.method == "ts" for spec in self.calibrate):
+            raise ValueError(
+                "train_losses: a ts among calibrate is wanted, as losses are compared before and "
+                "after temperature scaling"
+            )
+        return self

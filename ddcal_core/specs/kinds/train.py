@@ -1,0 +1,39 @@
+"""`train`: networks on a distilled set, on a few real images, or on the real data."""
+
+from pydantic import model_validator
+
+from ddcal_core.specs.fields import Classes, DatasetName, Imbalance, NValidation, Seed, Spec
+from ddcal_core.specs.spaces import InputSpaceSpec
+from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainSpec
+
+_OF_THE_DATA = ("dataset", "n_validation", "classes", "imbalance", "input_space")
+
+
+class TrainParams(Spec):
+    """The params of a `train` job.
+
+    A distilled set brings its data set, split and input space along; sets of real images name
+    theirs (input_space: standard unless named).
+    """
+
+    training_set: TrainingSet
+    dataset: DatasetName | None = None
+    seed: Seed = 0
+    n_validation: NValidation = None
+    classes: Classes = None
+    imbalance: Imbalance | None = None
+    input_space: InputSpaceSpec | None = None
+    train: TrainSpec = TrainSpec()
+
+    @model_validator(mode="after")
+    def _dataset_fits_source(self) -> "TrainParams":
+        is_distilled = isinstance(self.training_set, DistilledTrainingSet)
+        own = [name for name in _OF_THE_DATA if getattr(self, name) is not None]
+        if is_distilled and own:
+            raise ValueError(
+                "a distilled set brings its data set, split and input space along: wanted "
+                f"training_set, seed and train alone, got {', '.join(own)}"
+            )
+        if not is_distilled and self.dataset is None:
+            raise ValueError("dataset is needed to train on random, herded or full real images")
+        return self

@@ -1,0 +1,1 @@
+"""One module a distillation method: what it can be asked, and its presets."""

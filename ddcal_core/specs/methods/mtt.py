@@ -1,0 +1,117 @@
+"""Matching training trajectories (MTT)."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from ddcal_core.specs.augmentations import ALL_AUGMENTATIONS
+from ddcal_core.specs.experts import ExpertSpec
+from ddcal_core.specs.methods.method import MethodSpec, Values, smoke_shape
+from ddcal_core.specs.methods.unrolled import Labels, MaskRedraw
+
+# Images per class -> steps on the set, epochs matched, start epochs, image lr, lr_lr, first lr,
+# images a step.
+_MTT_ROWS = {
+    ("cifar10", 1): (50, 2, 2, 100.0, 1e-7, 0.01, None),
+    ("cifar10", 10): (30, 2, 20, 100.0, 1e-5, 0.001, None),
+    ("cifar10", 50): (30, 2, 40, 1000.0, 1e-5, 0.001, None),
+    ("cifar100", 1): (20, 3, 20, 1000.0, 1e-5, 0.01, None),
+    ("cifar100", 10): (20, 2, 20, 1000.0, 1e-5, 0.01, None),
+    ("cifar100", 50): (80, 2, 40, 1000.0, 1e-5, 0.01, 125),
+}
+
+
+class MttSpec(MethodSpec):
+    """Matching training trajectories: the set leads a network where real images led an expert.
+
+    Source: Cazenavette et al., CVPR 2022 (MTT); the mask: arXiv 2307.12463 (MDT). Memory does not
+    grow with `synthetic_steps`: their gradient is the exact one of a reverse sweep.
+    """
+
+    method: Literal["mtt"]
+    iterations: int = Field(100, ge=1, le=1_000_000)
+    synthetic_steps: int = Field(
+        10, ge=1, le=10_000, description="Steps of SGD on the set in each iteration (N)."
+    )
+    expert_epochs: int = Field(
+        2, ge=1, le=1_000, description="How many epochs ahead of the start the target is (M)."
+    )
+    max_start_epoch: int = Field(
+        4, ge=1, le=1_000, description="Starts are drawn from the expert's epochs below this one."
+    )
+    batch_synthetic: int | None = Field(
+        None, ge=1, le=100_000, description="Images a step on the set; null: all of them."
+    )
+    lr: float = Field(100.0, gt=0, le=1e7, description="Step size on the images (SGD).")
+    momentum: float = Field(0.5, ge=0, lt=1, description="Of all that is learned.")
+    lr_network: float = Field(
+        0.05,
+        gt=0,
+        le=100,
+        description="Where the learned learning rate of the steps on the set starts.",
+    )
+    lr_lr: float = Field(
+        1e-4,
+        ge=0,
+        le=100,
+        description="Step size on that learning rate as published, for steps on the rate itself. "
+        "Here its logarithm is learned, with lr_lr / lr_network^2: the first step is the same, "
+        "and the rate stays above 0.",
+    )
+    labels: Labels = "hard"
+    lr_labels: float = Field(
+        1.0, gt=0, le=1e7, description="Step size on soft labels' numbers; not read with hard ones."
+    )
+    mask_redraw: MaskRedraw = "iteration"
+
+    def experts_to_imitate(self) -> ExpertSpec:
+        """Experts of the same network and augmentation that train for as long as they are read.
+
+        With the preset `published` they are as many, and trained, as MTT's code does it.
+        """
+        experts = ExpertSpec(
+            epochs=self.last_epoch_read,
+            width=self.width,
+            depth=self.depth,
+            augmentation=self.augmentation,
+        )
+        if self.preset != "published":
+            return experts
+        published = {"n_experts": 100, "images_per_epoch": None, "batch_size": 256, "lr": 0.01}
+        return experts.model_copy(update=published)
+
+    @property
+    def last_epoch_read(self) -> int:
+        """The last of an expert's epochs that is ever read; experts need no more than this."""
+        return self.max_start_epoch - 1 + self.expert_epochs
+
+    @classmethod
+    def published(cls) -> Mapping[tuple[str, int], Values]:
+        """github.com/justincui03/dc_benchmark, commit 2a57711, methods/tm/readme.md by the author.
+
+        ZCA (eps 0.1) but for cifar10 with 50 and cifar100 with 10 images per class; 100 experts.
+        """
+        return {
+            key: {
+                "init": "real",
+                "iterations": 5_000,
+                "synthetic_steps": steps,
+                "expert_epochs": ahead,
+                "max_start_epoch": starts,
+                "batch_synthetic": batch,
+                "lr": lr,
+                "momentum": 0.5,
+                "lr_network": lr_network,
+                "lr_lr": lr_lr,
+                "width": 128,
+                "depth": 3,
+                "augmentation": ALL_AUGMENTATIONS,
+            }
+            for key, (steps, ahead, starts, lr, lr_lr, lr_network, batch) in _MTT_ROWS.items()
+        }
+
+    @classmethod
+    def smoke(cls, dataset: str, images_per_class: int, *, version: int) -> Values:  # noqa: ARG003
+        """The defaults; of tiny images a shallower network."""
+        return smoke_shape(dataset)
