@@ -1,7 +1,7 @@
 """A pipeline taken apart: the atomic jobs it stands for, each naming the ones it builds on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from app.shared.engine.queue import GPU_QUEUE
 from app.shared.store.job_records import NewJob
@@ -166,6 +166,8 @@ def _training_set(
             )
         case RandomBaseline():
             return RandomTrainingSet(source="random", images_per_class=images_per_class)
+        case _:
+            assert_never(baseline)
 
 
 def _train_spec(baseline: Baseline, spec: TrainSpec) -> TrainSpec:

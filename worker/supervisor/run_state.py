@@ -77,6 +77,8 @@ class Run:
                 self.notes.append(note)
             case kind if kind in FINAL_MESSAGES:
                 self.verdict = dict(message)
+            case _:
+                pass
 
     def ending(self, exit_words: str) -> Ending:
         """How it ended, for its attempt."""

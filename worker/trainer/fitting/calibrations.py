@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from torch import Tensor
 
@@ -150,7 +150,10 @@ def scaling_fields(scaling: Scaling | None) -> dict[str, Any]:
             return {"weights": weights, "biases": biases}
         case IsotonicScaling(probabilities=probabilities, shares=shares):
             return {"probabilities": probabilities, "shares": shares}
-    return {}
+        case None:
+            return {}
+        case _:
+            assert_never(scaling)
 
 
 def write_scaling(folder: Path, found: Found) -> tuple[Path, ...]:
@@ -178,9 +181,10 @@ def read_scaling(path: Path) -> Scaling:
             case "isotonic":
                 knots = tuple(_numbers(row) for row in held["probabilities"])
                 return IsotonicScaling(knots, tuple(_numbers(row) for row in held["shares"]))
+            case method:
+                raise ValueError(f"method {method!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidDataError(f"wanted a scaling in {path.name}; got: {error!r}") from error
-    raise InvalidDataError(f"wanted a scaling in {path.name}; got method {held['method']!r}")
 
 
 def _numbers(values: list[float]) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -91,10 +91,10 @@ class Fitter:
             case VectorCalibration() | IsotonicCalibration():
                 labels = self._images.of(self._model, spec.fit_on).labels
                 found, scaling = fit_scaling(spec.method, self._logits_on(spec.fit_on), labels)
-            case MaskedTemperatureScaling(mask=AutoMask()):
-                found = self._find(spec.fit_on)
-            case MaskedTemperatureScaling(mask=MaskSpec() as mask):
-                found = self.fit_masked(spec.fit_on, mask, spec.draws_per_image)
+            case MaskedTemperatureScaling():
+                found = self._fit_mts(spec)
+            case _:
+                assert_never(spec)
         values = {
             **not_fitted(),
             "method": spec.method,
@@ -109,6 +109,15 @@ class Fitter:
         labels = self._images.of(self._model, spec.fit_on).labels
         logits = self._logits_on(spec.fit_on)
         return described(fit_temperature(logits, labels, method=spec.optimiser))
+
+    def _fit_mts(self, spec: MaskedTemperatureScaling) -> dict[str, Any]:
+        match spec.mask:
+            case AutoMask():
+                return self._find(spec.fit_on)
+            case MaskSpec() as mask:
+                return self.fit_masked(spec.fit_on, mask, spec.draws_per_image)
+            case _:
+                assert_never(spec.mask)
 
     def _logits_on(self, fit_on: str) -> Tensor:
         if fit_on not in self._logits:

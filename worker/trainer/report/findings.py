@@ -162,7 +162,8 @@ def loss_words(loss: Mapping[str, Any]) -> str:
             return "focal loss FLSD-53"
         case "mixup":
             return f"mixup, α = {loss['alpha']:g}"
-    return "cross-entropy"
+        case _:
+            return "cross-entropy"
 
 
 def failures_of(
