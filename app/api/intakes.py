@@ -17,7 +17,6 @@ from app.api.http.uploads import Upload, receive_upload
 from app.api.job_views import retry_after_seconds
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.engine.jobs import insert_job
-from app.shared.engine.queue import INTAKE_QUEUE
 from app.shared.errors import ConflictError, GoneError, NotFoundError
 from app.shared.inputs.datasets import (
     Dataset,
@@ -30,7 +29,8 @@ from app.shared.inputs.logits import Logits
 from app.shared.settings import Settings
 from app.shared.store.catalog import find_job
 from app.shared.store.database import Connection
-from app.shared.store.job_records import INTAKE, Job, NewJob
+from app.shared.store.job_records import Job, NewJob
+from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
 from app.shared.upkeep.housekeeping import delete_files
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")

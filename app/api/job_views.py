@@ -16,9 +16,10 @@ from app.api.schemas import (
 )
 from app.shared.engine.versions import JobVersion
 from app.shared.store.catalog import Attempt, Result
-from app.shared.store.job_records import PIPELINE, Job
+from app.shared.store.job_records import Job
+from app.shared.store.kinds import KINDS, is_composite
 
-KIND_ORDER = ("experts", "distill", "train", "calibrate", "evaluate")
+_PLACES = {kind: place for place, kind in enumerate(KINDS)}
 
 
 def job_summary(job: Job) -> JobSummary:
@@ -75,7 +76,7 @@ def job_etag(seen: JobVersion) -> str:
 
 def retry_after_seconds(job: Job | JobVersion) -> int:
     """When it is worth looking again."""
-    return 2 if job.state == "running" or job.kind == PIPELINE else 1
+    return 2 if job.state == "running" or is_composite(job.kind) else 1
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -125,8 +126,7 @@ def _child(child: Job) -> ChildBody:
 
 
 def _place(child: Job) -> tuple[int, datetime, str]:
-    place = KIND_ORDER.index(child.kind) if child.kind in KIND_ORDER else len(KIND_ORDER)
-    return (place, child.created_at, child.role or "")
+    return (_PLACES.get(child.kind, len(KINDS)), child.created_at, child.role or "")
 
 
 def _pipeline_progress(children: Sequence[Job]) -> ProgressBody:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
@@ -36,7 +36,6 @@ from app.shared.engine.idempotency import KeyedRequest, take_key
 from app.shared.engine.versions import JobVersion, find_version
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
 from app.shared.store.catalog import (
-    MAKERS,
     Result,
     artifacts_of_job,
     attempts_of,
@@ -46,28 +45,15 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.database import Connection
-from app.shared.store.job_records import PIPELINE, Job, new_id
+from app.shared.store.job_records import Job, new_id
+from app.shared.store.job_states import JobState
+from app.shared.store.kinds import MAKERS, Kind, is_composite
 from app.shared.upkeep.housekeeping import delete_files
 from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
 from app.submission.submit import cancel, retry, submit
 from ddcal_core.specs.fields import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-
-State = Literal[
-    "scheduled",
-    "blocked",
-    "queued",
-    "running",
-    "cancelling",
-    "pausing",
-    "paused",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "expired",
-]
-Kind = Literal["experts", "distill", "train", "calibrate", "evaluate", "pipeline", "intake"]
 
 JOB_ID: dict[str, Any] = {
     "name": "job_id",
@@ -94,7 +80,7 @@ class JobListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: State | None = None
+    state: JobState | None = None
     kind: Kind | None = None
     dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     parent: str | None = Field(
@@ -358,7 +344,7 @@ def _wrong(pointer: str, code: str, detail: str) -> InvalidRequestError:
 
 
 def _children(connection: Connection, job: Job) -> list[Job]:
-    return children_of(connection, job.owner_id, job.id) if job.kind == PIPELINE else []
+    return children_of(connection, job.owner_id, job.id) if is_composite(job.kind) else []
 
 
 def _shown(connection: Connection, owner_id: str, job: Job, children: list[Job]) -> JobBody:

@@ -17,7 +17,8 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.database import Connection
-from app.shared.store.job_records import PIPELINE, Job
+from app.shared.store.job_records import Job
+from app.shared.store.kinds import is_composite
 
 router = APIRouter(include_in_schema=False)
 
@@ -78,7 +79,7 @@ def get_front_page(service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
     """The latest jobs, with progress and links to their reports."""
     with service.database.read() as connection:
         jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
-        pipelines = [job.id for job in jobs if job.kind == PIPELINE]
+        pipelines = [job.id for job in jobs if is_composite(job.kind)]
         children = children_by_parent(connection, owner_id, pipelines)
         reports = _report_urls(connection, owner_id, jobs, children)
     now = datetime.now(UTC)

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
 from app.api.http.responses import json_answer, problems
-from app.api.schemas import COLLECTIONS, ResultBody, ResultPage, result_summary
+from app.api.schemas import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
-    PREFIXES,
     artifacts_of_resources,
     find_result,
     lineage,
     list_results,
 )
+from app.shared.store.kinds import RESOURCES, Resource
 from ddcal_core.specs.fields import JOB_REFERENCE
 
 router = APIRouter(prefix="/v1", tags=["results"])
@@ -112,9 +112,9 @@ def get_report(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Respo
     return _one(service, owner_id, "report", result_id)
 
 
-def _page(service: Service, owner_id: str, resource: str, query: ResultListQuery) -> Response:
+def _page(service: Service, owner_id: str, resource: Resource, query: ResultListQuery) -> Response:
     filters = {} if query.job_id is None else {"job_id": query.job_id}
-    bound = {**filters, "collection": COLLECTIONS[resource]}
+    bound = {**filters, "collection": RESOURCES[resource].collection}
     after = page_position(query.page_token, bound)
     with service.database.read() as connection:
         found = list_results(
@@ -132,8 +132,8 @@ def _page(service: Service, owner_id: str, resource: str, query: ResultListQuery
     return json_answer(ResultPage(items=items, next_page_token=token))
 
 
-def _one(service: Service, owner_id: str, resource: str, result_id: str) -> Response:
-    prefix = next(prefix for prefix, name in PREFIXES.items() if name == resource)
+def _one(service: Service, owner_id: str, resource: Resource, result_id: str) -> Response:
+    prefix = RESOURCES[resource].prefix
     with service.database.read() as connection:
         result = find_result(connection, owner_id, resource, checked_id(prefix, result_id))
         files = artifacts_of_resources(connection, owner_id, [result.id])

@@ -9,15 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from app.api.http.responses import rfc3339
 from app.shared.engine.events import Event
 from app.shared.store.catalog import Artifact, Attempt, Result
-
-COLLECTIONS = {
-    "expert_set": "expert-sets",
-    "distilled_set": "distilled-sets",
-    "model": "models",
-    "calibration": "calibrations",
-    "report": "reports",
-}
-
+from app.shared.store.kinds import RESOURCES
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]
 """An aware time, written as RFC 3339 in UTC with milliseconds."""
@@ -378,4 +370,4 @@ def result_summary(result: Result, artifacts: Sequence[Artifact]) -> ResultSumma
 
 
 def _result_url(result: Result) -> str:
-    return f"/v1/{COLLECTIONS[result.resource]}/{result.id}"
+    return f"/v1/{RESOURCES[result.resource].collection}/{result.id}"

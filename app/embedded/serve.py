@@ -29,6 +29,7 @@ from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_u
 from app.embedded.children import spawn, wait_or_kill
 from app.shared.json_logs import for_people
 from app.shared.settings import Settings
+from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
 
 ADDRESS_FILE = "address"
 """File in the data folder that holds the service's URL while it is up."""
@@ -42,8 +43,6 @@ _HEALTHY_SECONDS = 30
 _HOPELESS_FAILURES = 5
 _STOP_SECONDS = 5
 _LOG_TAIL_LINES = 15
-GPU_QUEUE = "gpu"
-INTAKE_QUEUE = "intake"
 
 Tell = Callable[[str], None]
 

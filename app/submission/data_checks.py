@@ -5,6 +5,7 @@ from dataclasses import replace
 from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import find_job, find_result
+from app.shared.store.kinds import Resource
 from app.submission.references import CheckContext
 from ddcal_core.data.class_choice import (
     class_index,
@@ -162,7 +163,7 @@ def _what_is_taken(params: DataParams) -> str:
 
 
 def _classes_behind(
-    context: CheckContext, facts: DatasetFacts, resource: str, reference: str
+    context: CheckContext, facts: DatasetFacts, resource: Resource, reference: str
 ) -> list[Classes]:
     """Give the classes that a result, or whatever a job makes, goes back to; empty if not known."""
     try:

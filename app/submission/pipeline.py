@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
-from app.shared.engine.queue import GPU_QUEUE
 from app.shared.store.job_records import NewJob
+from app.shared.store.kinds import KINDS, NO_QUEUE, Kind
 from app.submission.expert_checks import own_experts
 from app.submission.requests import PipelineRequest
 from ddcal_core.specs.calibration import (
@@ -55,13 +55,13 @@ def children_of_pipeline(
     params = request.params
     children: list[NewJob] = []
 
-    def child(kind: str, role: str, of: Spec, needs: Sequence[str]) -> NewJob:
+    def child(kind: Kind, role: str, of: Spec, needs: Sequence[str]) -> NewJob:
         return NewJob(
             kind=kind,
             role=role,
             params=of.model_dump(mode="json"),
             dataset=params.dataset,
-            queue=GPU_QUEUE,
+            queue=KINDS[kind].queue or NO_QUEUE,
             priority=pipeline.priority,
             timeout_seconds=pipeline.timeout_seconds,
             stall_seconds=pipeline.stall_seconds,

@@ -10,11 +10,13 @@ from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
 from app.shared.inputs.datasets import Dataset, find_dataset
 from app.shared.inputs.logits import Logits, find_logits
 from app.shared.settings import Settings
-from app.shared.store.catalog import MAKERS, find_job, find_result
+from app.shared.store.catalog import find_job, find_result
 from app.shared.store.database import Connection
 from app.shared.store.job_records import Job
+from app.shared.store.job_states import JobState
+from app.shared.store.kinds import MAKERS, Resource
 
-LOST_STATES = ("cancelling", "failed", "cancelled", "expired")
+LOST_STATES: tuple[JobState, ...] = ("cancelling", "failed", "cancelled", "expired")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,9 @@ def intake_of(upload: Dataset | Logits | None) -> tuple[str, ...]:
     return (upload.job_id,)
 
 
-def origin_of(context: CheckContext, resource: str, reference: str, pointer: str) -> Origin | None:
+def origin_of(
+    context: CheckContext, resource: Resource, reference: str, pointer: str
+) -> Origin | None:
     """What a reference to a result, or to the job that makes it, stands for; else refused."""
     words = resource.replace("_", " ")
     wanted = f"wanted a {words} of yours, or a {MAKERS[resource]} job that makes one"
@@ -124,7 +128,7 @@ def origin_of(context: CheckContext, resource: str, reference: str, pointer: str
 
 
 def common_dataset(
-    context: CheckContext, resource: str, references: list[str], pointer: str
+    context: CheckContext, resource: Resource, references: list[str], pointer: str
 ) -> tuple[list[Origin], Dataset | None]:
     """The origins of several references, which have to come from one usable data set."""
     places = [(f"{pointer}/{k}", reference) for k, reference in enumerate(references)]
@@ -162,7 +166,9 @@ def _is_check_lost(context: CheckContext, upload: Dataset | Logits) -> bool:
     return find_job(context.connection, context.owner_id, upload.job_id).state in LOST_STATES
 
 
-def _origin_in_job(context: CheckContext, resource: str, job: Job, pointer: str) -> Origin | None:
+def _origin_in_job(
+    context: CheckContext, resource: Resource, job: Job, pointer: str
+) -> Origin | None:
     maker = MAKERS[resource]
     if job.kind != maker:
         detail = f"wanted a {maker} job, got {job.id}, which is a {job.kind} job"
@@ -190,7 +196,7 @@ def _refuse_logits(context: CheckContext, reference: str, pointer: str) -> None:
 
 
 def _origin_in_result(
-    context: CheckContext, resource: str, reference: str, pointer: str
+    context: CheckContext, resource: Resource, reference: str, pointer: str
 ) -> Origin | None:
     result = find_result(context.connection, context.owner_id, resource, reference)
     columns = result.columns

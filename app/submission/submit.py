@@ -6,15 +6,16 @@ refused request is written.
 
 import json
 from dataclasses import replace
+from typing import assert_never
 
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
-from app.shared.engine.queue import GPU_QUEUE
 from app.shared.errors import ConflictError
 from app.shared.inputs.datasets import Dataset
 from app.shared.settings import Settings
 from app.shared.store.catalog import find_job
 from app.shared.store.database import Connection, Database, clock
-from app.shared.store.job_records import NO_QUEUE, Job, NewJob
+from app.shared.store.job_records import Job, NewJob
+from app.shared.store.kinds import KINDS, NO_QUEUE
 from app.submission.data_checks import (
     check_common_classes,
     check_data,
@@ -183,7 +184,7 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         kind=request.kind,
         params=request.params.model_dump(mode="json"),
         dataset=dataset,
-        queue=NO_QUEUE if isinstance(request, PipelineRequest) else GPU_QUEUE,
+        queue=KINDS[request.kind].queue or NO_QUEUE,
         priority=request.priority,
         timeout_seconds=request.timeout_seconds,
         stall_seconds=request.stall_seconds,
@@ -209,6 +210,8 @@ def _check(context: CheckContext, request: JobRequest) -> Plan:
             return _check_evaluate(context, request)
         case PipelineRequest():
             return request.params.dataset, intake_of(_check_pipeline(context, request))
+        case _:
+            assert_never(request)
 
 
 def _check_experts(context: CheckContext, request: ExpertsRequest) -> Plan:
@@ -253,6 +256,8 @@ def _check_train(context: CheckContext, params: TrainParams) -> Plan:
         case FullTrainingSet():
             pointer = "/params/training_set/n_images"
             check_n_images(context, dataset, source.n_images, params, pointer)
+        case _:
+            assert_never(source)
     return name, intake_of(dataset)
 
 

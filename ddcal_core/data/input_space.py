@@ -7,6 +7,7 @@ colour where images are whitened without their own mean.
 """
 
 from collections.abc import Mapping
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -180,16 +181,20 @@ def fit_space(
             f"{spec.name}: wanted at least 2 images of at most {MAX_WHITENED_FEATURES:,} features "
             f"(channels x height x width), got {len(images):,} of {n_features:,}"
         )
-    if isinstance(spec, ZcaSpace):
-        mean = torch.stack(
-            [part.flatten(1).double().sum(0) for part in torch.split(images, _CHUNK)]
-        )
-        mean = mean.sum(0) / (255 * len(images))
-        covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
-        return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
-    moments = _second_moments(images, None, on_progress) / len(images)
-    ridge = spec.regularisation * float(moments.diagonal().mean())
-    return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
+    match spec:
+        case ZcaSpace():
+            mean = torch.stack(
+                [part.flatten(1).double().sum(0) for part in torch.split(images, _CHUNK)]
+            )
+            mean = mean.sum(0) / (255 * len(images))
+            covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
+            return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
+        case PerImageZcaSpace():
+            moments = _second_moments(images, None, on_progress) / len(images)
+            ridge = spec.regularisation * float(moments.diagonal().mean())
+            return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
+        case _:
+            assert_never(spec)
 
 
 def space_tensors(space: InputSpace) -> dict[str, Tensor]:
@@ -220,9 +225,13 @@ def space_of_tensors(
         return Standard(facts)
     n_features = torch.Size(facts.image_shape).numel()
     matrix = _stored(tensors, "input_space.matrix", (n_features, n_features))
-    if isinstance(spec, PerImageZcaSpace):
-        return PerImageZca(facts, spec, matrix)
-    return Zca(facts, spec, _stored(tensors, "input_space.mean", (n_features,)), matrix)
+    match spec:
+        case PerImageZcaSpace():
+            return PerImageZca(facts, spec, matrix)
+        case ZcaSpace():
+            return Zca(facts, spec, _stored(tensors, "input_space.mean", (n_features,)), matrix)
+        case _:
+            assert_never(spec)
 
 
 def _stored(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

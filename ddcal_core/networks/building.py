@@ -1,6 +1,6 @@
 """Networks by name, and their first parameters."""
 
-from typing import Protocol, overload
+from typing import Protocol, assert_never, overload
 
 import torch
 from torch import nn
@@ -80,6 +80,8 @@ def empty_network(spec: NetworkSpec, facts: DatasetFacts) -> Network:
             patch_size = options["patch_size"] or default_patch_size(facts.image_shape)
             shape = (options["width"], options["depth"], options["heads"])
             return VisionTransformer(*of_data, *shape, patch_size)
+        case _:
+            assert_never(spec.network)
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +118,8 @@ def norm_layer(norm: Norm, n_channels: int) -> nn.Module | None:
             return nn.GroupNorm(1, n_channels)
         case "none":
             return None
+        case _:
+            assert_never(norm)
 
 
 def activation_layer(activation: Activation) -> nn.Module:
@@ -131,6 +133,8 @@ def activation_layer(activation: Activation) -> nn.Module:
             return nn.Sigmoid()
         case "swish":
             return nn.SiLU()
+        case _:
+            assert_never(activation)
 
 
 def pooling_layer(pooling: Pooling) -> nn.Module | None:
@@ -142,6 +146,8 @@ def pooling_layer(pooling: Pooling) -> nn.Module | None:
             return nn.MaxPool2d(2)
         case "none":
             return None
+        case _:
+            assert_never(pooling)
 
 
 def sequence(**layers: nn.Module | None) -> nn.Sequential:

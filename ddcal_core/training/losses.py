@@ -12,6 +12,8 @@ each the mean over a batch. With soft labels t each sum is over the classes k, w
 becoming p_k: cross-entropy -sum_k t_k log p_k, focal -sum_k t_k (1 - p_k)^g log p_k, and so on.
 """
 
+from typing import assert_never
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -74,6 +76,8 @@ def training_loss(
             own = functional.cross_entropy(logits, labels)
             partners = functional.cross_entropy(logits, labels[mixed.partner])
             return mixed.share * own + (1 - mixed.share) * partners
+        case _:
+            assert_never(loss)
 
 
 def _weighted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from app.shared.settings import Settings
-from app.shared.store import job_records
-from app.submission.requests import EXAMPLES, JOB_REQUESTS
+from app.submission.requests import EXAMPLES
 from tests.api.npz import npz_bytes
 from tests.api.serving import MODEL, SET, problem, refusals, running_api
 
@@ -458,10 +457,3 @@ def test_a_job_keeps_the_id_of_its_request(api):
     body = api.client.post("/v1/jobs", json=asked, headers=headers).json()
     assert body["request_id"] == "from-me"
     assert {api.job(child["id"])["request_id"] for child in body["children"]} == {"from-me"}
-
-
-def test_what_can_be_submitted_can_be_run():
-    """A kind that workers do not claim would wait for ever."""
-    assert set(job_records.RUN_KINDS) == {*JOB_REQUESTS, job_records.INTAKE} - {
-        job_records.PIPELINE
-    }

@@ -15,8 +15,9 @@ import psutil
 import redis
 from sqlalchemy import text
 
-from app.shared.engine.queue import GPU_QUEUE, CeleryDoorbell
+from app.shared.engine.queue import CeleryDoorbell
 from app.shared.errors import UnavailableError
+from app.shared.store.kinds import GPU_QUEUE
 from tests.chaos.topology import Part, Topology, is_trainer
 
 

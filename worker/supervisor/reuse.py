@@ -17,6 +17,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import Artifact, record_artifact, record_result
 from app.shared.store.database import Connection
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import Resource
 from worker.supervisor.recipes import with_ids_replaced
 
 TEXT_TYPES = frozenset({"application/json", "text/csv", "text/html"})
@@ -33,7 +34,7 @@ class Copy:
     """
 
     job_id: str
-    results: tuple[tuple[str, dict[str, Any], tuple[dict[str, Any], ...]], ...]
+    results: tuple[tuple[Resource, dict[str, Any], tuple[dict[str, Any], ...]], ...]
 
     def as_note(self) -> dict[str, str]:
         """What users are told of it."""

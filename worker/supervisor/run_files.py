@@ -14,12 +14,12 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import KINDS
 from worker.supervisor.reuse import Copy, copy_results
 
 logger = logging.getLogger(__name__)
 
 # The kinds that can go on where an earlier attempt was.
-RESUMING_KINDS = frozenset({"distill", "experts"})
 
 
 class RunFiles:
@@ -59,7 +59,7 @@ class RunFiles:
         The other is an earlier attempt, or a failed job of the same recipe.
         """
         known = {"recipe": recipe.digest, "checkpoint_seconds": self._settings.checkpoint_seconds}
-        if job.kind not in RESUMING_KINDS:
+        if not KINDS[job.kind].keeps_checkpoint:
             return known
         path = self._checkpoints.open(job.id)
         if job.reuse and not path.exists():

@@ -14,7 +14,6 @@ from typing import Any
 from app.shared.engine import runs
 from app.shared.engine.jobs import tell_start
 from app.shared.engine.locks import lock_family
-from app.shared.engine.queue import INTAKE_QUEUE
 from app.shared.engine.recipes import Recipe
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
 from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
@@ -25,7 +24,8 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
-from app.shared.store.job_records import INTAKE, Ending, Job
+from app.shared.store.job_records import Ending, Job
+from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
 from worker.supervisor.run_state import Run, log_keys

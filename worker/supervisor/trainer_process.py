@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.shared.engine.queue import INTAKE_QUEUE
 from app.shared.processes import die_with_parent
+from app.shared.store.kinds import INTAKE_QUEUE
 
 TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
 INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")

@@ -19,7 +19,7 @@ from app.shared.engine.events import STATE, Event, events_after
 from app.shared.engine.versions import JobVersion, versions_of
 from app.shared.errors import DdcalError, UnavailableError
 from app.shared.store.database import Connection, Database
-from app.shared.store.job_records import TERMINAL_STATES
+from app.shared.store.job_states import TERMINAL_STATES
 
 POLL_SECONDS = 0.5
 PING_SECONDS = 15.0

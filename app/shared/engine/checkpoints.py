@@ -28,7 +28,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from app.shared.store.job_records import TERMINAL_STATES
+from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.tables import jobs
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, delete, select
 
 from app.shared.engine.locks import locked_job
 from app.shared.errors import ConflictError
-from app.shared.store.job_records import INTAKE, TERMINAL_STATES
+from app.shared.store.job_states import TERMINAL_STATES
+from app.shared.store.kinds import INTAKE
 from app.shared.store.tables import job_deps, jobs
 
 

@@ -59,17 +59,14 @@ from app.shared.engine.queue import order_ring
 from app.shared.errors import ConflictError
 from app.shared.store.database import db_now
 from app.shared.store.job_records import (
-    INTAKE,
     JOB_COLUMNS,
-    PIPELINE,
-    TERMINAL_STATES,
     Job,
     NewJob,
     job_of,
 )
+from app.shared.store.job_states import TERMINAL_STATES, WAITING_STATES, JobState
+from app.shared.store.kinds import COMPOSITE_KINDS, INTAKE, is_composite
 from app.shared.store.tables import datasets, job_deps, jobs
-
-WAITING_STATES = ("scheduled", "blocked", "queued")
 
 # Built once: building a statement costs more time than the database takes for it.
 _WRITING = insert(jobs).values(n_events=1, created_at=db_now()).returning(*JOB_COLUMNS)
@@ -84,7 +81,7 @@ def insert_job(
     Raises:
         ConflictError: a job it waits for has ended without success.
     """
-    is_blocked = bool(unfinished(connection, new.needs)) or new.kind == PIPELINE
+    is_blocked = bool(unfinished(connection, new.needs)) or is_composite(new.kind)
     at_once = "queued" if new.start_at is None else "scheduled"
     state = "blocked" if is_blocked else at_once
     values = {"owner_id": owner_id, "state": state, "parent_id": parent_id, **new.columns()}
@@ -145,7 +142,7 @@ def unsettled_pipelines(connection: Connection, *, limit: int = 20) -> list[str]
         child.c.parent_id == jobs.c.id, child.c.state.not_in(TERMINAL_STATES)
     )
     statement = select(jobs.c.id).where(
-        jobs.c.kind == PIPELINE, jobs.c.state.not_in(TERMINAL_STATES), ~unended.exists()
+        jobs.c.kind.in_(COMPOSITE_KINDS), jobs.c.state.not_in(TERMINAL_STATES), ~unended.exists()
     )
     return list(connection.execute(statement.limit(limit)).scalars())
 
@@ -163,7 +160,7 @@ def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
     if states == {"succeeded"}:
         return move(connection, pipeline_id, ("blocked",), "succeeded")
     if "failed" not in states:
-        end = "expired" if "expired" in states else "cancelled"
+        end: JobState = "expired" if "expired" in states else "cancelled"
         return move(connection, pipeline_id, ("blocked", "cancelling"), end)
     failed = [child for child in children if child.state == "failed"]
     cause = min(failed, key=lambda child: (child.error or {}).get("type") == "dependency_failed")
@@ -193,7 +190,7 @@ def _scheduled_and_due() -> Select[Any]:
     return select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
 
 
-def _enter_queue(connection: Connection, job_id: str, sources: Sequence[str]) -> Job | None:
+def _enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]) -> Job | None:
     """Edges c, l and m: queued and rung for, or scheduled where it is too early."""
     rung = {"queued_at": db_now(), "rung_at": db_now()}
     job = move(connection, job_id, sources, "queued", is_due(), **rung)
@@ -219,7 +216,7 @@ def expire(connection: Connection, job_id: str) -> bool:
     if kind is None:
         return False
     error = {"type": "expired", "message": "it had not started by its expires_at"}
-    if kind != PIPELINE:
+    if not is_composite(kind):
         return move(connection, job_id, WAITING_STATES, "expired", error=error) is not None
     children = select(jobs.c.id, jobs.c.started_at).where(jobs.c.parent_id == job_id)
     rows = connection.execute(children.order_by(jobs.c.id).with_for_update()).all()
@@ -277,7 +274,7 @@ def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
 
 def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
     asked = {"stop_requested": "cancel", "error": None}
-    if job.kind != PIPELINE:
+    if not is_composite(job.kind):
         moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
         deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
         if moved is None:
@@ -293,8 +290,8 @@ def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
 def move(
     connection: Connection,
     job_id: str,
-    sources: Sequence[str],
-    target: str,
+    sources: Sequence[JobState],
+    target: JobState,
     *guards: ColumnElement[bool],
     **values: object,
 ) -> Job | None:
@@ -303,7 +300,7 @@ def move(
 
 
 def moving(
-    sources: Sequence[str], target: str, *guards: ColumnElement[bool], **values: object
+    sources: Sequence[JobState], target: JobState, *guards: ColumnElement[bool], **values: object
 ) -> ReturningUpdate[Any]:
     """The statement of a move, for `make_move`."""
     return (

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from app.shared.errors import ConflictError, NotFoundError
-from app.shared.store.job_records import JOB_COLUMNS, TERMINAL_STATES, Job, job_of
+from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
+from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.tables import job_deps, jobs
 
 

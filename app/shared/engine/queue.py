@@ -8,10 +8,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from app.shared.settings import Settings
 from app.shared.store.database import Database, db_now
+from app.shared.store.kinds import GPU_QUEUE
 from app.shared.store.tables import outbox
 
-GPU_QUEUE = "gpu"
-INTAKE_QUEUE = "intake"
 WAKE_TASK = "ddcal.wake"
 MAX_RINGS = 16  # in one go; who claims one job goes on with the next
 MAX_ORDERS = 500

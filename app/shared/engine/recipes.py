@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from app.shared.store.catalog import (
-    RESOURCES,
     Artifact,
     Result,
     artifacts_of_job,
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import RESOURCES
 from app.shared.store.tables import jobs
 
 

@@ -14,10 +14,11 @@ from app.shared.engine.locks import lock_family
 from app.shared.engine.queue import order_ring
 from app.shared.errors import FencedOutError
 from app.shared.store.database import db_now
-from app.shared.store.job_records import JOB_COLUMNS, PIPELINE, RUN_KINDS, Ending, Job, job_of
+from app.shared.store.job_records import JOB_COLUMNS, Ending, Job, job_of
+from app.shared.store.job_states import ACTIVE_STATES, JobState
+from app.shared.store.kinds import ATOMIC_KINDS, COMPOSITE_KINDS
 from app.shared.store.tables import attempts, jobs
 
-ACTIVE_STATES = ("running", "cancelling")
 MAX_RETRY_SECONDS = 300
 RESUMED_FROM_STEP = "resumed_from_step"
 
@@ -25,7 +26,7 @@ RESUMED_FROM_STEP = "resumed_from_step"
 _NEXT = (
     select(jobs.c.id)
     .where(jobs.c.queue == bindparam("of"), jobs.c.state == "queued", is_due())
-    .where(jobs.c.kind.in_(RUN_KINDS))
+    .where(jobs.c.kind.in_(ATOMIC_KINDS))
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -221,7 +222,8 @@ def end_cancelled(connection: Connection, run: Job, ending: Ending) -> Job:
 def lost_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
     """Ids of running jobs whose lease, or whose time to stop, has passed."""
     lost = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE_STATES), _is_lost())
-    return list(connection.execute(lost.where(jobs.c.kind != PIPELINE).limit(limit)).scalars())
+    lost = lost.where(jobs.c.kind.not_in(COMPOSITE_KINDS)).limit(limit)
+    return list(connection.execute(lost).scalars())
 
 
 def recover_lost(connection: Connection, job_id: str) -> Job | None:
@@ -253,10 +255,15 @@ def recover_lost(connection: Connection, job_id: str) -> Job | None:
 
 
 def _end_run(
-    connection: Connection, run: Job, target: str, outcome: str, ending: Ending, **values: object
+    connection: Connection,
+    run: Job,
+    target: JobState,
+    outcome: str,
+    ending: Ending,
+    **values: object,
 ) -> Job | None:
     """Leave running (or, to end cancelled, cancelling) if the run still holds its job."""
-    source = "cancelling" if target == "cancelled" else "running"
+    source: JobState = "cancelling" if target == "cancelled" else "running"
     leave = {"lease_owner": None, "lease_until_at": None, **values}
     moved = move(connection, run.id, (source,), target, *_holds(run), **leave)
     if moved is not None:

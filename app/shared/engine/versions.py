@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.shared.errors import NotFoundError
-from app.shared.store.job_records import TERMINAL_STATES
+from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.tables import jobs
 
 _child = jobs.alias("child")

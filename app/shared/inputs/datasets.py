@@ -16,7 +16,9 @@ from app.shared.engine.deletion import delete_rows
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.settings import Settings
 from app.shared.store.database import db_now
-from app.shared.store.job_records import INTAKE, TERMINAL_STATES, Job, new_id
+from app.shared.store.job_records import Job, new_id
+from app.shared.store.job_states import TERMINAL_STATES
+from app.shared.store.kinds import INTAKE
 from app.shared.store.tables import datasets, jobs
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.specs.facts import DatasetFacts

@@ -5,7 +5,7 @@ they exist: submission has checked them, and the job was blocked until their mak
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection
 
@@ -22,10 +22,11 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import Resource
 
 
 def resolve(
-    connection: Connection, owner_id: str, resource: str, references: Iterable[str]
+    connection: Connection, owner_id: str, resource: Resource, references: Iterable[str]
 ) -> list[Result]:
     """The results that references name, in their order; a job stands for all it has made.
 
@@ -52,15 +53,23 @@ def inputs_of(
         ConflictError: a data set is not ready, or a job it names has made nothing.
     """
     reader = _Reader(connection, job.owner_id, settings, store)
-    by_kind = {
-        "intake": reader.intake,
-        "experts": reader.experts,
-        "distill": reader.distill,
-        "train": reader.train,
-        "calibrate": reader.calibrate,
-        "evaluate": reader.evaluate,
-    }
-    return by_kind[job.kind](job)
+    match job.kind:
+        case "intake":
+            return reader.intake(job)
+        case "experts":
+            return reader.experts(job)
+        case "distill":
+            return reader.distill(job)
+        case "train":
+            return reader.train(job)
+        case "calibrate":
+            return reader.calibrate(job)
+        case "evaluate":
+            return reader.evaluate(job)
+        case "pipeline":
+            raise ValueError(f"wanted a kind that is run, got {job.kind}")
+        case _:
+            assert_never(job.kind)
 
 
 class _Reader:
@@ -128,13 +137,13 @@ class _Reader:
         dataset = self._dataset(models[0].columns["dataset"], has_test=True)
         return {"dataset": dataset, **self._models(models), "calibrations": rows}
 
-    def _some(self, resource: str, references: Iterable[str]) -> list[Result]:
+    def _some(self, resource: Resource, references: Iterable[str]) -> list[Result]:
         results = resolve(self._connection, self._owner_id, resource, references)
         if not results:
             raise ConflictError("input_missing", f"no {resource.replace('_', ' ')} to work on")
         return results
 
-    def _only_one(self, resource: str, reference: str) -> Result:
+    def _only_one(self, resource: Resource, reference: str) -> Result:
         return self._some(resource, [reference])[0]
 
     def _models(self, models: Sequence[Result]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from app.shared.errors import NotFoundError
 from app.shared.store import tables
 from app.shared.store.database import db_now
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of, new_id
+from app.shared.store.kinds import RESOURCES, Resource
 from app.shared.store.tables import artifacts, attempts, jobs
 
 LOCAL_OWNER = "local"
@@ -22,26 +23,12 @@ LOCAL_OWNER = "local"
 _ONE_JOB = select(*JOB_COLUMNS).where(
     jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
 )
-RESOURCES: Mapping[str, Table] = {
+_TABLES: Mapping[Resource, Table] = {
     "expert_set": tables.expert_sets,
     "distilled_set": tables.distilled_sets,
     "model": tables.models,
     "calibration": tables.calibrations,
     "report": tables.reports,
-}
-PREFIXES = {
-    "exp": "expert_set",
-    "set": "distilled_set",
-    "mdl": "model",
-    "cal": "calibration",
-    "rep": "report",
-}
-MAKERS = {
-    "expert_set": "experts",
-    "distilled_set": "distill",
-    "model": "train",
-    "calibration": "calibrate",
-    "report": "evaluate",
 }
 
 
@@ -56,7 +43,7 @@ class Result:
     """
 
     id: str
-    resource: str
+    resource: Resource
     job_id: str
     columns: dict[str, Any]
     details: dict[str, Any]
@@ -145,13 +132,15 @@ def attempts_of(connection: Connection, owner_id: str, job_id: str) -> list[Atte
     return [Attempt(**{name: getattr(row, name) for name in names}) for row in rows]
 
 
-def find_result(connection: Connection, owner_id: str, resource: str, result_id: str) -> Result:
+def find_result(
+    connection: Connection, owner_id: str, resource: Resource, result_id: str
+) -> Result:
     """One result.
 
     Raises:
         NotFoundError: there is none of that kind and id, or it is another owner's.
     """
-    statement = _of_owner(owner_id, resource).where(RESOURCES[resource].c.id == result_id)
+    statement = _of_owner(owner_id, resource).where(_TABLES[resource].c.id == result_id)
     row = connection.execute(statement).one_or_none()
     if row is None:
         words = resource.replace("_", " ")
@@ -162,14 +151,14 @@ def find_result(connection: Connection, owner_id: str, resource: str, result_id:
 def list_results(
     connection: Connection,
     owner_id: str,
-    resource: str,
+    resource: Resource,
     *,
     filters: Mapping[str, str],
     after: str | None = None,
     limit: int = 50,
 ) -> list[Result]:
     """Results of one kind, newest first; the arguments are those of list_jobs."""
-    table = RESOURCES[resource]
+    table = _TABLES[resource]
     statement = _of_owner(owner_id, resource)
     for name, value in filters.items():
         statement = statement.where(table.c[name] == value)
@@ -180,24 +169,24 @@ def list_results(
 
 
 def results_of_jobs(
-    connection: Connection, owner_id: str, resource: str, job_ids: Sequence[str]
+    connection: Connection, owner_id: str, resource: Resource, job_ids: Sequence[str]
 ) -> list[Result]:
     """What some jobs have made of one kind, oldest first."""
-    table = RESOURCES[resource]
+    table = _TABLES[resource]
     statement = _of_owner(owner_id, resource).where(table.c.job_id.in_(job_ids))
     return [_result(resource, row) for row in connection.execute(statement.order_by(table.c.id))]
 
 
 def record_result(
-    connection: Connection, job: Job, resource: str, values: Mapping[str, Any]
+    connection: Connection, job: Job, resource: Resource, values: Mapping[str, Any]
 ) -> str:
     """Write one result of a job, its columns taken from what the trainer says of it.
 
     Returns:
         Its new id.
     """
-    table = RESOURCES[resource]
-    prefix = next(prefix for prefix, name in PREFIXES.items() if name == resource)
+    table = _TABLES[resource]
+    prefix = RESOURCES[resource].prefix
     known = {"id", "owner_id", "job_id", "details", "created_at"}
     columns = {c.name: values.get(c.name) for c in table.c if c.name not in known}
     result_id = new_id(prefix)
@@ -270,7 +259,7 @@ def artifacts_of_job(connection: Connection, owner_id: str, job_id: str) -> list
 
 
 def lineage(
-    connection: Connection, owner_id: str, resource: str, result_id: str
+    connection: Connection, owner_id: str, resource: Resource, result_id: str
 ) -> dict[str, list[str]]:
     """What a result was made from: names of uploads and ids of results, by kind."""
     result = find_result(connection, owner_id, resource, result_id)
@@ -328,12 +317,12 @@ def _link_report(
         )
 
 
-def _of_owner(owner_id: str, resource: str) -> Select[Any]:
-    table = RESOURCES[resource]
+def _of_owner(owner_id: str, resource: Resource) -> Select[Any]:
+    table = _TABLES[resource]
     return select(table).where(table.c.owner_id == owner_id)
 
 
-def _result(resource: str, row: Row[Any]) -> Result:
+def _result(resource: Resource, row: Row[Any]) -> Result:
     values = dict(row._mapping)
     fixed = {name: values.pop(name) for name in ("id", "job_id", "details", "created_at")}
     del values["owner_id"]

@@ -10,15 +10,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.shared.store import tables
+from app.shared.store.job_states import TERMINAL_STATES, JobState
+from app.shared.store.kinds import NO_QUEUE, Kind
 from app.shared.store.tables import jobs
 
-TERMINAL_STATES = frozenset(tables.TERMINAL_STATES)
-PIPELINE = "pipeline"
-INTAKE = "intake"
-RUN_KINDS = (INTAKE, "experts", "distill", "train", "calibrate", "evaluate")
-"""What a worker of this version can run."""
-NO_QUEUE = ""
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -28,8 +23,8 @@ class Job:
 
     id: str
     owner_id: str
-    kind: str
-    state: str
+    kind: Kind
+    state: JobState
     params: dict[str, Any]
     dataset: str | None
     parent_id: str | None
@@ -107,7 +102,7 @@ class NewJob:
         reuse: may the results of a finished job of the same recipe stand for its own?
     """
 
-    kind: str
+    kind: Kind
     params: Mapping[str, Any]
     dataset: str | None = None
     queue: str = NO_QUEUE

@@ -1,5 +1,6 @@
 """Every table. Times are UTC, kept as whole milliseconds; ids sort by time of creation."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,20 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-JOB_STATES = (
-    "scheduled",
-    "blocked",
-    "queued",
-    "running",
-    "cancelling",
-    "pausing",
-    "paused",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "expired",
-)
-TERMINAL_STATES = ("succeeded", "failed", "cancelled", "expired")
+from app.shared.store.job_states import JOB_STATES, RESERVED_STATES, TERMINAL_STATES
+
 DATASET_STATES = ("checking", "ready", "rejected")
 DATASET_CONTENTS = ("images", "logits")
 
@@ -56,7 +45,7 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else datetime.fromtimestamp(value / 1000, UTC)
 
 
-def _one_of(column: str, values: tuple[str, ...]) -> str:
+def _one_of(column: str, values: Sequence[str]) -> str:
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
@@ -128,7 +117,7 @@ jobs = Table(
     Column("queued_at", UtcTime),
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
-    CheckConstraint(_one_of("state", JOB_STATES), name="state"),
+    CheckConstraint(_one_of("state", (*JOB_STATES, *RESERVED_STATES)), name="state"),
     CheckConstraint(
         "state NOT IN ('running', 'cancelling') OR kind = 'pipeline' OR lease_until_at IS NOT NULL",
         name="leased",

@@ -35,12 +35,12 @@ from app.shared.engine.checkpoints import CheckpointStore
 from app.shared.engine.deletion import delete_job
 from app.shared.engine.idempotency import forget_keys
 from app.shared.engine.locks import locked_job
-from app.shared.engine.runs import ACTIVE_STATES
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.inputs.datasets import awaited_uploads
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Database, db_now
+from app.shared.store.job_states import ACTIVE_STATES
 from app.shared.store.tables import artifacts, idempotency_keys, jobs
 from app.shared.upkeep.retention import PastJob, is_needed, past_experts, past_jobs
 

@@ -25,10 +25,11 @@ from sqlalchemy import (
 
 from app.shared.settings import Settings
 from app.shared.store.database import db_now
-from app.shared.store.job_records import INTAKE, TERMINAL_STATES
+from app.shared.store.job_states import TERMINAL_STATES
+from app.shared.store.kinds import INTAKE, Kind
 from app.shared.store.tables import UtcTime, artifacts, job_deps, jobs
 
-EXPERTS = "experts"
+EXPERTS: Kind = "experts"
 MOST_JOBS = 2000
 _DAY_SECONDS = 86_400
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce
 
 from app.shared.engine.jobs import is_due
-from app.shared.engine.queue import GPU_QUEUE, INTAKE_QUEUE
 from app.shared.store.database import db_now
+from app.shared.store.kinds import QUEUES
 from app.shared.store.tables import attempts, jobs, outbox
 
 
@@ -59,7 +59,7 @@ def _queues(connection: Connection) -> dict[str, QueueCounts]:
     waited = type_coerce(db_now(), BigInteger) - func.min(case((is_due(), due_at)))
     waiting = select(jobs.c.queue, func.count().label("depth"), waited.label("waited"))
     waiting = waiting.where(jobs.c.state == "queued").group_by(jobs.c.queue)
-    found = {name: QueueCounts() for name in (GPU_QUEUE, INTAKE_QUEUE)}
+    found: dict[str, QueueCounts] = {name: QueueCounts() for name in QUEUES}
     for row in connection.execute(waiting).all():
         seconds = max(row.waited or 0, 0) / 1000
         found[row.queue] = QueueCounts(depth=row.depth, oldest_due_seconds=seconds)

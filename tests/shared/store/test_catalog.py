@@ -14,6 +14,7 @@ from app.shared.store import catalog
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import RESOURCES
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.shared.conftest import OWNER, new_job
 
@@ -103,7 +104,7 @@ def test_lineage_reaches_from_report_to_data_set(database: Database, chain: Chai
     assert of_calibration["models"] == [chain.model_id]
 
 
-@pytest.mark.parametrize("resource", sorted(catalog.RESOURCES))
+@pytest.mark.parametrize("resource", sorted(RESOURCES))
 def test_another_owners_results_do_not_exist(
     database: Database, chain: Chain, resource: str
 ) -> None:

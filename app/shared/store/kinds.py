@@ -1,0 +1,83 @@
+"""What kinds of job there are, where each runs, and what it makes (standard library only).
+
+Every table of kinds or of results elsewhere follows these two, or is checked against them by
+tests/test_registries.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["intake", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"]
+Queue = Literal["gpu", "intake"]
+Resource = Literal["expert_set", "distilled_set", "model", "calibration", "report"]
+
+INTAKE: Kind = "intake"
+GPU_QUEUE: Queue = "gpu"
+INTAKE_QUEUE: Queue = "intake"
+NO_QUEUE = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindFacts:
+    """What the service knows of a kind.
+
+    Attributes:
+        queue: whose workers run it; None for a composite kind, which owns jobs and runs nothing.
+        makes: what its results are, if it has any.
+        is_submitted: whether users ask for it; an intake follows from an upload.
+        keeps_checkpoint: whether a later attempt goes on where an earlier one was.
+    """
+
+    queue: Queue | None
+    makes: Resource | None = None
+    is_submitted: bool = True
+    keeps_checkpoint: bool = False
+
+
+KINDS: Mapping[Kind, KindFacts] = {
+    "intake": KindFacts(queue=INTAKE_QUEUE, is_submitted=False),
+    "experts": KindFacts(queue=GPU_QUEUE, makes="expert_set", keeps_checkpoint=True),
+    "distill": KindFacts(queue=GPU_QUEUE, makes="distilled_set", keeps_checkpoint=True),
+    "train": KindFacts(queue=GPU_QUEUE, makes="model"),
+    "calibrate": KindFacts(queue=GPU_QUEUE, makes="calibration"),
+    "evaluate": KindFacts(queue=GPU_QUEUE, makes="report"),
+    "pipeline": KindFacts(queue=None),
+}
+"""Every kind, in the order in which the jobs of a pipeline are shown."""
+
+QUEUES: tuple[Queue, ...] = (GPU_QUEUE, INTAKE_QUEUE)
+ATOMIC_KINDS = tuple(kind for kind, facts in KINDS.items() if facts.queue is not None)
+"""What a worker of this version can run."""
+COMPOSITE_KINDS = tuple(kind for kind, facts in KINDS.items() if facts.queue is None)
+"""Jobs that own other jobs; the reconciler alone sets their state."""
+MAKERS: Mapping[Resource, Kind] = {
+    facts.makes: kind for kind, facts in KINDS.items() if facts.makes is not None
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceFacts:
+    """How a result is named.
+
+    Attributes:
+        prefix: of its ids.
+        collection: the last part of its collection's URL.
+    """
+
+    prefix: str
+    collection: str
+
+
+RESOURCES: Mapping[Resource, ResourceFacts] = {
+    "expert_set": ResourceFacts(prefix="exp", collection="expert-sets"),
+    "distilled_set": ResourceFacts(prefix="set", collection="distilled-sets"),
+    "model": ResourceFacts(prefix="mdl", collection="models"),
+    "calibration": ResourceFacts(prefix="cal", collection="calibrations"),
+    "report": ResourceFacts(prefix="rep", collection="reports"),
+}
+
+
+def is_composite(kind: str) -> bool:
+    """Whether jobs of a kind own other jobs instead of running."""
+    return kind in COMPOSITE_KINDS
