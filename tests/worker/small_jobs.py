@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs.facts import DatasetFacts
+from worker.supervisor.recipes import computation_of
 from worker.trainer.inputs import Task
-from worker.trainer.kinds import KINDS
+from worker.trainer.kinds import COMPUTATIONS
 from worker.trainer.outputs import Output
 
 CLASS_NAMES = ("cat & dog", "<b>bold</b>", "Ärger")
@@ -58,7 +59,8 @@ def run_kind(
 ) -> list[Output]:
     """Run a kind in this process."""
     folder.mkdir(parents=True)
-    return KINDS[kind](Task(params, inputs, folder, torch.device("cpu"), on_progress))
+    task = Task(params, inputs, folder, torch.device("cpu"), on_progress)
+    return COMPUTATIONS[computation_of(kind, params)](task)
 
 
 def distill_params(**changes: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The recipe of a run: a digest of all that decides its results.
 
 It is made of the kind, the params, the inputs by content, the threads, the device, the versions of
-the libraries that compute, and the sources of our modules that the kind imports. What it leaves out
-decides nothing: how references are written and which ids they stand for, where files lie, how
-long something has taken.
+the libraries that compute, and the code of our modules that the computation imports. What it leaves
+out decides nothing: comments, docstrings and the descriptions of fields, how references are written
+and which ids they stand for, where files lie, how long something has taken.
 """
 
 import ast
@@ -11,19 +11,24 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from app.shared.engine.recipes import Recipe
+from app.shared.store.kinds import RESOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("worker", "ddcal_core")
+# Of what a digest is made of, and how; digests of other versions never match.
+RECIPE_VERSION = 2
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")
 # Read by the kinds beside their modules: a report's look.
 PAGE_SUFFIXES = frozenset({".css", ".html"})
-ID = re.compile(r"\b(?:job|exp|set|mdl|cal|rep)_[0-9a-z]{26}\b")
+_PREFIXES = "|".join(("job", *(facts.prefix for facts in RESOURCES.values())))
+ID = re.compile(rf"\b(?:{_PREFIXES})_[0-9a-z]{{26}}\b")
 LEFT_OUT = frozenset({"seconds", "named_folder", "allow_downloads"})
 
 
@@ -40,13 +45,14 @@ def recipe_of(
         device: type of the device it computes on.
     """
     content = {
+        "version": RECIPE_VERSION,
         "kind": kind,
         "params": _without_references(params),
         "inputs": _by_content(inputs),
         "threads": threads,
         "device": device,
         "libraries": _versions(),
-        "sources": source_digest(kind),
+        "sources": source_digest(computation_of(kind, params)),
     }
     text = json.dumps(content, sort_keys=True)
     ids = tuple(dict.fromkeys(ID.findall(text)))
@@ -58,52 +64,95 @@ def recipe_of(
     return Recipe(digest=hashlib.sha256(text.encode()).hexdigest(), ids=ids)
 
 
+def computation_of(kind: str, params: Mapping[str, Any]) -> str:
+    """The module of worker.trainer.kinds that computes a job."""
+    return "calibrate_logits" if kind == "calibrate" and "logits" in params else kind
+
+
 def with_ids_replaced(text: str, new_ids: Mapping[str, str]) -> str:
     """A text with every id replaced that is among those to be."""
     return ID.sub(lambda match: new_ids.get(match[0], match[0]), text)
 
 
 @cache
-def source_digest(kind: str) -> str:
-    """sha256 of the trainer's source and of those that a kind's module imports, however indirectly.
+def source_digest(computation: str) -> str:
+    """sha256 of the trainer's code and of what a computation's module imports, however indirectly.
 
     Read once a process, without importing anything: the supervisor stays free of torch.
     """
     paths = {ROOT / "worker/trainer/trainer.py"}
-    waiting = [ROOT / "worker/trainer/kinds" / f"{kind}.py"]
+    waiting = [ROOT / "worker/trainer/kinds" / f"{computation}.py"]
     while waiting:
         path = waiting.pop()
         if path not in paths:
             paths.add(path)
-            waiting += _imports_of(path)
-    paths |= {
+            waiting += read_source(path).imports
+    pages = {
         page
         for folder in {path.parent for path in paths}
         for page in folder.iterdir()
         if page.suffix in PAGE_SUFFIXES
     }
     digest = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted(paths | pages):
+        content = path.read_bytes() if path in pages else read_source(path).code
         digest.update(f"{path.relative_to(ROOT)}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a module of ours is to a recipe.
+
+    Attributes:
+        code: what it does, without the words that explain it.
+        imports: the files of our modules that it imports, wherever in it.
+    """
+
+    code: bytes
+    imports: tuple[Path, ...]
+
+
+def read_source(path: Path) -> Source:
+    """Read a module; what is in it is looked at once a process."""
+    code, imported = _looked_at(path.read_bytes())
+    files = (_file_of(inside) or _file_of(module) for module, inside in imported)
+    return Source(code=code, imports=tuple(file for file in files if file is not None))
+
+
 @cache
-def _imports_of(path: Path) -> tuple[Path, ...]:
-    """Files of our modules that a module imports, wherever in it."""
-    names = _imported_names(ast.parse(path.read_bytes()))
-    return tuple(file for name in names if (file := _file_of(name)) is not None)
+def _looked_at(text: bytes) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    module = ast.parse(text)
+    names = tuple(_imported_names(module))
+    return ast.dump(_WithoutWords().visit(module)).encode(), names
 
 
-def _imported_names(module: ast.Module) -> Iterator[str]:
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out of a module what explains it: docstrings, and descriptions of fields."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """A string that stands alone, as docstrings do, does nothing."""
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        self.generic_visit(node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        """What pydantic's Field says to readers of the API's document."""
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [word for word in node.keywords if word.arg != "description"]
+        self.generic_visit(node)
+        return node
+
+
+def _imported_names(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Each import's module, and what it takes from it as if that were a module, too."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for alias in node.names:
-                inside = f"{node.module}.{alias.name}"
-                yield inside if _file_of(inside) else node.module
+            yield from ((node.module, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def _file_of(module: str) -> Path | None:

@@ -15,11 +15,10 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS
+from worker.supervisor.recipes import computation_of
 from worker.supervisor.reuse import Copy, copy_results
 
 logger = logging.getLogger(__name__)
-
-# The kinds that can go on where an earlier attempt was.
 
 
 class RunFiles:
@@ -44,6 +43,7 @@ class RunFiles:
             log.write(f"--- attempt {job.attempt} on {worker}\n")
         return {
             "kind": job.kind,
+            "computation": computation_of(job.kind, job.params),
             "job_id": job.id,
             "request_id": job.request_id,
             "params": job.params,

@@ -21,7 +21,7 @@ from ddcal_core.errors import StoppedError
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.progress import Progress
 from worker.trainer.inputs import Task
-from worker.trainer.kinds import KINDS
+from worker.trainer.kinds import COMPUTATIONS
 from worker.trainer.outputs import Output
 
 SECONDS_BETWEEN_REPORTS = 0.2
@@ -134,7 +134,7 @@ def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
     started = time.monotonic()
     _LOG.info(
         "start: %s, job %s, request %s, device %s, %d threads, torch %s",
-        job["kind"],
+        job["computation"],
         job["job_id"],
         job.get("request_id") or "none",
         torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -155,7 +155,7 @@ def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
         checkpoint_seconds=job.get("checkpoint_seconds", 5.0),
         on_note=reporter.note,
     )
-    outputs = KINDS[job["kind"]](task)
+    outputs = COMPUTATIONS[job["computation"]](task)
     names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]
     _LOG.info(
         "end: %d results after %.1f s; files: %s",

@@ -2,10 +2,12 @@
 
 import copy
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
+from app.shared.store.kinds import ATOMIC_KINDS, INTAKE
 from tests.worker.small_jobs import (
     distill_params,
     model_input,
@@ -15,7 +17,13 @@ from tests.worker.small_jobs import (
     write_dataset,
 )
 from worker.supervisor import recipes
-from worker.supervisor.recipes import recipe_of, source_digest, with_ids_replaced
+from worker.supervisor.recipes import (
+    computation_of,
+    recipe_of,
+    source_digest,
+    with_ids_replaced,
+)
+from worker.trainer.kinds import COMPUTATIONS
 
 SET_A, SET_B = "set_" + "a" * 26, "set_" + "b" * 26
 MODEL_A, MODEL_B = "mdl_" + "a" * 26, "mdl_" + "b" * 26
@@ -171,6 +179,17 @@ def test_ids_in_a_text_are_replaced():
     assert replaced == f'{{"a": "{SET_B}", "b": ["{MODEL_A}", "un{SET_A}", "{SET_A}x"]}}'
 
 
+def forget_sources():
+    """Read every source again."""
+    source_digest.cache_clear()
+
+
+def digests(computations):
+    """The digest of each, from sources as they are now."""
+    forget_sources()
+    return {name: source_digest(name) for name in computations}
+
+
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A tree of our modules, as small as can be: a kind that imports one of two."""
@@ -189,11 +208,9 @@ def sources(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(recipes, "ROOT", tmp_path)
-    for cached in (recipes.source_digest, recipes._imports_of):
-        cached.cache_clear()
     yield tmp_path
-    for cached in (recipes.source_digest, recipes._imports_of):
-        cached.cache_clear()
+    monkeypatch.undo()
+    forget_sources()
 
 
 @pytest.mark.parametrize(
@@ -207,31 +224,94 @@ def sources(tmp_path, monkeypatch):
         ("ddcal_core/elsewhere.py", False),
     ],
 )
-def test_the_sources_a_kind_imports_count(sources: Path, module, counts):
-    """However indirectly; another kind's do not."""
-    before = source_digest("a")
-    for cached in (recipes.source_digest, recipes._imports_of):
-        cached.cache_clear()
+def test_the_sources_a_computation_imports_count(sources: Path, module, counts):
+    """However indirectly; another's do not."""
+    before = digests("a")
     with (sources / module).open("a") as file:
-        file.write("# changed\n")
-    assert (source_digest("a") != before) == counts
+        file.write("changed = True\n")
+    assert (digests("a") != before) == counts
 
 
-def test_the_real_kinds_have_what_they_compute_with():
-    """Each kind's sources reach the mathematics; no kind's are another's."""
-    digests = {kind: source_digest(kind) for kind in ("distill", "train", "calibrate", "evaluate")}
-    assert len(set(digests.values())) == 4
-    seen = set()
-    waiting = [recipes.ROOT / "worker/trainer/kinds/train.py"]
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting += recipes._imports_of(path)
-    names = {path.relative_to(recipes.ROOT).as_posix() for path in seen}
-    assert {
-        "ddcal_core/training/train.py",
-        "ddcal_core/seeding.py",
-        "worker/trainer/inputs.py",
-    } <= names
-    assert "worker/trainer/kinds/evaluate.py" not in names
+def test_words_do_not_count(sources: Path):
+    """Comments, docstrings, layout and what fields say of themselves decide no byte."""
+    path = sources / "ddcal_core/deeper.py"
+    path.write_text('two = Field(2, description="a number")\ndef half():\n    return two / 2\n')
+    before = digests("a")
+    path.write_text(
+        '"""Deep."""\n\n# Why.\ntwo = Field(\n    2, description="another word"\n)\n"""A two."""\n'
+        'def half():\n    """Half of it."""\n    return two / 2  # not three\n'
+    )
+    assert digests("a") == before
+    path.write_text('two = Field(2, title="a number")\ndef half():\n    return two / 3\n')
+    assert digests("a") != before
+
+
+@pytest.fixture(scope="module")
+def copied_tree(tmp_path_factory):
+    """A copy of our sources, to be edited."""
+    folder = tmp_path_factory.mktemp("tree")
+    for package in recipes.OUR_PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(recipes.ROOT / package, folder / package, ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def tree(copied_tree, monkeypatch):
+    """The copy, as what recipes are made of."""
+    monkeypatch.setattr(recipes, "ROOT", copied_tree)
+    yield copied_tree
+    monkeypatch.undo()
+    forget_sources()
+
+
+EVERY = frozenset(COMPUTATIONS)
+REPORTING = frozenset({"evaluate", "calibrate_logits"})
+CODE = "ADDED = 1\n"
+WORDS = "# A comment.\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "changed"),
+    [
+        ("ddcal_core/training/train.py", CODE, EVERY - {"experts"}),
+        ("ddcal_core/training/train.py", WORDS, frozenset()),
+        ("ddcal_core/seeding.py", CODE, EVERY),
+        ("ddcal_core/distillation/dm.py", CODE, {"distill"}),
+        ("worker/trainer/report/page/captions.py", CODE, REPORTING),
+        ("worker/trainer/report/page/page.css", "p {margin: 0}\n", REPORTING),
+        ("worker/trainer/report/findings.py", CODE, REPORTING),
+        ("ddcal_core/specs/methods/mtt.py", CODE, {"distill"}),
+        ("ddcal_core/specs/kinds/pipeline.py", CODE, frozenset()),
+        ("ddcal_core/intake/process.py", CODE, frozenset()),
+        ("worker/supervisor/supervisor.py", CODE, frozenset()),
+        *((f"ddcal_core/specs/kinds/{name}.py", CODE, {name}) for name in sorted(EVERY)),
+        *((f"worker/trainer/kinds/{name}.py", CODE, {name}) for name in sorted(EVERY)),
+    ],
+)
+def test_an_edit_changes_what_computes_with_it_alone(tree: Path, file, added, changed):
+    """A caption, a page, a comment or another kind's spec changes no other kind's recipes."""
+    path, before = tree / file, digests(EVERY)
+    text = path.read_text()
+    path.write_text(text + added)
+    after = digests(EVERY)
+    path.write_text(text)
+    assert {name for name in EVERY if after[name] != before[name]} == changed
+
+
+def test_each_computation_has_a_digest_of_its_own():
+    """Jobs of two kinds are never taken for each other."""
+    assert len(set(digests(EVERY).values())) == len(EVERY)
+
+
+def test_a_calibration_of_logits_is_a_computation_of_its_own():
+    """It writes a report, and what is edited there is nothing to the calibration of networks."""
+    assert computation_of("calibrate", {"logits": "mine"}) == "calibrate_logits"
+    computed = set(ATOMIC_KINDS) - {INTAKE}
+    assert {computation_of(kind, {}) for kind in computed} | {"calibrate_logits"} == EVERY
+
+
+def test_recipes_of_another_version_do_not_match(monkeypatch):
+    """What a digest is made of has a number."""
+    monkeypatch.setattr(recipes, "RECIPE_VERSION", 1)
+    assert recipe_with().digest != PLAIN.digest

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from ddcal_core.errors import InvalidDataError, StoppedError
 from tests.worker.small_jobs import distill_params, file_of, run_kind, write_dataset
 from worker.trainer.inputs import Task
-from worker.trainer.kinds import KINDS
+from worker.trainer.kinds import COMPUTATIONS
 
 EXPERTS = {"n_experts": 3, "epochs": 2, "width": 4, "depth": 2, "images_per_epoch": 20}
 PARAMS = {"dataset": "small", "seed": 1, "experts": EXPERTS}
@@ -61,7 +61,7 @@ class Attempts:
             on_note=lambda code, _message, **_: notes.append(code),
         )
         try:
-            (output,) = KINDS["experts"](task)
+            (output,) = COMPUTATIONS["experts"](task)
         except StoppedError:
             return None, notes
         return output, notes

@@ -38,6 +38,7 @@ class Trainer:
         """Give it its one job."""
         job = {
             "kind": kind,
+            "computation": kind,
             "job_id": "job_test",
             "params": params,
             "inputs": inputs,

@@ -1,15 +1,16 @@
-"""The kinds of job a trainer can compute, by name."""
+"""What a trainer can compute, by the name of the module that does it."""
 
 from collections.abc import Callable
 
 from worker.trainer.inputs import Task
-from worker.trainer.kinds import calibrate, distill, evaluate, experts, train
+from worker.trainer.kinds import calibrate, calibrate_logits, distill, evaluate, experts, train
 from worker.trainer.outputs import Output
 
-KINDS: dict[str, Callable[[Task], list[Output]]] = {
+COMPUTATIONS: dict[str, Callable[[Task], list[Output]]] = {
     "experts": experts.run,
     "distill": distill.run,
     "train": train.run,
     "calibrate": calibrate.run,
+    "calibrate_logits": calibrate_logits.run,
     "evaluate": evaluate.run,
 }

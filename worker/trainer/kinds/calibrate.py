@@ -30,7 +30,6 @@ from worker.trainer.inputs import (
     load_model,
     parse_json,
 )
-from worker.trainer.kinds import calibrate_logits
 from worker.trainer.outputs import Output
 
 PHASE = "calibrate"
@@ -38,8 +37,6 @@ PHASE = "calibrate"
 
 def run(task: Task) -> list[Output]:
     """Calibrate; one calibration a model and spec comes out, models outermost."""
-    if "logits" in task.inputs:
-        return calibrate_logits.run(task)
     params = parse_json(CalibrateParams, task.params)
     models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
     images = CalibrationImages(
