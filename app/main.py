@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import AsyncIterator
 from functools import cache, partial
+from importlib import metadata
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -27,6 +29,7 @@ from app.api.http.event_stream import EventReader
 from app.api.http.middleware import RequestMiddleware
 from app.api.http.request_meter import RequestMeter
 from app.api.http.shared_transactions import SharedTransactions
+from app.api.metrics import ServiceCollector
 from app.api.openapi import describe
 from app.shared.engine.queue import CeleryDoorbell, Doorbell
 from app.shared.errors import DdcalError
@@ -37,7 +40,6 @@ from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
 from ddcal_core.errors import InvalidDataError
 
-VERSION = "0.1.0"
 N_TOGETHER = 32
 ANSWERED_ERRORS = (
     DdcalError,
@@ -58,7 +60,7 @@ def create_app(
         doorbell: rung for new jobs; default: the settings' broker.
         owner_id: whose every request is, until there are accounts.
     """
-    meter = RequestMeter()
+    registry = CollectorRegistry()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,12 +80,15 @@ def create_app(
             reader=reader,
             reads=reads,
             writes=writes,
-            meter=meter,
+            registry=registry,
         )
+        counts = ServiceCollector(database, lambda: reader.n_streams)
+        registry.register(counts)
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
         try:
             yield
         finally:
+            registry.unregister(counts)
             await run_in_threadpool(reader.stop)
             await run_in_threadpool(background.stop)
             await run_in_threadpool(writes.stop)
@@ -92,13 +97,15 @@ def create_app(
 
     app = FastAPI(
         title="ddcal",
-        version=VERSION,
+        version=metadata.version("ddcal"),  # as pyproject.toml has it
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from a foreign server
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(RequestMiddleware, settings=settings, meter=meter, owner_id=owner_id)
+    app.add_middleware(
+        RequestMiddleware, settings=settings, meter=RequestMeter(registry), owner_id=owner_id
+    )
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
     # The router looks through them in this order: what is asked most comes first.

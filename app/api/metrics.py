@@ -1,21 +1,19 @@
 """/metrics: what there is to watch, in the text format of Prometheus."""
 
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterator
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from app.api.http.dependencies import ServiceDep
-from app.api.http.request_meter import BUCKETS, RequestMeter
 from app.api.http.responses import problems
+from app.shared.store.database import Database
 from app.shared.upkeep.service_counts import ServiceCounts, count_service
 
 router = APIRouter(tags=["health"])
-
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-Sample = tuple[str, dict[str, object], float]
 
 
 @router.get(
@@ -26,72 +24,58 @@ Sample = tuple[str, dict[str, object], float]
 )
 def get_metrics(service: ServiceDep) -> PlainTextResponse:
     """Jobs, queues, attempts and requests, counted; of no owner and no single job."""
-    with service.database.read() as connection:
-        found = count_service(connection)
-    lines = [*_of_service(found), *_of_process(service.meter, service.reader.n_streams)]
-    return PlainTextResponse("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
+    return PlainTextResponse(generate_latest(service.registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _of_service(found: ServiceCounts) -> Iterator[str]:
+class ServiceCollector(Collector):
+    """What the database says of the service, and how many streams this process has open.
+
+    Asked anew at each scrape: every process that shares a database gives the same counts of it.
+
+    Args:
+        database: read once a scrape.
+        n_streams: how many streams of events are open in this process.
+    """
+
+    def __init__(self, database: Database, n_streams: Callable[[], int]) -> None:
+        self._database = database
+        self._n_streams = n_streams
+
+    def collect(self) -> Iterator[Metric]:
+        """Count everything now.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self._database.read() as connection:
+            found = count_service(connection)
+        yield from _families(found)
+        yield GaugeMetricFamily(
+            "ddcal_event_streams", "Streams of events open in this process.", self._n_streams()
+        )
+
+
+def _families(found: ServiceCounts) -> Iterator[Metric]:
     # Gauges all: what is deleted, or swept away when it is old, counts no longer.
-    yield from _family(
-        ("ddcal_jobs", "gauge", "Jobs by kind and state."),
-        [("", {"kind": kind, "state": state}, n) for (kind, state), n in found.jobs.items()],
+    jobs = GaugeMetricFamily("ddcal_jobs", "Jobs by kind and state.", labels=("kind", "state"))
+    for kind_and_state, n in found.jobs.items():
+        jobs.add_metric(kind_and_state, n)
+    depth = GaugeMetricFamily("ddcal_queue_depth", "Jobs that wait in a queue.", labels=("queue",))
+    oldest = GaugeMetricFamily(
+        "ddcal_queue_oldest_due_seconds",
+        "Age of a queue's oldest job that may start.",
+        labels=("queue",),
     )
-    yield from _family(
-        ("ddcal_queue_depth", "gauge", "Jobs that wait in a queue."),
-        [("", {"queue": name}, queue.depth) for name, queue in found.queues.items()],
+    for name, queue in found.queues.items():
+        depth.add_metric((name,), queue.depth)
+        oldest.add_metric((name,), queue.oldest_due_seconds)
+    attempts = GaugeMetricFamily("ddcal_attempts", "Attempts by outcome.", labels=("outcome",))
+    for outcome, n in found.attempts.items():
+        attempts.add_metric((outcome,), n)
+    yield from (jobs, depth, oldest, attempts)
+    yield GaugeMetricFamily(
+        "ddcal_leases_lost",
+        "Attempts whose worker was not heard of within its lease.",
+        found.attempts.get("lost", 0),
     )
-    yield from _family(
-        ("ddcal_queue_oldest_due_seconds", "gauge", "Age of a queue's oldest job that may start."),
-        [("", {"queue": name}, queue.oldest_due_seconds) for name, queue in found.queues.items()],
-    )
-    yield from _family(
-        ("ddcal_attempts", "gauge", "Attempts by outcome."),
-        [("", {"outcome": outcome}, n) for outcome, n in found.attempts.items()],
-    )
-    yield from _family(
-        ("ddcal_leases_lost", "gauge", "Attempts whose worker was not heard of within its lease."),
-        [("", {}, found.attempts.get("lost", 0))],
-    )
-    yield from _family(
-        ("ddcal_outbox_rings", "gauge", "Rings ordered and not yet rung."),
-        [("", {}, found.n_rings)],
-    )
-
-
-def _of_process(meter: RequestMeter, n_streams: int) -> Iterator[str]:
-    yield from _family(
-        ("ddcal_event_streams", "gauge", "Streams of events open in this process."),
-        [("", {}, n_streams)],
-    )
-    yield from _family(
-        ("ddcal_http_requests_total", "counter", "Requests answered by this process."),
-        [
-            ("", {"route": route, "method": method, "status": status}, n)
-            for (route, method, status), n in list(meter.answers.items())
-        ],
-    )
-    yield from _family(
-        ("ddcal_http_request_seconds", "histogram", "Time until an answer began."),
-        _histogram(meter),
-    )
-
-
-def _histogram(meter: RequestMeter) -> Iterator[Sample]:
-    # Copies: the event loop goes on counting.
-    for (route, method), times in [(key, [*n]) for key, n in list(meter.times.items())]:
-        labels: dict[str, object] = {"route": route, "method": method}
-        for limit, n in zip((*BUCKETS, "+Inf"), accumulate(times), strict=True):
-            yield "_bucket", {**labels, "le": limit}, n
-        yield "_sum", labels, round(meter.seconds[route, method], 6)
-        yield "_count", labels, sum(times)
-
-
-def _family(head: tuple[str, str, str], samples: Iterable[Sample]) -> Iterator[str]:
-    name, kind, text = head
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
-    for suffix, labels, value in samples:
-        inside = ",".join(f'{label}="{of}"' for label, of in labels.items())
-        yield f"{name}{suffix}{{{inside}}} {value}" if inside else f"{name}{suffix} {value}"
+    yield GaugeMetricFamily("ddcal_outbox_rings", "Rings ordered and not yet rung.", found.n_rings)

@@ -331,7 +331,7 @@ class ReadinessBody(Body):
 class VersionBody(Body):
     """Which version answers."""
 
-    version: str = Field(examples=["0.1.0"])
+    version: str = Field(description="Of the installed package; PEP 440.")
 
 
 def attempt_body(attempt: Attempt) -> AttemptBody:

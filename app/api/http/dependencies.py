@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
 
 from app.api.http.event_stream import EventReader
-from app.api.http.request_meter import RequestMeter
 from app.api.http.shared_transactions import SharedTransactions
 from app.shared.errors import NotFoundError
 from app.shared.settings import Settings
@@ -24,6 +24,7 @@ class Service:
     Attributes:
         reads: for what is read most.
         writes: for what is written most.
+        registry: of what /metrics tells.
     """
 
     settings: Settings
@@ -32,7 +33,7 @@ class Service:
     reader: EventReader
     reads: SharedTransactions
     writes: SharedTransactions
-    meter: RequestMeter
+    registry: CollectorRegistry
 
 
 async def service_of(request: Request) -> Service:
