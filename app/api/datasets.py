@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +13,9 @@ from app.api.http.idempotency import KEY_HEADER, idempotency_key
 from app.api.http.responses import json_answer, problems
 from app.api.intakes import (
     AskedUpload,
+    answer_upload,
     checked_name,
     remove_upload,
-    take_upload,
     upload_body,
     why_not,
 )
@@ -104,10 +103,7 @@ async def upload_dataset(
         key=idempotency_key(request),
         inspect=_inspection(options),
     )
-    headers = await take_upload(request, service, upload)
-    body = await run_in_threadpool(_shown, service, owner_id, asked.name)
-    headers["Location"] = f"/v1/datasets/{asked.name}"
-    return json_answer(body, status=202, headers=headers)
+    return await answer_upload(request, service, upload, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete an upload")

@@ -9,10 +9,13 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import BaseModel
 
 from app.api.http.dependencies import Service
 from app.api.http.idempotency import REPLAYED, keyed
 from app.api.http.request_bodies import require_declared_length, require_media_type
+from app.api.http.responses import json_answer
 from app.api.http.uploads import Upload, receive_upload
 from app.api.job_views import retry_after_seconds
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
@@ -66,7 +69,12 @@ class AskedUpload:
     inspect: Callable[[Path, int], Mapping[str, Any]]
 
 
-async def take_upload(request: Request, service: Service, asked: AskedUpload) -> dict[str, str]:
+async def answer_upload(
+    request: Request,
+    service: Service,
+    asked: AskedUpload,
+    show: Callable[[Service, str, str], BaseModel],
+) -> Response:
     """Stream an upload to disk, check its structure, record it with the job that checks the rest.
 
     One that came before under the same key is taken in again, to be compared, and thrown away.
@@ -75,9 +83,10 @@ async def take_upload(request: Request, service: Service, asked: AskedUpload) ->
         request: whose body is still unread.
         service: of this process.
         asked: what the request asks for.
+        show: gives what there is now of an owner under a name.
 
     Returns:
-        The headers of the answer.
+        202 with the upload as it is now, and where to look for it.
 
     Raises:
         DdcalError, InvalidDataError: it is refused; no row and no file is left of it.
@@ -95,7 +104,9 @@ async def take_upload(request: Request, service: Service, asked: AskedUpload) ->
     headers = {} if is_new else dict(REPLAYED)
     if not intake.is_terminal:
         headers["Retry-After"] = str(retry_after_seconds(intake))
-    return headers
+    body = await run_in_threadpool(show, service, asked.owner_id, asked.name)
+    headers["Location"] = f"{path}/{asked.name}"
+    return json_answer(body, status=202, headers=headers)
 
 
 def remove_upload(service: Service, owner_id: str, upload: Dataset | Logits, content: str) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
@@ -12,9 +11,9 @@ from app.api.http.idempotency import KEY_HEADER, idempotency_key
 from app.api.http.responses import json_answer, problems
 from app.api.intakes import (
     AskedUpload,
+    answer_upload,
     checked_name,
     remove_upload,
-    take_upload,
     upload_body,
     why_not,
 )
@@ -88,10 +87,7 @@ async def upload_logits(
         key=idempotency_key(request),
         inspect=_inspect,
     )
-    headers = await take_upload(request, service, upload)
-    body = await run_in_threadpool(_shown, service, owner_id, name)
-    headers["Location"] = f"/v1/logits/{name}"
-    return json_answer(body, status=202, headers=headers)
+    return await answer_upload(request, service, upload, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete logits")

@@ -34,7 +34,6 @@ from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
 ADDRESS_FILE = "address"
 """File in the data folder that holds the service's URL while it is up."""
 
-_LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
 _START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
 _LOOK_SECONDS = 0.1
 _FIRST_BACKOFF_SECONDS = 0.25

@@ -16,7 +16,7 @@ DdcalError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ class UnavailableError(DdcalError):
 
     status = 503
     title = "Temporarily unavailable"
+
+    @classmethod
+    def of_database(cls, words: str = "the database does not answer; try again") -> Self:
+        """The one that says that nothing can be read or written now."""
+        return cls("database_unavailable", words)
 
 
 class DiskFullError(DdcalError):

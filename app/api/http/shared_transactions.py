@@ -78,7 +78,7 @@ class SharedTransactions:
             UnavailableError: the database does not answer; the call may be carried out yet.
         """
         if self._is_stopped:
-            raise _unavailable("the service goes down; try again")
+            raise UnavailableError.of_database("the service goes down; try again")
         answer: asyncio.Future[T] = self._loop.create_future()
         patience = self._loop.call_later(self._answer_seconds, _give_up, answer)
         self._waiting.put(_Call(prepare=prepare, answer=answer))
@@ -163,8 +163,4 @@ def _settle(outcomes: Sequence[_Outcome]) -> None:
 
 def _give_up(answer: "asyncio.Future[Any]") -> None:
     if not answer.done():
-        answer.set_exception(_unavailable("the database does not answer; try again"))
-
-
-def _unavailable(words: str) -> UnavailableError:
-    return UnavailableError("database_unavailable", words)
+        answer.set_exception(UnavailableError.of_database())

@@ -136,12 +136,8 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except (DBAPIError, PoolTimeoutError) as error:
         if _is_passing(error):
-            raise _unavailable() from error
+            raise UnavailableError.of_database() from error
         raise
-
-
-def _unavailable() -> UnavailableError:
-    return UnavailableError("database_unavailable", "the database does not answer; try again")
 
 
 def clock(connection: Connection) -> datetime:
@@ -217,7 +213,7 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
             driver.execute(begin)
         except sqlite3.OperationalError as error:
             if _says_passing(error):
-                raise _unavailable() from error
+                raise UnavailableError.of_database() from error
             raise
 
     event.listen(engine, "connect", on_connect)
