@@ -27,7 +27,7 @@ Json = dict[str, Any]
 Answer = TypeVar("Answer")
 
 TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
-_COLLECTIONS = {
+COLLECTIONS = {
     "experts": "expert-sets",
     "distill": "distilled-sets",
     "train": "models",
@@ -187,9 +187,9 @@ class Client:
 
     def results(self, job: Json) -> list[Json]:
         """The results of an atomic job (id, resource, details, artifacts), first made first."""
-        if job["kind"] not in _COLLECTIONS:
+        if job["kind"] not in COLLECTIONS:
             return []
-        newest_first = self._items(f"/v1/{_COLLECTIONS[job['kind']]}", {"job_id": job["id"]})
+        newest_first = self._items(f"/v1/{COLLECTIONS[job['kind']]}", {"job_id": job["id"]})
         return list(newest_first)[::-1]
 
     def fetch(self, artifact: Json, path: Path) -> None:

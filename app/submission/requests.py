@@ -270,6 +270,36 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "distill-dc": {
+        "summary": "Gradients matched: one image a class, masked",
+        "value": {
+            "kind": "distill",
+            "params": {
+                "dataset": "digits",
+                "distill": {"method": "dc", "images_per_class": 1, "mask": {"ratio": 0.3}},
+            },
+        },
+    },
+    "distill-dsa": {
+        "summary": "Gradients matched under Siamese augmentation",
+        "value": {
+            "kind": "distill",
+            "params": {
+                "dataset": "digits",
+                "distill": {"method": "dsa", "images_per_class": 1, "mask": {"ratio": 0.3}},
+            },
+        },
+    },
+    "distill-rtp": {
+        "summary": "A set put together from bases that all classes share",
+        "value": {
+            "kind": "distill",
+            "params": {
+                "dataset": "digits",
+                "distill": {"method": "rtp", "images_per_class": 1, "mask": {"ratio": 0.3}},
+            },
+        },
+    },
     "experts": {
         "summary": "Four experts, whose trajectories method mtt imitates",
         "value": {

@@ -1,10 +1,11 @@
 """How networks are calibrated."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import Spec, members_of
 from ddcal_core.specs.masks import AutoMask, MaskSpec
 
 FitOn = Annotated[
@@ -88,14 +89,16 @@ class IsotonicCalibration(Spec):
     fit_on: FitOn = "validation"
 
 
-CalibrationSpec = Annotated[
+AnyCalibrationSpec = (
     NoCalibration
     | TemperatureScaling
     | MaskedTemperatureScaling
     | VectorCalibration
-    | IsotonicCalibration,
-    Field(discriminator="method"),
-]
+    | IsotonicCalibration
+)
+CALIBRATIONS: Mapping[str, type[Spec]] = members_of(AnyCalibrationSpec, "method")
+"""The word in requests -> what can be asked of it; every table of calibrations follows this one."""
+CalibrationSpec = Annotated[AnyCalibrationSpec, Field(discriminator="method")]
 
 
 def _each_once(specs: list[CalibrationSpec]) -> list[CalibrationSpec]:

@@ -1,10 +1,11 @@
 """How a data set is distilled: one spec a method, told apart by `method`."""
 
 from collections.abc import Mapping
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from ddcal_core.specs.fields import members_of
 from ddcal_core.specs.methods.dc import DcSpec
 from ddcal_core.specs.methods.dm import DmSpec
 from ddcal_core.specs.methods.dsa import DsaSpec
@@ -22,9 +23,7 @@ def _with_method(spec: object) -> object:
 
 
 AnyMethodSpec = DmSpec | DcSpec | DsaSpec | MttSpec | RtpSpec
-METHODS: Mapping[str, type[MethodSpec]] = {
-    spec.method_name(): spec for spec in get_args(AnyMethodSpec)
-}
+METHODS: Mapping[str, type[MethodSpec]] = members_of(AnyMethodSpec, "method")
 """The word in requests -> what the method can be asked; every table of methods follows this one."""
 DistillSpec = Annotated[
     Annotated[AnyMethodSpec, Field(discriminator="method")], BeforeValidator(_with_method)

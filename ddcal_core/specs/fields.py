@@ -1,6 +1,6 @@
 """What every request is made of: the frozen base, names, seeds, references."""
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -17,6 +17,20 @@ class Spec(BaseModel):
     """A frozen request: unknown fields, wrong types, NaN and infinities are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def members_of(union: object, tag: str) -> dict[str, type[Any]]:
+    """The members of a union of specs, by the word that requests tell them apart by.
+
+    Args:
+        union: `A | B | ...`.
+        tag: the field that holds the word, a Literal in each member.
+    """
+    return {
+        str(word): member
+        for member in get_args(union)
+        for word in get_args(member.model_fields[tag].annotation)
+    }
 
 
 DatasetName = Annotated[

@@ -1,10 +1,11 @@
 """What networks read of an image: normalised pixels, or whitened ones (ZCA)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import Spec, members_of
 
 MAX_WHITENED_FEATURES = 4_096
 
@@ -43,8 +44,11 @@ class PerImageZcaSpace(Spec):
     )
 
 
+AnyInputSpace = StandardSpace | ZcaSpace | PerImageZcaSpace
+INPUT_SPACES: Mapping[str, type[Spec]] = members_of(AnyInputSpace, "name")
+"""The word in requests -> what can be asked of it."""
 InputSpaceSpec = Annotated[
-    StandardSpace | ZcaSpace | PerImageZcaSpace,
+    AnyInputSpace,
     Field(
         discriminator="name",
         description=(

@@ -1,11 +1,12 @@
 """How networks are trained, and on what."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import SET_REFERENCE, Spec
+from ddcal_core.specs.fields import SET_REFERENCE, Spec, members_of
 from ddcal_core.specs.networks import NetworkSpec
 
 DEFAULT_LR = 0.01
@@ -46,9 +47,10 @@ class Mixup(Spec):
     )
 
 
-TrainLoss = Annotated[
-    CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup, Field(discriminator="name")
-]
+AnyLoss = CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup
+LOSSES: Mapping[str, type[Spec]] = members_of(AnyLoss, "name")
+"""The word in requests -> what can be asked of it."""
+TrainLoss = Annotated[AnyLoss, Field(discriminator="name")]
 
 
 class TrainSpec(NetworkSpec):
@@ -156,7 +158,7 @@ class FullTrainingSet(Spec):
     )
 
 
-TrainingSet = Annotated[
-    DistilledTrainingSet | RandomTrainingSet | HerdingTrainingSet | FullTrainingSet,
-    Field(discriminator="source"),
-]
+AnyTrainingSet = DistilledTrainingSet | RandomTrainingSet | HerdingTrainingSet | FullTrainingSet
+TRAINING_SETS: Mapping[str, type[Spec]] = members_of(AnyTrainingSet, "source")
+"""The word in requests -> what can be asked of it."""
+TrainingSet = Annotated[AnyTrainingSet, Field(discriminator="source")]

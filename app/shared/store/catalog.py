@@ -23,7 +23,7 @@ LOCAL_OWNER = "local"
 _ONE_JOB = select(*JOB_COLUMNS).where(
     jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
 )
-_TABLES: Mapping[Resource, Table] = {
+TABLES: Mapping[Resource, Table] = {
     "expert_set": tables.expert_sets,
     "distilled_set": tables.distilled_sets,
     "model": tables.models,
@@ -140,7 +140,7 @@ def find_result(
     Raises:
         NotFoundError: there is none of that kind and id, or it is another owner's.
     """
-    statement = _of_owner(owner_id, resource).where(_TABLES[resource].c.id == result_id)
+    statement = _of_owner(owner_id, resource).where(TABLES[resource].c.id == result_id)
     row = connection.execute(statement).one_or_none()
     if row is None:
         words = resource.replace("_", " ")
@@ -158,7 +158,7 @@ def list_results(
     limit: int = 50,
 ) -> list[Result]:
     """Results of one kind, newest first; the arguments are those of list_jobs."""
-    table = _TABLES[resource]
+    table = TABLES[resource]
     statement = _of_owner(owner_id, resource)
     for name, value in filters.items():
         statement = statement.where(table.c[name] == value)
@@ -172,7 +172,7 @@ def results_of_jobs(
     connection: Connection, owner_id: str, resource: Resource, job_ids: Sequence[str]
 ) -> list[Result]:
     """What some jobs have made of one kind, oldest first."""
-    table = _TABLES[resource]
+    table = TABLES[resource]
     statement = _of_owner(owner_id, resource).where(table.c.job_id.in_(job_ids))
     return [_result(resource, row) for row in connection.execute(statement.order_by(table.c.id))]
 
@@ -185,7 +185,7 @@ def record_result(
     Returns:
         Its new id.
     """
-    table = _TABLES[resource]
+    table = TABLES[resource]
     prefix = RESOURCES[resource].prefix
     known = {"id", "owner_id", "job_id", "details", "created_at"}
     columns = {c.name: values.get(c.name) for c in table.c if c.name not in known}
@@ -318,7 +318,7 @@ def _link_report(
 
 
 def _of_owner(owner_id: str, resource: Resource) -> Select[Any]:
-    table = _TABLES[resource]
+    table = TABLES[resource]
     return select(table).where(table.c.owner_id == owner_id)
 
 

@@ -1,5 +1,6 @@
 """`pipeline`: all of it in one submission, with baselines beside the distilled set."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -7,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from ddcal_core.specs.calibration import CalibrationSpecs
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.experts import ExpertSpec
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import Spec, members_of
 from ddcal_core.specs.kinds.distill import DistillationParams
 from ddcal_core.specs.networks import NetworkSpec
 from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures, TrainLoss, TrainSpec
@@ -34,7 +35,10 @@ class FullBaseline(Spec):
     epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
 
 
-Baseline = Annotated[RandomBaseline | HerdingBaseline | FullBaseline, Field(discriminator="source")]
+AnyBaseline = RandomBaseline | HerdingBaseline | FullBaseline
+BASELINES: Mapping[str, type[Spec]] = members_of(AnyBaseline, "source")
+"""The word in requests -> what can be asked of it."""
+Baseline = Annotated[AnyBaseline, Field(discriminator="source")]
 
 
 class PipelineParams(DistillationParams):

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -73,12 +73,6 @@ class MethodSpec(Spec):
         "alone. Calibrating later networks of the set by mts with ratio auto on distilled then "
         "uses that number, and no real image; see docs/mask-ratio.md.",
     )
-
-    @classmethod
-    def method_name(cls) -> str:
-        """The word for the method in requests."""
-        (name,) = get_args(cls.model_fields["method"].annotation)
-        return str(name)
 
     @classmethod
     @abstractmethod

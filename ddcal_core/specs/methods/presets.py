@@ -24,11 +24,11 @@ def preset_values(spec: MethodSpec, dataset: str) -> Values:
         case "smoke":
             return spec.smoke(dataset, size, version=spec.preset_version)
         case "published":
-            rows = spec.published()
+            rows, method = spec.published(), spec.model_dump()["method"]
             if (dataset, size) not in rows:
                 raise ValueError(
                     "preset: wanted smoke, or for published a data set and images_per_class that "
-                    f"{spec.method_name()} reports: {_listed(rows)}; got {dataset} with {size}"
+                    f"{method} reports: {_listed(rows)}; got {dataset} with {size}"
                 )
             return rows[dataset, size]
         case _:

@@ -1,0 +1,132 @@
+"""Every registry is complete: who adds a member is told of each place that has to know it."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from app.cli import client
+from app.shared.store import tables
+from app.shared.store.catalog import TABLES
+from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
+from app.shared.store.kinds import (
+    ATOMIC_KINDS,
+    COMPOSITE_KINDS,
+    INTAKE,
+    KINDS,
+    MAKERS,
+    QUEUES,
+    RESOURCES,
+    Kind,
+    Queue,
+    Resource,
+)
+from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS
+from ddcal_core.specs import fields
+from ddcal_core.specs.calibration import CALIBRATIONS
+from ddcal_core.specs.distillation import METHODS
+from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
+from ddcal_core.specs.kinds.pipeline import BASELINES
+from ddcal_core.specs.networks import NETWORK_OPTIONS, NetworkName
+from ddcal_core.specs.training import LOSSES, TRAINING_SETS
+
+EXAMPLE_PARAMS = [one["value"]["params"] for one in {**EXAMPLES, **EXAMPLES_ON_UPLOADS}.values()]
+
+
+# No example of it could work where it is pasted: it names results by their ids.
+NAMES_RESULTS = {"evaluate"}
+
+
+def words_under(node, name):
+    """The values of a field, wherever in a JSON document."""
+    if isinstance(node, dict):
+        own = {node[name]} if isinstance(node.get(name), str) else set()
+        return own.union(*(words_under(value, name) for value in node.values()))
+    if isinstance(node, list):
+        return set().union(*(words_under(item, name) for item in node))
+    return set()
+
+
+def test_every_kind_has_its_facts():
+    """Each either runs in a queue there is, or owns jobs that do."""
+    assert set(KINDS) == set(get_args(Kind))
+    assert {facts.queue for facts in KINDS.values()} == {*get_args(Queue), None}
+    assert get_args(Queue) == QUEUES
+    assert set(ATOMIC_KINDS).isdisjoint(COMPOSITE_KINDS)
+
+
+def test_every_kind_that_users_ask_for_can_be_asked_for():
+    """By a request of its own, with an example."""
+    asked = {kind for kind, facts in KINDS.items() if facts.is_submitted}
+    assert set(JOB_REQUESTS) == asked == set(KINDS) - {INTAKE}
+    for kind, request in JOB_REQUESTS.items():
+        assert get_args(request.model_fields["kind"].annotation) == (kind,)
+    shown = {one["value"]["kind"] for one in {**EXAMPLES, **EXAMPLES_ON_UPLOADS}.values()}
+    assert shown == asked - NAMES_RESULTS
+
+
+def test_every_result_has_its_place():
+    """A maker, a table, ids that references know, and an address that the client knows."""
+    assert set(RESOURCES) == set(get_args(Resource)) == set(MAKERS) == set(TABLES)
+    assert len({facts.prefix for facts in RESOURCES.values()}) == len(RESOURCES)
+    collections = {MAKERS[name]: facts.collection for name, facts in RESOURCES.items()}
+    assert collections == client.COLLECTIONS
+
+
+@pytest.mark.parametrize(
+    ("resource", "pattern"),
+    [
+        ("expert_set", fields.EXPERTS_REFERENCE),
+        ("distilled_set", fields.SET_REFERENCE),
+        ("model", fields.MODEL_REFERENCE),
+        ("calibration", fields.CALIBRATION_REFERENCE),
+    ],
+)
+def test_references_are_ids_of_results_or_of_their_jobs(resource, pattern):
+    """The core writes the prefixes down on its own: it knows no database."""
+    ending = "_" + "0" * 26
+    assert re.match(pattern, RESOURCES[resource].prefix + ending)
+    assert re.match(pattern, "job" + ending)
+    others = [facts.prefix for name, facts in RESOURCES.items() if name != resource]
+    assert not [prefix for prefix in others if re.match(pattern, prefix + ending)]
+
+
+def test_every_state_is_known_to_the_client():
+    """It waits for those that end a job."""
+    assert set(TERMINAL_STATES) < set(JOB_STATES)
+    assert set(TERMINAL_STATES) == client.TERMINAL_STATES
+    (check,) = [one for one in tables.jobs.constraints if str(one.name) == "ck_jobs_state"]
+    assert all(f"'{state}'" in str(check.sqltext) for state in JOB_STATES)
+
+
+@pytest.mark.parametrize(
+    ("registry", "field"),
+    [(METHODS, "method"), (CALIBRATIONS, "method"), (BASELINES, "source"), (LOSSES, "name")],
+    ids=["methods", "calibrations", "baselines", "losses"],
+)
+def test_every_member_has_an_example(registry, field):
+    """In the document, one that works when it is pasted."""
+    defaults = {"cross_entropy"}
+    assert set(registry) - defaults <= words_under(EXAMPLE_PARAMS, field)
+
+
+def test_every_network_has_its_options():
+    """And those alone."""
+    assert set(NETWORK_OPTIONS) == set(get_args(NetworkName))
+
+
+def test_every_baseline_is_a_training_set():
+    """And every training set but the distilled one can stand beside it."""
+    assert set(BASELINES) == set(TRAINING_SETS) - {"distilled"}
+
+
+def test_calibrations_of_logits_are_those_that_need_no_image():
+    """Under the same names."""
+    (item,) = get_args(CalibrateLogitsParams.model_fields["calibrate"].annotation)
+    union, _ = get_args(item)
+    named = {
+        word
+        for member in get_args(union)
+        for word in get_args(member.model_fields["method"].annotation)
+    }
+    assert named == set(CALIBRATIONS) - {"mts"}
