@@ -14,6 +14,7 @@ import pytest
 from app.shared.settings import Settings
 from app.shared.store.database import migrate
 from tests.servers import fresh_postgres_database, running_postgres, temporary_broker
+from tests.tiers import MARKERS, ProgramWatch, markers_for
 
 _database_numbers = itertools.count()
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -31,37 +32,38 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
             raise PermissionError(f"tests have no network: look-up of {host} refused")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Close the network, keep the caller's settings out of the tests, take one thread.
 
     Tensors are tiny, and threads that wait for each other on shared cores cost more than they do.
     """
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.pluginmanager.register(ProgramWatch(), "program-watch")
     sys.addaudithook(_refuse_network)
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in [name for name in os.environ if name.startswith("DDCAL_")]:
         del os.environ[name]
 
 
-def _servers_of(item: pytest.Item) -> set[str]:
-    """Which real servers a test ran on."""
-    names = set(getattr(item, "fixturenames", ()))
-    servers = set()
-    if "postgresql" in item.nodeid or {"postgres_url", "postgres_folder", "topology"} & names:
-        servers.add("PostgreSQL")
-    if {"broker_url", "topology", "service", "hurt_service"} & names or any(
-        word in item.nodeid for word in ("broker", "test_chaos")
-    ):
-        servers.add("broker")
-    return servers
+def _add_markers(item: pytest.Item) -> None:
+    callspec = getattr(item, "callspec", None)
+    parameters = [] if callspec is None else [*callspec.params.values()]
+    words = [value for value in parameters if isinstance(value, str)]
+    places = (item.path.parent.name, item.path.stem)
+    for name in sorted(markers_for(places, getattr(item, "fixturenames", ()), words)):
+        item.add_marker(name)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In several processes each file is one's, and the whole runs on one service are, these first.
+    """Mark what each test needs; in several processes each file is one's, whole runs come first.
 
-    So nothing that tests share is started twice, and no process ends with the longest alone:
-    `python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder`.
+    So `-m` can choose, nothing that tests share is started twice, and no process ends with the
+    longest alone: `python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder`.
     """
+    for item in items:
+        _add_markers(item)
     if not getattr(config.option, "loadgroup", False):  # what xdist tells its processes
         return
     items.sort(key=lambda item: item.path.parent.name not in ("e2e", "chaos"))
@@ -77,7 +79,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note on each report which real servers its test ran on."""
     report = yield
-    report.user_properties += [("server", name) for name in sorted(_servers_of(item))]
+    servers = {marker.name for marker in item.iter_markers() if marker.name in MARKERS}
+    report.user_properties += [("server", name) for name in sorted(servers)]
     return report
 
 
@@ -85,7 +88,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests ran on real servers, so that a run without them cannot go unseen."""
     passed = terminalreporter.getreports("passed")
     counts = Counter(name for report in passed for _, name in report.user_properties)
-    on = ", ".join(f"{counts[name]} on a real {name}" for name in ("PostgreSQL", "broker"))
+    names = {"postgresql": "PostgreSQL", "broker": "broker", "trainer": "trainer"}
+    on = ", ".join(f"{counts[name]} on a real {words}" for name, words in names.items())
     skipped = len(terminalreporter.getreports("skipped"))
     terminalreporter.write_line(f"{on}, {skipped} skipped")
 

@@ -86,6 +86,7 @@ def freeze_until_there_is_a_successor(folder, without):
     return outcome
 
 
+@pytest.mark.postgresql
 def test_a_zombie_is_refused(tmp_path):
     """With the fence its results are dropped, and the successor's stand."""
     outcome = freeze_until_there_is_a_successor(tmp_path, None)
@@ -93,6 +94,7 @@ def test_a_zombie_is_refused(tmp_path):
     assert outcome.attempts["lost"] >= outcome.attempts["succeeded"] == 1
 
 
+@pytest.mark.postgresql
 def test_without_the_fence_the_invariants_catch_the_zombie(tmp_path):
     """The control: the very same run fails when nobody compares the fence."""
     outcome = freeze_until_there_is_a_successor(tmp_path, FENCE)

@@ -113,6 +113,7 @@ def test_groups_stop_in_order(tmp_path):
     assert order.read_text().split() == ["slow", "quick"]
 
 
+@pytest.mark.broker
 def test_broker_keeps_its_queues_over_a_kill(tmp_path):
     """What was pushed stands again after the server is killed and started anew."""
     with socket_path(tmp_path) as path:
@@ -131,6 +132,7 @@ def unix(url):
     return url.replace("redis+socket://", "unix://")
 
 
+@pytest.mark.broker
 def test_broker_refuses_tcp(tmp_path):
     """The embedded broker cannot be reached over the network at all."""
     with running_broker(tmp_path) as url, redis.from_url(unix(url)) as client:
