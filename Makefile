@@ -1,11 +1,13 @@
-# Two commands for a fresh clone: `make demo` and `make test`.
+# For a fresh clone: `make demo` and `make test`; while at work: `make quick`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two processes; each file of tests belongs to one of them (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo serve test check clean
+.PHONY: help demo serve quick test check long clean
 
-help:  ## what can be made
+help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1  \t/'
 
 # The stamps are newer than what they were installed from, or pip runs again.
@@ -18,17 +20,24 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'
 	touch $@
 
-demo: $(VENV)/.installed  ## distil, train, calibrate and evaluate on digits through the real service
+demo: $(VENV)/.installed  ## run a small pipeline on digits: distil, train, calibrate, evaluate
 	$(BIN)/ddcal demo --out ddcal-demo
 
-serve: $(VENV)/.installed  ## the whole service on http://127.0.0.1:8000, data in ddcal-data/
+serve: $(VENV)/.installed  ## start the service on http://127.0.0.1:8000, with its data in ddcal-data/
 	$(BIN)/ddcal serve
 
-test: $(VENV)/.installed-dev  ## all tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server and no trainer (3 minutes)
+	.ci/checks
+	$(PYTEST) -m "not postgresql and not broker and not trainer"
 
-check: $(VENV)/.installed-dev  ## format, lint, types, walls, budgets and all tests
+test: $(VENV)/.installed-dev  ## all tests (12 minutes)
+	$(PYTEST)
+
+check:  ## what CI runs: all checks, then all tests (25 minutes)
 	.ci/run
 
-clean:  ## forget the environment
+long:  ## long chaos and API tests, for hours (see .ci/long)
+	.ci/long
+
+clean:  ## remove the virtual environment
 	rm -rf $(VENV)
