@@ -7,11 +7,14 @@ from sums that add (`BinSums`, `ClasswiseSums`), and so from shards and streams;
 equal mass, `area_under_risk_coverage` and `smooth_calibration_error` need all samples at once.
 """
 
-from ddcal_core.metrics.binned import (
-    N_BINS,
-    BinSums,
-    LargestGap,
-    ReliabilityBins,
+from ddcal_core.metrics.binned import N_BINS, BinSums, LargestGap, ReliabilityBins
+from ddcal_core.metrics.classwise import (
+    ClasswiseSums,
+    classwise_calibration_error,
+    classwise_sums,
+)
+from ddcal_core.metrics.equal_mass import adaptive_calibration_error, debiased_calibration_error
+from ddcal_core.metrics.equal_width import (
     bin_sums,
     bin_sums_of_logits,
     expected_calibration_error,
@@ -19,12 +22,6 @@ from ddcal_core.metrics.binned import (
     reliability_bins,
     root_mean_square_calibration_error,
 )
-from ddcal_core.metrics.classwise import (
-    ClasswiseSums,
-    classwise_calibration_error,
-    classwise_sums,
-)
-from ddcal_core.metrics.equal_mass import adaptive_calibration_error, debiased_calibration_error
 from ddcal_core.metrics.ranking import area_under_risk_coverage
 from ddcal_core.metrics.sampling import EceInterval, NullLevel, ece_interval, null_level
 from ddcal_core.metrics.scores import (
