@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import MAX_CLASSES, clean_class_name
-from ddcal_core.intake.structure.npz_structure import NpyHeader, read_npy_header
+from ddcal_core.intake.structure.npz_headers import NpyHeader, read_npy_header
 
 _CHUNK_BYTES = 4 * 2**20
 

@@ -10,12 +10,8 @@ from pathlib import Path
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import MAX_CLASSES
-from ddcal_core.intake.structure.npz_structure import (
-    NpyHeader,
-    check_class_names,
-    check_labels,
-    read_headers,
-)
+from ddcal_core.intake.structure.npz_headers import NpyHeader, read_headers
+from ddcal_core.intake.structure.npz_structure import check_class_names, check_labels
 
 REQUIRED_KEYS = ("logits_fit", "labels_fit")
 OPTIONAL_KEYS = ("logits_test", "labels_test", "class_names")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.intake.structure.npz_structure import inspect_npz, read_npy_header
+from ddcal_core.intake.structure.npz_headers import read_npy_header
+from ddcal_core.intake.structure.npz_structure import inspect_npz
 
 LIMIT = 10**9
 
