@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
 from benchmarks.mask_ratio_cases import FOLD_RATIOS, MIX_SHARES, RATIOS, Case, train_spec
-from ddcal_core.calibration.mask_ratio import half_way_temperature, likeliest_factor
+from ddcal_core.calibration.half_way import half_way_temperature
+from ddcal_core.calibration.left_out import likeliest_factor
 from ddcal_core.calibration.temperature import fit_temperature
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import accuracy, expected_calibration_error, negative_log_likelihood

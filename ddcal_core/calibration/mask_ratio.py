@@ -5,11 +5,11 @@ their likelihood (`ratio_by_labels`). With the small set alone (`temperature_wit
 ratio is left out and the temperature found directly, from two things that need no real label:
 
     half-way images   the network should be unsure midway between two images of different labels:
-                      fit T there, each of the two labels counting one half
+                      fit T there, each of the two labels counting one half (`half_way`)
     a factor          how far the best T lies from the half-way T. It belongs to the set rather
                       than to the network, so that networks of parts of the set, asked about the
-                      images left out, tell it; or one network on real images, while they are at
-                      hand, for all later ones (`factor_by_labels`)
+                      images left out, tell it (`left_out`); or one network on real images, while
+                      they are at hand, for all later ones (`factor_by_labels`)
 
 What was tried, and on how many cases, is in docs/mask-ratio.md.
 """
@@ -21,32 +21,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.calibration.half_way import BATCH_SIZE, half_way_temperature
+from ddcal_core.calibration.left_out import fold_of_each, likeliest_factor, train_fold
 from ddcal_core.calibration.masked import MaskedFit, fit_masked_temperature
 from ddcal_core.calibration.temperature import Status, TemperatureFit, fit_temperature
-from ddcal_core.data.labelled import indices_by_class
 from ddcal_core.metrics import accuracy, negative_log_likelihood
-from ddcal_core.networks import build_network
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.training import TrainSpec
-from ddcal_core.training.train import predict_logits, train_network
+from ddcal_core.training.train import predict_logits
 
 PHASE = "find temperature"
 Method = Literal["half_way", "folds", "known_factor"]
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
-N_PAIRS = 500
-# Mean of log(T with labels / half-way T) over the choosing cases of docs/mask-ratio.md with more
-# than one image a class, and twice their deviation: they are of two data sets alone.
-EXPECTED_FACTOR = 0.54
-FACTOR_LOG_WIDTH = 0.35
 _MANY_IMAGES = 256
-_BATCH_SIZE = 64
-_LOG_REACH = 4.0
-_COARSE_STEPS = 40
-_LOG_TOLERANCE = 1e-6
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -165,46 +154,6 @@ def _judged(ratio: float, masked: MaskedFit, logits: Tensor, labels: Tensor) -> 
     return RatioFit(ratio, temperature, negative_log_likelihood(logits, labels, temperature))
 
 
-def half_way_temperature(
-    network: nn.Module, images: Tensor, labels: Tensor, *, seed: int
-) -> TemperatureFit:
-    """The temperature of least NLL midway between images of different labels.
-
-    Each of the 500 random pairs gives one image, their mean in network-input space, and two rows,
-    one for each label.
-
-    Args:
-        network: maps images to logits (N, K).
-        images: float32 (M, C, H, W), network-input space, on the network's device.
-        labels: int64 (M,).
-        seed: of the pairs.
-
-    Returns:
-        The fit. Never "separable": one of each two rows is wrong. With K = 2 it is always
-        "worse_than_chance", since even odds are all there is to learn.
-
-    Raises:
-        ValueError: fewer than two labels, or what `fit_temperature` refuses.
-    """
-    if len(labels) == 0 or bool((labels == labels[0]).all()):
-        raise ValueError("images of at least two different labels are wanted, got fewer")
-    one, two = _pairs_of_unlike(labels, seeded_generator(seed, "half way"))
-    logits = predict_logits(network, (images[one] + images[two]) / 2, batch_size=_BATCH_SIZE)
-    # Both rows of a pair are one observation: the second half is the second draw.
-    return fit_temperature(logits.repeat(2, 1), torch.cat([labels[one], labels[two]]), n_draws=2)
-
-
-def _pairs_of_unlike(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Places of pairs of different labels, each pair equally likely."""
-    own = labels.cpu()
-    chosen = torch.empty(2, 0, dtype=torch.int64)
-    while chosen.shape[1] < N_PAIRS:
-        drawn = torch.randint(len(own), (2, 2 * N_PAIRS), generator=generator)
-        chosen = torch.cat([chosen, drawn[:, own[drawn[0]] != own[drawn[1]]]], 1)
-    one, two = chosen[:, :N_PAIRS].to(labels.device)
-    return one, two
-
-
 def factor_by_labels(
     network: nn.Module,
     small_set: tuple[Tensor, Tensor],
@@ -230,7 +179,7 @@ def factor_by_labels(
         ValueError: what `half_way_temperature` or `fit_temperature` refuses.
     """
     half_way = half_way_temperature(network, *small_set, seed=seed).temperature
-    logits = predict_logits(network, real[0], batch_size=_BATCH_SIZE)
+    logits = predict_logits(network, real[0], batch_size=BATCH_SIZE)
     fitted = fit_temperature(logits, real[1]).temperature
     factor = None if half_way is None or fitted is None else fitted / half_way
     return MeasuredFactor(factor, fitted, half_way, len(logits))
@@ -312,13 +261,13 @@ def temperature_without_labels(
     n_folds = min(int(counts[counts > 0].min()), 5 if len(labels) <= _MANY_IMAGES else 3)
     if half_way.temperature is None or n_folds < 2:
         return _times(half_way, 1.0, "half_way")
-    fold_of = _folds(labels, n_folds, seed)
+    fold_of = fold_of_each(labels, n_folds, seed)
     left_out: list[Tensor] = []
     for fold in range(n_folds):
         held = fold_of == fold
-        trained = _train_fold(images[~held], labels[~held], spec, facts, (seed, fold))
+        trained = train_fold(images[~held], labels[~held], spec, facts, (seed, fold))
         scale = half_way_temperature(trained, images[~held], labels[~held], seed=seed).temperature
-        logits = predict_logits(trained, images[held], batch_size=_BATCH_SIZE)
+        logits = predict_logits(trained, images[held], batch_size=BATCH_SIZE)
         left_out.append(logits / (scale or half_way.temperature))
         on_progress(Progress(phase=PHASE, step=fold + 1, steps=n_folds, values={}))
     logits = torch.cat(left_out)
@@ -331,58 +280,3 @@ def temperature_without_labels(
         n=len(own),
         left_out_accuracy=accuracy(logits, own),
     )
-
-
-def _folds(labels: Tensor, n_folds: int, seed: int) -> Tensor:
-    """A fold for each image, every class spread evenly over them."""
-    fold_of = torch.zeros_like(labels)
-    for label, index in enumerate(indices_by_class(labels, int(labels.max()) + 1)):
-        order = torch.randperm(len(index), generator=seeded_generator(seed, "folds", label))
-        fold_of[index[order.to(index.device)]] = (
-            torch.arange(len(index), device=labels.device) % n_folds
-        )
-    return fold_of
-
-
-def _train_fold(
-    images: Tensor, labels: Tensor, spec: TrainSpec, facts: DatasetFacts, place: tuple[int, int]
-) -> nn.Module:
-    seed, fold = place
-    network = build_network(spec, facts, seeded_generator(seed, "fold", fold, "network"))
-    network.to(images.device)
-    order = seeded_generator(seed, "fold", fold, "order")
-    train_network(network, images, labels, spec, generator=order)
-    return network
-
-
-def likeliest_factor(logits: Tensor, labels: Tensor) -> float:
-    """The temperature of largest posterior under the prior on log factor.
-
-    Minimises  sum_i NLL_i(t) + (log t - log EXPECTED_FACTOR)^2 / (2 FACTOR_LOG_WIDTH^2)  over
-    t within e^+-4 of EXPECTED_FACTOR, to 1e-6 in log t; there is always one, also where all or
-    none are right.
-
-    Args:
-        logits: (N, K), finite.
-        labels: int64 (N,), 0 to K - 1.
-
-    Returns:
-        t > 0.
-
-    Raises:
-        ValueError: what `negative_log_likelihood` refuses.
-    """
-    centre = math.log(EXPECTED_FACTOR)
-
-    def cost(log_t: float) -> float:
-        nll = negative_log_likelihood(logits, labels, math.exp(log_t))
-        return len(labels) * nll + ((log_t - centre) / FACTOR_LOG_WIDTH) ** 2 / 2
-
-    # The NLL is convex in 1 / t, not in log t: look everywhere first.
-    steps = range(-_COARSE_STEPS, _COARSE_STEPS + 1)
-    best = min((centre + step * _LOG_REACH / _COARSE_STEPS for step in steps), key=cost)
-    low, high = best - _LOG_REACH / _COARSE_STEPS, best + _LOG_REACH / _COARSE_STEPS
-    while high - low > _LOG_TOLERANCE:
-        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        low, high = (low, right) if cost(left) <= cost(right) else (left, high)
-    return math.exp((low + high) / 2)

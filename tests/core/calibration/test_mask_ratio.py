@@ -9,12 +9,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import nn
 
+from ddcal_core.calibration.half_way import half_way_temperature
+from ddcal_core.calibration.left_out import EXPECTED_FACTOR, FACTOR_LOG_WIDTH, likeliest_factor
 from ddcal_core.calibration.mask_ratio import (
-    EXPECTED_FACTOR,
-    FACTOR_LOG_WIDTH,
     factor_by_labels,
-    half_way_temperature,
-    likeliest_factor,
     ratio_by_labels,
     temperature_by_factor,
     temperature_without_labels,

@@ -1,0 +1,106 @@
+"""What images left out in turn tell of the factor between the half-way and the best temperature.
+
+Networks of parts of the small set are asked about the images they were not trained on; the factor
+that makes their answers likeliest is taken for the whole set's (`mask_ratio`).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ddcal_core.data.labelled import indices_by_class
+from ddcal_core.metrics import negative_log_likelihood
+from ddcal_core.networks import build_network
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.training import TrainSpec
+from ddcal_core.training.train import train_network
+
+# Mean of log(T with labels / half-way T) over the choosing cases of docs/mask-ratio.md with more
+# than one image a class, and twice their deviation: they are of two data sets alone.
+EXPECTED_FACTOR = 0.54
+FACTOR_LOG_WIDTH = 0.35
+_LOG_REACH = 4.0
+_COARSE_STEPS = 40
+_LOG_TOLERANCE = 1e-6
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def fold_of_each(labels: Tensor, n_folds: int, seed: int) -> Tensor:
+    """A fold for each image, every class spread evenly over them.
+
+    Args:
+        labels: int64 (M,), M >= 1, from 0 on.
+        n_folds: how many; a class of at least so many images has one in each.
+        seed: which images share a fold; other classes' sizes do not matter for it.
+
+    Returns:
+        int64 (M,), 0 to `n_folds` - 1, on the labels' device.
+    """
+    fold_of = torch.zeros_like(labels)
+    for label, index in enumerate(indices_by_class(labels, int(labels.max()) + 1)):
+        order = torch.randperm(len(index), generator=seeded_generator(seed, "folds", label))
+        fold_of[index[order.to(index.device)]] = (
+            torch.arange(len(index), device=labels.device) % n_folds
+        )
+    return fold_of
+
+
+def train_fold(
+    images: Tensor, labels: Tensor, spec: TrainSpec, facts: DatasetFacts, place: tuple[int, int]
+) -> nn.Module:
+    """Train the network of a fold on the images that are not in it.
+
+    Args:
+        images: float32 (M, C, H, W), network-input space.
+        labels: int64 (M,).
+        spec: how the network to be calibrated was trained.
+        facts: image shape and number of classes.
+        place: the seed and the fold, which name all that is drawn.
+
+    Returns:
+        The network, on the images' device.
+
+    Raises:
+        DivergedError: a loss or a parameter is not finite.
+    """
+    seed, fold = place
+    network = build_network(spec, facts, seeded_generator(seed, "fold", fold, "network"))
+    network.to(images.device)
+    order = seeded_generator(seed, "fold", fold, "order")
+    train_network(network, images, labels, spec, generator=order)
+    return network
+
+
+def likeliest_factor(logits: Tensor, labels: Tensor) -> float:
+    """The temperature of largest posterior under the prior on log factor.
+
+    Minimises  sum_i NLL_i(t) + (log t - log EXPECTED_FACTOR)^2 / (2 FACTOR_LOG_WIDTH^2)  over
+    t within e^+-4 of EXPECTED_FACTOR, to 1e-6 in log t; there is always one, also where all or
+    none are right.
+
+    Args:
+        logits: (N, K), finite.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        t > 0.
+
+    Raises:
+        ValueError: what `negative_log_likelihood` refuses.
+    """
+    centre = math.log(EXPECTED_FACTOR)
+
+    def cost(log_t: float) -> float:
+        nll = negative_log_likelihood(logits, labels, math.exp(log_t))
+        return len(labels) * nll + ((log_t - centre) / FACTOR_LOG_WIDTH) ** 2 / 2
+
+    # The NLL is convex in 1 / t, not in log t: look everywhere first.
+    steps = range(-_COARSE_STEPS, _COARSE_STEPS + 1)
+    best = min((centre + step * _LOG_REACH / _COARSE_STEPS for step in steps), key=cost)
+    low, high = best - _LOG_REACH / _COARSE_STEPS, best + _LOG_REACH / _COARSE_STEPS
+    while high - low > _LOG_TOLERANCE:
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        low, high = (low, right) if cost(left) <= cost(right) else (left, high)
+    return math.exp((low + high) / 2)
