@@ -1,0 +1,169 @@
+"""Passes over logits for the temperature solver: what it needs to know of them at one b = 1 / T.
+
+With rows shifted to maximum 0, A(b) = -mean_i E_softmax(b z_i)[z_i] and B = -mean_i z_i,y_i. Both
+are means over rows, taken a chunk at a time from one copy of the logits, class by class. Sums over
+rows are float64 even in a float32 pass, so that the mean of many rows is no less exact than that of
+few.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddcal_core.metrics.class_major import exponential_of_multiple, row_chunks
+
+_PLAIN_EXPONENTS = 200  # squares of numbers up to 2^200 are far from float64's ends
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Logits class by class, so that passes run along memory.
+
+    Attributes:
+        columns: (K, N), the logits as they came (float32 where they were half precision).
+        largest: (N,), of each sample; passes shift by it.
+        at_label: (N,), the label's logit.
+        scale: logits are read as z / scale; a power of 2, so that this is exact.
+        magnitude: the largest absolute logit, in units of scale.
+    """
+
+    columns: Tensor
+    largest: Tensor
+    at_label: Tensor
+    scale: float
+    magnitude: float
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What is known before solving.
+
+    Attributes:
+        spread: A(0).
+        above_mean: A(0) - B, how far labels lie above their row's mean on average.
+        is_separable: B = 0.
+        nll: at T = 1.
+    """
+
+    spread: float
+    above_mean: float
+    is_separable: bool
+    nll: float
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The problem at one b = 1 / T, in units of 1 / scale; moments are under softmax(b z).
+
+    Attributes:
+        b: where.
+        excess: A(b) - B = -dNLL / db.
+        fall: -dA / dlog b = b mean Var[z].
+        skew: b mean third central moment of z / mean Var[z].
+        nll: in nats.
+        residual: float64 (N,), z_y - E[z] of each row.
+    """
+
+    b: float
+    excess: float
+    fall: float
+    skew: float
+    nll: float
+    residual: Tensor
+
+
+def samples_of(logits: Tensor, labels: Tensor) -> Samples:
+    """Copy logits class by class.
+
+    Args:
+        logits: (N, K), N >= 1, floating point, finite.
+        labels: int64 (N,), 0 to K - 1.
+
+    Returns:
+        The copy, (K, N), in float32 where the logits are half precision, else in their dtype, on
+        their device.
+    """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    columns = torch.empty(logits.shape[::-1], dtype=dtype, device=logits.device)
+    for part in row_chunks(logits):
+        columns[:, part] = logits[part].t()
+    low, high = torch.aminmax(columns)
+    exponent = math.frexp(max(abs(float(low)), abs(float(high))))[1] - 1
+    is_plain = abs(exponent) < _PLAIN_EXPONENTS
+    scale = 1.0 if is_plain else math.ldexp(1.0, max(exponent, -1000))
+    magnitude = max(abs(float(low)), abs(float(high))) / scale
+    at_label = columns.gather(0, labels[None])[0]
+    return Samples(columns, columns.amax(0), at_label, scale, magnitude)
+
+
+def _chunks(samples: Samples, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows in their order: where, (K, n) shifted to maximum 0, and their labels' entries (n,).
+
+    The (K, n) lies where the next one will: it holds until that is asked for.
+    """
+    shifted = samples.columns.new_empty(0, dtype=dtype)
+    for part in row_chunks(samples.columns.t()):
+        own = samples.columns[:, part]
+        if shifted.shape != own.shape:
+            shifted = own.new_empty(own.shape, dtype=dtype)
+        shifted.copy_(own)
+        largest, at_label = samples.largest[part].to(dtype), samples.at_label[part].to(dtype)
+        if samples.scale != 1:
+            shifted /= samples.scale
+            largest, at_label = largest / samples.scale, at_label / samples.scale
+        shifted -= largest
+        yield part, shifted, at_label - largest
+
+
+def opening_of(samples: Samples, dtype: torch.dtype) -> Opening:
+    """One pass at b = 0 and T = 1.
+
+    Args:
+        samples: N rows.
+        dtype: float32 or float64, of the pass; sums over rows are float64.
+    """
+    n_classes, n = samples.columns.shape
+    sums = samples.columns.new_zeros(3, dtype=torch.float64)
+    for _, columns, at_label in _chunks(samples, dtype):
+        mean = columns.sum(0) / n_classes
+        total = exponential_of_multiple(columns, samples.scale).sum(0)
+        nll = total.log_() - samples.scale * at_label
+        sums += torch.stack([-_sum(mean), _sum(at_label - mean), _sum(nll)])
+    spread, above_mean, nll_mean = (sums / n).tolist()
+    is_separable = bool((samples.at_label == samples.largest).all())
+    return Opening(spread, above_mean, is_separable, nll_mean)
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.sum(dtype=torch.float64)
+
+
+def point_at(samples: Samples, b: float, dtype: torch.dtype = torch.float64) -> Point:
+    """One pass at b = 1 / T.
+
+    Args:
+        samples: N rows.
+        b: above 0, in units of 1 / scale.
+        dtype: float32 or float64, of the pass; sums over rows are float64.
+    """
+    n = len(samples.largest)
+    residual = samples.columns.new_empty(n, dtype=torch.float64)
+    sums = samples.columns.new_zeros(4, dtype=torch.float64)
+    for part, columns, at_label in _chunks(samples, dtype):
+        weighted = exponential_of_multiple(columns, b)
+        total = weighted.sum(0)
+        mean = weighted.mul_(columns).sum(0) / total
+        square = weighted.mul_(columns).sum(0) / total
+        cube = weighted.mul_(columns).sum(0) / total
+        variance = square - mean * mean
+        third = cube - mean * (3 * variance + mean * mean)
+        off = at_label - mean
+        residual[part] = off
+        nll = total.log_() - b * at_label
+        sums += torch.stack([_sum(off), _sum(variance), _sum(third), _sum(nll)])
+    excess, variance_mean, third_mean, nll_mean = (sums / n).tolist()
+    skew = b * third_mean / variance_mean if variance_mean > 0 else 0.0
+    return Point(b, excess, b * variance_mean, skew, nll_mean, residual)
