@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from app.shared.processes import die_with_parent
+from app.shared.processes import dying_with_us
 
 
 def spawn(
@@ -26,7 +26,7 @@ def spawn(
     from the main thread.
 
     Args:
-        argv: the program and its arguments.
+        argv: the program and its arguments; status 127 where it cannot be executed.
         log_path: gets stdout and stderr, appended; None throws them away.
         environment: the whole environment; None inherits.
         folder: the working folder; None inherits.
@@ -36,7 +36,7 @@ def spawn(
     log = subprocess.DEVNULL if log_path is None else _open_log(log_path)
     try:
         return subprocess.Popen(
-            [str(argument) for argument in argv],
+            dying_with_us(argv, death_signal=death_signal),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -44,7 +44,6 @@ def spawn(
             cwd=folder,
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 -- two system calls, no Python locks
         )
     finally:
         if log != subprocess.DEVNULL:

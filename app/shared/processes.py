@@ -1,28 +1,33 @@
 """Child processes that cannot outlive the process that started them (Linux)."""
 
-import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-# Looked up before any fork: the child of a fork must not load libraries.
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LAUNCHER = Path(__file__).resolve().with_name("launcher.py")
 
 
-def die_with_parent(death_signal: int) -> Callable[[], None]:
-    """A preexec_fn that has the kernel send `death_signal` when the calling thread ends.
+def dying_with_us(
+    argv: Sequence[str | os.PathLike[str]], *, death_signal: int, memory_bytes: int = 0
+) -> list[str]:
+    """The command line that starts `argv` as a child which does not outlive us.
 
-    Call it, and start the child, from a thread that lasts: the main one. On systems without that
-    feature a `kill -9` of the caller leaves the child behind.
+    The kernel sends `death_signal` when the calling *thread* ends: start the child from a thread
+    that lasts, the main one, and without a `preexec_fn`. On systems without that feature a
+    `kill -9` of the caller leaves the child behind. The launcher costs some 17 ms.
+
+    Args:
+        argv: the program and its arguments. Where it cannot be executed the child says so on
+            stderr and exits with status 127.
+        death_signal: what the child gets when the calling thread ends.
+        memory_bytes: the most address space that it may take; 0 sets no limit.
     """
-    parent = os.getpid()
-
-    def prepare() -> None:
-        if sys.platform != "linux":
-            return
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-    return prepare
+    # Isolated and without site: the standard library alone, whatever the environment says.
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
+    numbers = (os.getpid(), int(death_signal), memory_bytes)
+    return [
+        *launcher,
+        *(str(number) for number in numbers),
+        *(os.fspath(argument) for argument in argv),
+    ]

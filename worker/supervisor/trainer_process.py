@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.shared.processes import die_with_parent
+from app.shared.processes import dying_with_us
 from app.shared.store.kinds import INTAKE_QUEUE
 
 TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
@@ -35,22 +34,14 @@ class TrainerProcess:
         cpu_seconds: processor time it has taken.
     """
 
-    def __init__(self, argv: Sequence[str], *, memory_bytes: int | None = None) -> None:
+    def __init__(self, argv: Sequence[str], *, memory_bytes: int = 0) -> None:
         """Start it; from the main thread, since it dies with the thread that starts it."""
-        die = die_with_parent(signal.SIGKILL)
-
-        def prepare() -> None:
-            die()
-            if memory_bytes is not None:
-                resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-
         self._process = subprocess.Popen(
-            list(argv),
+            dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
             start_new_session=True,
-            preexec_fn=prepare,  # noqa: PLW1509  system calls alone, which wait for no other thread
         )
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("a trainer was started without its pipes")
