@@ -1,11 +1,11 @@
 """Real servers for tests, from wheels: nothing is installed by hand and nothing is left running."""
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,10 +15,7 @@ import psycopg
 
 from app.embedded.broker import running_broker
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWUSER = 0x10000000
-_PR_SET_PDEATHSIG = 1
-_NOBODY = 65534
+_ROOT = Path(__file__).parents[1]
 
 
 def _find_postgres() -> Path:
@@ -31,50 +28,15 @@ def _find_postgres() -> Path:
     return Path(found.origin).parent / "pginstall/bin"
 
 
-def _become_nobody_in_namespace(uid: int, gid: int) -> None:
-    """Look like another user to ourselves; files stay root's."""
-    if _LIBC.unshare(_CLONE_NEWUSER):
-        raise OSError(ctypes.get_errno(), "no user namespaces here")
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{_NOBODY} {uid} 1"),
-        ("gid_map", f"{_NOBODY} {gid} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
-
-
-def _has_namespaces() -> bool:
-    """May this process make user namespaces? Most containers' may not."""
-    ids = os.geteuid(), os.getegid()
-    try:
-        subprocess.run(["true"], preexec_fn=lambda: _become_nobody_in_namespace(*ids), check=True)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
 def _popen_postgres(
     argv: list[str | Path], death_signal: int, folder: str
 ) -> subprocess.Popen[bytes]:
     """Start one of PostgreSQL's programs, which refuse root: as root, as nobody."""
-    uid, gid = os.geteuid(), os.getegid()
-    has_namespaces = uid == 0 and _has_namespaces()
-    if uid == 0 and not has_namespaces:
-        os.chown(folder, _NOBODY, _NOBODY)
-
-    def prepare() -> None:
-        if has_namespaces:
-            _become_nobody_in_namespace(uid, gid)
-        elif uid == 0:
-            os.setgroups([])
-            os.setgid(_NOBODY)
-            os.setuid(_NOBODY)
-        # Last: a change of uid clears it.
-        _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
-
+    numbers = str(os.getpid()), str(int(death_signal))
+    words = [sys.executable, "-m", "tests.as_nobody", *numbers, *argv]
     return subprocess.Popen(
-        [str(argument) for argument in argv],
-        preexec_fn=prepare,
+        [str(word) for word in words],
+        env=os.environ | {"PYTHONPATH": str(_ROOT)},
         start_new_session=True,
         cwd=folder,
         stdout=subprocess.DEVNULL,

@@ -1,7 +1,6 @@
 """Intake of image files: what is written is what Pillow and NumPy hold, in a stated order."""
 
 import json
-import resource
 import zipfile
 
 import numpy as np
@@ -248,7 +247,7 @@ def test_memory_does_not_grow_with_the_zip(tmp_path):
     status, messages = run(
         tmp_path,
         members,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes)),
+        memory_bytes=n_bytes,
     )
     assert (status, messages[-1]["type"]) == (0, "outputs"), json.dumps(messages[-1])
     assert (tmp_path / "train.safetensors").stat().st_size > 115_000_000

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from app.shared.processes import dying_with_us
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.process import take_in
 
@@ -139,14 +139,14 @@ def test_damaged_data_are_refused(tmp_path):
         take_in(path, tmp_path, LIMIT)
 
 
-def start_intake(**limits):
+def start_intake(memory_bytes=0):
     """Start the intake process as a supervisor does."""
+    argv = [sys.executable, "-m", "ddcal_core.intake.process"]
     return subprocess.Popen(
-        [sys.executable, "-m", "ddcal_core.intake.process"],
+        dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        **limits,
     )
 
 
@@ -212,7 +212,7 @@ def test_too_little_memory_is_said(tmp_path):
     status, messages = run_intake(
         tmp_path,
         values,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes)),
+        memory_bytes=n_bytes,
     )
     assert (status, messages[-1]["type"]) == (1, "failed")
     assert messages[-1]["error"]["type"] == "host_oom"

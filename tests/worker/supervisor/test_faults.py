@@ -315,7 +315,7 @@ def test_a_worker_whose_clock_is_wrong_loses_and_takes_no_job(
     made = Bench(open_database(postgres_migrated), postgres_migrated, [])
     job = made.submit()
     library = Path(libfaketime.__file__).parent / "vendor/libfaketime/src/libfaketime.so.1"
-    quick = {"DDCAL_LEASE_SECONDS": "20", "DDCAL_HEARTBEAT_SECONDS": "0.1"}
+    quick = {"DDCAL_LEASE_SECONDS": "300", "DDCAL_HEARTBEAT_SECONDS": "0.1"}
     worker = subprocess.Popen(
         [sys.executable, "-c", SKEWED, slow(1)],
         cwd=ROOT,
