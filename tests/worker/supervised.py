@@ -2,8 +2,8 @@
 
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from app.shared.engine import jobs
@@ -12,7 +12,6 @@ from app.shared.settings import Settings
 from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job, NewJob
-from tests.waiting import until
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.trainer_process import TrainerProcess
 
@@ -104,12 +103,10 @@ class Bench:
 
 def wait_for_progress(bench: Bench, job_id: str) -> None:
     """Return once the trainer is known to be at work."""
-    until(lambda: bench.job(job_id).progress is not None)
-
-
-def waits_for(gate: Path) -> str:
-    """A mood: wait until a file is there, which the test makes once it has seen enough."""
-    return f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\n"
+    deadline = time.monotonic() + 20
+    while bench.job(job_id).progress is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def in_background(supervisor: Supervisor) -> threading.Thread:

@@ -32,10 +32,7 @@ from tests.worker.supervised import (
     Bench,
     in_background,
     wait_for_progress,
-    waits_for,
 )
-from worker.supervisor.run_state import Run
-from worker.supervisor.trainer_process import TrainerProcess
 
 
 def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:
@@ -58,15 +55,12 @@ def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:
     assert list(made.settings.work_folder.iterdir()) == []
 
 
-def test_progress_reaches_row_and_events(bench: Callable[..., Bench], tmp_path: Path) -> None:
+def test_progress_reaches_row_and_events(bench: Callable[..., Bench]) -> None:
     """Users see phase, step, share and seconds left."""
-    gate = tmp_path / "gate"
-    made = bench(PROGRESS + waits_for(gate) + SET_OUTPUT)
+    made = bench(PROGRESS + "time.sleep(1)\n" + SET_OUTPUT)
     job = made.submit()
-    thread = in_background(made.supervisor())
-    wait_for_progress(made, job.id)
-    gate.touch()
-    thread.join()
+
+    made.supervisor().work()
 
     progress = made.job(job.id).progress
     assert progress is not None
@@ -78,34 +72,29 @@ def test_progress_reaches_row_and_events(bench: Callable[..., Bench], tmp_path: 
 
 def test_the_estimate_goes_by_the_steps_seen(bench: Callable[..., Bench]) -> None:
     """The first report of a phase has no estimate; later ones go by the pace since then."""
-    made = bench(SET_OUTPUT)
-    times = iter([100.0, 100.0, 110.0, 110.0, 200.0, 200.0])
-    trainer = TrainerProcess(["true"])
-    run = Run(made.submit(), trainer, clock=lambda: next(times))
-    estimates = []
-    for phase, step in (("distill", 1), ("distill", 3), ("select", 3)):
-        told = {"type": "progress", "phase": phase, "step": step, "steps": 4, "values": {}}
-        run.hear(told)
-        assert run.progress is not None
-        estimates.append(run.progress["eta_seconds"])
-    trainer.end(0)
-
-    # Two steps in ten seconds, one left; another phase begins anew.
-    assert estimates == [None, 5.0, None]
-
-
-def test_an_estimate_of_the_trainer_s_own_is_believed(
-    bench: Callable[..., Bench], tmp_path: Path
-) -> None:
-    """Whoever knows what its evaluations cost knows better than the pace of its steps."""
-    gate = tmp_path / "gate"
-    told = PROGRESS.replace("step=1", "step=3, seconds_left=123.45")
-    made = bench(told + waits_for(gate) + SET_OUTPUT)
+    later = PROGRESS.replace("step=1", "step=3")
+    made = bench(PROGRESS + "time.sleep(1)\n" + later + "time.sleep(1)\n" + SET_OUTPUT)
     job = made.submit()
-    thread = in_background(made.supervisor())
-    wait_for_progress(made, job.id)
-    gate.touch()
-    thread.join()
+
+    made.supervisor().work()
+
+    with made.database.read() as connection:
+        events = list_events(connection, OWNER, job.id)
+    (first, *_) = [event.data for event in events if event.type == "progress"]
+    assert first["eta_seconds"] is None
+    progress = made.job(job.id).progress
+    assert progress is not None
+    # Two steps in about a second, one left.
+    assert 0.3 < progress["eta_seconds"] < 2
+
+
+def test_an_estimate_of_the_trainer_s_own_is_believed(bench: Callable[..., Bench]) -> None:
+    """Whoever knows what its evaluations cost knows better than the pace of its steps."""
+    told = PROGRESS.replace("step=1", "step=3, seconds_left=123.45")
+    made = bench(PROGRESS + told + "time.sleep(1)\n" + SET_OUTPUT)
+    job = made.submit()
+
+    made.supervisor().work()
 
     progress = made.job(job.id).progress
     assert progress is not None
@@ -178,7 +167,7 @@ def test_a_cancel_stops_the_trainer(bench: Callable[..., Bench], mood: str) -> N
 
     with made.database.write() as connection:
         jobs.request_cancel(connection, OWNER, job.id, grace_seconds=60)
-    thread.join()
+    thread.join(20)
 
     assert made.job(job.id).state == "cancelled"
     assert not made.started[0].is_alive()
@@ -205,18 +194,15 @@ def test_a_drain_hands_the_job_back(bench: Callable[..., Bench]) -> None:
     wait_for_progress(made, job.id)
 
     made.is_draining = True
-    thread.join()
+    thread.join(20)
 
     assert (made.job(job.id).state, made.job(job.id).attempt) == ("queued", 0)
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["released"]
 
 
-def test_a_frozen_run_that_lost_its_job_writes_nothing(
-    bench: Callable[..., Bench], tmp_path: Path
-) -> None:
+def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Bench]) -> None:
     """The trainer of a zombie is ended, its results are dropped, the successor's stay."""
-    gate = tmp_path / "gate"
-    made = bench(PROGRESS + waits_for(gate) + SET_OUTPUT, SET_OUTPUT)
+    made = bench(PROGRESS + "time.sleep(1.5)\n" + SET_OUTPUT, SET_OUTPUT)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
@@ -228,8 +214,7 @@ def test_a_frozen_run_that_lost_its_job_writes_nothing(
             .values(lease_until_at=jobs.jobs.c.created_at)
         )
         runs.recover_lost(connection, job.id)
-    gate.touch()
-    thread.join()
+    thread.join(20)
     made.supervisor().work()
 
     assert made.job(job.id).state == "succeeded"
