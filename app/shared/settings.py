@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         1800, gt=0, description="A trainer that tells of no progress for so long counts as hanging."
     )
+    start_seconds: float = Field(
+        120, gt=0, description="A trainer not ready so long after its start is killed and replaced."
+    )
     trainer_memory_bytes: int = Field(
         0,
         ge=0,

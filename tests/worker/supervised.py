@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,17 @@ BROKEN = 'say(type="failed", error={"type": "nan_loss", "message": "the loss bec
 
 
 @dataclass
+class AdvancedClock:
+    """The monotonic clock, ahead by as many seconds as a test likes to have passed."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return time.monotonic() + self.ahead
+
+
+@dataclass
 class Bench:
     """A database with a supervisor whose trainers have the moods given, one after another."""
 
@@ -61,7 +73,9 @@ class Bench:
     is_draining: bool = False
     prelude: str = PRELUDE
 
-    def supervisor(self, queue: str = "gpu") -> Supervisor:
+    def supervisor(
+        self, queue: str = "gpu", *, clock: Callable[[], float] = time.monotonic
+    ) -> Supervisor:
         """A supervisor; the last mood is that of all later trainers."""
         return Supervisor(
             self.database,
@@ -70,6 +84,7 @@ class Bench:
             worker="w",
             is_draining=lambda: self.is_draining,
             new_trainer=self._start,
+            clock=clock,
         )
 
     def _start(self, _queue: str) -> TrainerProcess:

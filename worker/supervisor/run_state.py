@@ -1,7 +1,7 @@
 """What a supervisor knows of a run while its trainer works, and what its trainer's words mean."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ RESUMED = "resumed"
 # Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
 RETRIED_ERRORS: Mapping[str, int | None] = {
     "trainer_crashed": None,
+    "trainer_did_not_start": None,
     "worker_error": None,
     "stalled": None,
     "disk_full": 2,
@@ -28,8 +29,9 @@ class Run:
     """What is known of a run while its trainer works.
 
     Attributes:
-        stop: why it should stop: cancel, timeout, stall, memory or drain; None while it should
-            not.
+        clock: seconds, by which it is timed.
+        stop: why it should stop: cancel, timeout, stall, start, memory or drain; None while it
+            should not.
         is_lost: whether its lease could not be prolonged in time; set by the watchdog's thread.
         verdict: the trainer's last word, once it has come; empty before.
         notes: what users should know and is not yet written down.
@@ -39,7 +41,8 @@ class Run:
 
     job: Job
     trainer: TrainerProcess
-    started: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
     stop: str | None = None
     stop_asked: float = 0.0
     verdict: dict[str, Any] = field(default_factory=dict)
@@ -47,14 +50,18 @@ class Run:
     is_progress_new: bool = False
     notes: list[dict[str, Any]] = field(default_factory=list)
     n_notes: int = 0
-    heard_at: float = field(default_factory=time.monotonic)
+    heard_at: float = field(init=False)
     is_lost: bool = False
-    tried: float = field(default_factory=time.monotonic)  # its claim was its first beat
+    tried: float = field(init=False)
     event_phase: str | None = None
     event_at: float = 0.0
     phase: str | None = None
     phase_started: float = 0.0
     phase_first_step: int = 0
+
+    def __post_init__(self) -> None:
+        """It begins now; its claim was its first beat."""
+        self.started = self.heard_at = self.tried = self.clock()
 
     @property
     def has_news(self) -> bool:
@@ -68,7 +75,7 @@ class Run:
                 self.trainer.device = message.get("device", "none")
             case "progress":
                 self.progress, self.is_progress_new = self._with_estimate(message), True
-                self.heard_at = time.monotonic()
+                self.heard_at = self.clock()
             case "note" if self.n_notes < MAX_NOTES:
                 self.n_notes += 1
                 note = {"code": message["code"], "message": message["message"]}
@@ -115,6 +122,9 @@ class Run:
             return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
         if self.stop == "stall":
             return {"type": "stalled", "message": "its trainer told of no progress for too long"}
+        if self.stop == "start":
+            message = "the trainer did not start: it was not ready in time"
+            return {"type": "trainer_did_not_start", "message": message}
         if self.stop == "memory":
             held = self.trainer.memory_bytes or 0
             return {"type": "host_oom", "message": f"it held {held:,} bytes of memory, too many"}
@@ -125,7 +135,7 @@ class Run:
 
     def _with_estimate(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """A trainer's report as users see it: the share done and the seconds left of a phase."""
-        now, step, steps = time.monotonic(), message["step"], message["steps"]
+        now, step, steps = self.clock(), message["step"], message["steps"]
         if message["phase"] != self.phase:
             self.phase, self.phase_started, self.phase_first_step = message["phase"], now, step
         done = step - self.phase_first_step

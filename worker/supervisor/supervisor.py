@@ -29,7 +29,9 @@ from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
 from worker.supervisor.run_state import Run, log_keys
+from worker.supervisor.time_limits import has_not_started, limit_passed
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer
+from worker.supervisor.warm_trainer import WarmTrainer
 from worker.supervisor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Supervisor:
         worker: str,
         is_draining: Callable[[], bool],
         new_trainer: Callable[[str], TrainerProcess] = start_trainer,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the first trainer.
 
@@ -60,19 +63,24 @@ class Supervisor:
             worker: this worker's name, for leases and attempts.
             is_draining: whether the worker is going down.
             new_trainer: starts a process for one job of a queue.
+            clock: seconds, by which runs and starts are timed.
         """
         self._database = database
         self._settings = settings
         self._queue = queue
         self._worker = worker
         self._is_draining = is_draining
-        self._new_trainer = new_trainer
+        self._clock = clock
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
         self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds / 2)
-        self._warm: TrainerProcess | None = None
-        self._keep_warm()
+        self._warm = WarmTrainer(
+            lambda: new_trainer(queue),
+            has_not_started=lambda trainer: has_not_started(trainer, settings, clock()),
+            clock=clock,
+        )
+        self._warm.keep()
 
     def work(self) -> int:
         """Run jobs until the queue has none left; tells how many."""
@@ -109,20 +117,18 @@ class Supervisor:
 
     def close(self) -> None:
         """End the trainer that waits for a job."""
-        if self._warm is not None:
-            self._warm.end(0)
-            self._warm = None
+        self._warm.close()
 
     def _run(self, job: Job, claimed_at: float) -> None:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
-        run = Run(job, self._take_trainer())
+        run = Run(job, self._warm.take(), self._clock)
         try:
             with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
                 self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
         finally:
-            if run.trainer is not self._warm:
+            if not self._warm.holds(run.trainer):
                 run.trainer.end(0)
             self._files.delete_scratch(job)
 
@@ -152,7 +158,7 @@ class Supervisor:
                 return False
             line |= self._files.resumption(run.job, recipe)
         run.trainer.send(line)
-        self._keep_warm()
+        self._warm.keep()
         self._write(run, lambda connection: _write_start(connection, run.job, recipe))
         self._files.delete_lost_scratch(run.job)
         return True
@@ -185,7 +191,7 @@ class Supervisor:
 
         self._write_results(run, record, ending)
         if run.stop is None:  # it has not been asked to end, and waits for the next job
-            self._warm = run.trainer
+            self._warm.put_back(run.trainer)
         return True
 
     def _listen_until(self, run: Run, is_enough: Callable[[], bool]) -> None:
@@ -207,12 +213,13 @@ class Supervisor:
         """Prolong the lease when it is time, with the progress since; learn of a cancel."""
         if run.is_lost:  # it would be prolonged for a job that nobody works on
             return
-        now = time.monotonic()
+        now = self._clock()
         pause = PROGRESS_SECONDS if run.has_news else self._settings.heartbeat_seconds
         if now - run.tried < pause and not is_forced:
             return
         run.tried = now
         progress = run.progress if run.is_progress_new else None
+        heard_at = time.monotonic()
         is_event, notes = run.is_worth_an_event(now), list(run.notes)
         try:
             with self._database.write() as connection:
@@ -228,21 +235,21 @@ class Supervisor:
         except UnavailableError:
             return  # the watchdog has a clock of its own
         run.written(now, n_notes=len(notes), is_event=is_event)
-        self._watchdog.hear(now)
+        self._watchdog.hear(heard_at)
         if stop is not None:
             self._ask_to_stop(run, stop)
 
     def _look_at_clock(self, run: Run) -> None:
-        limit = run.job.timeout_seconds
-        if run.job.queue == INTAKE_QUEUE:
-            limit = round(self._settings.intake_timeout_seconds)
-        if limit is not None and time.monotonic() - run.started > limit:
-            self._ask_to_stop(run, "timeout")
+        now = self._clock()
+        if run.stop is None and has_not_started(run.trainer, self._settings, now):
+            run.stop = "start"
+            run.trainer.end(0)
+            return
+        why = limit_passed(run, self._settings, now)
+        if why is not None:
+            self._ask_to_stop(run, why)
         if self._is_draining():
             self._ask_to_stop(run, "drain")
-        patience = run.job.stall_seconds or self._settings.stall_seconds
-        if time.monotonic() - run.heard_at > patience:
-            self._ask_to_stop(run, "stall")
 
     def _look_at_memory(self, run: Run) -> None:
         """Kill what would take the machine's memory from everybody else."""
@@ -254,12 +261,12 @@ class Supervisor:
     def _ask_to_stop(self, run: Run, why: str) -> None:
         if run.stop is None:
             logger.info("job %s: asked to stop (%s)", run.job.id, why)
-            run.stop, run.stop_asked = why, time.monotonic()
+            run.stop, run.stop_asked = why, self._clock()
             run.trainer.ask_to_stop()
 
     def _is_overdue(self, run: Run) -> bool:
         grace = self._settings.stop_grace_seconds
-        return run.stop is not None and time.monotonic() - run.stop_asked > grace
+        return run.stop is not None and self._clock() - run.stop_asked > grace
 
     def _await_exit(self, run: Run) -> None:
         """Give a trainer that has said its last word the time to end, and go on beating."""
@@ -365,19 +372,6 @@ class Supervisor:
             awaited = awaited_uploads(connection)
         if job.params["upload"] not in awaited:
             (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
-
-    def _take_trainer(self) -> TrainerProcess:
-        trainer, self._warm = self._warm, None
-        if trainer is not None and trainer.is_alive():
-            return trainer
-        if trainer is not None:
-            trainer.end(0)
-        return self._new_trainer(self._queue)
-
-    def _keep_warm(self) -> None:
-        """Loading torch takes seconds: have it done before the next job is claimed."""
-        if self._warm is None:
-            self._warm = self._new_trainer(self._queue)
 
 
 def _let_go(run: Run, silent_seconds: float) -> None:

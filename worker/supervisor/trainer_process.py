@@ -28,6 +28,7 @@ class TrainerProcess:
     """One child process for one job.
 
     Attributes:
+        started: when it was started, by the clock of its supervisor, which sets it.
         device: type of the device it computes on; None until it has said so.
         memory_bytes: what it was last seen to hold; None before it was looked at.
         peak_memory_bytes: the most memory it has held.
@@ -51,6 +52,7 @@ class TrainerProcess:
         self._unread = b""
         self._ended: str | None = None
         self._is_open = True
+        self.started = time.monotonic()
         self.device: str | None = None
         self.memory_bytes: int | None = None
         self.peak_memory_bytes: int | None = None
@@ -94,6 +96,10 @@ class TrainerProcess:
             raise ValueError(f"a message is longer than {MAX_LINE_BYTES} bytes")
         *lines, self._unread = self._unread.split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def has_spoken(self) -> bool:
+        """Is there something that it has said, or its end, and nobody has read yet?"""
+        return self._is_open and bool(select.select([self._stdout], [], [], 0)[0])
 
     def measure(self) -> None:
         """Take down the memory it holds and has held, and the processor time it has taken."""
