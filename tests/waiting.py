@@ -5,8 +5,8 @@ import time
 import psutil
 
 
-def until(condition, *, seconds=10.0):
-    """Wait for something to become true."""
+def until(condition, *, seconds=60.0):
+    """Wait for something to become true; the time only bounds a hang."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

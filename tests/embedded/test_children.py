@@ -39,13 +39,13 @@ def test_child_has_a_session_of_its_own():
     try:
         assert os.getsid(process.pid) == process.pid != os.getsid(0)
     finally:
-        stop(process, grace_seconds=5)
+        stop(process, grace_seconds=60)
 
 
 def test_stop_asks_first():
     """A process that ends when asked is not killed."""
     process = spawn(["sleep", "60"])
-    assert stop(process, grace_seconds=5) == -signal.SIGTERM
+    assert stop(process, grace_seconds=60) == -signal.SIGTERM
 
 
 def test_stop_kills_what_does_not_listen(tmp_path):
@@ -65,7 +65,7 @@ def test_stop_leaves_no_grandchild(tmp_path):
     process.kill()
     process.wait()
     assert not has_ended(grandchild)
-    stop(process, grace_seconds=5)
+    stop(process, grace_seconds=60)
     until(lambda: has_ended(grandchild))
 
 
@@ -73,5 +73,5 @@ def test_output_is_appended_to_the_log(tmp_path):
     """Both streams of two runs stand in the log, one after the other."""
     log = Path(tmp_path, "new folder", "log")
     for word in ("one", "two"):
-        assert spawn(["sh", "-c", f"echo {word}; echo {word} >&2"], log_path=log).wait(10) == 0
+        assert spawn(["sh", "-c", f"echo {word}; echo {word} >&2"], log_path=log).wait(60) == 0
     assert log.read_text().split() == ["one", "one", "two", "two"]

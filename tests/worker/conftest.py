@@ -17,7 +17,7 @@ def bench(migrated_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(*moods: str, **settings: Any) -> Bench:
-        quick = {"heartbeat_seconds": 0.05, "lease_seconds": 5, "retry_seconds": 0, **settings}
+        quick = {"heartbeat_seconds": 0.05, "lease_seconds": 60, "retry_seconds": 0, **settings}
         chosen = Settings(data_folder=tmp_path / "data", database_url=migrated_url, **quick)
         made.append(Bench(open_database(chosen), chosen, list(moods)))
         return made[-1]

@@ -13,6 +13,7 @@ from app.shared.settings import Settings
 from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job, NewJob
+from tests.waiting import until
 from worker.supervisor.supervisor import Supervisor
 from worker.supervisor.trainer_process import TrainerProcess
 
@@ -49,6 +50,11 @@ time.sleep(60)
 """
 DEAD = "os.kill(os.getpid(), signal.SIGKILL)\n"
 BROKEN = 'say(type="failed", error={"type": "nan_loss", "message": "the loss became nan"})\n'
+
+
+def held(name: str = "go") -> str:
+    """A mood that waits until the bench lets it go."""
+    return f'while not (folder.parents[1] / "{name}").exists(): time.sleep(0.01)\n'
 
 
 @dataclass
@@ -92,6 +98,10 @@ class Bench:
         self.started.append(TrainerProcess([sys.executable, "-c", self.prelude + mood]))
         return self.started[-1]
 
+    def let_go(self, name: str = "go") -> None:
+        """Let trainers go on that are held by this name."""
+        (self.settings.folder / name).touch()
+
     def submit(self, **values: Any) -> Job:
         """Write a job and commit."""
         new = {"kind": "distill", "params": {"dataset": "digits"}, "queue": "gpu", **values}
@@ -116,12 +126,14 @@ class Bench:
         return [event for event in events if event.type == event_type]
 
 
-def wait_for_progress(bench: Bench, job_id: str) -> None:
-    """Return once the trainer is known to be at work."""
-    deadline = time.monotonic() + 20
-    while bench.job(job_id).progress is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def wait_for_progress(bench: Bench, job_id: str, *, step: int | None = None) -> None:
+    """Return once the trainer is known to be at work, or at this step."""
+
+    def is_there() -> bool:
+        progress = bench.job(job_id).progress
+        return progress is not None and step in (None, progress["step"])
+
+    until(is_there)
 
 
 def in_background(supervisor: Supervisor) -> threading.Thread:

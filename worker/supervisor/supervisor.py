@@ -63,7 +63,7 @@ class Supervisor:
             worker: this worker's name, for leases and attempts.
             is_draining: whether the worker is going down.
             new_trainer: starts a process for one job of a queue.
-            clock: seconds, by which runs and starts are timed.
+            clock: seconds, by which starts, runs and beats are timed.
         """
         self._database = database
         self._settings = settings
@@ -74,7 +74,8 @@ class Supervisor:
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
-        self._watchdog = Watchdog(settings.lease_seconds - settings.heartbeat_seconds / 2)
+        patience = settings.lease_seconds - settings.heartbeat_seconds / 2
+        self._watchdog = Watchdog(patience, clock=clock)
         self._warm = WarmTrainer(
             lambda: new_trainer(queue),
             has_not_started=lambda trainer: has_not_started(trainer, settings, clock()),
@@ -86,7 +87,7 @@ class Supervisor:
         """Run jobs until the queue has none left; tells how many."""
         n_jobs = 0
         while not self._is_draining() and self._has_room():
-            claimed_at = time.monotonic()
+            claimed_at = self._clock()
             job = self._claim()
             if job is None:
                 break
@@ -219,7 +220,6 @@ class Supervisor:
             return
         run.tried = now
         progress = run.progress if run.is_progress_new else None
-        heard_at = time.monotonic()
         is_event, notes = run.is_worth_an_event(now), list(run.notes)
         try:
             with self._database.write() as connection:
@@ -235,7 +235,7 @@ class Supervisor:
         except UnavailableError:
             return  # the watchdog has a clock of its own
         run.written(now, n_notes=len(notes), is_event=is_event)
-        self._watchdog.hear(heard_at)
+        self._watchdog.hear(now)
         if stop is not None:
             self._ask_to_stop(run, stop)
 

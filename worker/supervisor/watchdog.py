@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LOOK_SECONDS = 1.0
+
 
 class Watchdog:
     """A thread with a clock of its own.
@@ -14,13 +16,17 @@ class Watchdog:
     database that is there and does not answer.
     """
 
-    def __init__(self, patience_seconds: float) -> None:
+    def __init__(
+        self, patience_seconds: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Watch over nothing yet.
 
         Args:
             patience_seconds: longest time between two signs of life.
+            clock: seconds; looked at once a second at least.
         """
         self._patience_seconds = patience_seconds
+        self._clock = clock
         self._changed = threading.Condition()
         self._heard_at = 0.0
         self._bite: Callable[[float], None] | None = None
@@ -33,7 +39,7 @@ class Watchdog:
         Args:
             bite: called in the watchdog's thread when nothing has been heard for too long, with
                 the seconds of silence.
-            since: when the first sign of life was given, by the monotonic clock.
+            since: when the first sign of life was given, by the clock.
         """
         with self._changed:
             self._bite, self._heard_at = bite, since
@@ -48,18 +54,18 @@ class Watchdog:
                 self._bite = None
 
     def hear(self, at: float) -> None:
-        """Take a sign of life, given at this time of the monotonic clock."""
+        """Take a sign of life, given at this time of the clock."""
         with self._changed:
             self._heard_at = at
 
     def _watch(self) -> None:
         with self._changed:
             while True:
-                silent = time.monotonic() - self._heard_at
+                silent = self._clock() - self._heard_at
                 if self._bite is None:
                     self._changed.wait()
                 elif silent < self._patience_seconds:
-                    self._changed.wait(self._patience_seconds - silent)
+                    self._changed.wait(min(self._patience_seconds - silent, LOOK_SECONDS))
                 else:
                     bite, self._bite = self._bite, None
                     with contextlib.suppress(Exception):  # later runs are to be guarded, too

@@ -8,13 +8,25 @@ from sqlalchemy import text
 from app.shared.engine import runs
 from app.shared.store.catalog import Attempt, attempts_of
 from tests.waiting import until
-from tests.worker.supervised import OWNER, PROGRESS, SET_OUTPUT, Bench, in_background
+from tests.worker.supervised import (
+    OWNER,
+    PROGRESS,
+    SET_OUTPUT,
+    AdvancedClock,
+    Bench,
+    held,
+    in_background,
+    wait_for_progress,
+)
 
-HANGS = PROGRESS + "time.sleep(60)\n"
+HANGS = PROGRESS + "time.sleep(3600)\n"
 GREEDY = PROGRESS + "held = bytearray(300_000_000)\ntime.sleep(60)\n"
 BUSY = PROGRESS + "until = time.process_time() + 0.3\nwhile time.process_time() < until: pass\n"
 WENT_ON = 'say(type="note", code="resumed", message="went on after step 7", step=7)\n'
 MAX_BYTES = 200_000_000
+# By a clock that the tests put forward; a lease is longer.
+PATIENCE_SECONDS = 600
+LEASE_SECONDS = 3600
 
 
 def attempts(made: Bench, job_id: str) -> list[Attempt]:
@@ -29,16 +41,19 @@ def error_type(made: Bench, job_id: str) -> str | None:
     return None if error is None else str(error["type"])
 
 
-@pytest.mark.parametrize("asked", [None, 1])
+@pytest.mark.parametrize("asked", [None, PATIENCE_SECONDS])
 def test_a_trainer_that_hangs_is_ended_and_tried_again(
     bench: Callable[..., Bench], asked: int | None
 ) -> None:
     """A beating supervisor is no sign of a trainer that gets on; the job's patience comes first."""
-    made = bench(HANGS, SET_OUTPUT, stall_seconds=600 if asked else 0.3, stop_grace_seconds=0.1)
-    job = made.submit(stall_seconds=asked)
+    patience = 2 * PATIENCE_SECONDS if asked else PATIENCE_SECONDS
+    made = bench(HANGS, SET_OUTPUT, stall_seconds=patience, lease_seconds=LEASE_SECONDS)
+    job, clock = made.submit(stall_seconds=asked), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
+    wait_for_progress(made, job.id)
 
-    made.supervisor().work()
-    made.supervisor().work()
+    clock.ahead = PATIENCE_SECONDS + 1
+    thread.join(120)
 
     assert made.job(job.id).state == "succeeded"
     assert [attempt.outcome for attempt in attempts(made, job.id)] == ["failed", "succeeded"]
@@ -46,23 +61,32 @@ def test_a_trainer_that_hangs_is_ended_and_tried_again(
 
 def test_a_job_that_always_hangs_fails_by_name(bench: Callable[..., Bench]) -> None:
     """With its attempts it ends, and says why."""
-    made = bench(HANGS, stall_seconds=0.3, stop_grace_seconds=0.1)
-    job = made.submit(max_attempts=1)
+    made = bench(HANGS, stall_seconds=PATIENCE_SECONDS, lease_seconds=LEASE_SECONDS)
+    job, clock = made.submit(max_attempts=1), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
+    wait_for_progress(made, job.id)
 
-    made.supervisor().work()
+    clock.ahead = PATIENCE_SECONDS + 1
+    thread.join(120)
 
     assert error_type(made, job.id) == "stalled"
 
 
 def test_a_trainer_that_gets_on_is_not_ended(bench: Callable[..., Bench]) -> None:
     """Each progress gives it its time anew."""
-    step = PROGRESS + "time.sleep(0.3)\n"
-    made = bench(step * 4 + SET_OUTPUT, stall_seconds=0.9)
-    job = made.submit()
+    steps = range(1, 5)
+    mood = "".join(PROGRESS.replace("step=1", f"step={k}") + held(f"after {k}") for k in steps)
+    made = bench(mood + SET_OUTPUT, stall_seconds=PATIENCE_SECONDS, lease_seconds=LEASE_SECONDS)
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
 
-    made.supervisor().work()
+    for k in steps:
+        wait_for_progress(made, job.id, step=k)
+        clock.ahead += PATIENCE_SECONDS / 2
+        made.let_go(f"after {k}")
+    thread.join(120)
 
-    assert made.job(job.id).state == "succeeded"
+    assert [attempt.outcome for attempt in attempts(made, job.id)] == ["succeeded"]
 
 
 def test_a_job_that_eats_all_memory_is_tried_twice_and_harms_no_other(
@@ -96,10 +120,12 @@ def test_no_job_is_begun_on_a_full_disk(bench: Callable[..., Bench]) -> None:
 
 def test_an_attempt_tells_its_time_and_where_it_went_on(bench: Callable[..., Bench]) -> None:
     """Processor seconds as the kernel counted them; the checkpoint's step."""
-    made = bench(WENT_ON + BUSY + "time.sleep(0.3)\n" + SET_OUTPUT + "time.sleep(0.3)\n")
+    made = bench(WENT_ON + BUSY + held() + SET_OUTPUT)
     job = made.submit()
-
-    made.supervisor().work()
+    thread = in_background(made.supervisor())
+    until(lambda: made.started and (made.started[0].cpu_seconds or 0) > 0.25)
+    made.let_go()
+    thread.join(120)
 
     (attempt,) = attempts(made, job.id)
     assert attempt.cpu_seconds is not None
@@ -111,7 +137,7 @@ def test_where_a_run_went_on_is_told_while_it_lasts_and_when_it_is_lost(
     bench: Callable[..., Bench],
 ) -> None:
     """It is written with the note, not at the end."""
-    made = bench(WENT_ON + "time.sleep(60)\n", SET_OUTPUT)
+    made = bench(WENT_ON + held(), SET_OUTPUT)
     job = made.submit()
     thread = in_background(made.supervisor())
     until(lambda: attempts(made, job.id) and attempts(made, job.id)[0].resumed_from_step == 7)
@@ -119,7 +145,7 @@ def test_where_a_run_went_on_is_told_while_it_lasts_and_when_it_is_lost(
     with made.database.write() as connection:
         connection.execute(text("UPDATE jobs SET lease_until_at = 0"))
         runs.recover_lost(connection, job.id)
-    thread.join(20)
+    thread.join(120)
 
     assert attempts(made, job.id)[0].outcome == "lost"
     assert attempts(made, job.id)[0].resumed_from_step == 7

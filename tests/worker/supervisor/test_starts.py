@@ -21,7 +21,7 @@ JOIN_SECONDS = 120
 
 def mute_bench(bench: Callable[..., Bench], *programs: str) -> Bench:
     """Trainers that are these programs, with nothing said beforehand."""
-    made = bench(*programs, start_seconds=PATIENCE_SECONDS, lease_seconds=300)
+    made = bench(*programs, start_seconds=PATIENCE_SECONDS, lease_seconds=3600)
     made.prelude = ""
     return made
 

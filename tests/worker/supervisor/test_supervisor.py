@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from app.shared.store.catalog import (
 )
 from app.shared.store.job_records import Job
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
+from tests.waiting import has_ended, until
 from tests.worker.supervised import (
     BROKEN,
     DEAD,
@@ -29,7 +29,9 @@ from tests.worker.supervised import (
     PROGRESS,
     SET_OUTPUT,
     STUBBORN,
+    AdvancedClock,
     Bench,
+    held,
     in_background,
     wait_for_progress,
 )
@@ -57,10 +59,13 @@ def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:
 
 def test_progress_reaches_row_and_events(bench: Callable[..., Bench]) -> None:
     """Users see phase, step, share and seconds left."""
-    made = bench(PROGRESS + "time.sleep(1)\n" + SET_OUTPUT)
+    made = bench(PROGRESS + held() + SET_OUTPUT)
     job = made.submit()
+    thread = in_background(made.supervisor())
 
-    made.supervisor().work()
+    wait_for_progress(made, job.id)
+    made.let_go()
+    thread.join(120)
 
     progress = made.job(job.id).progress
     assert progress is not None
@@ -73,10 +78,16 @@ def test_progress_reaches_row_and_events(bench: Callable[..., Bench]) -> None:
 def test_the_estimate_goes_by_the_steps_seen(bench: Callable[..., Bench]) -> None:
     """The first report of a phase has no estimate; later ones go by the pace since then."""
     later = PROGRESS.replace("step=1", "step=3")
-    made = bench(PROGRESS + "time.sleep(1)\n" + later + "time.sleep(1)\n" + SET_OUTPUT)
-    job = made.submit()
+    made = bench(PROGRESS + held("third step") + later + held("end") + SET_OUTPUT)
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
+    wait_for_progress(made, job.id)
 
-    made.supervisor().work()
+    clock.ahead = 20
+    made.let_go("third step")
+    wait_for_progress(made, job.id, step=3)
+    made.let_go("end")
+    thread.join(120)
 
     with made.database.read() as connection:
         events = list_events(connection, OWNER, job.id)
@@ -84,17 +95,19 @@ def test_the_estimate_goes_by_the_steps_seen(bench: Callable[..., Bench]) -> Non
     assert first["eta_seconds"] is None
     progress = made.job(job.id).progress
     assert progress is not None
-    # Two steps in about a second, one left.
-    assert 0.3 < progress["eta_seconds"] < 2
+    # Two steps in 20 s by the clock, and what the machine took besides; one is left.
+    assert 10 <= progress["eta_seconds"] < 40
 
 
 def test_an_estimate_of_the_trainer_s_own_is_believed(bench: Callable[..., Bench]) -> None:
     """Whoever knows what its evaluations cost knows better than the pace of its steps."""
     told = PROGRESS.replace("step=1", "step=3, seconds_left=123.45")
-    made = bench(PROGRESS + told + "time.sleep(1)\n" + SET_OUTPUT)
+    made = bench(PROGRESS + told + held() + SET_OUTPUT)
     job = made.submit()
-
-    made.supervisor().work()
+    thread = in_background(made.supervisor())
+    wait_for_progress(made, job.id, step=3)
+    made.let_go()
+    thread.join(120)
 
     progress = made.job(job.id).progress
     assert progress is not None
@@ -167,7 +180,7 @@ def test_a_cancel_stops_the_trainer(bench: Callable[..., Bench], mood: str) -> N
 
     with made.database.write() as connection:
         jobs.request_cancel(connection, OWNER, job.id, grace_seconds=60)
-    thread.join(20)
+    thread.join(120)
 
     assert made.job(job.id).state == "cancelled"
     assert not made.started[0].is_alive()
@@ -194,7 +207,7 @@ def test_a_drain_hands_the_job_back(bench: Callable[..., Bench]) -> None:
     wait_for_progress(made, job.id)
 
     made.is_draining = True
-    thread.join(20)
+    thread.join(120)
 
     assert (made.job(job.id).state, made.job(job.id).attempt) == ("queued", 0)
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["released"]
@@ -202,7 +215,7 @@ def test_a_drain_hands_the_job_back(bench: Callable[..., Bench]) -> None:
 
 def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Bench]) -> None:
     """The trainer of a zombie is ended, its results are dropped, the successor's stay."""
-    made = bench(PROGRESS + "time.sleep(1.5)\n" + SET_OUTPUT, SET_OUTPUT)
+    made = bench(PROGRESS + held() + SET_OUTPUT, SET_OUTPUT)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
@@ -214,7 +227,7 @@ def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Benc
             .values(lease_until_at=jobs.jobs.c.created_at)
         )
         runs.recover_lost(connection, job.id)
-    thread.join(20)
+    thread.join(120)
     made.supervisor().work()
 
     assert made.job(job.id).state == "succeeded"
@@ -387,10 +400,4 @@ def test_a_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     assert status == -signal.SIGKILL
 
     pid = int(note.read_text())
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid}").exists():
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        if state == "Z":
-            break
-        assert time.monotonic() < deadline, "the trainer is still alive"
-        time.sleep(0.02)
+    until(lambda: has_ended(pid))
