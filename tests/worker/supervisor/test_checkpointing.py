@@ -64,7 +64,7 @@ def test_a_cancelled_job_leaves_none(bench: Callable[..., Bench]) -> None:
     wait_for_progress(made, job.id)
     with made.database.write() as connection:
         jobs.request_cancel(connection, OWNER, job.id, grace_seconds=60)
-    thread.join(20)
+    thread.join()
     assert made.job(job.id).state == "cancelled"
     assert folders(made) == []
 
@@ -167,7 +167,7 @@ def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Benc
     assert successor is not None
     theirs = Path(made.settings.work_folder / f"{job.id}-{successor.fence}")
     theirs.mkdir()
-    thread.join(20)
+    thread.join()
     assert not thread.is_alive()
     assert list(made.settings.work_folder.iterdir()) == [theirs]
 
@@ -193,5 +193,5 @@ def test_a_lost_run_with_an_error_of_its_own_does_not_stop_the_worker(
     while made.job(following.id).state != "succeeded":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    thread.join(20)
+    thread.join()
     assert made.job(job.id).state == "succeeded", "its next attempt came under the same bell"
