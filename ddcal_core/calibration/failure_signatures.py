@@ -45,6 +45,7 @@ def direction_failure(probabilities: Tensor, labels: Tensor) -> Failure | None:
         ValueError: what `metrics.signed_calibration_gap` refuses.
     """
     gap = signed_calibration_gap(probabilities, labels)
+    # Rows may sum to a little more than 1, and c (1 - c) must not turn negative.
     confidence = probabilities.amax(1).double().clamp(max=1)
     deviation = math.sqrt(float((confidence * (1 - confidence)).mean()) / len(labels))
     if abs(gap) <= _Z95 * deviation:
@@ -61,6 +62,9 @@ def accuracy_failure(
         masked_accuracy: of the network on the masked images, in [0, 1].
         clean_accuracy: on the same images unmasked.
         n_classes: K; guessing gets 1 / K right.
+
+    Returns:
+        "accuracy_lost" or None; None where the network itself is no better than guessing.
     """
     chance = 1 / n_classes
     beyond = clean_accuracy - chance
@@ -72,14 +76,15 @@ def logit_spread(logits: Tensor) -> float:
     """How far the largest logit stands above the mean of its row, mean over rows.
 
     Args:
-        logits: (N, K), N >= 1, finite.
+        logits: (N, K), N, K >= 1, floating point, finite.
 
     Returns:
-        At least 0, in units of the logits, so of the temperature.
+        At least 0, in units of the logits, so of the temperature; 0 for constant rows.
 
     Raises:
-        ValueError: misshapen, empty or not finite.
+        ValueError: no rows, or not finite.
     """
+    # The check wants labels; any that are in range will do.
     check_scores(logits, logits.argmax(1))
     wide = logits.double()
     return float((wide.amax(1) - wide.mean(1)).mean())
@@ -93,7 +98,7 @@ def temperature_failure(temperature: float, spread: float) -> Failure | None:
 
     Args:
         temperature: T > 0.
-        spread: of the logits it is used on (`logit_spread`).
+        spread: of the logits it is used on (`logit_spread`); 0 makes every T nearly uniform.
     """
     if temperature > LARGEST_RELATIVE_TEMPERATURE * spread:
         return "nearly_uniform"

@@ -49,6 +49,7 @@ def _pairs_of_unlike(labels: Tensor, generator: torch.Generator) -> tuple[Tensor
     """Places of pairs of different labels, each pair equally likely."""
     own = labels.cpu()
     chosen = torch.empty(2, 0, dtype=torch.int64)
+    # Drawing again where labels are equal leaves all unlike pairs equally likely.
     while chosen.shape[1] < N_PAIRS:
         drawn = torch.randint(len(own), (2, 2 * N_PAIRS), generator=generator)
         chosen = torch.cat([chosen, drawn[:, own[drawn[0]] != own[drawn[1]]]], 1)

@@ -22,7 +22,7 @@ from ddcal_core.training.train import train_network
 EXPECTED_FACTOR = 0.54
 FACTOR_LOG_WIDTH = 0.35
 _LOG_REACH = 4.0
-_COARSE_STEPS = 40
+_COARSE_STEPS = 40  # of 0.1 each way, well inside the width of the prior
 _LOG_TOLERANCE = 1e-6
 _GOLDEN = (math.sqrt(5) - 1) / 2
 

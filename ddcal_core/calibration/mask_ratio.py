@@ -35,7 +35,7 @@ from ddcal_core.training.train import predict_logits
 PHASE = "find temperature"
 Method = Literal["half_way", "folds", "known_factor"]
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98)
-_MANY_IMAGES = 256
+_MANY_IMAGES = 256  # beyond, three folds: five would train for twice as long
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ def ratio_by_labels(
     """
     logits = predict_logits(network, real[0])
     tried: list[RatioFit] = []
+    # One seed for all ratios: their masks are nested, so that the NLL moves with the ratio alone.
     for ratio in ratios:
         masked = fit_masked_temperature(
             network, *small_set, mask.model_copy(update={"ratio": ratio}), seed=seed
@@ -268,10 +269,13 @@ def temperature_without_labels(
         trained = train_fold(images[~held], labels[~held], spec, facts, (seed, fold))
         scale = half_way_temperature(trained, images[~held], labels[~held], seed=seed).temperature
         logits = predict_logits(trained, images[held], batch_size=BATCH_SIZE)
+        # A fold's network that has learned nothing has no half-way T; the whole set's stands in.
         left_out.append(logits / (scale or half_way.temperature))
         on_progress(Progress(phase=PHASE, step=fold + 1, steps=n_folds, values={}))
     logits = torch.cat(left_out)
     own = torch.cat([labels[fold_of == fold] for fold in range(n_folds)])
+    # DM draws the images of a class to its mean together, so that one left out lies on the other
+    # side of it: networks may do worse than chance on left-out images, and well on test images.
     is_worse_than_chance = fit_temperature(logits, own).status == "worse_than_chance"
     factor = 1.0 if is_worse_than_chance else likeliest_factor(logits, own)
     return replace(

@@ -31,6 +31,7 @@ __all__ = [
     "zero_temperature_limit",
 ]
 
+# Over so many, T does not hang on the draw of one mask. The paper does not say how many it takes.
 MIN_MASKED_ROWS = 1000
 
 
@@ -108,6 +109,8 @@ def fit_masked_temperature(
     n_draws = (n_draws or math.ceil(MIN_MASKED_ROWS / n)) if mask.ratio > 0 else 1
     draws_at_once = max(1, batch_size // n)
     logits: list[Tensor] = []
+    # Masks are drawn before the fit: drawn anew at each step of the solver, they would change the
+    # function under it.
     for start in range(0, n_draws, draws_at_once):
         draws = range(start, min(start + draws_at_once, n_draws))
         masked = [mask_images(mask, images, seeded_generator(seed, "mts", draw)) for draw in draws]
@@ -127,7 +130,7 @@ def zero_temperature_limit(logits: Tensor, labels: Tensor, n_bins: int = N_BINS)
     Args:
         logits: (N, K), N >= 1, finite.
         labels: int64 (N,), 0 to K - 1.
-        n_bins: of the ECE; matters only with ties.
+        n_bins: of the ECE, at least 1; matters only with ties.
 
     Returns:
         The limits.

@@ -22,8 +22,8 @@ IsotonicStatus = Literal["ok", "one_class"]
 
 _LAST_DECREMENT = 1e-12
 _MOST_STEPS = 100
-_SUFFICIENT = 1e-4
-_ROUNDING = 1e-14
+_SUFFICIENT = 1e-4  # share of the promised decrease that a step has to bring (Armijo's rule)
+_ROUNDING = 1e-14  # near the minimum the decrease drowns in the objective's rounding
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,7 @@ def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicFit:
         Zadrozny and Elkan, KDD 2002.
     """
     check_logits(logits, labels)
+    # float32 rounds confident probabilities to 1, and isotonic regression gives ties one value.
     probabilities = torch.softmax(logits.double(), 1).cpu().numpy()
     classes = labels.cpu().numpy()
     knots, shares = [], []
@@ -247,6 +248,7 @@ def _minimise(
     """Where the objective is least, the mean NLL there, and steps; too many where not found."""
     at = _objective(logits, labels, parameters, scale, ridge)
     for step in range(1, _MOST_STEPS + 1):
+        # The ridge keeps the Hessian regular, for classes without a label as well.
         direction = -torch.linalg.solve(at.hessian, at.gradient)
         decrement = -float(direction @ at.gradient)
         share = 1.0

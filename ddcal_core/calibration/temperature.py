@@ -116,6 +116,7 @@ def _fit_by_lbfgs(logits: Tensor, labels: Tensor, method: Method, root: Root) ->
     scores = logits if logits.dtype == torch.float64 else logits.float()
     temperature = nn.Parameter(scores.new_full((1,), _LBFGS_START))
     n_steps = _LBFGS_STEPS[method]
+    # Without a line search, as in the literature's code: where that ends is what is to be seen.
     optimizer = torch.optim.LBFGS([temperature], lr=_LBFGS_RATE, max_iter=n_steps)
 
     def loss() -> Tensor:

@@ -30,9 +30,9 @@ RootStatus = Literal["ok", "separable", "worse_than_chance", "unidentified"]
 
 _LAST_STEP = 1e-5  # the error left after a step of Halley's goes with its cube
 _LAST_BRACKET = 1e-12
-_FIRST_STEP_LIMIT = 4.0
+_FIRST_STEP_LIMIT = 4.0  # of log b, doubled until the root is bracketed
 _MAX_LOG = 700.0  # exp overflows just above
-_START_ROWS = (2**9, 2**13)
+_START_ROWS = (2**9, 2**13)  # of the rough solutions that the whole starts from
 _ROUGH_STEP = 0.05
 _MANY_NUMBERS = 2**17
 _FLOAT32_LIMIT = 1e6  # of the logits' magnitude: far from where cubes leave float32
@@ -91,6 +91,8 @@ def solve_exactly(logits: Tensor, labels: Tensor, n_draws: int = 1) -> Root:
     if is_coarse_safe:
         log_b, n_coarse = _solve_coarsely(samples, opening, log_b)
     point, step, n_fine = _solve(samples, opening, log_b, last_step=_LAST_STEP)
+    # No pass is spent on the last step. The slope of the NLL in log b, -b excess, falls to 0 over
+    # it, about linearly: the decrease is half of slope times step.
     return Root(
         temperature=samples.scale / (point.b * math.exp(step)),
         status="ok",
@@ -118,6 +120,7 @@ def _is_doubtful(opening: Opening) -> bool:
 
 
 def _status(opening: Opening) -> RootStatus:
+    # First, as the label of a constant row has the largest logit, too.
     if opening.spread == 0:
         return "unidentified"
     if opening.is_separable:
@@ -138,6 +141,7 @@ def _nll_limit(samples: Samples, status: RootStatus) -> float:
 
 def _starting_log_b(samples: Samples, opening: Opening) -> float:
     """Near log b: solved roughly on ever more evenly spaced rows, where there are many."""
+    # T as large as the logits' own spread: the way from there does not depend on their scale.
     log_b = -math.log(opening.spread)
     n = len(samples.largest)
     for n_rows in _START_ROWS:
@@ -189,6 +193,8 @@ def _solve(
         step = max(-limit, min(limit, step))
         if math.isinf(low) or math.isinf(high):
             limit *= 2
+        # As Dekker and Brent do: a step that leaves the bracket, or is more than half the one
+        # before, gives way to bisection, so that the search ends whatever the logits are.
         elif not low < log_b + step < high or abs(step) > abs(previous) / 2:
             step = (low + high) / 2 - log_b
         log_b, previous = log_b + step, step
@@ -205,6 +211,7 @@ def _step(point: Point, target: float) -> float:
     newton = math.log1p(point.excess / target) * level / point.fall
     # With g = log A: g'' / g' = A'' / A' - g', A' = -fall, A'' / A' = 1 + skew.
     bend = 1 + newton * (1 + point.skew + point.fall / level) / 2
+    # Far from the root the bend is no guide: it may halve or double Newton's step, not turn it.
     return newton / min(2.0, max(0.5, bend))
 
 

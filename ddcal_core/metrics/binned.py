@@ -100,6 +100,7 @@ class BinSums:
     @property
     def largest_gap(self) -> LargestGap:
         """The bin that sets the maximum calibration error."""
+        # Below every gap, so that an empty bin is never the one.
         gaps = [
             abs(gap) / (n * _UNITS) if n else -1.0
             for gap, n in zip(self._gap_units(), self.count, strict=True)
@@ -128,6 +129,7 @@ class BinSums:
         )
 
     def _gap_units(self) -> list[int]:
+        # In whole units, so that nothing is lost where confidence and accuracy nearly cancel.
         return [
             confidence - right * _UNITS
             for confidence, right in zip(self.confidence_units, self.right, strict=True)
@@ -138,8 +140,8 @@ def sums_of_confidences(confidence: Tensor, is_right: Tensor, n_bins: int = N_BI
     """The sums of confidences and hits, however they were made.
 
     Args:
-        confidence: float64 (N,), in [0, 1].
-        is_right: bool (N,).
+        confidence: float64 (N,), in [0, 1]; rounding above 1 is counted in the last bin.
+        is_right: bool (N,), on the same device.
         n_bins: bins of equal width.
 
     Returns:
@@ -159,7 +161,17 @@ def sums_of_confidences(confidence: Tensor, is_right: Tensor, n_bins: int = N_BI
 
 
 def bin_edges(n_bins: int) -> Tensor:
-    """The n_bins + 1 edges, float64, 0 to 1; ValueError for no bins."""
+    """The edges of bins of equal width.
+
+    Args:
+        n_bins: at least 1.
+
+    Returns:
+        float64 (n_bins + 1,), from 0 to 1, on the CPU.
+
+    Raises:
+        ValueError: no bins.
+    """
     if n_bins < 1:
         raise ValueError(f"at least one bin is wanted, got {n_bins}")
     # numpy's linspace, not torch's: they differ in the last bit, and peers use numpy's.
@@ -167,9 +179,22 @@ def bin_edges(n_bins: int) -> Tensor:
 
 
 def bin_index(confidence: Tensor, n_bins: int) -> Tensor:
-    """The bin (a, b] of each float64 confidence, int64 of its shape; 0 is in the first."""
+    """The bin (a, b] that each confidence falls into.
+
+    Args:
+        confidence: float64, of any shape, in [0, 1].
+        n_bins: bins of equal width, at least 1.
+
+    Returns:
+        int64, of the same shape, 0 to n_bins - 1; 0 is in the first bin, what rounding has put
+        above 1 in the last.
+
+    Raises:
+        ValueError: no bins.
+    """
     edges = bin_edges(n_bins).to(confidence.device)
     # A product finds the bin up to rounding, several times faster than a search; the edges decide.
+    # Clamped, as 0 would fall before the first bin and a sum rounded above 1 behind the last.
     near = (confidence * n_bins).ceil_().long().sub_(1).clamp_(0, n_bins - 1)
     near += (confidence > edges[near + 1]).long() - (confidence <= edges[near]).long()
     return near.clamp_(0, n_bins - 1)
@@ -189,6 +214,7 @@ def units_by_index(index: Tensor, values: Tensor, n_sums: int) -> list[int]:
     totals = [0] * n_sums
     for part in range(0, len(index), _EXACT_TERMS):
         where = index[part : part + _EXACT_TERMS]
+        # A GPU's bincount adds in no fixed order; whole numbers up to 2^53 add exactly in any.
         scaled = values[part : part + _EXACT_TERMS] * _HALF
         high = scaled.floor()
         low = ((scaled - high) * _HALF).round_()

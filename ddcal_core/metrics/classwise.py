@@ -87,6 +87,7 @@ def classwise_calibration_error(
 def _sums_of_part(probabilities: Tensor, labels: Tensor, n_bins: int) -> ClasswiseSums:
     n_classes = probabilities.shape[1]
     first_bin = torch.arange(n_classes, device=labels.device) * n_bins
+    # Class k's bins lie behind those of the classes before it: one count serves all classes.
     index = bin_index(probabilities, n_bins) + first_bin
     at_label = index.gather(1, labels[:, None])[:, 0]
     n_sums = n_classes * n_bins

@@ -84,10 +84,12 @@ def _mass_bins(probabilities: Tensor, labels: Tensor, n_bins: int) -> _MassBins:
         raise ValueError(f"at least one bin is wanted, got {n_bins}")
     confidence, is_right = confidence_and_hits(probabilities, labels)
     n = len(labels)
+    # In whole numbers: m * n / n_bins in floating point may round across a rank.
     last_ranks = [max(0, -(-m * n // n_bins) - 1) for m in range(1, n_bins)]
     edges = confidence.sort().values[last_ranks]
     index = torch.searchsorted(edges, confidence, side="left")
     count = torch.bincount(index, minlength=n_bins)
+    # Ties that span several ranks leave the bins between them empty.
     is_filled = count > 0
     mass = count[is_filled].double()
     return _MassBins(

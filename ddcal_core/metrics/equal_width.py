@@ -67,8 +67,10 @@ def bin_sums_of_logits(
     for part in row_chunks(logits):
         wide, classes = in_float64(logits[part])
         wide -= wide.amax(classes, keepdim=True)
+        # From the logits, before T: probabilities may round to ties that the logits do not have.
         is_right[part] = _is_first_largest(wide, labels[part], classes)
         weight = exponential_of_multiple(wide, 1 / max(temperature, _LEAST_TEMPERATURE))
+        # The largest logit is 0 now and its weight 1, so no (n, K) has to be divided.
         confidence[part] = weight.sum(classes).reciprocal_()
     return sums_of_confidences(confidence, is_right, n_bins)
 
@@ -158,6 +160,7 @@ def reliability_bins(
 def _is_first_largest(shifted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Whether the label's entry is the first 0, the maximum, along the dimension of classes."""
     is_right = shifted.gather(classes, labels.unsqueeze(classes)).squeeze(classes) == 0
+    # No entry is above 0, so that the signs sum to minus the number of those that are not largest.
     n_largest = shifted.numel() + int(shifted.sign().sum())
     if n_largest == len(labels):
         return is_right  # no ties

@@ -28,6 +28,7 @@ def area_under_risk_coverage(probabilities: Tensor, labels: Tensor) -> float:
     """
     confidence, is_right = confidence_and_hits(probabilities, labels)
     order = confidence.argsort(descending=True)
+    # 2 is above every confidence: the most confident sample begins the first group of equals.
     is_first = confidence[order].diff(prepend=confidence.new_tensor([2.0])) != 0
     group = is_first.cumsum(0) - 1
     count = torch.bincount(group)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from ddcal_core.metrics.binned import N_BINS, bin_index
 from ddcal_core.metrics.scores import confidence_and_hits
 
-_DRAWN_AT_ONCE = 4_000_000
+_DRAWN_AT_ONCE = 4_000_000  # numbers: 32 MB a float64 temporary, unless N alone is more
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def ece_interval(
     gap = confidence - is_right.double()
     ece = float(torch.bincount(index, gap, n_bins).abs().sum()) / len(gap)
     errors = torch.cat(list(_resampled_errors(gap, index, n_bins, n_draws, generator)))
+    # The pivot 2 e - q can leave [0, 1], where every ECE lies.
     tails = torch.tensor([(1 + level) / 2, (1 - level) / 2], dtype=torch.float64)
     low, high = (2 * ece - errors.quantile(tails)).clamp(0, 1).tolist()
     null = torch.cat(list(_null_errors(confidence, n_bins, n_draws, generator)))
@@ -132,6 +133,7 @@ def ece_interval(
 def _null_errors(
     confidence: Tensor, n_bins: int, n_draws: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
+    # Draws differ by their hits alone: each confidence stays in its bin, so bins are found once.
     in_bin = functional.one_hot(bin_index(confidence, n_bins), n_bins).double()
     expected = confidence @ in_bin
     for n_rows in _rows_at_once(n_draws, len(confidence)):

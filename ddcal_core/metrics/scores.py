@@ -74,6 +74,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float =
     check_scores(logits, labels)
     if not 0 < temperature < math.inf:
         raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
+    # Widened before the division: a small T takes float32 logits to infinity.
     return float(functional.cross_entropy(logits.double() / temperature, labels))
 
 
@@ -121,7 +122,8 @@ def confidence_and_hits(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, 
         labels: int64 (N,), 0 to K - 1.
 
     Returns:
-        Confidences float64 (N,) and bool (N,).
+        Confidences float64 (N,), above 1 by as much as rows may sum to more (see
+        `check_probabilities`), and hits bool (N,), on their device.
 
     Raises:
         ValueError: empty, misshapen, no probabilities, or a label out of range.

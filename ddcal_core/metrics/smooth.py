@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddcal_core.metrics.scores import confidence_and_hits
 
-_CELLS = 2**13
+_CELLS = 2**13  # a power of 2, for the FFT
 _HALVINGS = 40
 
 
@@ -35,6 +35,7 @@ def smooth_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
         Błasiok and Nakkiran, ICLR 2024.
     """
     confidence, is_right = confidence_and_hits(probabilities, labels)
+    # Rows may sum to a little more than 1; the grid ends there.
     spectrum = _gap_spectrum(confidence.clamp(0, 1), is_right)
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
@@ -66,4 +67,5 @@ def _smoothed_gap(spectrum: Tensor, width: float) -> float:
     frequency = torch.arange(len(spectrum), dtype=torch.float64, device=spectrum.device)
     kernel = torch.exp(-0.5 * (math.pi * width * frequency).square())
     smoothed = torch.fft.irfft(spectrum * kernel, n=2 * _CELLS)
+    # The circle holds every gap twice, itself and its mirror image.
     return float(smoothed.abs().sum()) / 2

@@ -39,7 +39,8 @@ class Distribution:
         coefficient_of_variation: deviation over mean, free of scale; None where the mean is not
             above 0.
         quantiles: at `QUANTILES`, linearly interpolated.
-        counts: numbers between consecutive edges; the last bin has its upper edge too.
+        counts: numbers between consecutive edges, the lower one included; the last bin has its
+            upper edge too.
     """
 
     mean: float
@@ -54,7 +55,7 @@ def image_spectrum(images: Tensor) -> Spectrum:
 
     Args:
         images: (N, ...), N >= 1, floating point, finite; for the spectrum about the mean image
-            give `centred(images)`.
+            give `centred(images)`. The decomposition runs in float64 on the CPU.
 
     Raises:
         ValueError: no images, or NaN or infinite pixels.
@@ -74,13 +75,21 @@ def image_spectrum(images: Tensor) -> Spectrum:
         zeros = (0.0,) * len(values)
         return Spectrum(zeros, zeros, 0.0)
     share = energy / total
+    # xlogy: directions without energy add 0, where 0 log 0 would be NaN.
     entropy = -float(torch.special.xlogy(share, share).sum())
-    cumulative = share.cumsum(0).clamp(max=1)
+    cumulative = share.cumsum(0).clamp(max=1)  # rounding can carry the last ones above 1
     return Spectrum(tuple(values.tolist()), tuple(cumulative.tolist()), math.exp(entropy))
 
 
 def centred(images: Tensor) -> Tensor:
-    """Images (N, ...) less their mean image, in float64."""
+    """Images less their mean image.
+
+    Args:
+        images: (N, ...), N >= 1, of any real dtype.
+
+    Returns:
+        float64, of the same shape, on the images' device.
+    """
     wide = images.double()
     return wide - wide.mean(0)
 
@@ -108,8 +117,9 @@ def distribution(values: Tensor, edges: Tensor) -> Distribution:
     """Mean, deviation, quantiles and histogram of numbers.
 
     Args:
-        values: (N,), N >= 1, finite.
-        edges: M + 1 >= 2 ascending; values outside are counted in the first or last bin.
+        values: (N,), N >= 1, finite, of any real dtype and device.
+        edges: (M + 1,), M >= 1, ascending, on the CPU. Bin m is [edges[m], edges[m + 1]); values
+            outside are counted in the first or last bin.
 
     Raises:
         ValueError: no values, or one that is not finite.
