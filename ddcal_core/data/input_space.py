@@ -25,7 +25,7 @@ from ddcal_core.specs.spaces import (
 )
 
 PHASE = "whiten"
-_CHUNK = 2_000
+_CHUNK = 2_000  # images at once; 49 MB of float64 for 32 x 32 pixels in colour
 # Below every image that is not of one colour: one pixel off by 1/255 has length 0.0028 and more.
 _SHORTEST = 1e-3
 
@@ -187,10 +187,12 @@ def fit_space(
                 [part.flatten(1).double().sum(0) for part in torch.split(images, _CHUNK)]
             )
             mean = mean.sum(0) / (255 * len(images))
+            # As the two published ZCAs have it: by N - 1 here (kornia's), by N below (RTP's).
             covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
             return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
         case PerImageZcaSpace():
             moments = _second_moments(images, None, on_progress) / len(images)
+            # The mean of the diagonal is that of the eigenvalues.
             ridge = spec.regularisation * float(moments.diagonal().mean())
             return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
         case _:
@@ -286,5 +288,6 @@ def _inverse_root(moments: Tensor, ridge: float) -> Tensor:
 
 def _unmixed(images: Tensor, matrix: Tensor) -> Tensor:
     """Rows float32 (N, D) that the matrix would map to images."""
+    # float64: solving multiplies rounding by the matrix's condition number.
     solved: Tensor = torch.linalg.solve(matrix.double(), images.flatten(1).double().T)
     return solved.T.float()

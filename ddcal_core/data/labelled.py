@@ -93,7 +93,8 @@ def indices_by_class(labels: Tensor, n_classes: int) -> list[Tensor]:
         n_classes: number of classes K.
 
     Returns:
-        K index tensors, int64, ascending; empty for a class without images.
+        K index tensors int64 of shape (n_k,), ascending, on the labels' device; empty for a class
+        without images.
 
     Raises:
         InvalidDataError: there are no labels, or one is out of range.
@@ -190,7 +191,8 @@ def random_subset(
         generator: a CPU generator.
 
     Returns:
-        int64 (K * images_per_class,): those of class 0, then of class 1, and so on.
+        int64 of shape (K * images_per_class,), those of class 0, then of class 1, and so on, on the
+        labels' device.
 
     Raises:
         InvalidDataError: a class has too few images, there are no labels, or one is out of range.
@@ -211,7 +213,10 @@ def as_pixels(images: Tensor) -> Tensor:
     """Give pixels as float32 in [0, 1], same shape.
 
     Args:
-        images: uint8 from 0 to 255, or floating point in [0, 1].
+        images: uint8 from 0 to 255, or floating point in [0, 1], of any shape.
+
+    Returns:
+        A new tensor, but for float32 input, which comes back itself.
 
     Raises:
         InvalidDataError: another dtype, or floats outside [0, 1] or NaN.

@@ -71,7 +71,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, recipe: str) -> None:
     save_file(on_cpu, unfinished, {"checkpoint": json.dumps(record)})
     _sync(unfinished)
     unfinished.replace(path)
-    _sync(path.parent)
+    _sync(path.parent)  # a rename survives a crash only once the folder is on disk
 
 
 def _sync(path: Path) -> None:

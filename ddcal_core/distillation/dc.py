@@ -83,6 +83,7 @@ class GradientMatching:
         self._draw_real = real_batches(images, labels, spec.batch_real, facts.n_classes)
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))
         self._network: ConvNet = network.to(images.device, images.dtype)
+        # Biases, and scales and shifts of norms, count for nothing in the published distance.
         self._matched = [p for p in self._network.parameters() if p.ndim >= 2]
 
     def initial_state(self) -> State:
@@ -98,7 +99,7 @@ class GradientMatching:
         spec = self._spec
         initialise(self._network, self._generator("network", step))
         optimiser = torch.optim.SGD(self._network.parameters(), lr=spec.lr_network, fused=True)
-        losses = []
+        losses = []  # on the device until the end: reading each would make a GPU wait
         for loop in range(spec.outer_loops):
             if loop > 0:
                 self._train(optimiser, state["images"], step, loop - 1)
@@ -154,6 +155,7 @@ class GradientMatching:
     ) -> None:
         """Train the network on the set under the mask it was matched with."""
         spec = self._spec
+        # The generator of the matching before it, so that this is the very mask matched under.
         if spec.mask_inner:
             images = mask_images(spec.mask, images, self._generator("mask", step, loop))
         for epoch in range(spec.inner_epochs):

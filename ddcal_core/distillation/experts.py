@@ -28,7 +28,7 @@ from ddcal_core.training.augmentation import augment_each
 PHASE = "experts"
 FORMAT = "ddcal experts 1"
 SNAPSHOTS = "snapshots"
-_ALIGNMENT = 8
+_ALIGNMENT = 8  # the format wants tensors to begin at a multiple of it
 
 
 class ExpertSet:
@@ -67,7 +67,8 @@ class ExpertSet:
             epoch: from 0, before training, to `n_epochs`.
 
         Returns:
-            float32 (P,), on the CPU, a copy.
+            float32 of shape (P,), P = `n_parameters`, in the order of `FlatNetwork`; a copy, on
+            the CPU.
         """
         with safe_open(self._path, "pt") as file:
             rows: Tensor = file.get_slice(SNAPSHOTS)[expert : expert + 1, epoch : epoch + 1]
@@ -186,6 +187,7 @@ class ExpertTraining:
         generator = seeded_generator(self.seed, PHASE, "epoch", expert, epoch)
         order = torch.randperm(len(self.images), generator=generator)[: spec.images_per_epoch]
         for batch in torch.split(order.to(self.images.device), spec.batch_size):
+            # MTT's code aligns corners, DC's and DSA's does not.
             seen = augment_each(
                 self.images[batch], spec.augmentation, generator, align_corners=True
             )
@@ -249,10 +251,12 @@ def record_experts(
         "experts": spec.model_dump(mode="json"),
         "n_parameters": n_parameters,
     }
+    # Written by hand: safetensors' own writer wants all experts in memory at once.
     header, n_bytes = _header(shape, full), 4 * math.prod(shape[1:])
     first = _whole_experts(path, header, n_bytes)
     with path.open("r+b" if first else "wb") as file:
         file.write(header)
+        # What is left of an expert that was cut off is trained anew.
         file.truncate(len(header) + first * n_bytes)
         file.seek(0, os.SEEK_END)
         for trajectory in training.trajectories(first=first, on_progress=on_progress):
@@ -265,6 +269,7 @@ def _whole_experts(path: Path, header: bytes, n_bytes: int) -> int:
     """How many whole experts a file with this header holds; 0 if it is another or not there."""
     if not path.exists():
         return 0
+    # The header holds seed, spec and facts: where it is the same, so are the experts behind it.
     with path.open("rb") as file:
         if file.read(len(header)) != header:
             return 0

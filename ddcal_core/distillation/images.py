@@ -17,7 +17,15 @@ NUMBERS_IN_CACHE = 2**21
 
 
 def synthetic_labels(spec: MethodSpec, facts: DatasetFacts) -> Tensor:
-    """Labels int64 (K * images_per_class,) of the learned images: class 0 first, on the CPU."""
+    """Labels of the learned images.
+
+    Args:
+        spec: says how many of each class.
+        facts: say how many classes K.
+
+    Returns:
+        int64 of shape (K * images_per_class,), those of class 0 first, on the CPU.
+    """
     return torch.arange(facts.n_classes).repeat_interleave(spec.images_per_class)
 
 
@@ -83,6 +91,9 @@ def chunks(batch: Tensor, width: int) -> Sequence[Tensor]:
     Args:
         batch: (N, C, H, W), N >= 1.
         width: channels of the widest layer that keeps the size of the images.
+
+    Returns:
+        Views of the batch, in order, at least 4 images each but for the last.
     """
     if batch.device.type != "cpu":
         return (batch,)

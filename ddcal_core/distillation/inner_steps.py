@@ -54,7 +54,17 @@ class IterationDraws:
 
 
 def masked_for_iteration(images: Tensor, spec: MttSpec | RtpSpec, draws: IterationDraws) -> Tensor:
-    """The set as an iteration sees it, where its mask is held through all inner steps."""
+    """The set as an iteration sees it, where its mask is held through all inner steps.
+
+    Args:
+        images: (M, C, H, W), floating point, network-input space.
+        spec: the mask, and when it is drawn anew.
+        draws: of the iteration.
+
+    Returns:
+        Of the same shape and dtype, differentiable; `images` itself where each step draws a mask
+        of its own.
+    """
     if spec.mask_redraw == "iteration":
         return mask_images(spec.mask, images, draws("mask"))
     return images
@@ -81,6 +91,7 @@ def step_inputs(
         images = learned["images"] if index is None else learned["images"][index]
         if spec.mask_redraw == "step":
             images = mask_images(spec.mask, images, draws("mask", step))
+        # Corners as the two papers' codes have them.
         images = augment_each(
             images, spec.augmentation, draws("augment", step), align_corners=spec.method == "mtt"
         )

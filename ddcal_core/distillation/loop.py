@@ -151,6 +151,7 @@ class _Run:
         Raises:
             DivergedError: on the way a number left the finite ones.
         """
+        # Steps work in place, and a rollback needs the checkpoint as it was.
         state, started, values = _copy(begin.state), time.monotonic(), {}
         end = next(place for place in self._places if place > begin.step)
         for step in range(begin.step, end):
@@ -160,6 +161,7 @@ class _Run:
             values = {"loss": loss}
             seconds = begin.seconds + time.monotonic() - started
             self._tell(replace(begin, seconds=seconds), step + 1, values)
+        # No loss has seen what the last step made.
         if not all(bool(value.isfinite().all()) for value in state.values()):
             raise DivergedError(end, math.nan)
         seconds = begin.seconds + time.monotonic() - started

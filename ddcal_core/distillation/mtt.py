@@ -82,6 +82,7 @@ class TrajectoryMatching:
 
     def initial_state(self) -> State:
         """Images, the logarithm of the learning rate, the numbers of soft labels; momenta."""
+        # In the published code the rate itself is learned; it can fall below 0, and training fails.
         log_lr = torch.tensor(math.log(self._spec.lr_network), device=self._start.device)
         state = {**with_momentum("images", self._start.clone()), **with_momentum("log_lr", log_lr)}
         if self._spec.labels == "soft":

@@ -109,6 +109,7 @@ class RememberingThePast:
         if spec.labels == "soft":
             by_name["labels"] = swept["labels"]
         norm = torch.stack([gradient.norm() for gradient in by_name.values()]).norm()
+        # A gradient of 0 divides to infinity, which the clamp makes 1.
         clip = (spec.clip_norm / norm).clamp(max=1)
         for name, gradient in by_name.items():
             descend(state, name, clip * gradient, spec.lr * lr_scale, spec.momentum)
@@ -178,6 +179,7 @@ class RememberingThePast:
 
     def _real_batch(self, draws: IterationDraws, classes: list[int]) -> tuple[Tensor, Tensor]:
         """Augmented real images of an iteration's classes, and their labels."""
+        # Drawn for all classes, so that a class's images do not depend on the others in the task.
         batches = self._draw_real(draws("real"))
         images = torch.cat([batches[label] for label in classes])
         labels = [torch.full((len(batches[label]),), label) for label in classes]
@@ -215,6 +217,7 @@ def decode(bases: Tensor, coefficients: Tensor, size: tuple[int, int]) -> Tensor
 
 def _xavier_uniform(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Float32 (rows, columns), uniform within sqrt(6 / (rows + columns)) of 0."""
+    # The published start: noise close to 0, unlike that of images, N(0, 1).
     bound = math.sqrt(6 / (rows + columns))
     return torch.empty(rows, columns).uniform_(-bound, bound, generator=generator)
 

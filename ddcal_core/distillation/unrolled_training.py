@@ -11,6 +11,7 @@ from torch.nn import functional
 from ddcal_core.distillation.images import chunks
 from ddcal_core.distillation.method import State
 
+# Beyond it graphs are rebuilt on the way back: they take no more, however many steps there are.
 KEPT_BYTES = 2**28
 # Tensors as large as the first block's output that a step's graph holds, second order included;
 # measured on ConvNets of three blocks: 6.4.
@@ -63,7 +64,17 @@ class FlatNetwork:
 
 
 def flat_parameters(network: nn.Module) -> Tensor:
-    """A copy of all parameters of a network, (P,), in the order of `FlatNetwork`."""
+    """All parameters of a network in one vector.
+
+    Args:
+        network: all its parameters of one dtype, on one device.
+
+    Returns:
+        Of shape (P,), in the order of `FlatNetwork`, in the parameters' dtype and on their device;
+        a copy, without gradients.
+    """
+    # cat copies also on a CPU, where a detached parameter is the one that training goes on to
+    # change: in MTT's published buffer.py, run on a CPU, every snapshot ends up as the last.
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
@@ -91,17 +102,42 @@ class InnerTraining:
     kept_bytes: int = KEPT_BYTES
 
     def parts(self, images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """A step's images and targets, part by part."""
+        """A step's images and targets, part by part.
+
+        Args:
+            images: (N, C, H, W).
+            targets: int64 (N,), or (N, K).
+        """
         pieces = chunks(images, self.width)
         return zip(pieces, torch.split(targets, len(pieces[0])), strict=True)
 
     def loss(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the cross-entropy, 0-dimensional, differentiable in all of them."""
+        """The sum of the cross-entropy over images, in nats.
+
+        Args:
+            parameters: (P,).
+            images: (N, C, H, W).
+            targets: classes int64 (N,), or probabilities (N, K).
+
+        Returns:
+            0-dimensional, differentiable in all of them.
+        """
         logits = self.network.logits(parameters, images)
         return functional.cross_entropy(logits, targets, reduction="sum")
 
     def graphs(self, parameters: Tensor, images: Tensor, targets: Tensor) -> Iterator["StepGraph"]:
-        """The gradient of a step's mean loss, part by part, each with what it came from."""
+        """The gradient of a step's mean loss, part by part, each with what it came from.
+
+        Args:
+            parameters: (P,).
+            images: (N, C, H, W), N >= 1.
+            targets: classes int64 (N,), or probabilities (N, K).
+
+        Yields:
+            Parts whose gradients add up to that of the step. Gradients by the inputs end at the
+            parts' own leaves; `sweep_back` carries them on to what the inputs are made of.
+        """
+        # A copy: the graph outlives the next step, which writes into the same path.
         parameters = parameters.clone().requires_grad_()
         for part, own in self.parts(images.detach(), targets.detach()):
             leaves = [parameters, part.requires_grad_()]
@@ -229,12 +265,14 @@ def sweep_back(
     gradients = {name: torch.zeros_like(value) for name, value in learned.items()}
     leaves = {name: value.detach().requires_grad_() for name, value in learned.items()}
     for step in reversed(range(training.n_steps)):
+        # Momentum carries what a step's velocity does to all later steps back to that step.
         q = p + training.momentum * q
         inputs = training.inputs(leaves, step)
         graphs = rolled.graphs.get(step) or training.graphs(rolled.path[step], *inputs)
         product = _product(graphs, q)
         lr_gradient -= product.slope
         p = p - lr * product.hessian
+        # Hard targets have no gradient, and a learned tensor may have no part in this step.
         reached = [k for k in (0, 1) if inputs[k].requires_grad]
         by_name = torch.autograd.grad(
             [inputs[k] for k in reached],

@@ -110,9 +110,11 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def _draw_uniform(layer: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+    # What PyTorch's default, kaiming_uniform with a = sqrt(5), comes to for these layers.
     bound = float(layer.weight[0].numel()) ** -0.5
     for parameter in (layer.weight, layer.bias):
         if parameter is not None:
+            # On the CPU, whatever the device, so that every device starts from the same numbers.
             drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
             with torch.no_grad():
                 parameter.copy_(drawn)

@@ -21,7 +21,10 @@ def _mean_of_squares(images: Tensor) -> Tensor:
 
 
 class _PooledMean(torch.autograd.Function):
-    """Mean over squares, its gradient written in one pass: that of the slices takes five."""
+    """Mean over squares of images of shape (N, C, H, W), its gradient written in one pass.
+
+    That of the slices takes five.
+    """
 
     @staticmethod
     def forward(images: Tensor) -> Tensor:
@@ -200,6 +203,6 @@ class Network(nn.Module):
         return features.flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in network-input space."""
+        """Logits (N, K), not normalised, of images (N, C, H, W) in network-input space."""
         logits: Tensor = self.classifier(self.embed(images))
         return logits

@@ -83,10 +83,13 @@ def draw_augmentation(
     """One of the changes, each as likely, and its numbers.
 
     Args:
-        names: to draw from; none gives None.
+        names: to draw from; none gives None, and draws nothing.
         generator: a CPU generator.
         n_images: numbers for each of so many images, for training; None: the same for all, to
             change real and synthetic images alike (Siamese).
+
+    Returns:
+        The change, its numbers on the CPU; None without names.
     """
     if not names:
         return None
@@ -147,6 +150,9 @@ def augment_each(
         names: the changes to draw from; none leaves `images` as they are.
         generator: a CPU generator.
         align_corners: see `augment`.
+
+    Returns:
+        (N, C, H, W), dtype and device of `images`.
     """
     drawn = draw_augmentation(names, generator, n_images=len(images))
     return augment(images, drawn, align_corners=align_corners)
@@ -182,6 +188,7 @@ def _cut_out(images: Tensor, numbers: Tensor) -> Tensor:
     for axis in (0, 1):
         side = images.shape[2 + axis]
         hole = int(CUTOUT_SHARE * side + 0.5)
+        # As published: a hole of even side may be centred on the far edge as well as the near one.
         centre = _whole(numbers[:, axis], side + (1 - hole % 2)).view(-1, 1)
         start = centre - hole // 2
         at = torch.arange(side, device=images.device)

@@ -44,6 +44,7 @@ def herd(features: Tensor, n: int) -> Tensor:
         raise InvalidDataError(f"wanted at least {n} rows to choose from, got {len(features)}")
     if not bool(features.isfinite().all()):
         raise InvalidDataError("wanted finite features, got NaN or infinities")
+    # float64: the distances that decide are small differences of these squares.
     features = features.double()
     mean, squares = features.mean(0), features.square().sum(1)
     total = torch.zeros_like(mean)

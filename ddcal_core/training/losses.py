@@ -50,7 +50,7 @@ def training_loss(
         generator: a CPU generator; mixup alone draws from it.
 
     Returns:
-        A number of no dimensions.
+        0-dimensional, in nats.
 
     Source:
         label smoothing: Szegedy et al., CVPR 2016; focal: Lin et al., ICCV 2017; its schedule

@@ -119,6 +119,7 @@ def predict_logits(network: nn.Module, images: Tensor, *, batch_size: int = 128)
 
 @contextmanager
 def _in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+    # Module by module, as parts of a network may stand in different modes.
     modes = {module: module.training for module in network.modules()}
     network.train(training)
     try:
