@@ -16,7 +16,7 @@ MIRRORED_DIFFERS = frozenset({"digits", "mnist", "svhn"})
 
 def _without_repetition(names: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(names)) < len(names):
-        raise ValueError(f"each is wanted once, got {', '.join(map(str, names))}")
+        raise ValueError(f"wanted each once, got {', '.join(map(str, names))}")
     return names
 
 
@@ -25,8 +25,10 @@ Augmentation = Annotated[
     # JSON knows lists alone.
     Field(
         strict=False,
-        description="Siamese augmentation (DSA): one of these is drawn for each batch, with the "
-        "same numbers for real and synthetic images; none when empty.",
+        description=(
+            "Siamese augmentation (DSA): one of these changes is drawn for each batch, "
+            "with the same parameters for real and synthetic images; none if empty."
+        ),
     ),
     AfterValidator(_without_repetition),
 ]

@@ -12,8 +12,8 @@ FitOn = Annotated[
     Literal["validation", "distilled"],
     Field(
         description=(
-            "Images the temperature is fitted on: real validation images, or the small set the "
-            "network was trained on (no further real label needed)."
+            "Images the temperature is fitted on: real validation images, or the small set "
+            "the network was trained on, which needs no further real label."
         )
     ),
 ]
@@ -29,8 +29,9 @@ Optimiser = Annotated[
     Literal["exact", "lbfgs_50", "lbfgs_200"],
     Field(
         description=(
-            "exact, or so many steps of L-BFGS as the literature's code takes, which often stop "
-            "far from the best temperature: to see by how much, and for nothing else."
+            "exact solves for the temperature of least NLL. lbfgs_50 and lbfgs_200 take "
+            "that many steps of L-BFGS, as the code that most papers follow does: they "
+            "often stop far from the best temperature and are there for comparison only."
         )
     ),
 ]
@@ -65,7 +66,7 @@ class MaskedTemperatureScaling(Spec):
         None,
         ge=1,
         le=10_000,
-        description="Masks drawn for each image; default: as few as make 1,000 masked images.",
+        description="Masks drawn per image. Default: as few as give 1,000 masked images.",
     )
 
 
@@ -106,7 +107,7 @@ def _each_once(specs: list[CalibrationSpec]) -> list[CalibrationSpec]:
         if spec in specs[:place]:
             # Twice the same would be one row of networks that do not exist.
             raise ValueError(
-                f"each calibration is wanted once, got number {place} like number "
+                f"wanted each calibration once, got number {place} like number "
                 f"{specs.index(spec)}, counted from 0"
             )
     return specs

@@ -11,7 +11,7 @@ from ddcal_core.specs.masks import MaskShape
 class EvaluateSpec(Spec):
     """What the report measures on the test split."""
 
-    n_bins: int = Field(15, ge=1, le=100, description="Equal-width bins of the ECE.")
+    n_bins: int = Field(15, ge=1, le=100, description="Number of equal-width bins of the ECE.")
     mts_ratios: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
         max_length=50,
@@ -21,12 +21,14 @@ class EvaluateSpec(Spec):
         [MaskShape()],
         min_length=1,
         max_length=8,
-        description="Masks to draw an MTS curve with, each at every ratio; default: single pixels.",
+        description=(
+            "Masks to compute an MTS curve for, each at every ratio. Default: single pixels."
+        ),
     )
 
     @field_validator("mts_masks")
     @classmethod
     def _each_mask_once(cls, masks: list[MaskShape]) -> list[MaskShape]:
         if any(mask in masks[:k] for k, mask in enumerate(masks)):
-            raise ValueError("each mask is wanted once, got one of them again")
+            raise ValueError("wanted each mask once, got one of them again")
         return masks

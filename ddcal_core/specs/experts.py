@@ -18,15 +18,19 @@ class ExpertSpec(Spec):
         6,
         ge=1,
         le=1_000,
-        description="Snapshots are kept at 0 (before training), 1, 2, ... to this one. MTT reads "
-        "those up to max_start_epoch - 1 + expert_epochs and none beyond.",
+        description=(
+            "Epochs of each expert. A snapshot is kept before training and after each "
+            "epoch; MTT reads those up to max_start_epoch - 1 + expert_epochs."
+        ),
     )
     images_per_epoch: int | None = Field(
         4_096,
         ge=1,
         le=100_000_000,
-        description="Real images an epoch, drawn anew in each; all where there are fewer, or with "
-        "null.",
+        description=(
+            "Real images per epoch, drawn anew for each; all of them if there are fewer, "
+            "or if null."
+        ),
     )
     batch_size: int = Field(128, ge=1, le=100_000)
     lr: float = Field(0.02, gt=0, le=100)

@@ -41,7 +41,7 @@ DatasetName = Annotated[
         examples=["digits"],
     ),
 ]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="Seeds everything that is drawn.")]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="Seed of everything drawn at random.")]
 BY_INDEX, BY_NAME = "class by index", "class by name"
 CLASS_TAGS = frozenset({BY_INDEX, BY_NAME})
 """Names of union members as validation errors give them, which no body has."""
@@ -62,8 +62,8 @@ Classes = Annotated[
         min_length=2,
         max_length=1_000,
         description=(
-            "Classes to keep, by name or by index from 0, training, validation and test images "
-            "alike; label k is the k-th of them. Default: all."
+            "Classes to keep in all splits, by name or zero-based index; label k is the "
+            "k-th class listed. Default: all."
         ),
     ),
 ]
@@ -78,7 +78,7 @@ class Imbalance(Spec):
     """
 
     factor: float = Field(
-        ge=0.001, le=1, description="Size of the last class over that of the first."
+        ge=0.001, le=1, description="Size of the last class relative to the first."
     )
 
 
@@ -88,8 +88,9 @@ NValidation = Annotated[
         ge=1,
         le=1_000_000,
         description=(
-            "Real images cut from the training split by class and seed, never touched by "
-            f"distillation or training. Default: one fifth, at most {MAX_VALIDATION_BY_DEFAULT}."
+            "Size of the validation split: real images taken from the training split, in "
+            "proportion to the classes and by seed, and never used for distillation or "
+            f"training. Default: one fifth of it, at most {MAX_VALIDATION_BY_DEFAULT}."
         ),
     ),
 ]

@@ -11,25 +11,29 @@ class MaskShape(Spec):
     """What a random binary mask masks as one, and what with; the share masked is left open."""
 
     unit: Literal["pixel", "patch"] = Field(
-        "pixel", description="What is masked as one: a pixel, or a square patch of pixels."
+        "pixel", description="What is masked as a whole: single pixels or square patches of pixels."
     )
     patch_size: int | None = Field(
         None,
         ge=1,
         le=1_024,
-        description="Side of a patch in pixels, with unit patch alone; patches lie side by side "
-        "from the top left corner, the last ones cut off by the image's edge.",
+        description=(
+            "Side of a patch in pixels, only with unit patch. Patches tile the image from "
+            "its top left corner; those at the far edges are cut off."
+        ),
     )
     channels: Literal["shared", "independent"] = Field(
-        "shared", description="One mask for all channels of an image, or one for each."
+        "shared", description="One mask for all channels of an image, or one per channel."
     )
     scope: Literal["per_sample", "shared"] = Field(
-        "per_sample", description="A mask for each image, or one for all images of a draw."
+        "per_sample", description="One mask per image, or one for all images of a draw."
     )
     fill: Literal["zero", "noise"] = Field(
         "zero",
-        description="What a masked pixel becomes, in network-input space: 0 (the mean colour; "
-        "whitened, the mean image), or a number drawn from N(0, 1), a channel each.",
+        description=(
+            "What a masked pixel becomes, in network-input space: 0 (the mean colour; "
+            "after ZCA, the mean image), or a draw from N(0, 1) for each channel."
+        ),
     )
 
     @model_validator(mode="after")

@@ -35,28 +35,35 @@ class NetworkSpec(Spec):
 
     network: NetworkName = Field(
         "convnet",
-        description="In small-image forms: 4 to 128 pixels a side, 1 or 3 channels. A network "
-        "halves an image only as long as something is left of it.",
+        description=(
+            "The architecture, in its form for small images (4 to 128 pixels a side, 1 or "
+            "3 channels). alexnet, vgg11 and resnet18 leave out downsampling that would "
+            "leave too little of an image."
+        ),
     )
     width: int | None = Field(
         None,
         ge=1,
         le=512,
         validate_default=True,
-        description="convnet: channels of each block, 32 by default; vit: of each token, 128.",
+        description=(
+            "convnet: channels of each block, default 32; vit: numbers per token, default 128."
+        ),
     )
     depth: int | None = Field(
         None,
         ge=1,
         le=12,
         validate_default=True,
-        description="convnet: blocks, each with its pooling, 3 by default; vit: blocks, 4.",
+        description="Number of blocks. convnet: each with its pooling, default 3; vit: default 4.",
     )
     norm: Norm | None = Field(
         None,
         validate_default=True,
-        description="convnet, vgg11, resnet18; `instance` by default. `group` has 4 groups; "
-        "`layer` is over all channels and pixels of an image.",
+        description=(
+            "convnet, vgg11, resnet18; default `instance`. `group` has 4 groups; `layer` "
+            "normalises over all channels and pixels of an image."
+        ),
     )
     pooling: Pooling | None = Field(
         None, validate_default=True, description="convnet: 2 x 2, `avg` by default."
@@ -69,15 +76,17 @@ class NetworkSpec(Spec):
         ge=1,
         le=16,
         validate_default=True,
-        description="vit: of each attention, a divisor of width; 4 by default.",
+        description="vit: heads of each attention, a divisor of width; default 4.",
     )
     patch_size: int | None = Field(
         None,
         ge=1,
         le=64,
         validate_default=True,
-        description="vit: side of a token in pixels; default: an eighth of the image's smaller "
-        "side, at least 2.",
+        description=(
+            "vit: side of a patch in pixels. Default: an eighth of the shorter side of the "
+            "image, rounded up, at least 2."
+        ),
     )
 
     @field_validator("width", "depth", "norm", "pooling", "activation", "heads", "patch_size")

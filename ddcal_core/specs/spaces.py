@@ -52,9 +52,10 @@ InputSpaceSpec = Annotated[
     Field(
         discriminator="name",
         description=(
-            "What networks read of an image. ZCA matrices are fitted on the training images left "
-            f"by the validation cut, for images of at most {MAX_WHITENED_FEATURES:,} features "
-            "(channels x height x width), and stored with what is made in them."
+            "How pixels become network input. ZCA matrices are fitted on the training "
+            "images that the validation split leaves, for images of at most "
+            f"{MAX_WHITENED_FEATURES:,} features (channels x height x width), and stored "
+            "with everything made in that space."
         ),
     ),
 ]

@@ -56,15 +56,17 @@ TrainLoss = Annotated[AnyLoss, Field(discriminator="name")]
 class TrainSpec(NetworkSpec):
     """Train networks: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
 
-    n_seeds: int = Field(3, ge=1, le=20, description="Networks, each from its own seed.")
+    n_seeds: int = Field(3, ge=1, le=20, description="Number of networks, each from its own seed.")
     epochs: int = Field(300, ge=1, le=100_000)
     batch_size: int = Field(256, ge=1, le=100_000)
     lr: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="Default: for a convnet the one learned with the distilled set, where it has "
-        f"one; else {DEFAULT_LR}.",
+        description=(
+            "Learning rate. Default: for a convnet the one learned with the distilled set, "
+            f"if there is one; otherwise {DEFAULT_LR}."
+        ),
     )
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0, le=1)
@@ -72,8 +74,10 @@ class TrainSpec(NetworkSpec):
     augmentation: Augmentation = Field(
         (),
         strict=False,
-        description="DSA: one of these changes is drawn for each batch, with numbers of its own "
-        "for each image; none when empty.",
+        description=(
+            "DSA: one of these changes is drawn for each batch, with parameters of its own "
+            "for each image; none if empty."
+        ),
     )
 
     def with_network(self, network: NetworkSpec) -> "TrainSpec":

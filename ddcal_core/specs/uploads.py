@@ -16,9 +16,9 @@ Side = Annotated[
         ge=MIN_IMAGE_SIDE,
         le=MAX_IMAGE_SIDE,
         description=(
-            "Side in pixels that every image is brought to: its largest centred square, resampled "
-            "by Lanczos. Default: images are taken as they are, all of one size of "
-            f"{MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels a side."
+            "Side in pixels to resize every image to: its largest centred square, "
+            "resampled with Lanczos. Default: no resizing; then all images must have one "
+            f"size, {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels a side."
         ),
         examples=[32],
     ),
@@ -27,8 +27,8 @@ Colour = Annotated[
     Literal["grey", "rgb"] | None,
     Field(
         description=(
-            "What every image is brought to; grey is luma by ITU-R BT.601. Default: as found, all "
-            "grey or all in colour."
+            "What to convert every image to; grey is luma (ITU-R BT.601). Default: no "
+            "conversion; then all images must be grey, or all in colour."
         )
     ),
 ]
@@ -38,8 +38,8 @@ TestFraction = Annotated[
         gt=0,
         lt=1,
         description=(
-            "Share of each class that becomes test images, rounded, at least one, where there are "
-            f"no train and test folders. Default: {DEFAULT_TEST_FRACTION}."
+            "Share of each class that becomes test images, rounded, at least one image, if "
+            f"the zip has no train and test folders. Default: {DEFAULT_TEST_FRACTION}."
         ),
     ),
 ]

@@ -14,7 +14,7 @@ class CalibrateParams(Spec):
     models: list[Annotated[str, Field(pattern=MODEL_REFERENCE)]] = Field(
         min_length=1,
         max_length=100,
-        description="Models, or train jobs (all of their models).",
+        description="Models, or train jobs for all their models.",
     )
     seed: Seed = 0
     calibrate: CalibrationSpecs

@@ -29,7 +29,7 @@ LogitsCalibration = Annotated[
     NoCalibration | LogitsTemperatureScaling | LogitsScaling,
     Field(
         discriminator="method",
-        description="There is no image and no network, so nothing to mask.",
+        description="Without images and a network there is nothing to mask, hence no mts.",
     ),
 ]
 
@@ -37,7 +37,7 @@ LogitsCalibration = Annotated[
 class LogitsEvaluation(Spec):
     """What the report measures."""
 
-    n_bins: int = Field(15, ge=1, le=100, description="Equal-width bins of the ECE.")
+    n_bins: int = Field(15, ge=1, le=100, description="Number of equal-width bins of the ECE.")
 
 
 class CalibrateLogitsParams(Spec):
@@ -49,6 +49,6 @@ class CalibrateLogitsParams(Spec):
         [NoCalibration(method="none"), LogitsTemperatureScaling(method="ts")],
         min_length=1,
         max_length=8,
-        description="Each method and optimiser at most once; fitted on logits_fit alone.",
+        description="Each method and optimiser at most once; all are fitted on logits_fit only.",
     )
     evaluate: LogitsEvaluation = LogitsEvaluation()

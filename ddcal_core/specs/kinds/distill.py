@@ -29,7 +29,7 @@ class DistillParams(DistillationParams):
         None,
         pattern=EXPERTS_REFERENCE,
         validate_default=True,
-        description="Experts, or the job that records them, for method mtt alone.",
+        description="Experts, or the job that records them; for method mtt only.",
     )
 
     @field_validator("experts")

@@ -14,7 +14,7 @@ class EvaluateParams(Spec):
     calibrations: list[Annotated[str, Field(pattern=CALIBRATION_REFERENCE)]] = Field(
         min_length=1,
         max_length=100,
-        description="Calibrations, or calibrate jobs (all of theirs); one data set in all.",
+        description="Calibrations, or calibrate jobs for all of theirs; all of one data set.",
     )
     seed: Seed = 0
     evaluate: EvaluateSpec = EvaluateSpec()

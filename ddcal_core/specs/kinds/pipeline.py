@@ -46,26 +46,32 @@ class PipelineParams(DistillationParams):
 
     experts: ExpertSpec | None = Field(
         None,
-        description="What method mtt imitates, and no other: recorded before it distills. Default: "
-        "experts of the same network and augmentation, trained for as long as it reads them.",
+        description=(
+            "Experts for method mtt, recorded before it distils. Default: experts of the "
+            "same network and augmentation, trained for as many epochs as it reads."
+        ),
     )
     train: TrainSpec = TrainSpec()
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],
         max_length=4,
-        description="Training sets to put beside the distilled one.",
+        description="Training sets to compare the distilled one with.",
     )
     train_networks: list[NetworkSpec] = Field(
         [],
         max_length=8,
-        description="Further networks to train as train says, on the distilled set and on the "
-        "random and herding baselines.",
+        description=(
+            "Further networks, trained as train says, on the distilled set and on the "
+            "random and herding baselines."
+        ),
     )
     train_losses: list[TrainLoss] = Field(
         [],
         max_length=8,
-        description="Losses to train further networks with on the distilled set, each to be shown "
-        "beside train.loss before and after the same temperature scaling.",
+        description=(
+            "Further losses to train networks with on the distilled set, each reported "
+            "beside train.loss before and after the same temperature scaling."
+        ),
     )
     calibrate: CalibrationSpecs
     evaluate: EvaluateSpec = EvaluateSpec()
@@ -89,11 +95,11 @@ class PipelineParams(DistillationParams):
         losses = [self.train.loss, *self.train_losses]
         if any(loss in losses[:k] for k, loss in enumerate(losses)):
             raise ValueError(
-                "train_losses: each loss is wanted once, and none that is train.loss already"
+                "train_losses: wanted each loss once, and none that is train.loss already"
             )
         if self.train_losses and not any(spec.method == "ts" for spec in self.calibrate):
             raise ValueError(
-                "train_losses: a ts among calibrate is wanted, as losses are compared before and "
-                "after temperature scaling"
+                "train_losses: wanted a ts in calibrate, as losses are compared before and after "
+                "temperature scaling"
             )
         return self

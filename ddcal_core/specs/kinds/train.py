@@ -35,5 +35,5 @@ class TrainParams(Spec):
                 f"training_set, seed and train alone, got {', '.join(own)}"
             )
         if not is_distilled and self.dataset is None:
-            raise ValueError("dataset is needed to train on random, herded or full real images")
+            raise ValueError("dataset is required to train on random, herded or full real images")
         return self

@@ -7,7 +7,12 @@ from pydantic import Field
 from ddcal_core.specs.methods.method import MethodSpec, Values, smoke_shape
 
 BatchReal = Annotated[
-    int, Field(ge=1, le=10_000, description="Real images a class and step; all where it has fewer.")
+    int,
+    Field(
+        ge=1,
+        le=10_000,
+        description="Real images per class and step; all of a class if it has fewer.",
+    ),
 ]
 
 ImageLr = Annotated[float, Field(gt=0, le=1e6, description="Step size on the images (SGD).")]
@@ -23,19 +28,19 @@ _DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 
 class GradientMatchingSpec(MethodSpec):
     """What DC and DSA share: in each iteration a fresh network, matched and trained in turns."""
 
-    iterations: int = Field(20, ge=1, le=1_000_000, description="Networks, one after another.")
-    outer_loops: int = Field(
-        5, ge=1, le=1_000, description="Steps on the images with each network."
+    iterations: int = Field(
+        20, ge=1, le=1_000_000, description="Number of networks, one after another."
     )
+    outer_loops: int = Field(5, ge=1, le=1_000, description="Steps on the images per network.")
     inner_epochs: int = Field(
         5,
         ge=0,
         le=1_000,
-        description="Epochs that a network is trained on the set between two of its steps.",
+        description="Epochs that a network is trained on the set between two steps on the images.",
     )
     batch_real: BatchReal = 64
     batch_synthetic: int = Field(
-        256, ge=1, le=100_000, description="Synthetic images a batch of the inner training."
+        256, ge=1, le=100_000, description="Batch size of the inner training."
     )
     lr: ImageLr = 0.1
     momentum: ImageMomentum = 0.5
@@ -43,7 +48,7 @@ class GradientMatchingSpec(MethodSpec):
         0.01, gt=0, le=100, description="Step size of the inner training (SGD, no momentum)."
     )
     mask_inner: bool = Field(
-        True, description="Whether the mask lies on the set in the inner training too."
+        True, description="Whether the inner training sees the masked set, too."
     )
 
 

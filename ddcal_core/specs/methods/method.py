@@ -24,20 +24,27 @@ class SelectionSpec(Spec):
     """
 
     n_evaluations: int = Field(
-        4, ge=0, le=1_000, description="0 keeps the last set, as does an empty validation split."
+        4,
+        ge=0,
+        le=1_000,
+        description=(
+            "Number of evaluations. With 0, or without validation images, the last set is kept."
+        ),
     )
     epochs: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="Of each network, batches of 32; default: as many as show it 5,000 images, "
-        "but 5 to 150.",
+        description=(
+            "Epochs of each network, in batches of 32. Default: as many as show it 5,000 "
+            "images, within 5 to 150."
+        ),
     )
     patience: int | None = Field(
         None,
         ge=1,
         le=1_000,
-        description="Stop early after so many evaluations without a better set; default: never.",
+        description="Stop after this many evaluations without a better set. Default: never.",
     )
 
 
@@ -49,18 +56,26 @@ class MethodSpec(Spec):
 
     preset: Literal["smoke", "published"] = Field(
         "smoke",
-        description="Whose numbers fill in what is not given here: `smoke` is sized for two CPU "
-        "cores, `published` is the method's paper, for the data sets and images per class that it "
-        "reports.",
+        description=(
+            "Where values that are not given here come from: `smoke` is sized for two CPU "
+            "cores; `published` is the method's paper, for the data sets and images per "
+            "class that it reports."
+        ),
     )
     preset_version: int = Field(
-        PRESETS_VERSION, ge=1, le=PRESETS_VERSION, description="Of the table of presets."
+        PRESETS_VERSION, ge=1, le=PRESETS_VERSION, description="Version of the table of presets."
     )
     images_per_class: int = Field(10, ge=1, le=1_000)
     init: Literal["real", "noise"] = Field(
-        "real", description="Start from random real training images or from N(0, 1)."
+        "real",
+        description=(
+            "Start from random real training images, or from noise: N(0, 1), with rtp "
+            "uniform and close to 0."
+        ),
     )
-    mask: MaskSpec = Field(MaskSpec(), description="MDT: mask on the synthetic images.")
+    mask: MaskSpec = Field(
+        MaskSpec(), description="MDT: the mask on the synthetic images during distillation."
+    )
     iterations: int = Field(200, ge=1, le=1_000_000)
     width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet distilled on.")
     depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
@@ -68,10 +83,13 @@ class MethodSpec(Spec):
     selection: SelectionSpec = SelectionSpec()
     measure_factor: bool = Field(
         True,
-        description="Whether the set is to carry a factor: one more network is trained on it, and "
-        "the labels of the validation images tell how its best temperature follows from the set "
-        "alone. Calibrating later networks of the set by mts with ratio auto on distilled then "
-        "uses that number, and no real image; see docs/mask-ratio.md.",
+        description=(
+            "Whether to measure the set's calibration factor: one more network is trained "
+            "on the set, and labelled validation images tell how its best temperature "
+            "follows from the set alone. Networks trained on the set later can then be "
+            "calibrated by mts with ratio auto on distilled, without any real image; see "
+            "docs/mask-ratio.md."
+        ),
     )
 
     @classmethod

@@ -32,36 +32,41 @@ class MttSpec(MethodSpec):
     method: Literal["mtt"]
     iterations: int = Field(100, ge=1, le=1_000_000)
     synthetic_steps: int = Field(
-        10, ge=1, le=10_000, description="Steps of SGD on the set in each iteration (N)."
+        10, ge=1, le=10_000, description="Steps of SGD on the set per iteration (N)."
     )
     expert_epochs: int = Field(
-        2, ge=1, le=1_000, description="How many epochs ahead of the start the target is (M)."
+        2, ge=1, le=1_000, description="How many epochs after the start the target lies (M)."
     )
     max_start_epoch: int = Field(
-        4, ge=1, le=1_000, description="Starts are drawn from the expert's epochs below this one."
+        4, ge=1, le=1_000, description="Start epochs are drawn from those below this one."
     )
     batch_synthetic: int | None = Field(
-        None, ge=1, le=100_000, description="Images a step on the set; null: all of them."
+        None, ge=1, le=100_000, description="Images per step on the set; null for all."
     )
     lr: float = Field(100.0, gt=0, le=1e7, description="Step size on the images (SGD).")
-    momentum: float = Field(0.5, ge=0, lt=1, description="Of all that is learned.")
+    momentum: float = Field(0.5, ge=0, lt=1, description="Momentum of everything learned.")
     lr_network: float = Field(
         0.05,
         gt=0,
         le=100,
-        description="Where the learned learning rate of the steps on the set starts.",
+        description="Initial value of the learned learning rate of the steps on the set.",
     )
     lr_lr: float = Field(
         1e-4,
         ge=0,
         le=100,
-        description="Step size on that learning rate as published, for steps on the rate itself. "
-        "Here its logarithm is learned, with lr_lr / lr_network^2: the first step is the same, "
-        "and the rate stays above 0.",
+        description=(
+            "Step size on that learning rate, as published. Learned is its logarithm, with "
+            "step size lr_lr / lr_network^2: the first step is the same, and the rate "
+            "stays above 0."
+        ),
     )
     labels: Labels = "hard"
     lr_labels: float = Field(
-        1.0, gt=0, le=1e7, description="Step size on soft labels' numbers; not read with hard ones."
+        1.0,
+        gt=0,
+        le=1e7,
+        description="Step size on the logits of soft labels; ignored with hard labels.",
     )
     mask_redraw: MaskRedraw = "iteration"
 

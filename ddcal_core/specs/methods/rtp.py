@@ -24,31 +24,39 @@ class RtpSpec(MethodSpec):
     method: Literal["rtp"]
     iterations: int = Field(100, ge=1, le=1_000_000)
     form: Literal["bases", "pixels"] = "bases"
-    n_bases: int = Field(16, ge=1, le=10_000, description="K; not read with form pixels.")
+    n_bases: int = Field(
+        16, ge=1, le=10_000, description="Number of bases (K); ignored with form pixels."
+    )
     downscale: int = Field(
-        2, ge=1, le=64, description="How many times smaller bases are than images, a side."
+        2,
+        ge=1,
+        le=64,
+        description="How many times smaller than the images the bases are, per side.",
     )
     inner_steps: int = Field(
-        20, ge=1, le=10_000, description="Steps of SGD on the set in each iteration (T)."
+        20, ge=1, le=10_000, description="Steps of SGD on the set per iteration (T)."
     )
     batch_per_class: int = Field(
         10,
         ge=1,
         le=10_000,
-        description="Images of the set a class and inner step; all where it has fewer.",
+        description="Images of the set per class and inner step; all of a class if it has fewer.",
     )
-    lr_network: float = Field(0.05, gt=0, le=100, description="Of the inner steps.")
-    momentum_network: float = Field(0.9, ge=0, lt=1, description="Of the inner steps.")
+    lr_network: float = Field(0.05, gt=0, le=100, description="Learning rate of the inner steps.")
+    momentum_network: float = Field(0.9, ge=0, lt=1, description="Momentum of the inner steps.")
     batch_real: int = Field(
-        32, ge=1, le=10_000, description="Real images a class that the trained network is asked."
+        32,
+        ge=1,
+        le=10_000,
+        description="Real images per class that the trained network is to classify.",
     )
     task_classes: int | None = Field(
-        None, ge=2, le=10_000, description="Classes drawn for each iteration; null: all."
+        None, ge=2, le=10_000, description="Classes drawn per iteration; null for all."
     )
-    lr: float = Field(1.0, gt=0, le=1e7, description="Step size on all that is learned (SGD).")
+    lr: float = Field(1.0, gt=0, le=1e7, description="Step size on everything learned (SGD).")
     momentum: float = Field(0.5, ge=0, lt=1)
     clip_norm: float = Field(
-        2.0, gt=0, le=1e9, description="Largest norm of the gradient, over all that is learned."
+        2.0, gt=0, le=1e9, description="Largest norm of the gradient over everything learned."
     )
     labels: Labels = "hard"
     mask_redraw: MaskRedraw = "iteration"

@@ -7,15 +7,19 @@ from pydantic import Field
 Labels = Annotated[
     Literal["hard", "soft"],
     Field(
-        description="hard: an image's class. soft: the softmax of K learned numbers an image, at "
-        "the start 0.9 for its class."
+        description=(
+            "hard: the image's class. soft: the softmax of K learned numbers per image, at "
+            "first 0.9 for its class."
+        )
     ),
 ]
 
 MaskRedraw = Annotated[
     Literal["iteration", "step"],
     Field(
-        description="Whether all inner steps of an iteration see the set under one mask, or each "
-        "under its own."
+        description=(
+            "iteration: all inner steps of an iteration see the set under one mask. step: "
+            "each under a mask of its own."
+        )
     ),
 ]
