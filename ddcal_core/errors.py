@@ -19,7 +19,7 @@ class DivergedError(CoreError):
     """A loss became infinite or not a number."""
 
     def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}; it has to stay finite")
+        super().__init__(f"the loss became {loss} at step {step}; it must stay finite")
         self.step = step
         self.loss = loss
 

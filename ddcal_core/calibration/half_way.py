@@ -38,7 +38,7 @@ def half_way_temperature(
         ValueError: fewer than two labels, or what `fit_temperature` refuses.
     """
     if len(labels) == 0 or bool((labels == labels[0]).all()):
-        raise ValueError("images of at least two different labels are wanted, got fewer")
+        raise ValueError("wanted images of at least two different labels, got fewer")
     one, two = _pairs_of_unlike(labels, seeded_generator(seed, "half way"))
     logits = predict_logits(network, (images[one] + images[two]) / 2, batch_size=BATCH_SIZE)
     # Both rows of a pair are one observation: the second half is the second draw.

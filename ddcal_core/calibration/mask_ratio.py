@@ -205,7 +205,7 @@ def temperature_by_factor(
         ValueError: a factor not in (0, inf), or what `half_way_temperature` refuses.
     """
     if not 0 < factor < math.inf:
-        raise ValueError(f"a factor above 0 and finite is wanted, got {factor}")
+        raise ValueError(f"wanted a finite factor above 0, got {factor}")
     fit = half_way_temperature(network, images, labels, seed=seed)
     return _times(fit, factor, "known_factor")
 

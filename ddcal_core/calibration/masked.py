@@ -105,7 +105,7 @@ def fit_masked_temperature(
     """
     n = len(images)
     if n == 0:
-        raise ValueError("at least one image is wanted, got none")
+        raise ValueError("wanted at least one image, got none")
     n_draws = (n_draws or math.ceil(MIN_MASKED_ROWS / n)) if mask.ratio > 0 else 1
     draws_at_once = max(1, batch_size // n)
     logits: list[Tensor] = []

@@ -174,7 +174,7 @@ def fit_vector_scaling(
     """
     check_logits(logits, labels)
     if not 0 < prior_precision < math.inf:
-        raise ValueError(f"a precision above 0 and finite is wanted, got {prior_precision}")
+        raise ValueError(f"wanted a finite precision above 0, got {prior_precision}")
     n, n_classes = logits.shape
     root = solve_exactly(logits, labels)
     if root.temperature is None:
@@ -232,9 +232,9 @@ def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicFit:
 
 def _check_classes(logits: Tensor, n_classes: int) -> None:
     if logits.ndim != 2 or logits.shape[1] != n_classes:
-        raise ValueError(f"logits (N, {n_classes}) are wanted, got shape {tuple(logits.shape)}")
+        raise ValueError(f"wanted logits (N, {n_classes}), got shape {tuple(logits.shape)}")
     if not bool(logits.isfinite().all()):
-        raise ValueError("finite logits are wanted, got NaN or infinite ones")
+        raise ValueError("wanted finite logits, got NaN or infinite ones")
 
 
 def _centred(logits: Tensor) -> Tensor:

@@ -91,11 +91,11 @@ def fit_temperature(
         exact solver and the degenerate cases are our own.
     """
     if method != "exact" and method not in _LBFGS_STEPS:
-        raise ValueError(f"a method of exact, {', '.join(_LBFGS_STEPS)} is wanted, got {method}")
+        raise ValueError(f"wanted a method of exact, {', '.join(_LBFGS_STEPS)}; got {method}")
     check_logits(logits, labels)
     if n_draws < 1 or len(labels) % n_draws:
         raise ValueError(
-            f"a number of rows divisible by n_draws = {n_draws} is wanted, got {len(labels)}"
+            f"wanted a number of rows divisible by n_draws = {n_draws}, got {len(labels)}"
         )
     root = solve_exactly(logits, labels, n_draws)
     if method != "exact":

@@ -200,7 +200,7 @@ def fit_space(
 
 
 def space_tensors(space: InputSpace) -> dict[str, Tensor]:
-    """What has to be stored of a space beside its spec and the data set's facts.
+    """The tensors to store with a space, beside its spec and the data set's facts.
 
     Returns:
         "input_space.matrix" and, for zca, "input_space.mean"; nothing for the standard space.

@@ -38,12 +38,12 @@ class LabelledImages:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise InvalidDataError(
-                f"images have to be uint8 (N, C, H, W), got {images.dtype} of shape "
+                f"wanted images uint8 (N, C, H, W), got {images.dtype} of shape "
                 f"{tuple(images.shape)}"
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise InvalidDataError(
-                f"labels have to be int64 of shape ({len(images)},), got {labels.dtype} of shape "
+                f"wanted labels int64 of shape ({len(images)},), got {labels.dtype} of shape "
                 f"{tuple(labels.shape)}"
             )
 
@@ -100,12 +100,10 @@ def indices_by_class(labels: Tensor, n_classes: int) -> list[Tensor]:
         InvalidDataError: there are no labels, or one is out of range.
     """
     if len(labels) == 0:
-        raise InvalidDataError("at least one label is needed, got none")
+        raise InvalidDataError("wanted at least one label, got none")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= n_classes:
-        raise InvalidDataError(
-            f"labels have to lie in 0 to {n_classes - 1}, got {lowest} to {highest}"
-        )
+        raise InvalidDataError(f"wanted labels 0 to {n_classes - 1}, got {lowest} to {highest}")
     return [(labels == label).nonzero().squeeze(1) for label in range(n_classes)]
 
 
@@ -201,7 +199,7 @@ def random_subset(
     for label, index in enumerate(indices_by_class(labels, n_classes)):
         if len(index) < images_per_class:
             raise InvalidDataError(
-                f"{images_per_class} images of each class were wanted, but class {label} has "
+                f"wanted at least {images_per_class} images of each class, but class {label} has "
                 f"{len(index)}"
             )
         order = torch.randperm(len(index), generator=generator)
@@ -224,11 +222,11 @@ def as_pixels(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images.float() / 255
     if not images.is_floating_point():
-        raise InvalidDataError(f"pixels have to be uint8 or floating point, got {images.dtype}")
+        raise InvalidDataError(f"wanted pixels uint8 or floating point, got {images.dtype}")
     pixels = images.float()
     if not bool(((pixels >= 0) & (pixels <= 1)).all()):
         raise InvalidDataError(
-            "floating-point pixels have to lie in [0, 1], got "
+            "wanted floating-point pixels in [0, 1], got "
             f"{float(pixels.min())} to {float(pixels.max())}"
         )
     return pixels

@@ -88,7 +88,7 @@ def read_checkpoint(path: Path, recipe: str, *, device: torch.device | None = No
     Args:
         path: of the file.
         recipe: as it was written with.
-        device: where its tensors are to lie; None: the CPU.
+        device: for its tensors; None for the CPU.
 
     Raises:
         InvalidDataError: it is cut short, is no checkpoint, or is one of another recipe.

@@ -76,14 +76,14 @@ class ExpertSet:
 
 
 def open_experts(path: Path, wanted: Mapping[str, Any]) -> ExpertSet:
-    """Open experts that have to be those of one network, data set and split.
+    """Open experts and check that they fit a network, data set and split.
 
     Args:
         path: of the file.
-        wanted: what their record has to say, JSON values by name (see `network_record`).
+        wanted: required values of their record, JSON by name (see `network_record`).
 
     Raises:
-        InvalidDataError: the file is none of experts, or its record says something else.
+        InvalidDataError: the file holds no experts, or its record has other values.
     """
     experts = ExpertSet(path)
     for name, value in wanted.items():
@@ -149,7 +149,7 @@ class ExpertTraining:
 
         Args:
             first: the expert to begin with; no expert depends on another.
-            on_progress: told after each epoch, with its mean loss a image as "loss".
+            on_progress: told after each epoch, with its mean loss per image as "loss".
 
         Yields:
             Of each expert float32 (epochs + 1, P), on the CPU: its parameters before the first

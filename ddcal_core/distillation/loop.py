@@ -38,7 +38,7 @@ class Selection:
     """How the set to keep is chosen among those along the way.
 
     Attributes:
-        score: what is to be high.
+        score: rates a set; higher is better.
         n_evaluations: sets that are scored, evenly spaced, the last one among them; at least 1.
         patience: stop after so many without a better one; None: never.
     """

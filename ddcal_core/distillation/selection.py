@@ -39,7 +39,7 @@ def selection_by_validation(
         seed: of the networks and of the images asked about.
 
     Returns:
-        None where nothing is to be evaluated, or there are no validation images.
+        None without evaluations or without validation images.
     """
     if len(images) == 0 or spec.selection.n_evaluations == 0:
         return None

@@ -69,7 +69,7 @@ class BinSums:
         """The sums of both; ValueError where the numbers of bins differ."""
         if len(self.count) != len(other.count):
             raise ValueError(
-                f"sums of {len(self.count)} bins want as many to add, got {len(other.count)}"
+                f"wanted sums of {len(self.count)} bins to add, got {len(other.count)}"
             )
         return BinSums(
             _added(self.count, other.count),
@@ -173,7 +173,7 @@ def bin_edges(n_bins: int) -> Tensor:
         ValueError: no bins.
     """
     if n_bins < 1:
-        raise ValueError(f"at least one bin is wanted, got {n_bins}")
+        raise ValueError(f"wanted at least one bin, got {n_bins}")
     # numpy's linspace, not torch's: they differ in the last bit, and peers use numpy's.
     return torch.from_numpy(np.linspace(0.0, 1.0, n_bins + 1))
 

@@ -26,7 +26,7 @@ class ClasswiseSums:
         """The sums of both; ValueError where the numbers of classes or bins differ."""
         if len(self.classes) != len(other.classes):
             raise ValueError(
-                f"sums of {len(self.classes)} classes want as many to add, got {len(other.classes)}"
+                f"wanted sums of {len(self.classes)} classes to add, got {len(other.classes)}"
             )
         return ClasswiseSums(tuple(map(operator.add, self.classes, other.classes)))
 

@@ -81,7 +81,7 @@ def debiased_calibration_error(
 
 def _mass_bins(probabilities: Tensor, labels: Tensor, n_bins: int) -> _MassBins:
     if n_bins < 1:
-        raise ValueError(f"at least one bin is wanted, got {n_bins}")
+        raise ValueError(f"wanted at least one bin, got {n_bins}")
     confidence, is_right = confidence_and_hits(probabilities, labels)
     n = len(labels)
     # In whole numbers: m * n / n_bins in floating point may round across a rank.

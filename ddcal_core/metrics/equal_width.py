@@ -61,7 +61,7 @@ def bin_sums_of_logits(
     """
     check_scores(logits, labels)
     if not 0 < temperature < float("inf"):
-        raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
+        raise ValueError(f"wanted a finite temperature above 0, got {temperature}")
     confidence = torch.empty(len(labels), dtype=torch.float64, device=logits.device)
     is_right = torch.empty(len(labels), dtype=torch.bool, device=logits.device)
     for part in row_chunks(logits):

@@ -33,7 +33,7 @@ class EceInterval:
     Attributes:
         low: in [0, 1].
         high: in [low, 1].
-        level: share of such intervals that hold it, about.
+        level: nominal coverage, the share of such intervals that hold the true value.
     """
 
     low: float
@@ -67,11 +67,11 @@ def null_level(
     """
     if confidences.ndim != 1 or len(confidences) == 0 or n_draws < 1:
         raise ValueError(
-            "at least one draw of confidences (N,), N >= 1, is wanted, got "
+            "wanted at least one draw of confidences (N,), N >= 1, got "
             f"{n_draws} draws of shape {tuple(confidences.shape)}"
         )
     if not bool(((confidences >= 0) & (confidences <= 1)).all()):
-        raise ValueError("confidences have to lie in [0, 1]")
+        raise ValueError("wanted confidences in [0, 1], got some outside")
     wide = confidences.double().cpu()
     errors = torch.cat(list(_null_errors(wide, n_bins, n_draws, generator)))
     return NullLevel(float(errors.mean()), float(errors.quantile(0.95)))
@@ -102,7 +102,7 @@ def ece_interval(
         n_bins: bins of equal width.
         generator: a CPU generator.
         n_draws: resamples of all N samples.
-        level: share of intervals that are to hold the true value, in (0, 1).
+        level: nominal coverage, in (0, 1).
 
     Returns:
         The interval.
@@ -116,7 +116,7 @@ def ece_interval(
     """
     if n_draws < 1 or not 0 < level < 1:
         raise ValueError(
-            f"at least one draw and a level in (0, 1) are wanted, got {n_draws} and {level}"
+            f"wanted at least one draw and a level in (0, 1), got {n_draws} and {level}"
         )
     confidence, is_right = (part.cpu() for part in confidence_and_hits(probabilities, labels))
     index = bin_index(confidence, n_bins)

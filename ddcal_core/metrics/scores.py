@@ -10,7 +10,7 @@ _SUM_TOLERANCE = 1e-3
 
 
 def check_scores(scores: Tensor, labels: Tensor) -> None:
-    """Refuse what cannot be scores and labels of the same samples.
+    """Check that scores and labels are valid and of the same samples.
 
     Args:
         scores: logits or probabilities (N, K), N, K >= 1, floating point, finite.
@@ -21,21 +21,19 @@ def check_scores(scores: Tensor, labels: Tensor) -> None:
     """
     if scores.ndim != 2 or scores.numel() == 0 or not scores.is_floating_point():
         raise ValueError(
-            "floating-point scores (N, K) with N, K >= 1 are wanted, got "
+            "wanted floating-point scores (N, K) with N, K >= 1, got "
             f"{scores.dtype} of shape {tuple(scores.shape)}"
         )
     if labels.dtype != torch.int64 or labels.shape != scores.shape[:1]:
         raise ValueError(
-            f"labels int64 of shape ({len(scores)},) are wanted, got {labels.dtype} of shape "
+            f"wanted labels int64 of shape ({len(scores)},), got {labels.dtype} of shape "
             f"{tuple(labels.shape)}"
         )
     if not _is_finite(scores):
-        raise ValueError("finite scores are wanted, got NaN or infinite ones")
+        raise ValueError("wanted finite scores, got NaN or infinite ones")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= scores.shape[1]:
-        raise ValueError(
-            f"labels in 0 to {scores.shape[1] - 1} are wanted, got {lowest} to {highest}"
-        )
+        raise ValueError(f"wanted labels 0 to {scores.shape[1] - 1}, got {lowest} to {highest}")
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
@@ -73,7 +71,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float =
     """
     check_scores(logits, labels)
     if not 0 < temperature < math.inf:
-        raise ValueError(f"a temperature above 0 and finite is wanted, got {temperature}")
+        raise ValueError(f"wanted a finite temperature above 0, got {temperature}")
     # Widened before the division: a small T takes float32 logits to infinity.
     return float(functional.cross_entropy(logits.double() / temperature, labels))
 
@@ -133,7 +131,7 @@ def confidence_and_hits(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, 
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Refuse what cannot be probabilities and labels of the same samples.
+    """Check that probabilities and labels are valid and of the same samples.
 
     Args:
         probabilities: (N, K), N >= 1, not negative, rows summing to 1 up to 0.01.
@@ -146,14 +144,14 @@ def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
     total = probabilities.sum(1)
     if float(probabilities.min()) < 0 or float((total - 1).abs().max()) > 1e-2:
         raise ValueError(
-            "probabilities are wanted, not negative and rows summing to 1; got values from "
+            "wanted probabilities, non-negative with rows summing to 1; got values from "
             f"{float(probabilities.min())} and sums from {float(total.min())} to "
             f"{float(total.max())}"
         )
 
 
 def check_logits(logits: Tensor, labels: Tensor) -> None:
-    """Refuse what cannot be logits and labels of the same samples.
+    """Check that logits and labels are valid and of the same samples.
 
     Args:
         logits: (N, K), N >= 1, floating point, finite, not probabilities.
@@ -168,7 +166,7 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         return
     if float((logits.double().sum(1) - 1).abs().max()) < _SUM_TOLERANCE:
         raise ValueError(
-            "logits are wanted, got what looks like probabilities: every row is in [0, 1] and "
+            "wanted logits, got what looks like probabilities: every row is in [0, 1] and "
             "sums to 1; pass the network's output before the softmax, or log probabilities"
         )
 

@@ -66,7 +66,7 @@ def image_spectrum(images: Tensor) -> Spectrum:
     """
     if images.numel() == 0 or not bool(images.isfinite().all()):
         raise ValueError(
-            f"at least one image of finite pixels is wanted, got shape {tuple(images.shape)}"
+            f"wanted at least one image of finite pixels, got shape {tuple(images.shape)}"
         )
     values = torch.linalg.svdvals(images.double().flatten(1).cpu())
     energy = values.square()
@@ -103,12 +103,10 @@ def logit_margins(logits: Tensor) -> Tensor:
     """How far the largest logit of each row stands above the second: float64 (N,) of (N, K).
 
     Raises:
-        ValueError: there is one class alone.
+        ValueError: there is only one class.
     """
     if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(
-            f"logits (N, K) of two classes at least are wanted, got {tuple(logits.shape)}"
-        )
+        raise ValueError(f"wanted logits (N, K) of at least two classes, got {tuple(logits.shape)}")
     first, second = logits.double().topk(2, 1).values.unbind(1)
     return first - second
 
@@ -126,7 +124,7 @@ def distribution(values: Tensor, edges: Tensor) -> Distribution:
     """
     if values.ndim != 1 or len(values) == 0 or not bool(values.isfinite().all()):
         raise ValueError(
-            f"at least one finite number is wanted, got values of shape {tuple(values.shape)}"
+            f"wanted finite numbers (N,), N >= 1, got values of shape {tuple(values.shape)}"
         )
     wide = values.double().cpu()
     index = torch.searchsorted(edges.double()[1:-1], wide, side="right")

@@ -70,7 +70,7 @@ class ConvNet(Network):
         if min(height, breadth) < 1:
             raise ValueError(
                 f"images of {image_size[0]} x {image_size[1]} cannot be halved {depth} times; "
-                "a smaller depth is needed"
+                "choose a smaller depth"
             )
         n_in, padding = n_channels, first_padding(3, n_channels, image_size)
         blocks: dict[str, nn.Module | None] = {}

@@ -48,7 +48,7 @@ class VisionTransformer(Network):
     ) -> None:
         if patch_size > min(image_size):
             raise ValueError(
-                f"a patch size of at most {min(image_size)} is wanted for images of "
+                f"wanted a patch size of at most {min(image_size)} for images of "
                 f"{image_size[0]} x {image_size[1]}, got {patch_size}"
             )
         with META:

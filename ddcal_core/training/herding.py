@@ -83,7 +83,7 @@ def herded_subset(
     for label, index in enumerate(indices_by_class(labels, n_classes)):
         if len(index) < images_per_class:
             raise InvalidDataError(
-                f"{images_per_class} images of each class were wanted, but class {label} has "
+                f"wanted at least {images_per_class} images of each class, but class {label} has "
                 f"{len(index)}"
             )
         chosen.append(index.cpu()[herd(features[index], images_per_class)])

@@ -34,15 +34,14 @@ def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Ten
     """
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
-            "a mask is drawn for floating-point images (N, C, H, W), got "
+            "wanted floating-point images (N, C, H, W), got "
             f"{images.dtype} of shape {tuple(images.shape)}"
         )
     n_images, n_channels, height, width = images.shape
     side = spec.patch_size or 1
     if side > min(height, width):
         raise ValueError(
-            f"patches no larger than the images of {height} x {width} are wanted, got "
-            f"{side} x {side}"
+            f"wanted patches no larger than the images of {height} x {width}, got {side} x {side}"
         )
     shape = (
         n_images if spec.scope == "per_sample" else min(n_images, 1),

@@ -41,7 +41,7 @@ def train_network(
             weight decay, augmentation.
         generator: a CPU generator for the order of the images, the augmentation and what the loss
             draws.
-        on_progress: told after each epoch, with its mean loss a image as "loss".
+        on_progress: told after each epoch, with its mean loss per image as "loss".
         phase: the name it is told.
 
     Raises:
@@ -51,7 +51,7 @@ def train_network(
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(
-            f"at least one image and as many labels are needed, got {len(images)} images and "
+            f"wanted at least one image and one label per image, got {len(images)} images and "
             f"{len(labels)} labels"
         )
     lr = DEFAULT_LR if spec.lr is None else spec.lr

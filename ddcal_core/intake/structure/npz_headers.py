@@ -68,8 +68,8 @@ def read_headers(
     Args:
         path: the file.
         max_decoded_bytes: largest total size after decoding.
-        required: names of the arrays that have to be there.
-        optional: names of those that may be there too.
+        required: names of the arrays it must hold.
+        optional: names of further arrays it may hold.
 
     Returns:
         The headers by name, and the decoded size of all members, headers included.

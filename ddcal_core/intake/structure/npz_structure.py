@@ -1,7 +1,7 @@
 """The structure of an uploaded .npz, read without decoding a single array (standard library only).
 
 A data set is a zip of .npy files: x_train, y_train, x_test, y_test, optionally class_names. What it
-has to declare is checked on the headers alone (`npz_headers`); so is what files of logits declare
+must declare is checked on the headers alone (`npz_headers`); so is what files of logits declare
 (`logits_structure`).
 """
 

@@ -137,7 +137,7 @@ def test_the_exact_method_is_the_default():
 
 def test_other_methods_are_refused():
     """A method is one of three names."""
-    with pytest.raises(ValueError, match="exact, lbfgs_50, lbfgs_200 is wanted, got adam"):
+    with pytest.raises(ValueError, match="wanted a method of exact, lbfgs_50, lbfgs_200; got adam"):
         fit_temperature(*some_logits(0), method="adam")
 
 

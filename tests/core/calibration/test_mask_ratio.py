@@ -197,7 +197,7 @@ def test_a_factor_measured_on_real_images_gives_their_temperature_back():
     assert found.temperature == pytest.approx(exact, rel=1e-5)
     assert found.method == "known_factor"
     for wrong in (0.0, -1.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match="factor above 0 and finite"):
+        with pytest.raises(ValueError, match="wanted a finite factor above 0"):
             temperature_by_factor(network, images, labels, wrong, seed=0)
 
 

@@ -171,7 +171,7 @@ def test_network_and_images_are_left_as_they_were():
 def test_no_images_and_broken_networks_are_refused():
     """An empty set and logits that are not finite are told as such."""
     images, labels = some_images(4)
-    with pytest.raises(ValueError, match="at least one image is wanted"):
+    with pytest.raises(ValueError, match="wanted at least one image"):
         fit_masked_temperature(Recorder(), images[:0], labels[:0], MaskSpec(ratio=0.5), seed=0)
     network = Recorder()
     with torch.no_grad():

@@ -153,7 +153,7 @@ def test_a_class_without_labels_keeps_the_solution_finite():
 @pytest.mark.parametrize("precision", [0.0, -1.0, math.inf, math.nan])
 def test_precisions_that_are_none_are_refused(precision):
     """The prior's precision is above 0 and finite."""
-    with pytest.raises(ValueError, match="a precision above 0"):
+    with pytest.raises(ValueError, match="wanted a finite precision above 0"):
         fit_vector_scaling(*some_logits(0), prior_precision=precision)
 
 
@@ -221,7 +221,7 @@ def test_one_class_is_told():
     [
         (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), r"shape \(0, 3\)"),
         (torch.tensor([[math.nan, 1.0]]), torch.tensor([0]), "NaN or infinite"),
-        (torch.zeros(1, 2), torch.tensor([2]), "0 to 1 are wanted, got 2 to 2"),
+        (torch.zeros(1, 2), torch.tensor([2]), "wanted labels 0 to 1, got 2 to 2"),
         (torch.tensor([[0.2, 0.8]]), torch.tensor([0]), "looks like probabilities"),
     ],
 )
@@ -237,7 +237,7 @@ def test_fits_apply_to_as_many_classes(fit):
     logits, labels = some_logits(5)
     scaling = fit(logits, labels).scaling
     assert scaling.apply(logits.float()).dtype == torch.float64
-    with pytest.raises(ValueError, match=r"logits \(N, 4\) are wanted, got shape \(300, 3\)"):
+    with pytest.raises(ValueError, match=r"wanted logits \(N, 4\), got shape \(300, 3\)"):
         scaling.apply(logits[:, :3])
-    with pytest.raises(ValueError, match="finite logits are wanted"):
+    with pytest.raises(ValueError, match="wanted finite logits"):
         scaling.apply(torch.full((1, 4), math.nan))

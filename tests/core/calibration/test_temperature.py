@@ -308,7 +308,7 @@ def test_draws_of_one_sample_are_one_observation():
 
 def test_rows_that_are_no_whole_draws_are_refused():
     """Three hundred rows are not seven draws of anything."""
-    with pytest.raises(ValueError, match="divisible by n_draws = 7 is wanted, got 300"):
+    with pytest.raises(ValueError, match="divisible by n_draws = 7, got 300"):
         fit_temperature(*some_logits(6), n_draws=7)
 
 
@@ -320,16 +320,16 @@ LABELS = torch.tensor([0, 1])
     [
         (torch.tensor([[1.0, math.nan], [2.0, 0.0]]), LABELS, "got NaN or infinite"),
         (torch.tensor([[1.0, -math.inf], [2.0, 0.0]]), LABELS, "got NaN or infinite"),
-        (torch.zeros(0, 3), LABELS[:0], r"N, K >= 1 are wanted, got .* shape \(0, 3\)"),
+        (torch.zeros(0, 3), LABELS[:0], r"N, K >= 1, got .* shape \(0, 3\)"),
         (torch.zeros(2, 0), LABELS, r"shape \(2, 0\)"),
         (torch.zeros(2), LABELS, r"shape \(2,\)"),
         (torch.zeros(2, 3, dtype=torch.int64), LABELS, "got torch.int64"),
         (torch.zeros(2, 3), LABELS.float(), "labels int64 .* got torch.float32"),
         (torch.zeros(2, 3), LABELS.int(), "got torch.int32"),
         (torch.zeros(2, 3), LABELS.bool(), "got torch.bool"),
-        (torch.zeros(2, 3), torch.eye(2).long(), r"shape \(2,\) are wanted"),
+        (torch.zeros(2, 3), torch.eye(2).long(), r"wanted labels int64 of shape \(2,\)"),
         (torch.zeros(2, 3), torch.tensor([0]), r"got torch.int64 of shape \(1,\)"),
-        (torch.zeros(2, 3), torch.tensor([0, 3]), "labels in 0 to 2 are wanted, got 0 to 3"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), "wanted labels 0 to 2, got 0 to 3"),
         (torch.zeros(2, 3), torch.tensor([-1, 0]), "got -1 to 0"),
         (torch.tensor([[0.2, 0.8], [0.5, 0.5]]), LABELS, "looks like probabilities"),
         (torch.tensor([[0.0, 1.0], [1.0, 0.0]]), LABELS, "looks like probabilities"),

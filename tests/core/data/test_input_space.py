@@ -190,7 +190,7 @@ def test_bytes_and_unit_floats_enter_alike(images, spaces, name):
     assert enter(space, images[:0]).shape == (0, *SHAPE)
     for wrong, message in (
         (images[:1].long(), "uint8 or floating"),
-        (images[:1].float(), r"lie in \[0, 1\]"),
+        (images[:1].float(), r"wanted floating-point pixels in \[0, 1\]"),
         (images[:1, :2], r"got shape \(1, 2, 4, 5\)"),
         (images[0], "got shape"),
     ):

@@ -318,10 +318,10 @@ def test_null_level_refuses_what_are_no_confidences(confidences, n_bins, n_draws
         (torch.zeros(2, 0), torch.zeros(2, dtype=torch.int64), r"shape \(2, 0\)"),
         (torch.full((2,), 0.5), torch.zeros(2, dtype=torch.int64), r"shape \(2,\)"),
         (torch.eye(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), "torch.int64 of"),
-        (torch.eye(2), torch.zeros(3, dtype=torch.int64), r"shape \(2,\) are wanted"),
+        (torch.eye(2), torch.zeros(3, dtype=torch.int64), r"wanted labels int64 of shape \(2,\)"),
         (torch.eye(2), torch.zeros(2), "got torch.float32"),
         (torch.eye(2), torch.zeros(2, dtype=torch.int32), "got torch.int32"),
-        (torch.eye(2), torch.tensor([0, 2]), "0 to 1 are wanted, got 0 to 2"),
+        (torch.eye(2), torch.tensor([0, 2]), "wanted labels 0 to 1, got 0 to 2"),
         (torch.eye(2), torch.tensor([-1, 0]), "got -1 to 0"),
         (torch.tensor([[0.5, float("nan")]]), torch.tensor([0]), "NaN or infinite"),
         (torch.tensor([[0.5, float("inf")]]), torch.tensor([0]), "NaN or infinite"),
@@ -337,7 +337,7 @@ def test_metrics_refuse_what_cannot_be(metric, scores, labels, message):
 @pytest.mark.parametrize("row", [[2.0, -1.0], [0.2, 0.2], [0.9, 0.9], [3.0, 1.0]])
 def test_probabilities_are_told_from_logits(metric, row):
     """Rows that are negative somewhere or do not sum to 1 are refused."""
-    with pytest.raises(ValueError, match="probabilities are wanted"):
+    with pytest.raises(ValueError, match="wanted probabilities"):
         metric(torch.tensor([row]), torch.tensor([0]))
 
 
@@ -351,5 +351,5 @@ def test_nll_refuses_temperatures_that_are_none(temperature):
 @pytest.mark.parametrize("metric", [expected_calibration_error, reliability_bins])
 def test_no_bins_are_refused(metric):
     """At least one bin is needed."""
-    with pytest.raises(ValueError, match="at least one bin is wanted, got 0"):
+    with pytest.raises(ValueError, match="wanted at least one bin, got 0"):
         metric(torch.eye(2), torch.tensor([0, 1]), 0)

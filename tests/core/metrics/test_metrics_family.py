@@ -332,9 +332,9 @@ def test_errors_of_sums_are_those_of_samples():
 def test_sums_of_different_bins_or_classes_do_not_add():
     """Fifteen bins and ten, four classes and five: refused."""
     samples, others = some_probabilities(0), some_probabilities(0, n_classes=4)
-    with pytest.raises(ValueError, match="sums of 15 bins want as many to add, got 10"):
+    with pytest.raises(ValueError, match="wanted sums of 15 bins to add, got 10"):
         bin_sums(*samples) + bin_sums(*samples, 10)
-    with pytest.raises(ValueError, match="sums of 5 classes want as many to add, got 4"):
+    with pytest.raises(ValueError, match="wanted sums of 5 classes to add, got 4"):
         classwise_sums(*samples) + classwise_sums(*others)
 
 
@@ -455,10 +455,10 @@ def test_order_of_samples_does_not_matter(metric, seed):
     ("scores", "labels", "message"),
     [
         (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), r"shape \(0, 2\)"),
-        (torch.eye(2), torch.tensor([0, 2]), "0 to 1 are wanted, got 0 to 2"),
+        (torch.eye(2), torch.tensor([0, 2]), "wanted labels 0 to 1, got 0 to 2"),
         (torch.tensor([[0.5, math.nan]]), torch.tensor([0]), "NaN or infinite"),
         (torch.tensor([[math.inf, -math.inf]]), torch.tensor([0]), "NaN or infinite"),
-        (torch.tensor([[2.0, -1.0]]), torch.tensor([0]), "probabilities are wanted"),
+        (torch.tensor([[2.0, -1.0]]), torch.tensor([0]), "wanted probabilities"),
     ],
 )
 def test_the_family_refuses_what_cannot_be(metric, scores, labels, message):
@@ -470,7 +470,7 @@ def test_the_family_refuses_what_cannot_be(metric, scores, labels, message):
 @pytest.mark.parametrize("metric", [*BINNED, bin_sums, bin_sums_of_logits, classwise_sums])
 def test_no_bins_are_refused(metric):
     """At least one bin is needed."""
-    with pytest.raises(ValueError, match="at least one bin is wanted, got 0"):
+    with pytest.raises(ValueError, match="wanted at least one bin, got 0"):
         metric(torch.eye(2), torch.tensor([0, 1]), 0)
 
 

@@ -83,7 +83,7 @@ def test_logits_are_told_row_by_row():
     assert largest_logits(logits).tolist() == [row[-1] for row in rows]
     assert logit_margins(logits).tolist() == pytest.approx([row[-1] - row[-2] for row in rows])
     assert float(logit_margins(logits)[0]) == 0
-    with pytest.raises(ValueError, match="two classes at least"):
+    with pytest.raises(ValueError, match="at least two classes"):
         logit_margins(logits[:, :1])
 
 
