@@ -1,4 +1,4 @@
-"""What the mathematics can refuse or fail with.
+"""The errors of the core.
 
 CoreError
 ├── InvalidDataError   the data cannot be used: says what was wanted and what was got

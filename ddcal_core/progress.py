@@ -1,4 +1,4 @@
-"""How a long computation tells where it is, and learns that it should stop."""
+"""Progress reports of long computations, by which they also learn that they should stop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ class Progress:
         step: steps done, 0 to `steps`.
         steps: steps in all.
         values: numbers worth showing (a loss), finite.
-        seconds_left: in this phase, at most, where whoever computes knows better than the mean of
-            its steps so far; None elsewhere.
+        seconds_left: an upper estimate for this phase, where the computation knows better than the
+            mean of its steps so far; else None.
     """
 
     phase: str

@@ -54,8 +54,8 @@ class GradientMatching:
             device and in their dtype.
         labels: int64 (N,), 0 to K - 1.
         spec: of DC or DSA.
-        facts: say image shape and number of classes.
-        seed: of all that is drawn; each draw has a generator of its own purpose, network and step.
+        facts: image shape and number of classes.
+        seed: of all random draws; each draw has a generator of its own purpose, network and step.
 
     Raises:
         InvalidDataError: a class has no real images, or with init "real" fewer than

@@ -35,8 +35,8 @@ class DistributionMatching:
         images: float32 (N, C, H, W), real, network-input space; all is computed on their device.
         labels: int64 (N,), 0 to K - 1.
         spec: images per class, initialisation, mask, step sizes, network.
-        facts: say image shape and number of classes.
-        seed: of all that is drawn.
+        facts: image shape and number of classes.
+        seed: of all random draws.
 
     Raises:
         InvalidDataError: a class has no real images, or with init "real" fewer than

@@ -121,8 +121,8 @@ class ExpertTraining:
             device.
         labels: int64 (N,), 0 to K - 1.
         spec: how many, how long, how.
-        facts: say image shape and number of classes.
-        seed: of all that is drawn.
+        facts: image shape and number of classes.
+        seed: of all random draws.
 
     Raises:
         InvalidDataError: there are no images.

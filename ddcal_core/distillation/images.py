@@ -38,11 +38,11 @@ def initial_images(
         images: float32 (N, C, H, W), real, network-input space.
         labels: int64 (N,).
         spec: says which, and how many of each class.
-        facts: say image shape and number of classes.
+        facts: image shape and number of classes.
         seed: of the draw.
 
     Returns:
-        float32 (K * images_per_class, C, H, W), a copy, on the device of `images`.
+        (K * images_per_class, C, H, W), a copy, dtype and device of `images`.
 
     Raises:
         InvalidDataError: with init "real", a class has fewer than images_per_class.

@@ -1,4 +1,4 @@
-"""What every method is to the loop around it: a state that is learned, and steps on it."""
+"""The interface of a distillation method to the loop around it: a learned state, steps on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

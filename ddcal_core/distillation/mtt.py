@@ -41,15 +41,16 @@ class TrajectoryMatching:
     target being the expert's parameters expert_epochs later. Steps on a part of the set go through
     a random permutation of it, then through another. Masked, then augmented, images of the set are
     what the steps see. The learning rate of the steps is learned too, as its logarithm, and so are
-    soft labels. Gradients are exact (see `sweep`). With mask ratio 0 it is plain MTT bit for bit.
+    soft labels. Gradients are exact (see `sweep_back`). With mask ratio 0 it is plain MTT, bit for
+    bit.
 
     Args:
         images: float32 (N, C, H, W), real, network-input space, to start from; all is computed on
             their device.
         labels: int64 (N,), 0 to K - 1.
         spec: images per class, mask, steps, step sizes, network.
-        facts: say image shape and number of classes.
-        seed: of all that is drawn.
+        facts: image shape and number of classes.
+        seed: of all random draws.
         experts: of the same network and data set.
 
     Raises:

@@ -38,18 +38,18 @@ class RememberingThePast:
     Each iteration draws a fresh ConvNet, classes and real images of them, trains the network for
     T = inner_steps steps of SGD with momentum on random images of the set (masked, then
     augmented), and goes down the slope of the trained network's cross-entropy on the real images.
-    Gradients are exact (see `sweep`) and clipped together. The set is pixels, or weighted sums of
-    bases enlarged (see `decode`). With mask ratio 0 it is plain RTP bit for bit.
+    Gradients are exact (see `sweep_back`) and clipped together. The set is pixels, or weighted sums
+    of bases enlarged (see `decode`). With mask ratio 0 it is plain RTP bit for bit.
 
     Args:
         images: float32 (N, C, H, W), real, network-input space; all is computed on their device.
         labels: int64 (N,), 0 to K - 1.
         spec: form, budget, mask, steps, step sizes, network.
-        facts: say image shape and number of classes.
-        seed: of all that is drawn.
+        facts: image shape and number of classes.
+        seed: of all random draws.
 
     Raises:
-        InvalidDataError: the budget leaves less than one image a class; a class has no real
+        InvalidDataError: the budget leaves less than one image per class; a class has no real
             images, or with init "real" fewer than the set has of it; or a label is out of range.
         ValueError: the images are too small for the depth.
 

@@ -35,7 +35,7 @@ def selection_by_validation(
         images: float32 (N, C, H, W), validation images, network-input space.
         labels: int64 (N,).
         spec: how often, for how long, how wide and deep.
-        facts: say image shape and number of classes.
+        facts: image shape and number of classes.
         seed: of the networks and of the images asked about.
 
     Returns:

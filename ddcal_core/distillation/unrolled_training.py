@@ -45,7 +45,7 @@ class FlatNetwork:
         return sum(self._sizes)
 
     def logits(self, parameters: Tensor, images: Tensor) -> Tensor:
-        """What the network says with these parameters.
+        """The network's logits with these parameters.
 
         Args:
             parameters: (P,), in the order of `nn.Module.parameters`.

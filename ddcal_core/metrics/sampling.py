@@ -1,4 +1,4 @@
-"""What an ECE owes to the samples it was measured on: its level under calibration, an interval."""
+"""The sampling error of an ECE: its level under perfect calibration, and an interval."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class NullLevel:
 
 @dataclass(frozen=True)
 class EceInterval:
-    """Where the ECE of the whole population lies, as far as the samples tell.
+    """A confidence interval for the ECE of the whole population.
 
     Attributes:
         low: in [0, 1].

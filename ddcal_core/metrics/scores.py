@@ -1,4 +1,4 @@
-"""Metrics that need no bins, and what every metric asks of its input."""
+"""Metrics that need no bins, and the checks of every metric's input."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a set of images and a network's logits look like: spectra, largest logits, margins.
+"""Spectra of image sets; largest logits and margins of networks.
 
 The two causes that arXiv 2307.12463 gives for over-confidence on distilled sets, as numbers.
 """

@@ -42,7 +42,7 @@ def build_network(
 
     Args:
         spec: which one, with its options; or the width and depth of a ConvNet as published.
-        facts: say image shape and number of classes.
+        facts: image shape and number of classes.
         generator: a CPU generator for the parameters.
 
     Returns:

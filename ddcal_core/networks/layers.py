@@ -1,4 +1,4 @@
-"""What the networks are made of."""
+"""Layers of the networks, and what all networks share."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Training images changed at random while a network learns from them.
+"""Random augmentation of training images: mixup and DSA.
 
 Siamese augmentation (DSA) draws one of six changes for a whole batch, all differentiable, on
 network-input space, where 0 is the mean colour. u stands for uniform numbers in [0, 1):

@@ -105,7 +105,7 @@ def herding_features(
         images: float32 (N, C, H, W), network-input space.
         labels: int64 (N,), to train the ConvNet.
         spec: which features.
-        facts: say image shape and number of classes.
+        facts: image shape and number of classes.
         seed: of the ConvNet and of the images that it learns from.
         on_progress: told after each epoch of the ConvNet.
 

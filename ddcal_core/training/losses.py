@@ -1,4 +1,4 @@
-"""What training can minimise: cross-entropy, and the losses said to calibrate.
+"""Training losses: cross-entropy, and those said to calibrate.
 
 With K classes, label y and p = softmax(z):
 

@@ -1,4 +1,4 @@
-"""Training one network on images that fit in memory, and asking it for logits."""
+"""Train one network on images that fit in memory, and predict with it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -102,13 +102,13 @@ def _train_epoch(
 
 
 def predict_logits(network: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tensor:
-    """What a network says of images, without gradients, in evaluation mode.
+    """Logits of images, in evaluation mode and without gradients.
 
     Args:
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space; N = 0 gives (0, K).
-        batch_size: images at once; changes the logits by rounding only. 128 stay in a CPU's cache:
-            a third of the time of 512 there.
+        batch_size: images at once; changes the logits by rounding only. On a CPU 128 take a third
+            of the time of 512, as they stay in its cache.
 
     Returns:
         float32 (N, K), on the network's device.

@@ -25,8 +25,9 @@ _MTT_ROWS = {
 class MttSpec(MethodSpec):
     """Matching training trajectories: the set leads a network where real images led an expert.
 
-    Source: Cazenavette et al., CVPR 2022 (MTT); the mask: arXiv 2307.12463 (MDT). Memory does not
-    grow with `synthetic_steps`: their gradient is the exact one of a reverse sweep.
+    Source: Cazenavette et al., CVPR 2022 (MTT); the mask: arXiv 2307.12463 (MDT). The gradient
+    through the steps is exact; once the memory for kept graphs is used up, a further step takes
+    one more copy of the network's parameters.
     """
 
     method: Literal["mtt"]
