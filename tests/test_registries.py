@@ -21,7 +21,8 @@ from app.shared.store.kinds import (
     Queue,
     Resource,
 )
-from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS
+from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
+from app.submission.requests import JOB_REQUESTS
 from ddcal_core.specs import fields
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS

@@ -49,7 +49,8 @@ from app.shared.store.job_records import Job, new_id
 from app.shared.store.job_states import JobState
 from app.shared.store.kinds import MAKERS, Kind, is_composite
 from app.shared.upkeep.housekeeping import delete_files
-from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS, JOB_REQUESTS, JobRequest
+from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
+from app.submission.requests import JOB_REQUESTS, JobRequest
 from app.submission.submit import cancel, retry, submit
 from ddcal_core.specs.fields import JOB_REFERENCE
 

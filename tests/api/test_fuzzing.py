@@ -3,7 +3,7 @@ import copy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS
+from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.serving import problem
 
 NUMBERS = st.sampled_from([0, -1, 1, 2**31, 2**63, 10**400, 0.5, 1e308, -0.0])

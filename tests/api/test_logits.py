@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.shared.settings import Settings
-from app.submission.requests import EXAMPLES_ON_UPLOADS
+from app.submission.examples import EXAMPLES_ON_UPLOADS
 from tests.api.npz import npz_bytes
 from tests.api.npz import upload_logits as upload
 from tests.api.serving import problem, refusals, running_api

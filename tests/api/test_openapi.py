@@ -3,7 +3,7 @@ import re
 import jsonschema
 import pytest
 
-from app.submission.requests import EXAMPLES, EXAMPLES_ON_UPLOADS
+from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.npz import upload_logits
 
 REFUSED = {"4", "5"}

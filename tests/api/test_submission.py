@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from app.shared.settings import Settings
-from app.submission.requests import EXAMPLES
+from app.submission.examples import EXAMPLES
 from tests.api.npz import npz_bytes
 from tests.api.serving import MODEL, SET, problem, refusals, running_api
 
