@@ -17,6 +17,7 @@ from app.api import (
     datasets,
     health,
     job_events,
+    job_submission,
     jobs,
     logits,
     metrics,
@@ -109,9 +110,12 @@ def create_app(
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
     # The router looks through them in this order: what is asked most comes first.
-    rooms = (jobs, job_events, health, metrics, pages, datasets, logits, results, artifacts)
-    for room in rooms:
-        app.include_router(room.router)
+    by_use = (
+        *(jobs, job_submission, job_events, health, metrics, pages),
+        *(datasets, logits, results, artifacts),
+    )
+    for resource in by_use:
+        app.include_router(resource.router)
     # Made when it is first asked for: it would be most of a start.
     document = cache(partial(describe, app, needs_key=settings.api_key is not None))
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented hook

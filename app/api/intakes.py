@@ -17,7 +17,7 @@ from app.api.http.idempotency import REPLAYED, keyed
 from app.api.http.request_bodies import require_declared_length, require_media_type
 from app.api.http.responses import json_answer
 from app.api.http.uploads import Upload, receive_upload
-from app.api.job_views import retry_after_seconds
+from app.api.job_views import retry_after
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.engine.jobs import insert_job
 from app.shared.errors import ConflictError, GoneError, NotFoundError
@@ -101,9 +101,7 @@ async def answer_upload(
     # From here on the thread owns the file: it ends whatever becomes of this request.
     request_id = request.state.request_id
     intake, is_new = await run_in_threadpool(_accept, service, asked, upload, once, request_id)
-    headers = {} if is_new else dict(REPLAYED)
-    if not intake.is_terminal:
-        headers["Retry-After"] = str(retry_after_seconds(intake))
+    headers = {**({} if is_new else REPLAYED), **retry_after(intake)}
     body = await run_in_threadpool(show, service, asked.owner_id, asked.name)
     headers["Location"] = f"{path}/{asked.name}"
     return json_answer(body, status=202, headers=headers)

@@ -1,4 +1,4 @@
-"""How a job is shown: its progress, its links, its children."""
+"""How a job is shown: its progress, its links, its children, its results."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,9 +15,16 @@ from app.api.schemas import (
     result_link,
 )
 from app.shared.engine.versions import JobVersion
-from app.shared.store.catalog import Attempt, Result
+from app.shared.store.catalog import (
+    Attempt,
+    Result,
+    attempts_of,
+    children_of,
+    results_of_jobs,
+)
+from app.shared.store.database import Connection
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import KINDS, is_composite
+from app.shared.store.kinds import KINDS, MAKERS, is_composite
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 
@@ -48,6 +55,22 @@ def job_body(
     )
 
 
+def children_of_job(connection: Connection, job: Job) -> list[Job]:
+    """The jobs of a pipeline; none of any other job, without asking the database."""
+    return children_of(connection, job.owner_id, job.id) if is_composite(job.kind) else []
+
+
+def whole_job_body(connection: Connection, job: Job, children: Sequence[Job]) -> JobBody:
+    """A job and its children, as read, with the attempts and results that belong to them."""
+    return job_body(
+        job,
+        # The fence counts claims: a job that none has claimed has no attempt to look for.
+        attempts=attempts_of(connection, job.owner_id, job.id) if job.fence else [],
+        children=children,
+        results=_results(connection, job.owner_id, [job, *children]),
+    )
+
+
 def progress_body(job: Job) -> ProgressBody | None:
     """Where a job is; None before its first report."""
     if not job.progress:
@@ -74,9 +97,23 @@ def job_etag(seen: JobVersion) -> str:
     return f'"{seen.id[-6:]}-{seen.version}-{seen.below}"'
 
 
-def retry_after_seconds(job: Job | JobVersion) -> int:
-    """When it is worth looking again."""
-    return 2 if job.state == "running" or is_composite(job.kind) else 1
+def retry_after(job: Job | JobVersion) -> dict[str, str]:
+    """The header that says when it is worth looking again; none once a job has ended."""
+    if job.is_terminal:
+        return {}
+    return {"Retry-After": "2" if job.state == "running" or is_composite(job.kind) else "1"}
+
+
+def _results(connection: Connection, owner_id: str, makers: Sequence[Job]) -> list[Result]:
+    """What some jobs have made; asked only for what their kinds can make."""
+    found: list[Result] = []
+    for resource, maker in MAKERS.items():
+        # A calibration of uploaded logits writes its own report.
+        kinds = (maker, "calibrate") if resource == "report" else (maker,)
+        ids = [job.id for job in makers if job.kind in kinds and job.state == "succeeded"]
+        if ids:
+            found += results_of_jobs(connection, owner_id, resource, ids)
+    return found
 
 
 def _summary(job: Job) -> dict[str, Any]:
