@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.responses import is_known, json_answer, not_modified, problems
-from app.api.schemas import ArtifactBody, artifact_body
+from app.api.schemas.results import ArtifactBody, artifact_body
 from app.shared.errors import NotFoundError
 from app.shared.store.catalog import Artifact, find_artifact
 

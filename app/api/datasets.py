@@ -19,7 +19,13 @@ from app.api.intakes import (
     upload_body,
     why_not,
 )
-from app.api.schemas import DatasetBody, DatasetList, FactsBody, ImageFilesBody, UploadProblem
+from app.api.schemas.uploads import (
+    DatasetBody,
+    DatasetList,
+    FactsBody,
+    ImageFilesBody,
+    UploadProblem,
+)
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datasets
 from app.shared.store.database import Connection

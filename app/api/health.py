@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from app.api.http.dependencies import ServiceDep
 from app.api.http.errors import RETRY_AFTER_SECONDS, Problem, problem_response
 from app.api.http.responses import json_answer, problems
-from app.api.schemas import CheckBody, HealthBody, ReadinessBody, VersionBody
+from app.api.schemas.service import CheckBody, HealthBody, ReadinessBody, VersionBody
 from app.shared.errors import FieldProblem, UnavailableError
 from app.shared.upkeep.readiness import ANSWER_SECONDS, Check, checks, unanswered
 

@@ -11,7 +11,7 @@ from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.event_stream import server_sent_events
 from app.api.http.pointers import brief
 from app.api.http.responses import json_answer, problems
-from app.api.schemas import EventPage, event_body
+from app.api.schemas.jobs import EventPage, event_body
 from app.shared.engine.events import Event, list_events
 from app.shared.errors import MalformedRequestError
 from app.shared.store.catalog import find_job

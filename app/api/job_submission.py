@@ -23,7 +23,7 @@ from app.api.http.pointers import brief
 from app.api.http.request_bodies import json_bytes, read_json, validated
 from app.api.http.responses import json_answer, problems
 from app.api.job_views import children_of_job, retry_after, whole_job_body
-from app.api.schemas import JobBody
+from app.api.schemas.jobs import JobBody
 from app.shared.engine.idempotency import KeyedRequest, take_key
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
 from app.shared.store.catalog import find_job

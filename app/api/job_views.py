@@ -5,7 +5,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from app.api.schemas import (
+from app.api.schemas.jobs import (
     ChildBody,
     ErrorBody,
     JobBody,

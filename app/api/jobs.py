@@ -26,7 +26,8 @@ from app.api.job_views import (
     version_of,
     whole_job_body,
 )
-from app.api.schemas import ArtifactList, JobBody, JobPage, artifact_body
+from app.api.schemas.jobs import JobBody, JobPage
+from app.api.schemas.results import ArtifactList, artifact_body
 from app.shared.engine.deletion import delete_job
 from app.shared.engine.versions import JobVersion, find_version
 from app.shared.store.catalog import artifacts_of_job, find_job, list_jobs

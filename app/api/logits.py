@@ -17,7 +17,7 @@ from app.api.intakes import (
     upload_body,
     why_not,
 )
-from app.api.schemas import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
+from app.api.schemas.uploads import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
 from app.shared.inputs.datasets import LOGITS
 from app.shared.inputs.logits import Logits, find_logits, list_logits
 from app.shared.store.database import Connection

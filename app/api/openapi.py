@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
-from app.api.schemas import ProblemBody
+from app.api.schemas.service import ProblemBody
 from app.submission.requests import JobRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, ServiceDep
 from app.api.job_views import job_body
-from app.api.schemas import JobBody
+from app.api.schemas.jobs import JobBody
 from app.shared.store.catalog import (
     artifacts_of_resources,
     children_by_parent,

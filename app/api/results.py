@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
 from app.api.http.responses import json_answer, problems
-from app.api.schemas import ResultBody, ResultPage, result_summary
+from app.api.schemas.results import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
     artifacts_of_resources,
     find_result,

@@ -1,0 +1,1 @@
+"""The bodies of answers: what each resource looks like, and how it is made from its row."""

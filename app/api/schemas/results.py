@@ -1,0 +1,83 @@
+"""Results of jobs, and their files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from app.api.schemas.bodies import Body, Time
+from app.shared.store.catalog import Artifact, Result
+from app.shared.store.kinds import RESOURCES
+
+
+class ArtifactBody(Body):
+    """A file."""
+
+    id: str
+    name: str = Field(examples=["report.html"])
+    media_type: str
+    n_bytes: int
+    sha256: str
+    job_id: str
+    resource_id: str
+    created_at: Time
+    url: str = Field(description="Where its bytes are.")
+
+
+class ArtifactList(Body):
+    """The files of a job."""
+
+    items: list[ArtifactBody]
+
+
+class ResultSummary(Body):
+    """A set of experts, distilled set, model, calibration or report, as lists show it."""
+
+    id: str
+    resource: str
+    job_id: str
+    dataset: str | None
+    created_at: Time
+    details: dict[str, Any] = Field(description="What its job reported of it.")
+    artifacts: list[ArtifactBody]
+    links: dict[str, str]
+
+
+class ResultBody(ResultSummary):
+    """A result with what it was made from."""
+
+    lineage: dict[str, list[str]] = Field(
+        description="Names of data sets and ids of results it was made from, by kind."
+    )
+
+
+class ResultPage(Body):
+    """Results of one kind, newest first."""
+
+    items: list[ResultSummary]
+    next_page_token: str | None
+
+
+def artifact_body(artifact: Artifact) -> ArtifactBody:
+    """A file's row, shown with the address of its bytes."""
+    url = f"/v1/artifacts/{artifact.id}/content"
+    return ArtifactBody.model_validate({**vars(artifact), "url": url})
+
+
+def result_summary(result: Result, artifacts: Sequence[Artifact]) -> ResultSummary:
+    """A result's row with those of the given files that are its own."""
+    return ResultSummary(
+        id=result.id,
+        resource=result.resource,
+        job_id=result.job_id,
+        dataset=result.columns.get("dataset") or result.details.get("dataset"),
+        created_at=result.created_at,
+        details=result.details,
+        artifacts=[artifact_body(one) for one in artifacts if one.resource_id == result.id],
+        links={"self": result_url(result), "job": f"/v1/jobs/{result.job_id}"},
+    )
+
+
+def result_url(result: Result) -> str:
+    """Where a result is."""
+    return f"/v1/{RESOURCES[result.resource].collection}/{result.id}"
