@@ -26,8 +26,8 @@
        for has been cancelled (dependency_cancelled): _settle
     k  stopped by its supervisor: runs.end_cancelled; or lost while stopping: runs.recover_lost
     l  has nothing to wait for but its start_at: insert_job, _settle
-    m  its start_at has come: start_due
-    n  had not started when its expires_at came, blocked ones too: expire
+    m  its start_at has come: deadlines.start_due
+    n  had not started when its expires_at came, blocked ones too: deadlines.expire
 
 A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline
 alone, or expires as a whole before any of its jobs has started. A job that ended badly is never
@@ -36,36 +36,21 @@ guarded by the states it may leave and, from running on, by the fence of the run
 jobs_state makes the database itself refuse any other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    bindparam,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from app.shared.engine import events
+from app.shared.engine.composites import outcome_of, tell_pipeline
+from app.shared.engine.events import STATE, record_event
 from app.shared.engine.locks import has_unfinished, lock_family, locked_job, unfinished
 from app.shared.engine.queue import order_ring
 from app.shared.errors import ConflictError
 from app.shared.store.database import db_now
-from app.shared.store.job_records import (
-    JOB_COLUMNS,
-    Job,
-    NewJob,
-    job_of,
-)
+from app.shared.store.job_records import JOB_COLUMNS, Job, NewJob, job_of
 from app.shared.store.job_states import TERMINAL_STATES, WAITING_STATES, JobState
-from app.shared.store.kinds import COMPOSITE_KINDS, INTAKE, is_composite
+from app.shared.store.kinds import INTAKE, is_composite
 from app.shared.store.tables import datasets, job_deps, jobs
 
 # Built once: building a statement costs more time than the database takes for it.
@@ -135,62 +120,12 @@ def request_cancel(
     return locked_job(connection, owner_id, job_id)
 
 
-def unsettled_pipelines(connection: Connection, *, limit: int = 20) -> list[str]:
-    """Ids of pipelines all of whose children have ended; none, unless a settling was missed."""
-    child = jobs.alias("child")
-    unended = select(child.c.id).where(
-        child.c.parent_id == jobs.c.id, child.c.state.not_in(TERMINAL_STATES)
-    )
-    statement = select(jobs.c.id).where(
-        jobs.c.kind.in_(COMPOSITE_KINDS), jobs.c.state.not_in(TERMINAL_STATES), ~unended.exists()
-    )
-    return list(connection.execute(statement.limit(limit)).scalars())
-
-
-def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
-    """End a pipeline whose children have all ended: failed if one failed, cancelled if one was."""
-    children = connection.execute(
-        select(jobs.c.id, jobs.c.role, jobs.c.state, jobs.c.error)
-        .where(jobs.c.parent_id == pipeline_id)
-        .order_by(jobs.c.id)
-    ).all()
-    if any(child.state not in TERMINAL_STATES for child in children):
-        return None
-    states = {child.state for child in children}
-    if states == {"succeeded"}:
-        return move(connection, pipeline_id, ("blocked",), "succeeded")
-    if "failed" not in states:
-        end: JobState = "expired" if "expired" in states else "cancelled"
-        return move(connection, pipeline_id, ("blocked", "cancelling"), end)
-    failed = [child for child in children if child.state == "failed"]
-    cause = min(failed, key=lambda child: (child.error or {}).get("type") == "dependency_failed")
-    message = f"{cause.role} ({cause.id}) failed: {(cause.error or {}).get('message', '')}"
-    error = {**(cause.error or {}), "message": message}
-    return move(connection, pipeline_id, ("blocked", "cancelling"), "failed", error=error)
-
-
 def is_due() -> ColumnElement[bool]:
     """May a job start now, by the database's clock?"""
     return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())
 
 
-def has_due_jobs(connection: Connection) -> bool:
-    """Is there a scheduled job whose start_at has come?"""
-    return connection.execute(_scheduled_and_due().limit(1)).one_or_none() is not None
-
-
-def start_due(connection: Connection, *, limit: int = 100) -> int:
-    """Edge m for the jobs whose start_at has come; tells how many."""
-    due = _scheduled_and_due().order_by(jobs.c.id)
-    ids = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).scalars().all()
-    return sum(_enter_queue(connection, job_id, ("scheduled",)) is not None for job_id in ids)
-
-
-def _scheduled_and_due() -> Select[Any]:
-    return select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
-
-
-def _enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]) -> Job | None:
+def enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]) -> Job | None:
     """Edges c, l and m: queued and rung for, or scheduled where it is too early."""
     rung = {"queued_at": db_now(), "rung_at": db_now()}
     job = move(connection, job_id, sources, "queued", is_due(), **rung)
@@ -198,38 +133,6 @@ def _enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState
         return move(connection, job_id, ("blocked",), "scheduled")
     order_ring(connection, job.owner_id, job.queue)
     return job
-
-
-def overdue_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
-    """Ids of jobs that have not started by their expires_at."""
-    statement = select(jobs.c.id).where(jobs.c.state.in_(WAITING_STATES), _is_overdue())
-    # In order: of two that are overdue, the one that needs the other ends because of it.
-    return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
-
-
-def expire(connection: Connection, job_id: str) -> bool:
-    """Edge n, of a pipeline for every child; False where it, or one of them, has started."""
-    if not lock_family(connection, job_id, skip_locked=True):
-        return False
-    late = select(jobs.c.kind).where(jobs.c.id == job_id, _is_overdue())
-    kind = connection.execute(late.with_for_update(skip_locked=True)).scalar_one_or_none()
-    if kind is None:
-        return False
-    error = {"type": "expired", "message": "it had not started by its expires_at"}
-    if not is_composite(kind):
-        return move(connection, job_id, WAITING_STATES, "expired", error=error) is not None
-    children = select(jobs.c.id, jobs.c.started_at).where(jobs.c.parent_id == job_id)
-    rows = connection.execute(children.order_by(jobs.c.id).with_for_update()).all()
-    if any(row.started_at is not None for row in rows):
-        return False
-    # The last first: nothing is left that waits for one that expires.
-    for row in reversed(rows):
-        move(connection, row.id, WAITING_STATES, "expired", error=error)
-    return True
-
-
-def _is_overdue() -> ColumnElement[bool]:
-    return and_(jobs.c.expires_at < db_now(), jobs.c.started_at.is_(None))
 
 
 def _settle(connection: Connection, ended: Job) -> None:
@@ -245,7 +148,7 @@ def _settle(connection: Connection, ended: Job) -> None:
         if ended.state != "succeeded":
             _give_up(connection, row.id, ended)
         elif not has_unfinished(connection, row.id):
-            _enter_queue(connection, row.id, ("blocked",))
+            enter_queue(connection, row.id, ("blocked",))
     if ended.kind == INTAKE and ended.state != "succeeded":
         _reject_unchecked(connection, ended)
     if ended.parent_id is not None:
@@ -260,6 +163,19 @@ def _reject_unchecked(connection: Connection, intake: Job) -> None:
         .where(datasets.c.job_id == intake.id, datasets.c.state == "checking")
         .values(state="rejected", problem={"code": "check_failed", "detail": detail})
     )
+
+
+def settle_pipeline(connection: Connection, pipeline_id: str) -> Job | None:
+    """End a pipeline whose children have all ended, as `outcome_of` says; None where one has not.
+
+    Args:
+        connection: a write transaction that holds the pipeline's lock, see locks.
+        pipeline_id: the pipeline.
+    """
+    outcome = outcome_of(connection, pipeline_id)
+    if outcome is None:
+        return None
+    return move(connection, pipeline_id, outcome.sources, outcome.state, **outcome.values)
 
 
 def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
@@ -341,9 +257,11 @@ def _record(connection: Connection, job: Job, seq: int) -> None:
         data["attempt"] = job.attempt
     if job.error is not None and job.state != "succeeded":
         data["error"] = job.error
-    _write_event(connection, job, seq, events.STATE, data)
+    record_event(
+        connection, owner_id=job.owner_id, job_id=job.id, seq=seq, event_type=STATE, data=data
+    )
     if job.parent_id is not None and job.state != "running":
-        _tell_pipeline(connection, job, data)
+        tell_pipeline(connection, job, data)
 
 
 def tell_start(connection: Connection, run: Job) -> None:
@@ -356,28 +274,4 @@ def tell_start(connection: Connection, run: Job) -> None:
     still = (jobs.c.fence == run.fence, jobs.c.lease_until_at.is_not(None))
     holds = select(jobs.c.id).where(jobs.c.id == run.id, *still)
     if connection.execute(holds).one_or_none() is not None:
-        _tell_pipeline(connection, run, {"state": "running", "attempt": run.attempt})
-
-
-def _tell_pipeline(connection: Connection, job: Job, data: Mapping[str, Any]) -> None:
-    began = {"started_at": func.coalesce(jobs.c.started_at, db_now())}
-    above = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.parent_id)
-        .values(
-            version=jobs.c.version + 1,
-            n_events=jobs.c.n_events + 1,
-            **(began if data["state"] == "running" else {}),
-        )
-        .returning(*JOB_COLUMNS, jobs.c.n_events)
-    ).one()
-    child = {**data, "role": job.role, "job_id": job.id}
-    _write_event(connection, job_of(above), above.n_events, events.CHILD, child)
-
-
-def _write_event(
-    connection: Connection, job: Job, seq: int, event_type: str, data: Mapping[str, Any]
-) -> None:
-    events.record_event(
-        connection, owner_id=job.owner_id, job_id=job.id, seq=seq, event_type=event_type, data=data
-    )
+        tell_pipeline(connection, run, {"state": "running", "attempt": run.attempt})

@@ -11,15 +11,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
 
-from app.shared.engine.jobs import (
-    expire,
-    has_due_jobs,
-    is_due,
-    overdue_jobs,
-    settle_pipeline,
-    start_due,
-    unsettled_pipelines,
-)
+from app.shared.engine.composites import unsettled_pipelines
+from app.shared.engine.deadlines import expire, has_due_jobs, overdue_jobs, start_due
+from app.shared.engine.jobs import is_due, settle_pipeline
 from app.shared.engine.locks import lock_family
 from app.shared.engine.queue import Doorbell, order_ring, relay_rings
 from app.shared.engine.runs import lost_jobs, recover_lost
