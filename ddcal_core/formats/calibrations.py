@@ -1,0 +1,225 @@
+"""What a calibration has found, as results and files hold it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.records import Record, VersionedRecord, read_record
+from ddcal_core.specs.calibration import CalibrationSpec
+from ddcal_core.specs.kinds.calibrate_logits import LogitsCalibration
+
+CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
+TrainingSource = Literal["distilled", "random", "herding", "full"]
+FitOn = Literal["validation", "distilled", "fit rows"]
+CalibrationStatus = Literal[
+    "ok",
+    "separable",
+    "worse_than_chance",
+    "unidentified",
+    "not_converged",
+    "not_positive",
+    "not_finite",
+    "one_class",
+]
+Failure = Literal[
+    "over_calibration", "under_calibration", "accuracy_lost", "nearly_uniform", "nearly_certain"
+]
+# Of logits first: what lacks `fit_on` is theirs, though a network's spec would fill it in.
+AnyCalibrationSpec = LogitsCalibration | CalibrationSpec
+
+
+class Fitted(Record):
+    """What a fit has found; the defaults are those of a network as it is, T = 1.
+
+    Attributes:
+        method: of the calibration.
+        fit_on: which images or rows; None for method none.
+        mask_ratio: share of pixels masked while T was fitted; None where nothing was, or the ratio
+            was left open and T found without one.
+        status: "ok", or why there is nothing to apply or not the best.
+        temperature: T > 0; None where there is none, or more than one number was fitted.
+        n: images fitted on.
+        nll_before: mean NLL of these at T = 1, in nats; None where infinite or not fitted.
+        nll_after: likewise, under what was found.
+        standard_error: of log T.
+        reached: where a named optimiser ended, also when that is no temperature.
+        n_draws: masks drawn for each image.
+        masked_accuracy: on the masked images, in [0, 1].
+        found_by: how, where the ratio was left open.
+        n_folds: networks trained for that.
+        half_way_temperature: T on images midway between two of different classes.
+        factor: temperature / half_way_temperature.
+        left_out_accuracy: of the folds' networks on what each left out, in [0, 1].
+    """
+
+    method: CalibrationMethod = "none"
+    fit_on: FitOn | None = None
+    mask_ratio: float | None = None
+    status: CalibrationStatus = "ok"
+    temperature: float | None = 1.0
+    n: int = 0
+    nll_before: float | None = None
+    nll_after: float | None = None
+    standard_error: float | None = None
+    reached: float | None = None
+    n_draws: int | None = None
+    masked_accuracy: float | None = None
+    found_by: Literal["half_way", "folds", "known_factor", "real_nll"] | None = None
+    n_folds: int | None = None
+    half_way_temperature: float | None = None
+    factor: float | None = None
+    left_out_accuracy: float | None = None
+
+
+class Judged(Record):
+    """What the unmasked images fitted on show under what was found.
+
+    Attributes:
+        clean_accuracy: of the network, in [0, 1].
+        clean_signed_gap: mean confidence - accuracy under T.
+        logit_spread: mean of largest logit minus row mean.
+        relative_temperature: T over that spread.
+        failures: by name (`ddcal_core.calibration.failure_signatures`).
+    """
+
+    clean_accuracy: float | None = None
+    clean_signed_gap: float | None = None
+    logit_spread: float | None = None
+    relative_temperature: float | None = None
+    failures: tuple[Failure, ...] = ()
+
+
+class CalibrationFindings(Judged, Fitted, VersionedRecord):
+    """What a calibration has found, whatever it is of.
+
+    Attributes:
+        spec: what was asked for; None for a network as it is that nobody asked for.
+    """
+
+    KIND: ClassVar[str] = "calibration"
+
+    spec: AnyCalibrationSpec | None = None
+
+
+class CalibrationValues(CalibrationFindings):
+    """What a calibration of a network has found.
+
+    Attributes:
+        model_id: of the network.
+        dataset: the name of the data set that it was trained on.
+        training_set: what of it, by `source` of the train job.
+        distilled_set_id: of the distilled set, where it was one.
+        images_per_class: of the training set; None for the full data.
+        seed_index: the network's place among those of its job.
+        spec: what was asked for.
+    """
+
+    model_id: str
+    dataset: str
+    training_set: TrainingSource
+    distilled_set_id: str | None
+    images_per_class: int | None
+    seed_index: int
+    spec: CalibrationSpec
+
+
+class LogitsCalibrationValues(CalibrationFindings):
+    """What a calibration of uploaded logits has found.
+
+    Attributes:
+        model_id: None, as there is no network here.
+        logits: their name.
+        dataset: likewise.
+        spec: what was asked for.
+    """
+
+    model_id: None = None
+    logits: str
+    dataset: str
+    spec: LogitsCalibration
+
+
+class MeasuredNumbers(Record):
+    """The numbers that a calibration of uploaded logits comes to, as its file has them."""
+
+    accuracy: float
+    nll: float | None
+    brier: float
+    ece: float
+    signed_gap: float
+
+
+class LogitsCalibrationFile(LogitsCalibrationValues):
+    """temperature.json and scaling.json of uploaded logits: found, how to apply it, what it gives.
+
+    Attributes:
+        weights: of vector scaling, K of them.
+        biases: likewise.
+        probabilities: of isotonic regression, for each class where its line has its knots.
+        shares: likewise, the values there.
+        apply: logits -> probabilities, as a formula or in words; None where nothing was found.
+        measured_on: "test rows" or "fit rows".
+        measured: the numbers on these.
+    """
+
+    weights: tuple[float, ...] | None = None
+    biases: tuple[float, ...] | None = None
+    probabilities: tuple[tuple[float, ...], ...] | None = None
+    shares: tuple[tuple[float, ...], ...] | None = None
+    apply: str | None
+    measured_on: Literal["test rows", "fit rows"]
+    measured: MeasuredNumbers
+
+    def as_json(self) -> dict[str, Any]:
+        """Give what there is of the fields; temperature and apply also where there is none."""
+        said = {"temperature", "apply"}
+        fields = super().as_json().items()
+        return {name: value for name, value in fields if value is not None or name in said}
+
+
+class _ScalingFile(VersionedRecord):
+    KIND: ClassVar[str] = "scaling.json"
+
+    fit_on: FitOn
+    status: CalibrationStatus
+    n: int
+    apply: str | None
+
+
+class VectorScalingFile(_ScalingFile):
+    """scaling.json of vector scaling: K weights and biases."""
+
+    method: Literal["vector"] = "vector"
+    weights: tuple[float, ...]
+    biases: tuple[float, ...]
+
+
+class IsotonicScalingFile(_ScalingFile):
+    """scaling.json of isotonic regression: a line's knots for each class."""
+
+    method: Literal["isotonic"] = "isotonic"
+    probabilities: tuple[tuple[float, ...], ...]
+    shares: tuple[tuple[float, ...], ...]
+
+
+ScalingFile = VectorScalingFile | IsotonicScalingFile
+SCALING_FILES: Mapping[str, type[VectorScalingFile] | type[IsotonicScalingFile]] = {
+    "vector": VectorScalingFile,
+    "isotonic": IsotonicScalingFile,
+}
+
+
+def read_scaling_file(path: Path) -> ScalingFile:
+    """Read a network's scaling.json.
+
+    Raises:
+        InvalidDataError: it is none, or of a version not known here.
+    """
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        record = SCALING_FILES[held["method"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidDataError(f"wanted a scaling in {path.name}; got: {error!r}") from error
+    return read_record(record, held)

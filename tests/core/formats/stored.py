@@ -1,0 +1,43 @@
+"""Records as version 1 wrote them, files of which lie beside this module."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ddcal_core.formats.manifests import (
+    ModelConfig,
+    ModelProvenance,
+    SetManifest,
+    SetProvenance,
+)
+from ddcal_core.formats.records import read_record
+
+FOLDER = Path(__file__).with_name("version_1")
+
+
+def stored(name: str) -> dict[str, Any]:
+    """The fields of a file of version 1."""
+    fields: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return fields
+
+
+def model_config(**changes: Any) -> ModelConfig:
+    """The config of a network on full data, with changes."""
+    return read_record(ModelConfig, stored("config_full") | changes)
+
+
+def set_manifest(**changes: Any) -> SetManifest:
+    """The manifest of a small distilled set, with changes."""
+    return read_record(SetManifest, stored("manifest") | changes)
+
+
+def model_provenance(**changes: Any) -> ModelProvenance:
+    """How that network was trained."""
+    fields = dict(model_config(**changes))
+    return ModelProvenance(**{name: fields[name] for name in ModelProvenance.model_fields})
+
+
+def set_provenance(**changes: Any) -> SetProvenance:
+    """How that set was made."""
+    fields = dict(set_manifest(**changes))
+    return SetProvenance(**{name: fields[name] for name in SetProvenance.model_fields})
