@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -18,18 +17,20 @@ from torch.export import save as save_exported
 
 from ddcal_core.data.input_space import InputSpace, space_of_tensors, space_tensors
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.calibrations import CalibrationValues
+from ddcal_core.formats.manifests import (
+    CalibratedModelConfig,
+    DescribedSpace,
+    ModelConfig,
+    ModelProvenance,
+)
 from ddcal_core.networks import Network, empty_network
-from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.networks import network_spec
-from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
+from ddcal_core.specs.spaces import StandardSpace
 
 PROGRAM_SPACE = (
     "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation or whitening is inside"
 )
 INPUT_SPACE_FILE = "input_space.safetensors"
-
-
-_SPACE: TypeAdapter[InputSpaceSpec] = TypeAdapter(InputSpaceSpec)
 
 
 class CalibratedNetwork(nn.Module):
@@ -115,46 +116,38 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def space_fields(space: InputSpace) -> dict[str, Any]:
+def described_space(space: InputSpace) -> DescribedSpace:
     """Give what a manifest or config says of data set and input space.
 
     Returns:
         What a user needs at the top level, and all facts and the space's spec for reading back.
     """
-    dumped = space.facts.model_dump(mode="json")
-    return {
-        "space": f"network input: {space.words}; feed to a network as it is",
-        "input_space": space.spec.model_dump(mode="json"),
-        **{key: dumped[key] for key in ("image_shape", "class_names", "mean", "std")},
-        "facts": dumped,
-    }
+    facts = space.facts
+    return DescribedSpace(
+        space=f"network input: {space.words}; feed to a network as it is",
+        input_space=space.spec,
+        image_shape=facts.image_shape,
+        class_names=facts.class_names,
+        mean=facts.mean,
+        std=facts.std,
+        facts=facts,
+    )
 
 
-def facts_of(manifest: Mapping[str, Any]) -> DatasetFacts:
-    """Read the data set's facts back from a manifest or a model's config.
-
-    Raises:
-        ValueError: they are missing or are no facts.
-    """
-    return DatasetFacts.model_validate_json(json.dumps(manifest.get("facts")))
-
-
-def read_input_space(path: Path, manifest: Mapping[str, Any]) -> InputSpace:
+def read_input_space(path: Path, described: DescribedSpace) -> InputSpace:
     """Rebuild the input space that a distilled set or a model was made in.
 
     Args:
         path: of the set's distilled_set.safetensors or the model's input_space.safetensors, which
             the standard space does not need.
-        manifest: of the set, or the model's config; an old one without a space is standard.
+        described: the set's manifest, or the model's config.
 
     Raises:
         InvalidDataError: the file does not hold what the space is made of.
-        ValueError: the manifest has no facts, or a space of no known name.
     """
-    described = manifest.get("input_space", {"name": "standard"})
-    spec = _SPACE.validate_json(json.dumps(described))
+    spec = described.input_space
     tensors = {} if isinstance(spec, StandardSpace) else read_tensors(path)
-    return space_of_tensors(spec, tensors, facts_of(manifest))
+    return space_of_tensors(spec, tensors, described.facts)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -170,30 +163,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_model(
-    folder: Path, network: nn.Module, *, space: InputSpace, provenance: Mapping[str, Any]
-) -> dict[str, Any]:
+    folder: Path, network: nn.Module, *, space: InputSpace, provenance: ModelProvenance
+) -> ModelConfig:
     """Write model.safetensors (the network's parameters), config.json and a whitened input space.
 
     Args:
         folder: an existing folder.
         network: on any device.
         space: what it read of pixels; with the facts of the data set it was trained on.
-        provenance: what the config says beside these; `network` among it.
+        provenance: how it was trained.
 
     Returns:
         The config.
     """
-    config = {
-        "format": "ddcal model 1",
-        **provenance,
-        "output": "logits (N, K), one a class name",
-        **space_fields(space),
-    }
+    config = ModelConfig(**dict(provenance), **dict(described_space(space)))
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     if tensors := space_tensors(space):
         save_file(tensors, folder / INPUT_SPACE_FILE)
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config.as_json())
     return config
 
 
@@ -204,7 +192,7 @@ def model_files(folder: Path) -> tuple[Path, ...]:
     return (*files, space) if space.exists() else files
 
 
-def read_model(path: Path, config: Mapping[str, Any]) -> Network:
+def read_model(path: Path, config: ModelConfig) -> Network:
     """Rebuild a network from its parameters and config.
 
     Args:
@@ -217,41 +205,34 @@ def read_model(path: Path, config: Mapping[str, Any]) -> Network:
     Raises:
         InvalidDataError: the parameters are not those of that network.
     """
-    facts = facts_of(config)
-    described = config["network"]
-    network = empty_network(network_spec(described), facts)
+    network = empty_network(config.network, config.facts)
     try:
         network.load_state_dict(read_tensors(path))
     except RuntimeError as error:
         raise InvalidDataError(
-            f"wanted the parameters of {described} in {path.name}; {error}"
+            f"wanted the parameters of {config.network.described()} in {path.name}; {error}"
         ) from error
     return network.eval()
 
 
 def calibrated_config(
-    config: Mapping[str, Any],
-    calibration: Mapping[str, Any],
-    *,
-    apply: str | None,
-    has_program: bool,
-) -> dict[str, Any]:
+    config: ModelConfig, calibration: CalibrationValues, *, apply: str | None, has_program: bool
+) -> CalibratedModelConfig:
     """Give the config.json of a calibrated model: the model's own, and what was fitted.
 
     Args:
         config: of the model.
-        calibration: its values; `temperature` is null where no finite positive one exists.
+        calibration: what was found.
         apply: logits -> probabilities, as a formula or in words; None where nothing was found.
         has_program: whether a calibrated_model.pt2 lies beside it.
     """
-    nothing = f"none: the fit is {calibration['status']}, there is nothing to apply"
+    nothing = f"none: the fit is {calibration.status}, there is nothing to apply"
     no_program = "none: this calibration is applied by hand" if apply else nothing
-    return {
-        **config,
-        "format": "ddcal calibrated model 1",
-        "temperature": calibration["temperature"],
-        "calibration": dict(calibration),
-        "how_to_use": {
+    return CalibratedModelConfig(
+        **{name: value for name, value in dict(config).items() if name != "format"},
+        temperature=calibration.temperature,
+        calibration=calibration,
+        how_to_use={
             "model.safetensors": "logits = network(x), x of pixels as `space` says; "
             f"probabilities = {apply or nothing}",
             "calibrated_model.pt2": "torch.export.load('calibrated_model.pt2').module()(pixels) -> "
@@ -259,4 +240,4 @@ def calibrated_config(
             if has_program
             else no_program,
         },
-    }
+    )

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ddcal_core.data.input_space import InputSpace, space_tensors
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.models import read_tensors, space_fields, write_json
+from ddcal_core.formats.manifests import SetManifest, SetProvenance
+from ddcal_core.formats.models import described_space, read_tensors, write_json
 from ddcal_core.formats.pictures import sheet_png
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.training import TrainSpec
@@ -27,10 +28,10 @@ def write_distilled_set(
     labels: Tensor,
     *,
     space: InputSpace,
-    provenance: Mapping[str, Any],
+    provenance: SetProvenance,
     learned_lr: float | None = None,
     compact: Mapping[str, Tensor] | None = None,
-) -> dict[str, Any]:
+) -> SetManifest:
     """Write distilled_set.safetensors, manifest.json, distilled_set.npz and preview.png.
 
     Args:
@@ -39,7 +40,7 @@ def write_distilled_set(
         labels: int64 (M,), or soft, float32 (M, K): then the files hold these as `soft_labels`, and
             as `labels` the class that each gives most to.
         space: the input space of the images, with the facts of the data set distilled.
-        provenance: what the manifest says beside what is known here (dataset, split, spec, ...).
+        provenance: how the set was made.
         learned_lr: the learning rate learned with the images, which training on them takes unless
             told otherwise.
         compact: the smaller form that the images are decoded from, by name: written as
@@ -50,25 +51,22 @@ def write_distilled_set(
     """
     tensors = {"images": images, **label_tensors(labels), **space_tensors(space)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    manifest = {
-        "format": "ddcal distilled set 1",
-        **provenance,
-        "n_images": len(images),
-        **space_fields(space),
-        "tensors": _tensors_words(tensors),
-        "learned_lr": learned_lr,
-        "train_with": _train_with(learned_lr),
-        "how_to_load": {
+    smaller = {name: value.detach().cpu().contiguous() for name, value in (compact or {}).items()}
+    manifest = SetManifest(
+        **dict(provenance),
+        **dict(described_space(space)),
+        n_images=len(images),
+        tensors=_tensors_words(tensors),
+        learned_lr=learned_lr,
+        train_with=_train_with(learned_lr),
+        how_to_load={
             "safetensors": "safetensors.torch.load_file('distilled_set.safetensors')",
             "npz": "numpy.load('distilled_set.npz', allow_pickle=False)",
             "back_to_pixels": space.way_back,
         },
-    }
-    if compact:
-        smaller = {name: value.detach().cpu().contiguous() for name, value in compact.items()}
-        manifest["compact"] = {
-            name: f"{_dtype_name(value)} {tuple(value.shape)}" for name, value in smaller.items()
-        }
+        compact=_shapes(smaller) if smaller else None,
+    )
+    if smaller:
         save_file(smaller, folder / "compact.safetensors")
     save_file(tensors, folder / "distilled_set.safetensors")
     facts = space.facts
@@ -81,7 +79,7 @@ def write_distilled_set(
         class_names=np.array(facts.class_names, np.str_),
     )
     (folder / "preview.png").write_bytes(sheet_png(tensors["images"], tensors["labels"], space))
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest.as_json())
     return manifest
 
 
@@ -118,6 +116,10 @@ def _tensors_words(tensors: Mapping[str, Tensor]) -> dict[str, str]:
         name: f"{_dtype_name(value)} {tuple(value.shape)}, {meanings[name]}"
         for name, value in tensors.items()
     }
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: f"{_dtype_name(value)} {tuple(value.shape)}" for name, value in tensors.items()}
 
 
 def _dtype_name(tensor: Tensor) -> str:

@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from torch import Tensor
 
 from ddcal_core.data.class_choice import facts_of_classes
@@ -25,7 +25,10 @@ from ddcal_core.data.labelled import (
     split_validation,
 )
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.models import facts_of, read_input_space, read_model, read_tensors
+from ddcal_core.formats.calibrations import CalibrationValues
+from ddcal_core.formats.manifests import ModelConfig, SetManifest, Split
+from ddcal_core.formats.models import read_input_space, read_model, read_tensors
+from ddcal_core.formats.records import VersionedRecord, read_record
 from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.networks import Network
 from ddcal_core.progress import ProgressCallback
@@ -53,6 +56,13 @@ class Input(BaseModel):
 
     # Fields unknown here are let through: they come from our own supervisor, not from a user.
     model_config = ConfigDict(frozen=True)
+
+
+def _read_as(record: type[VersionedRecord]) -> BeforeValidator:
+    """Read a stored record whatever its version; see `read_record`."""
+    return BeforeValidator(
+        lambda held: read_record(record, held) if isinstance(held, Mapping) else held
+    )
 
 
 class DatasetInput(Input):
@@ -105,31 +115,12 @@ class LogitsInput(Input):
     test_rows_path: Path | None
 
 
-class Split(Input):
-    """Which images of a data set are for training and which for validation.
-
-    Attributes:
-        dataset: its name.
-        seed: of the cut and of the long tail.
-        n_validation: images cut; None for the default.
-        classes: those taken, as labels of the whole data set, test images' too; None for all.
-        imbalance: factor of the long tail that training images are thinned out to once the
-            validation images are cut; None for none.
-    """
-
-    dataset: str
-    seed: int
-    n_validation: int | None
-    classes: tuple[int, ...] | None = None
-    imbalance: float | None = None
-
-
 class SetInput(Input):
     """A distilled set on disk, with its manifest."""
 
     id: str
     path: Path
-    manifest: dict[str, Any]
+    manifest: Annotated[SetManifest, _read_as(SetManifest)]
 
 
 class ExpertsInput(Input):
@@ -144,7 +135,7 @@ class ModelInput(Input):
 
     id: str
     path: Path
-    config: dict[str, Any]
+    config: Annotated[ModelConfig, _read_as(ModelConfig)]
     input_space_path: Path | None = None
 
 
@@ -153,7 +144,7 @@ class CalibrationInput(Input):
 
     id: str
     model_id: str
-    values: dict[str, Any]
+    values: Annotated[CalibrationValues, _read_as(CalibrationValues)]
     scaling_path: Path | None = None
 
 
@@ -293,8 +284,23 @@ def cut(data: LabelledImages, split: Split, n_classes: int) -> tuple[Tensor, Ten
     return training, validation
 
 
+@dataclass(frozen=True, kw_only=True)
+class RandomDraw:
+    """Which random images one network is trained on.
+
+    Attributes:
+        images_per_class: how many.
+        seed: of the job.
+        seed_index: the network's place among those of its job.
+    """
+
+    images_per_class: int
+    seed: int
+    seed_index: int
+
+
 def random_index(
-    data: LabelledImages, train_index: Tensor, n_classes: int, *, config: Mapping[str, Any]
+    data: LabelledImages, train_index: Tensor, n_classes: int, draw: RandomDraw
 ) -> Tensor:
     """Draw the random images of one network, the same ones each time it is asked.
 
@@ -302,15 +308,13 @@ def random_index(
         data: all training images.
         train_index: those left by the cut.
         n_classes: K.
-        config: the network's: `seed`, `seed_index` and `images_per_class` say which images.
+        draw: which images.
 
     Returns:
         int64 (K * images_per_class,), into `data`.
     """
-    generator = seeded_generator(config["seed"], "random", config["seed_index"])
-    chosen = random_subset(
-        data.labels[train_index], config["images_per_class"], n_classes, generator
-    )
+    generator = seeded_generator(draw.seed, "random", draw.seed_index)
+    chosen = random_subset(data.labels[train_index], draw.images_per_class, n_classes, generator)
     return train_index[chosen]
 
 
@@ -320,7 +324,7 @@ def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:
     Raises:
         InvalidDataError: the file does not hold the set its manifest tells of.
     """
-    stored = read_distilled_set(distilled.path, facts_of(distilled.manifest))
+    stored = read_distilled_set(distilled.path, distilled.manifest.facts)
     soft_labels = None if stored.soft_labels is None else stored.soft_labels.to(device)
     return Examples(stored.images.to(device), stored.labels.to(device), soft_labels)
 

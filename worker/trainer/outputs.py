@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ddcal_core.formats.manifests import MadeWith
+
 MEDIA_TYPES = {
     ".json": "application/json",
     ".csv": "text/csv",
@@ -49,10 +51,6 @@ class Output:
         }
 
 
-def versions(device: torch.device) -> dict[str, str | int]:
-    """Say what a result was computed with: its bytes may differ with another."""
-    return {
-        "torch": torch.__version__,
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-    }
+def made_with(device: torch.device) -> MadeWith:
+    """Say what a result is computed with."""
+    return MadeWith(torch=torch.__version__, device=device.type, threads=torch.get_num_threads())

@@ -10,13 +10,13 @@ from torch import Tensor
 from ddcal_core.data.class_choice import class_indices
 from ddcal_core.data.input_space import InputSpace, fit_space
 from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.formats.manifests import Split
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import Imbalance
 from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 from worker.trainer.inputs import (
     DatasetInput,
     Examples,
-    Split,
     Task,
     as_examples,
     cut,
@@ -79,19 +79,14 @@ class RealImages:
     def choice(self) -> dict[str, Any]:
         """Give what decides which images these are and how networks read them."""
         return {
-            "split": self.split.model_dump(mode="json"),
+            "split": self.split.as_json(),
             "input_space": self.space.spec.model_dump(mode="json"),
         }
 
-    def provenance(self) -> dict[str, Any]:
-        """Give what manifests and configs say of the data behind a result."""
+    def class_counts(self) -> tuple[int, ...]:
+        """Count the images to learn from, class by class."""
         counts = torch.bincount(self.data.labels[self.train_index], minlength=self.facts.n_classes)
-        return {
-            "dataset": self.split.dataset,
-            "split": self.split.model_dump(mode="json"),
-            "n_real_images": len(self.train_index),
-            "real_class_counts": counts.tolist(),
-        }
+        return tuple(counts.tolist())
 
 
 def open_real_images(params: DataChoice, task: Task) -> RealImages:

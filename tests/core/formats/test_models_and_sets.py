@@ -12,18 +12,25 @@ from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
     calibrated_config,
     export_program,
-    facts_of,
     read_model,
     save_program,
     write_json,
     write_model,
 )
+from ddcal_core.formats.records import read_record
 from ddcal_core.formats.sets import read_distilled_set, set_files, write_distilled_set
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.specs.facts import DatasetFacts
+from tests.core.formats.stored import (
+    model_config,
+    model_provenance,
+    set_provenance,
+    stored,
+)
 
 FACTS = DatasetFacts(
     image_shape=(3, 8, 8),
@@ -114,7 +121,11 @@ def distilled(tmp_path):
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(2)) * 3
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
     manifest = write_distilled_set(
-        tmp_path, images, labels, space=Standard(FACTS), provenance={"dataset": "d", "method": "dm"}
+        tmp_path,
+        images,
+        labels,
+        space=Standard(FACTS),
+        provenance=set_provenance(dataset="d"),
     )
     return tmp_path, images, labels, manifest
 
@@ -136,8 +147,9 @@ def test_a_set_is_the_same_in_every_format(distilled):
 
 def test_the_manifest_says_all_one_needs(distilled):
     """Space, normalisation, class names, how to train and how to load stand in the manifest."""
-    folder, _, _, manifest = distilled
-    assert json.loads((folder / "manifest.json").read_text()) == manifest
+    folder, _, _, record = distilled
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest == record.as_json()
     assert (manifest["mean"], manifest["std"]) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
     assert manifest["class_names"] == ["ant", "Bär", "<c>"]
     assert manifest["space"].startswith("network input: (pixel / 255 - mean) / std")
@@ -145,7 +157,7 @@ def test_the_manifest_says_all_one_needs(distilled):
     assert (manifest["train_with"]["epochs"], manifest["train_with"]["lr"]) == (300, 0.01)
     assert (manifest["learned_lr"], "compact" in manifest) == (None, False)
     assert manifest["dataset"] == "d"
-    assert facts_of(manifest) == FACTS
+    assert record.facts == FACTS
 
 
 def test_the_preview_shows_the_images_clipped(distilled):
@@ -196,7 +208,7 @@ def test_what_was_learned_beside_the_images_is_kept(tmp_path):
         images,
         soft,
         space=Standard(FACTS),
-        provenance={},
+        provenance=set_provenance(),
         learned_lr=0.037,
         compact=compact,
     )
@@ -205,9 +217,9 @@ def test_what_was_learned_beside_the_images_is_kept(tmp_path):
     assert stored.labels.tolist() == [1, 0, 2]
     with np.load(tmp_path / "distilled_set.npz", allow_pickle=False) as arrays:
         assert np.array_equal(arrays["soft_labels"], soft.numpy())
-    assert manifest["tensors"]["soft_labels"].startswith("float32 (3, 3)")
-    assert manifest["learned_lr"] == manifest["train_with"]["lr"] == 0.037
-    assert manifest["compact"] == {"bases": "float32 (2, 3)", "addresses": "float32 (1, 2)"}
+    assert manifest.tensors["soft_labels"].startswith("float32 (3, 3)")
+    assert manifest.learned_lr == manifest.train_with["lr"] == 0.037
+    assert manifest.compact == {"bases": "float32 (2, 3)", "addresses": "float32 (1, 2)"}
     smaller = load_file(tmp_path / "compact.safetensors")
     assert all(torch.equal(smaller[name], value) for name, value in compact.items())
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
@@ -217,14 +229,15 @@ def test_what_was_learned_beside_the_images_is_kept(tmp_path):
 
 def test_a_model_comes_back_the_same(network, tmp_path):
     """Read from its files, a network gives the same logits to the bit; others' are refused."""
-    provenance = {"network": {"name": "convnet", "width": 4, "depth": 2}}
+    provenance = model_provenance(network={"name": "convnet", "width": 4, "depth": 2})
     config = write_model(tmp_path, network, space=Standard(FACTS), provenance=provenance)
-    assert json.loads((tmp_path / "config.json").read_text()) == config
+    assert json.loads((tmp_path / "config.json").read_text()) == config.as_json()
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     again = read_model(tmp_path / "model.safetensors", config)
     assert not again.training
     assert torch.equal(again(images), network(images))
-    wider = config | {"network": {"name": "convnet", "width": 5, "depth": 2}}
+    network = {"name": "convnet", "width": 5, "depth": 2}
+    wider = read_record(type(config), config.as_json() | {"network": network})
     with pytest.raises(InvalidDataError, match="wanted the parameters of"):
         read_model(tmp_path / "model.safetensors", wider)
 
@@ -249,16 +262,19 @@ def test_a_program_can_have_a_scaling_a_class(network, program, tmp_path):
     [
         (2.5, "softmax(logits / temperature)", True, "torch.export.load"),
         (None, "a line a class", False, "applied by hand"),
-        (None, None, False, "none: the fit is s"),
+        (None, None, False, "none: the fit is separable"),
     ],
 )
 def test_a_calibrated_config_says_how_it_is_used(temperature, apply, has_program, word):
     """The config has the temperature, null where there is none, and says what there is to run."""
-    values = {"temperature": temperature, "status": "s"}
-    config = calibrated_config({"class_names": ["a"]}, values, apply=apply, has_program=has_program)
-    assert (apply or "none: the fit is s") in config["how_to_use"]["model.safetensors"]
+    held = stored("calibration") | {"temperature": temperature, "status": "separable"}
+    values = read_record(CalibrationValues, held)
+    record = calibrated_config(model_config(), values, apply=apply, has_program=has_program)
+    config = record.as_json()
+    assert config["format"] == "ddcal calibrated model 1"
+    assert (apply or "none: the fit is separable") in config["how_to_use"]["model.safetensors"]
     assert config["temperature"] == temperature
-    assert config["calibration"]["status"] == "s"
+    assert config["calibration"]["status"] == "separable"
     assert word in config["how_to_use"]["calibrated_model.pt2"]
 
 

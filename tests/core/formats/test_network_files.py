@@ -9,6 +9,7 @@ from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.networks import NetworkSpec
+from tests.core.formats.stored import model_provenance
 
 
 def space_of(image_shape):
@@ -45,7 +46,7 @@ def test_models_and_programs_are_the_network(image_shape, options, tmp_path):
         for name, value in network.state_dict().items():
             if "running" in name:  # as if it had been trained
                 value.add_(torch.rand(value.shape, generator=seeded_generator(1)))
-    provenance = {"network": spec.described()}
+    provenance = model_provenance(network=spec.described())
     config = write_model(tmp_path, network, space=space, provenance=provenance)
     again = read_model(tmp_path / "model.safetensors", config)
     save_program(export_program(again, space), 2.5, tmp_path / "calibrated_model.pt2")

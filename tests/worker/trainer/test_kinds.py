@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
+from ddcal_core.formats.manifests import SetManifest, SetProvenance
+from ddcal_core.formats.records import read_record
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -163,13 +165,14 @@ def written_set(pipeline, folder, labels, **learned):
     """A distilled set as a train job is given it, of random images."""
     folder.mkdir()
     images = torch.randn(len(labels), 1, 8, 8, generator=seeded_generator(5))
-    names = ("dataset", "images_per_class", "split", "method", "distill", "mask_ratio", "seed")
-    provenance = {name: pipeline.set["manifest"][name] for name in names}
+    manifest = read_record(SetManifest, pipeline.set["manifest"])
+    fields = dict(manifest)
+    provenance = SetProvenance(**{name: fields[name] for name in SetProvenance.model_fields})
     manifest = write_distilled_set(
         folder, images, labels, space=Standard(facts_of(pipeline)), provenance=provenance, **learned
     )
     path = str(folder / "distilled_set.safetensors")
-    return images, {"id": "set_" + "b" * 26, "path": path, "manifest": manifest}
+    return images, {"id": "set_" + "b" * 26, "path": path, "manifest": manifest.as_json()}
 
 
 @pytest.mark.parametrize(("asked", "lr"), [({"lr": None}, 0.07), ({"lr": 0.2}, 0.2)])
@@ -398,7 +401,7 @@ def test_random_sets_beside_a_spectrum_are_the_baselines_own(pipeline):
     sets = images.random_real(distilled, 3)
     for model, own in zip(pipeline.models["random"], sets, strict=False):
         assert torch.equal(images.of(parse_json(ModelInput, model), "distilled").images, own)
-    too_many = distilled.manifest | {"images_per_class": 99}
+    too_many = distilled.manifest.model_copy(update={"images_per_class": 99})
     assert images.random_real(distilled.model_copy(update={"manifest": too_many}), 3) == []
 
 

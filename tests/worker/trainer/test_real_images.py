@@ -209,8 +209,9 @@ def test_validation_knows_no_long_tail(zca):
     model = parse_json(ModelInput, zca.models["full"][0])
     found = zca.images().of(model, "validation")
     assert found.labels.bincount().tolist() == [6, 6]
-    split = model.config["split"] | {"imbalance": None}
-    even = model.model_copy(update={"config": model.config | {"split": split}})
+    split = model.config.split.model_copy(update={"imbalance": None})
+    config = model.config.model_copy(update={"split": split})
+    even = model.model_copy(update={"config": config})
     assert torch.equal(zca.images().of(even, "validation").images, found.images)
 
 

@@ -1,32 +1,28 @@
 """The images a temperature is fitted on: real validation images, or a network's own small set."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import assert_never
 
 import torch
 
 from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.formats.calibrations import FitOn
+from ddcal_core.formats.manifests import Split
 from worker.trainer.inputs import (
     DatasetInput,
     Examples,
     ModelInput,
+    RandomDraw,
     SetInput,
-    Split,
     as_examples,
     cut,
     load_distilled_set,
     load_train_images,
-    parse_json,
     random_index,
     space_of_model,
     space_of_set,
 )
-
-
-def has_small_set(config: Mapping[str, Any]) -> bool:
-    """Whether a network of this config was trained on a small set (all but the full data)."""
-    return bool(config["training_set"] != "full")
 
 
 class CalibrationImages:
@@ -51,7 +47,7 @@ class CalibrationImages:
         self._read: dict[str, Examples] = {}
         self._spaces: dict[str, InputSpace] = {}
 
-    def of(self, model: ModelInput, fit_on: str) -> Examples:
+    def of(self, model: ModelInput, fit_on: FitOn) -> Examples:
         """Give the images that `fit_on` means for a network.
 
         Args:
@@ -64,33 +60,37 @@ class CalibrationImages:
         config = model.config
         if fit_on == "validation":
             # Networks of one space read one file of it, those of the standard space none.
-            key = f"validation {config['split']} {model.input_space_path}"
+            key = f"validation {config.split} {model.input_space_path}"
             return self._once(key, lambda: self._validation(model))
-        if not has_small_set(config):
-            raise ValueError(
-                "fit_on: distilled wants a network trained on a small set; "
-                f"{model.id} was trained on the full data"
-            )
-        if config["training_set"] == "distilled":
-            set_id = config["distilled_set_id"]
-            return self._once(set_id, lambda: self._distilled(set_id))
-        if config["training_set"] == "herding":
-            key = f"herded {config['split']} {config['herded_index']} {model.input_space_path}"
-            return self._once(key, lambda: self._herded(model))
-        return self._once(f"random {model.id}", lambda: self._random(model))
+        match config.training_set:
+            case "distilled":
+                assert config.distilled_set_id is not None
+                set_id = config.distilled_set_id
+                return self._once(set_id, lambda: self._distilled(set_id))
+            case "herding":
+                key = f"herded {config.split} {config.herded_index} {model.input_space_path}"
+                return self._once(key, lambda: self._herded(model))
+            case "random":
+                return self._once(f"random {model.id}", lambda: self._random(model))
+            case "full":
+                raise ValueError(
+                    "fit_on: distilled wants a network trained on a small set; "
+                    f"{model.id} was trained on the full data"
+                )
+            case _:
+                assert_never(config.training_set)
 
     def factor_of(self, model: ModelInput) -> float | None:
         """Give the factor that the distilled set of a network carries; None where there is none."""
-        if model.config["training_set"] != "distilled":
+        set_id = model.config.distilled_set_id
+        if set_id is None:
             return None
-        manifest = self._distilled_sets[model.config["distilled_set_id"]].manifest
-        measured = manifest.get("calibration_factor") or {}
-        factor: float | None = measured.get("factor")
-        return factor
+        measured = self._distilled_sets[set_id].manifest.calibration_factor
+        return None if measured is None else measured.factor
 
     def space_of(self, model: ModelInput) -> InputSpace:
         """Give what a network reads of pixels, the same object to all networks of one space."""
-        classes = model.config["split"].get("classes")
+        classes = model.config.split.classes
         key = str(model.input_space_path or f"standard space of classes {classes}")
         if key not in self._spaces:
             self._spaces[key] = space_of_model(model)
@@ -109,16 +109,16 @@ class CalibrationImages:
             Images float32 (M, C, H, W); none where a class has too few.
         """
         manifest, space = distilled.manifest, space_of_set(distilled)
-        data, train_index, _ = self._cut(manifest)
+        data, train_index, _ = self._cut(manifest.split)
         n_classes = space.facts.n_classes
         smallest = int(data.labels[train_index].bincount(minlength=n_classes).min())
-        if smallest < manifest["images_per_class"]:
+        if smallest < manifest.images_per_class:
             return []
-        configs = [
-            {name: manifest[name] for name in ("seed", "images_per_class")} | {"seed_index": k}
+        draws = [
+            RandomDraw(images_per_class=manifest.images_per_class, seed=manifest.seed, seed_index=k)
             for k in range(n_sets)
         ]
-        drawn = [random_index(data, train_index, n_classes, config=config) for config in configs]
+        drawn = [random_index(data, train_index, n_classes, draw) for draw in draws]
         return [as_examples(data, index, space, self._device).images for index in drawn]
 
     def _once(self, key: str, read: Callable[[], Examples]) -> Examples:
@@ -130,23 +130,28 @@ class CalibrationImages:
         return load_distilled_set(self._distilled_sets[set_id], self._device)
 
     def _validation(self, model: ModelInput) -> Examples:
-        data, _, validation_index = self._cut(model.config)
+        data, _, validation_index = self._cut(model.config.split)
         return as_examples(data, validation_index, self.space_of(model), self._device)
 
     def _random(self, model: ModelInput) -> Examples:
-        data, train_index, _ = self._cut(model.config)
-        space = self.space_of(model)
-        index = random_index(data, train_index, space.facts.n_classes, config=model.config)
+        data, train_index, _ = self._cut(model.config.split)
+        space, config = self.space_of(model), model.config
+        assert config.images_per_class is not None
+        draw = RandomDraw(
+            images_per_class=config.images_per_class,
+            seed=config.seed,
+            seed_index=config.seed_index,
+        )
+        index = random_index(data, train_index, space.facts.n_classes, draw)
         return as_examples(data, index, space, self._device)
 
     def _herded(self, model: ModelInput) -> Examples:
-        data, _, _ = self._cut(model.config)
-        index = torch.tensor(model.config["herded_index"])
+        data, _, _ = self._cut(model.config.split)
+        index = torch.tensor(model.config.herded_index)
         return as_examples(data, index, self.space_of(model), self._device)
 
-    def _cut(self, config: Mapping[str, Any]) -> tuple[LabelledImages, torch.Tensor, torch.Tensor]:
+    def _cut(self, split: Split) -> tuple[LabelledImages, torch.Tensor, torch.Tensor]:
         """Give training images of a split's classes, and where those to learn from and cut are."""
-        split = parse_json(Split, config["split"])
         if split.dataset != self._dataset.name:
             raise ValueError(
                 f"wanted networks trained on {self._dataset.name}; one was on {split.dataset}"

@@ -1,15 +1,14 @@
 """What one calibration has found, and what it makes of logits."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Generic, Literal, TypeVar, assert_never
 
 from torch import Tensor
 
-from ddcal_core.calibration.masked import TemperatureFit
+from ddcal_core.calibration.masked import MaskedFit, TemperatureFit
 from ddcal_core.calibration.scaling import (
     IsotonicScaling,
     VectorScaling,
@@ -17,13 +16,25 @@ from ddcal_core.calibration.scaling import (
     fit_vector_scaling,
 )
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.calibrations import (
+    CalibrationFindings,
+    CalibrationMethod,
+    FitOn,
+    Fitted,
+    IsotonicScalingFile,
+    ScalingFile,
+    VectorScalingFile,
+    read_scaling_file,
+)
 from ddcal_core.formats.models import write_json
+from ddcal_core.specs.masks import MaskSpec
 
 Scaling = VectorScaling | IsotonicScaling
+ValuesT_co = TypeVar("ValuesT_co", bound=CalibrationFindings, covariant=True)
 SCALING_FILE = "scaling.json"
 # Below it a share counts as this: smaller than any that float32 can hold, and its log is finite.
 SMALLEST_SHARE = 1e-300
-_APPLY = {
+APPLY_WORDS: Mapping[CalibrationMethod, str] = {
     "none": "softmax(logits / temperature)",
     "ts": "softmax(logits / temperature)",
     "mts": "softmax(logits / temperature)",
@@ -31,49 +42,25 @@ _APPLY = {
     "isotonic": "for each class, the line through (probabilities, shares) at its softmax "
     "probability; then divide each row by its sum, 1 / K where that is 0",
 }
-_NOT_FITTED: dict[str, Any] = {
-    "method": "none",
-    "fit_on": None,
-    "mask_ratio": None,
-    "status": "ok",
-    "temperature": 1.0,
-    "n": 0,
-    "nll_before": None,
-    "nll_after": None,
-    "standard_error": None,
-    "reached": None,
-    "n_draws": None,
-    "masked_accuracy": None,
-    "clean_accuracy": None,
-    "clean_signed_gap": None,
-    "logit_spread": None,
-    "relative_temperature": None,
-    "failures": [],
-    "found_by": None,
-    "n_folds": None,
-    "half_way_temperature": None,
-    "factor": None,
-    "left_out_accuracy": None,
-}
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Generic[ValuesT_co]):
     """What one calibration has found.
 
     Attributes:
-        values: of the calibration: method, fit_on, status, temperature, ...
+        values: method, fit_on, status, temperature, ...
         scaling: of vector and isotonic, where there is one; a temperature stands in the values.
     """
 
-    values: Mapping[str, Any]
+    values: ValuesT_co
     scaling: Scaling | None = None
 
     @property
     def apply(self) -> str | None:
         """How to get probabilities from logits; None where there is nothing to apply."""
-        is_something = self.scaling is not None or self.values["temperature"] is not None
-        return _APPLY[self.values["method"]] if is_something else None
+        is_something = self.scaling is not None or self.values.temperature is not None
+        return APPLY_WORDS[self.values.method] if is_something else None
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits whose softmax, at the temperature found if there is one, is what was found."""
@@ -89,36 +76,58 @@ class Found:
         return not bool((at_label > 0).all())
 
 
-def not_fitted() -> dict[str, Any]:
-    """Give the values of a network as it is: method none, T = 1."""
-    return dict(_NOT_FITTED)
+def not_fitted() -> Found[CalibrationFindings]:
+    """Give a network as it is: method none, T = 1."""
+    return Found(CalibrationFindings())
 
 
-def described(fit: TemperatureFit) -> dict[str, Any]:
-    """Give what a fit has found, in the values of a calibration."""
-    return {
-        "status": fit.status,
-        "temperature": fit.temperature,
-        "n": fit.n,
-        "nll_before": finite_or_none(fit.nll_before),
-        "nll_after": finite_or_none(fit.nll_after),
-        "standard_error": fit.standard_error,
-        "reached": None if fit.reached is None else finite_or_none(fit.reached),
-    }
+def described(fit: TemperatureFit, fit_on: FitOn) -> Fitted:
+    """Give what temperature scaling has found, as a calibration says it."""
+    return _described(fit, "ts", fit_on)
+
+
+def described_masked(found: MaskedFit, fit_on: FitOn, mask: MaskSpec) -> Fitted:
+    """Give what masked temperature scaling has found, as a calibration says it."""
+    return _described(found.fit, "mts", fit_on, masked=found, mask_ratio=mask.ratio)
+
+
+def _described(
+    fit: TemperatureFit,
+    method: Literal["ts", "mts"],
+    fit_on: FitOn,
+    *,
+    masked: MaskedFit | None = None,
+    mask_ratio: float | None = None,
+) -> Fitted:
+    return Fitted(
+        method=method,
+        fit_on=fit_on,
+        mask_ratio=mask_ratio,
+        n_draws=None if masked is None else masked.n_draws,
+        masked_accuracy=None if masked is None else masked.masked_accuracy,
+        status=fit.status,
+        temperature=fit.temperature,
+        n=fit.n,
+        nll_before=finite_or_none(fit.nll_before),
+        nll_after=finite_or_none(fit.nll_after),
+        standard_error=fit.standard_error,
+        reached=None if fit.reached is None else finite_or_none(fit.reached),
+    )
 
 
 def fit_scaling(
-    method: str, logits: Tensor, labels: Tensor
-) -> tuple[dict[str, Any], Scaling | None]:
+    method: Literal["vector", "isotonic"], logits: Tensor, labels: Tensor, fit_on: FitOn
+) -> tuple[Fitted, Scaling | None]:
     """Fit more than one number.
 
     Args:
-        method: "vector" or "isotonic".
+        method: of the calibration.
         logits: (N, K).
         labels: int64 (N,).
+        fit_on: what they are of.
 
     Returns:
-        The values that say what was found, and the scaling where there is one.
+        What was found, and the scaling where there is one.
 
     Raises:
         InvalidDataError: vector scaling did not converge.
@@ -126,45 +135,60 @@ def fit_scaling(
     """
     if method == "isotonic":
         isotonic = fit_isotonic(logits, labels)
-        return {"status": isotonic.status, "temperature": None, "n": isotonic.n}, isotonic.scaling
+        found = Fitted(
+            method=method, fit_on=fit_on, status=isotonic.status, temperature=None, n=isotonic.n
+        )
+        return found, isotonic.scaling
     vector = fit_vector_scaling(logits, labels)
     if vector.status == "not_converged":
         raise InvalidDataError(
             f"vector scaling: wanted a solution within {vector.iterations} steps of Newton's "
             "method; got none for these logits: leave vector out"
         )
-    values = {
-        "status": vector.status,
-        "temperature": None,
-        "n": vector.n,
-        "nll_before": finite_or_none(vector.nll_before),
-        "nll_after": finite_or_none(vector.nll_after),
-    }
-    return values, vector.scaling
+    found = Fitted(
+        method=method,
+        fit_on=fit_on,
+        status=vector.status,
+        temperature=None,
+        n=vector.n,
+        nll_before=finite_or_none(vector.nll_before),
+        nll_after=finite_or_none(vector.nll_after),
+    )
+    return found, vector.scaling
 
 
-def scaling_fields(scaling: Scaling | None) -> dict[str, Any]:
-    """Give what scaling.json holds of a scaling: all that applying it takes; none, nothing."""
-    match scaling:
-        case VectorScaling(weights=weights, biases=biases):
-            return {"weights": weights, "biases": biases}
-        case IsotonicScaling(probabilities=probabilities, shares=shares):
-            return {"probabilities": probabilities, "shares": shares}
-        case None:
-            return {}
-        case _:
-            assert_never(scaling)
-
-
-def write_scaling(folder: Path, found: Found) -> tuple[Path, ...]:
+def write_scaling(folder: Path, found: Found[CalibrationFindings]) -> tuple[Path, ...]:
     """Write scaling.json, from which `read_scaling` reads it back; without a scaling, nothing."""
     if found.scaling is None:
         return ()
-    names = ("method", "fit_on", "status", "n")
-    said = {name: found.values[name] for name in names}
     path = folder / SCALING_FILE
-    write_json(path, {**said, "apply": found.apply, **scaling_fields(found.scaling)})
+    write_json(path, _scaling_file(found.values, found.scaling, found.apply).as_json())
     return (path,)
+
+
+def _scaling_file(values: CalibrationFindings, scaling: Scaling, apply: str | None) -> ScalingFile:
+    assert values.fit_on is not None
+    match scaling:
+        case VectorScaling(weights=weights, biases=biases):
+            return VectorScalingFile(
+                fit_on=values.fit_on,
+                status=values.status,
+                n=values.n,
+                apply=apply,
+                weights=weights,
+                biases=biases,
+            )
+        case IsotonicScaling(probabilities=probabilities, shares=shares):
+            return IsotonicScalingFile(
+                fit_on=values.fit_on,
+                status=values.status,
+                n=values.n,
+                apply=apply,
+                probabilities=probabilities,
+                shares=shares,
+            )
+        case _:
+            assert_never(scaling)
 
 
 def read_scaling(path: Path) -> Scaling:
@@ -173,22 +197,13 @@ def read_scaling(path: Path) -> Scaling:
     Raises:
         InvalidDataError: the file holds none.
     """
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        match held["method"]:
-            case "vector":
-                return VectorScaling(_numbers(held["weights"]), _numbers(held["biases"]))
-            case "isotonic":
-                knots = tuple(_numbers(row) for row in held["probabilities"])
-                return IsotonicScaling(knots, tuple(_numbers(row) for row in held["shares"]))
-            case method:
-                raise ValueError(f"method {method!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidDataError(f"wanted a scaling in {path.name}; got: {error!r}") from error
-
-
-def _numbers(values: list[float]) -> tuple[float, ...]:
-    return tuple(map(float, values))
+    match read_scaling_file(path):
+        case VectorScalingFile(weights=weights, biases=biases):
+            return VectorScaling(weights, biases)
+        case IsotonicScalingFile(probabilities=probabilities, shares=shares):
+            return IsotonicScaling(probabilities, shares)
+        case unknown:
+            assert_never(unknown)
 
 
 def finite_or_none(value: float) -> float | None:

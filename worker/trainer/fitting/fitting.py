@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,8 @@ from ddcal_core.calibration.mask_ratio import (
     temperature_without_labels,
 )
 from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperature
-from ddcal_core.formats.models import facts_of
+from ddcal_core.formats.calibrations import CalibrationValues, FitOn, Fitted, Judged
+from ddcal_core.formats.manifests import ModelConfig
 from ddcal_core.metrics import accuracy, signed_calibration_gap
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs.calibration import (
@@ -36,11 +36,16 @@ from ddcal_core.specs.calibration import (
 )
 from ddcal_core.specs.fields import MAX_SEED
 from ddcal_core.specs.masks import AutoMask, MaskSpec
-from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages
-from worker.trainer.fitting.calibrations import Found, Scaling, described, fit_scaling, not_fitted
-from worker.trainer.inputs import Examples, ModelInput, parse_json
+from worker.trainer.fitting.calibrations import (
+    Found,
+    Scaling,
+    described,
+    described_masked,
+    fit_scaling,
+)
+from worker.trainer.inputs import Examples, ModelInput
 
 
 class Fitter:
@@ -70,47 +75,48 @@ class Fitter:
         self._logits: dict[str, Tensor] = {}
         self._on_progress = on_progress
 
-    def fit(self, spec: CalibrationSpec) -> Found:
+    def fit(self, spec: CalibrationSpec) -> Found[CalibrationValues]:
         """Fit what a spec asks for.
 
         Returns:
-            The scaling of vector and isotonic, and values: method, fit_on, mask_ratio, status,
-            temperature (None where there is none), n, nll_before and nll_after on the images
-            fitted on (None where infinite or not fitted), standard_error of log T, reached (where
-            L-BFGS ended), n_draws, masked_accuracy and spec; of the same images unmasked
-            clean_accuracy, clean_signed_gap under T and logit_spread; relative_temperature (T over
-            that spread) and failures, by name (see `failure_signatures`); and with ratio auto
-            found_by and what `mask_ratio.FoundTemperature` says.
+            What was found, with the scaling of vector and isotonic.
         """
         scaling: Scaling | None = None
         match spec:
             case NoCalibration():
-                return Found({**not_fitted(), "spec": spec.model_dump(mode="json")})
+                return Found(self._values(spec, Fitted(), Judged()))
             case TemperatureScaling():
                 found = self._fit_plain(spec)
             case VectorCalibration() | IsotonicCalibration():
                 labels = self._images.of(self._model, spec.fit_on).labels
-                found, scaling = fit_scaling(spec.method, self._logits_on(spec.fit_on), labels)
+                logits = self._logits_on(spec.fit_on)
+                found, scaling = fit_scaling(spec.method, logits, labels, spec.fit_on)
             case MaskedTemperatureScaling():
                 found = self._fit_mts(spec)
             case _:
                 assert_never(spec)
-        values = {
-            **not_fitted(),
-            "method": spec.method,
-            "fit_on": spec.fit_on,
-            **found,
-            **self._judged(spec.fit_on, found),
-            "spec": spec.model_dump(mode="json"),
-        }
-        return Found(values, scaling)
+        return Found(self._values(spec, found, self._judged(spec.fit_on, found)), scaling)
 
-    def _fit_plain(self, spec: TemperatureScaling) -> dict[str, Any]:
+    def _values(self, spec: CalibrationSpec, found: Fitted, judged: Judged) -> CalibrationValues:
+        config = self._model.config
+        return CalibrationValues(
+            **dict(found),
+            **dict(judged),
+            spec=spec,
+            model_id=self._model.id,
+            dataset=config.dataset,
+            training_set=config.training_set,
+            distilled_set_id=config.distilled_set_id,
+            images_per_class=config.images_per_class,
+            seed_index=config.seed_index,
+        )
+
+    def _fit_plain(self, spec: TemperatureScaling) -> Fitted:
         labels = self._images.of(self._model, spec.fit_on).labels
-        logits = self._logits_on(spec.fit_on)
-        return described(fit_temperature(logits, labels, method=spec.optimiser))
+        fit = fit_temperature(self._logits_on(spec.fit_on), labels, method=spec.optimiser)
+        return described(fit, spec.fit_on)
 
-    def _fit_mts(self, spec: MaskedTemperatureScaling) -> dict[str, Any]:
+    def _fit_mts(self, spec: MaskedTemperatureScaling) -> Fitted:
         match spec.mask:
             case AutoMask():
                 return self._find(spec.fit_on)
@@ -119,36 +125,40 @@ class Fitter:
             case _:
                 assert_never(spec.mask)
 
-    def _logits_on(self, fit_on: str) -> Tensor:
+    def _logits_on(self, fit_on: FitOn) -> Tensor:
         if fit_on not in self._logits:
             images = self._images.of(self._model, fit_on).images
             self._logits[fit_on] = predict_logits(self._network, images)
         return self._logits[fit_on]
 
-    def _judged(self, fit_on: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    def _judged(self, fit_on: FitOn, found: Fitted) -> Judged:
         """Look at the unmasked images under what was found, and name what went wrong."""
         logits, labels = self._logits_on(fit_on), self._images.of(self._model, fit_on).labels
         clean_accuracy, spread = accuracy(logits, labels), logit_spread(logits)
         failures: list[Failure | None] = []
-        if (masked_accuracy := found.get("masked_accuracy")) is not None:
+        if found.masked_accuracy is not None:
             n_classes = logits.shape[1]
-            failures.append(accuracy_failure(masked_accuracy, clean_accuracy, n_classes=n_classes))
-        seen: dict[str, float | None] = {
-            "clean_accuracy": clean_accuracy,
-            "logit_spread": spread,
-        }
-        temperature = found["temperature"]
-        if temperature is not None:
-            failures.append(temperature_failure(temperature, spread))
-            probabilities = torch.softmax(logits.double() / temperature, 1)
-            seen["clean_signed_gap"] = signed_calibration_gap(probabilities, labels)
-            seen["relative_temperature"] = temperature / spread if spread else None
+            failures.append(
+                accuracy_failure(found.masked_accuracy, clean_accuracy, n_classes=n_classes)
+            )
+        signed_gap = relative = None
+        if found.temperature is not None:
+            failures.append(temperature_failure(found.temperature, spread))
+            probabilities = torch.softmax(logits.double() / found.temperature, 1)
+            signed_gap = signed_calibration_gap(probabilities, labels)
+            relative = found.temperature / spread if spread else None
             # Images trained on are all right, whatever the confidence: they tell no direction.
             if fit_on == "validation":
                 failures.append(direction_failure(probabilities, labels))
-        return {**seen, "failures": [name for name in failures if name is not None]}
+        return Judged(
+            clean_accuracy=clean_accuracy,
+            clean_signed_gap=signed_gap,
+            logit_spread=spread,
+            relative_temperature=relative,
+            failures=tuple(name for name in failures if name is not None),
+        )
 
-    def _find(self, fit_on: str) -> dict[str, Any]:
+    def _find(self, fit_on: FitOn) -> Fitted:
         """Leave the ratio open: by real labels, or the temperature itself from the small set."""
         small = self._images.of(self._model, "distilled")
         if fit_on == "validation":
@@ -162,16 +172,18 @@ class Fitter:
             )
             return _described_ratio(by_label)
         found = self._find_temperature(small)
-        return {
-            "found_by": found.method,
-            "status": found.status,
-            "temperature": found.temperature,
-            "n": found.n,
-            "n_folds": found.n_folds,
-            "half_way_temperature": found.half_way_temperature,
-            "factor": found.factor,
-            "left_out_accuracy": found.left_out_accuracy,
-        }
+        return Fitted(
+            method="mts",
+            fit_on=fit_on,
+            found_by=found.method,
+            status=found.status,
+            temperature=found.temperature,
+            n=found.n,
+            n_folds=found.n_folds,
+            half_way_temperature=found.half_way_temperature,
+            factor=found.factor,
+            left_out_accuracy=found.left_out_accuracy,
+        )
 
     def _find_temperature(self, small: Examples) -> FoundTemperature:
         """By the factor that the small set carries, else from the small set alone."""
@@ -183,14 +195,14 @@ class Fitter:
             self._network,
             images,
             labels,
-            parse_json(TrainSpec, self._model.config["train"]),
-            facts=facts_of(self._model.config),
+            self._model.config.train,
+            facts=self._model.config.facts,
             seed=seed,
             on_progress=self._on_progress,
         )
 
-    def fit_masked(self, fit_on: str, mask: MaskSpec, n_draws: int | None = None) -> dict[str, Any]:
-        """Fit on masked images; see `fit` for what comes back."""
+    def fit_masked(self, fit_on: FitOn, mask: MaskSpec, n_draws: int | None = None) -> Fitted:
+        """Fit a temperature on masked images."""
         examples = self._images.of(self._model, fit_on)
         found = fit_masked_temperature(
             self._network,
@@ -200,28 +212,25 @@ class Fitter:
             seed=self._mask_seed,
             n_draws=n_draws,
         )
-        return {
-            **described(found.fit),
-            "mask_ratio": mask.ratio,
-            "n_draws": found.n_draws,
-            "masked_accuracy": found.masked_accuracy,
-        }
+        return described_masked(found, fit_on, mask)
 
 
-def mask_seed(seed: int, config: Mapping[str, Any]) -> int:
+def mask_seed(seed: int, config: ModelConfig) -> int:
     """Give the seed of one network's masks, unlike that of the networks beside it."""
     # With equal masks the spread over networks would leave out the spread over masks.
-    text = json.dumps([seed, "mask", config["training_set"], config["seed_index"]])
+    text = json.dumps([seed, "mask", config.training_set, config.seed_index])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
 
 
-def _described_ratio(found: FoundRatio) -> dict[str, Any]:
+def _described_ratio(found: FoundRatio) -> Fitted:
     best = found.best
-    return {
-        "found_by": "real_nll",
-        "status": "separable" if best is None else "ok",
-        "temperature": None if best is None else best.temperature,
-        "mask_ratio": None if best is None else best.ratio,
-        "n": found.n_real,
-        "nll_after": None if best is None else best.nll,
-    }
+    return Fitted(
+        method="mts",
+        fit_on="validation",
+        found_by="real_nll",
+        status="separable" if best is None else "ok",
+        temperature=None if best is None else best.temperature,
+        mask_ratio=None if best is None else best.ratio,
+        n=found.n_real,
+        nll_after=None if best is None else best.nll,
+    )

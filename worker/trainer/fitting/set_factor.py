@@ -1,8 +1,6 @@
 """The factor that a distilled set carries: one number for the temperatures of all its networks."""
 
 import time
-from dataclasses import asdict
-from typing import Any
 
 import torch
 
@@ -10,12 +8,14 @@ from ddcal_core.calibration.mask_ratio import factor_by_labels
 from ddcal_core.distillation.method import DistilledSet
 from ddcal_core.distillation.selection import BATCH_SIZE, MAX_VALIDATION_IMAGES, epochs_of
 from ddcal_core.errors import DivergedError
+from ddcal_core.formats.manifests import FactorTraining, NoSetFactor, SetFactor
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.methods.method import MethodSpec
+from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import Examples
@@ -31,7 +31,7 @@ def carried_factor(
     *,
     seed: int,
     on_progress: ProgressCallback,
-) -> dict[str, Any] | None:
+) -> SetFactor | NoSetFactor | None:
     """Train one network on a set and measure the factor on labelled validation images.
 
     The network is a ConvNet as wide and deep as the one distilled on, trained as those that choose
@@ -76,15 +76,21 @@ def carried_factor(
             phase=PHASE,
         )
     except DivergedError as error:
-        return {"factor": None, "why_none": str(error)}
+        return NoSetFactor(why_none=str(error))
     labels = distilled.labels if distilled.labels.ndim == 1 else distilled.labels.argmax(1)
     measured = factor_by_labels(network, (images, labels), real, seed=seed)
-    return {
-        **asdict(measured),
-        "labels_used": "real validation images with their labels, where the set is made; whoever "
+    assert training.lr is not None
+    return SetFactor(
+        factor=measured.factor,
+        temperature=measured.temperature,
+        half_way_temperature=measured.half_way_temperature,
+        n_real=measured.n_real,
+        labels_used="real validation images with their labels, where the set is made; whoever "
         "uses the factor needs none",
-        "network": training.described(),
-        "train": training.model_dump(mode="json", include={"epochs", "batch_size", "lr"}),
-        "validation_accuracy": accuracy(predict_logits(network, real[0]), real[1]),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+        network=network_spec(training.described()),
+        train=FactorTraining(
+            epochs=training.epochs, batch_size=training.batch_size, lr=training.lr
+        ),
+        validation_accuracy=accuracy(predict_logits(network, real[0]), real[1]),
+        seconds=round(time.monotonic() - started, 3),
+    )

@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ddcal_core.calibration.scaling import VectorScaling
+from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
     INPUT_SPACE_FILE,
     calibrated_config,
@@ -63,20 +64,15 @@ def _calibrated(
     on_cpu = load_model(model, torch.device("cpu"))
     program = export_program(on_cpu, images.space_of(model))
     for index, spec in enumerate(params.calibrate):
-        of_the_model = {key: model.config[key] for key in _OF_THE_MODEL}
-        fitted = fitter.fit(spec)
-        found = Found({"model_id": model.id, **of_the_model, **fitted.values}, fitted.scaling)
+        found = fitter.fit(spec)
         folder = task.folder / f"{model.id}_{index}"
         folder.mkdir()
         files = _write_files(folder, model, found, program)
-        yield Output("calibration", folder.name, found.values, files)
-
-
-_OF_THE_MODEL = ("dataset", "training_set", "distilled_set_id", "images_per_class", "seed_index")
+        yield Output("calibration", folder.name, found.values.as_json(), files)
 
 
 def _write_files(
-    folder: Path, model: ModelInput, found: Found, program: ExportedProgram
+    folder: Path, model: ModelInput, found: Found[CalibrationValues], program: ExportedProgram
 ) -> tuple[Path, ...]:
     """Write the model as it was, what was found, and the program that has it inside.
 
@@ -85,16 +81,16 @@ def _write_files(
     weights, config = folder / "model.safetensors", folder / "config.json"
     # The very bytes of the model's own file, so that the artifact store can tell they are.
     weights.write_bytes(model.path.read_bytes())
-    scaling, temperature = found.scaling, found.values["temperature"]
+    scaling, temperature = found.scaling, found.values.temperature
     has_program = temperature is not None or isinstance(scaling, VectorScaling)
     exported = (folder / "calibrated_model.pt2",) if has_program else ()
     for path in exported:
         if isinstance(scaling, VectorScaling):
             save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
-        else:
+        elif temperature is not None:
             save_program(program, temperature, path)
     said = calibrated_config(model.config, found.values, apply=found.apply, has_program=has_program)
-    write_json(config, said)
+    write_json(config, said.as_json())
     files = (*exported, weights, config, *write_scaling(folder, found))
     if model.input_space_path is None:
         return files

@@ -4,15 +4,24 @@ There is no image and no network: the logits are all there is of the model. What
 from the fit rows alone; the test rows are opened when that is done.
 """
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 from torch import Tensor
 
 from ddcal_core.calibration.failure_signatures import logit_spread, temperature_failure
 from ddcal_core.calibration.masked import fit_temperature
+from ddcal_core.formats.calibrations import (
+    CalibrationFindings,
+    Fitted,
+    Judged,
+    LogitsCalibrationFile,
+    LogitsCalibrationValues,
+    MeasuredNumbers,
+)
 from ddcal_core.formats.models import read_tensors, write_json
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
@@ -21,26 +30,34 @@ from ddcal_core.specs.kinds.calibrate_logits import (
     CalibrateLogitsParams,
     LogitsCalibration,
     LogitsScaling,
+    LogitsTemperatureScaling,
 )
 from worker.trainer.fitting.calibrations import (
     SCALING_FILE,
     Found,
+    Scaling,
     described,
     fit_scaling,
     not_fitted,
-    scaling_fields,
 )
 from worker.trainer.inputs import LogitsInput, Task, parse_json
-from worker.trainer.outputs import Output, versions
+from worker.trainer.outputs import Output, made_with
+from worker.trainer.report.calibration_words import calibration_label, optimiser_of
 from worker.trainer.report.comparison import compare
-from worker.trainer.report.logits_report import logits_report, steps_words, uploaded_network
+from worker.trainer.report.logits_report import (
+    logits_report,
+    measured_on,
+    steps_words,
+    uploaded_network,
+)
 from worker.trainer.report.measurements import Measurement
 from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
-from worker.trainer.report.rows import Measured, build_rows, calibration_label, headline_values
+from worker.trainer.report.rows import Measured, build_rows, headline_values
 
-FIT_ROWS = "fit rows"
+FoundOfLogits = Found[LogitsCalibrationValues]
+FIT_ROWS: Literal["fit rows"] = "fit rows"
 
 
 def run(task: Task) -> list[Output]:
@@ -59,75 +76,85 @@ def run(task: Task) -> list[Output]:
     measurer = NetworkMeasurer(
         {logits.name: rows["logits"]}, rows["labels"], params.evaluate.n_bins, params.seed
     )
-    before = measurer.measure(logits.name, Found(not_fitted()))
+    before = measurer.measure(logits.name, not_fitted())
     measured = []
     for step, one in enumerate(found, start=len(found)):
         task.on_progress(Progress(phase="measure", step=step, steps=n_steps))
         # The chance level of many rows is most of the work: none is measured twice.
-        is_none = one.values["method"] == "none"
+        is_none = one.values.method == "none"
         measured.append((one, before if is_none else measurer.measure(logits.name, one)))
     report = _report(logits, measured, before, measurer, task.folder)
     seconds = round(time.monotonic() - started, 3)
-    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
-    report |= {"made_with": made_with, "steps": steps_words(logits, made_with)}
+    made = {**made_with(task.device).as_json(), "seed": params.seed, "seconds": seconds}
+    report |= {"made_with": made, "steps": steps_words(logits, made)}
     task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
-    on = report["measured_on"]
-    outputs = [_calibration(one, after, on, task.folder) for one, after in measured]
+    outputs = [_calibration(one, after, logits, task.folder) for one, after in measured]
     return [*outputs, _written(report, logits, task.folder)]
 
 
-def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInput) -> Found:
-    of_what = {"model_id": None, "logits": logits.name, "dataset": logits.name}
-    values = {**of_what, **not_fitted(), "spec": spec.model_dump(mode="json")}
-    if isinstance(spec, NoCalibration):
-        return Found(values)
-    values |= {"method": spec.method, "fit_on": FIT_ROWS, "n": len(rows["labels"])}
-    if isinstance(spec, LogitsScaling):
-        found, scaling = fit_scaling(spec.method, rows["logits"], rows["labels"])
-        return Found(values | found, scaling)
-    fit = fit_temperature(rows["logits"], rows["labels"], method=spec.optimiser)
-    return Found(values | described(fit) | _judged(rows["logits"], fit.temperature))
+def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInput) -> FoundOfLogits:
+    fitted, judged = Fitted(), Judged()
+    scaling: Scaling | None = None
+    match spec:
+        case NoCalibration():
+            pass
+        case LogitsScaling():
+            fitted, scaling = fit_scaling(spec.method, rows["logits"], rows["labels"], FIT_ROWS)
+        case LogitsTemperatureScaling():
+            fit = fit_temperature(rows["logits"], rows["labels"], method=spec.optimiser)
+            fitted = described(fit, FIT_ROWS)
+            judged = _judged(rows["logits"], fit.temperature)
+        case _:
+            assert_never(spec)
+    values = LogitsCalibrationValues(
+        **dict(fitted), **dict(judged), spec=spec, logits=logits.name, dataset=logits.name
+    )
+    return Found(values, scaling)
 
 
-def _judged(logits: Tensor, temperature: float | None) -> dict[str, Any]:
+def _judged(logits: Tensor, temperature: float | None) -> Judged:
     """Hold a temperature against the logits' own size; which way it errs the report tells."""
     spread = logit_spread(logits)
     if temperature is None:
-        return {"logit_spread": spread, "relative_temperature": None, "failures": []}
+        return Judged(logit_spread=spread)
     failure = temperature_failure(temperature, spread)
-    return {
-        "logit_spread": spread,
-        "relative_temperature": temperature / spread if spread else None,
-        "failures": [] if failure is None else [failure],
-    }
+    return Judged(
+        logit_spread=spread,
+        relative_temperature=temperature / spread if spread else None,
+        failures=() if failure is None else (failure,),
+    )
 
 
-def _calibration(found: Found, after: Measurement, measured_on: str, folder: Path) -> Output:
+def _calibration(
+    found: FoundOfLogits, after: Measurement, logits: LogitsInput, folder: Path
+) -> Output:
     """A calibration with its one small file: what was found, how to apply it, what it comes to."""
-    values = found.values
-    optimiser = values["spec"].get("optimiser", "exact")
-    solver = "" if optimiser == "exact" else f"_{optimiser}"
-    own = folder / f"calibration_{values['method']}{solver}"
+    values, scaling = found.values, found.scaling
+    optimiser = optimiser_of(values)
+    solver = "" if optimiser in {None, "exact"} else f"_{optimiser}"
+    own = folder / f"calibration_{values.method}{solver}"
     own.mkdir()
-    known = {
-        name: value for name, value in values.items() if value is not None or name == "temperature"
-    }
-    names = ("accuracy", "nll", "brier", "ece", "signed_gap")
-    said = {
-        **known,
-        **scaling_fields(found.scaling),
-        "apply": found.apply,
-        "measured_on": measured_on,
-        "measured": {name: getattr(after, name) for name in names},
-    }
-    path = own / (SCALING_FILE if found.scaling else "temperature.json")
-    write_json(path, said)
-    return Output("calibration", own.name, values, (path,))
+    said = LogitsCalibrationFile(
+        **dict(values),
+        **({} if scaling is None else dataclasses.asdict(scaling)),
+        apply=found.apply,
+        measured_on=measured_on(logits),
+        measured=MeasuredNumbers(
+            accuracy=after.accuracy,
+            nll=after.nll,
+            brier=after.brier,
+            ece=after.ece,
+            signed_gap=after.signed_gap,
+        ),
+    )
+    path = own / (SCALING_FILE if scaling else "temperature.json")
+    write_json(path, said.as_json())
+    return Output("calibration", own.name, values.as_json(), (path,))
 
 
 def _report(
     logits: LogitsInput,
-    measured: Sequence[tuple[Found, Measurement]],
+    measured: Sequence[tuple[Found[CalibrationFindings], Measurement]],
     before: Measurement,
     measurer: NetworkMeasurer,
     folder: Path,
@@ -135,8 +162,8 @@ def _report(
     """Put the report together, and write every prediction beside it."""
     group = uploaded_network(logits)
     (model,) = group.models
-    if not any(one.values["method"] == "none" for one, _ in measured):
-        measured = [(Found(not_fitted()), before), *measured]
+    if not any(one.values.method == "none" for one, _ in measured):
+        measured = [(not_fitted(), before), *measured]
     members = [Measured(model, None, one.values, after, before) for one, after in measured]
     rows = build_rows([group], members, n_test=len(measurer.labels), n_bins=measurer.n_bins)
     predicted = [
@@ -162,6 +189,6 @@ def _written(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Outpu
     values = {
         **headline_values(report),
         "logits": logits.name,
-        "measured_on": report["measured_on"],
+        "measured_on": measured_on(logits),
     }
     return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))

@@ -2,18 +2,24 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import assert_never
 
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import network_record, open_experts
-from ddcal_core.distillation.loop import CheckpointCallback, distill, ignore_checkpoint
+from ddcal_core.distillation.loop import (
+    CheckpointCallback,
+    Outcome,
+    distill,
+    ignore_checkpoint,
+)
 from ddcal_core.distillation.method import DistillationMethod
 from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.manifests import NoSetFactor, ScoredStep, SetFactor, SetProvenance
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
@@ -25,7 +31,7 @@ from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.specs.methods.rtp import RtpSpec
 from worker.trainer.fitting.set_factor import carried_factor
 from worker.trainer.inputs import ExpertsInput, Task, parse_json
-from worker.trainer.outputs import Output, versions
+from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import RealImages, open_real_images
 
 LEAST_SIDE = 4
@@ -53,42 +59,25 @@ def run(task: Task) -> list[Output]:
         on_checkpoint=_checkpoint_writer(task),
         on_progress=task.on_progress,
     )
-    provenance = {
-        **images.provenance(),
-        "method": spec.method,
-        "images_per_class": spec.images_per_class,
-        "mask_ratio": spec.mask.ratio,
-        "seed": params.seed,
-        "distill": spec.model_dump(mode="json"),
-        **_story(params, facts, task),
-        "n_steps": outcome.n_steps,
-        "chosen_step": outcome.chosen_step,
-        "validation_accuracies": [
-            {"step": step, "accuracy": score} for step, score in outcome.scores.items()
-        ],
-        "n_rollbacks": outcome.n_rollbacks,
-        "seconds": round(outcome.seconds, 3),
-        "calibration_factor": carried_factor(
-            outcome.distilled,
-            validation,
-            spec,
-            facts,
-            seed=params.seed,
-            on_progress=task.on_progress,
-        ),
-        "made_with": versions(task.device),
-    }
+    factor = carried_factor(
+        outcome.distilled,
+        validation,
+        spec,
+        facts,
+        seed=params.seed,
+        on_progress=task.on_progress,
+    )
     distilled = outcome.distilled
     manifest = write_distilled_set(
         task.folder,
         distilled.images,
         distilled.labels,
         space=images.space,
-        provenance=provenance,
+        provenance=_provenance(params, images, outcome, factor, task),
         learned_lr=distilled.learned_lr,
         compact=distilled.compact,
     )
-    return [Output("distilled_set", "distilled_set", manifest, _files(task.folder))]
+    return [Output("distilled_set", "distilled_set", manifest.as_json(), _files(task.folder))]
 
 
 def _backbone(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
@@ -107,14 +96,42 @@ def _backbone(params: DistillParams, images: RealImages, task: Task) -> Distilla
             )
         case RtpSpec():
             return RememberingThePast(real.images, real.labels, spec, facts, seed=seed)
+        case _:
+            assert_never(spec)
 
 
-def _story(params: DistillParams, facts: DatasetFacts, task: Task) -> dict[str, Any]:
-    """Give what a manifest says of one method alone."""
+def _provenance(
+    params: DistillParams,
+    images: RealImages,
+    outcome: Outcome,
+    factor: SetFactor | NoSetFactor | None,
+    task: Task,
+) -> SetProvenance:
+    """Say how a set was made."""
     spec = params.distill
-    if isinstance(spec, MttSpec):
-        return {"expert_set_id": parse_json(ExpertsInput, task.inputs["experts"]).id}
-    return {"storage": spec.storage(facts)} if isinstance(spec, RtpSpec) else {}
+    experts = task.inputs["experts"] if isinstance(spec, MttSpec) else None
+    return SetProvenance(
+        dataset=images.split.dataset,
+        split=images.split,
+        n_real_images=len(images.train_index),
+        real_class_counts=images.class_counts(),
+        method=spec.method,
+        images_per_class=spec.images_per_class,
+        mask_ratio=spec.mask.ratio,
+        seed=params.seed,
+        distill=spec,
+        expert_set_id=None if experts is None else parse_json(ExpertsInput, experts).id,
+        storage=spec.storage(images.facts) if isinstance(spec, RtpSpec) else None,
+        n_steps=outcome.n_steps,
+        chosen_step=outcome.chosen_step,
+        validation_accuracies=tuple(
+            ScoredStep(step=step, accuracy=score) for step, score in outcome.scores.items()
+        ),
+        n_rollbacks=outcome.n_rollbacks,
+        seconds=round(outcome.seconds, 3),
+        calibration_factor=factor,
+        made_with=made_with(task.device),
+    )
 
 
 def _warn_of_depth(spec: DistillSpec, facts: DatasetFacts, task: Task) -> None:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.formats.calibrations import CalibrationFindings, FitOn
 from ddcal_core.formats.models import write_json
 from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.kinds.evaluate import EvaluateParams
 from ddcal_core.training.train import predict_logits
-from worker.trainer.fitting.calibration_images import CalibrationImages, has_small_set
+from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, not_fitted, read_scaling
 from worker.trainer.fitting.fitting import Fitter
 from worker.trainer.inputs import (
@@ -23,20 +24,20 @@ from worker.trainer.inputs import (
     DatasetInput,
     ModelInput,
     SetInput,
-    Split,
     Task,
     as_examples,
     load_model,
     load_test_images,
     parse_json,
 )
-from worker.trainer.outputs import Output, versions
+from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.analyses import (
     logit_analysis,
     logit_words,
     spectrum_analysis,
     spectrum_words,
 )
+from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
@@ -44,17 +45,12 @@ from worker.trainer.report.mts_curve import mts_curve
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
-from worker.trainer.report.rows import (
-    Measured,
-    TrainingSet,
-    build_report,
-    build_rows,
-    calibration_label,
-    group_models,
-    headline_values,
-)
+from worker.trainer.report.rows import Measured, build_report, build_rows, headline_values
+from worker.trainer.report.training_sets import TrainingSet, group_models, network_of
 
+Founds = dict[str | None, Found[CalibrationFindings]]
 N_RANDOM_SETS = 5
+CURVES_FIT_ON: tuple[FitOn, ...] = ("distilled", "validation")
 MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
 
 
@@ -81,14 +77,14 @@ def run(task: Task) -> list[Output]:
     )
     groups = group_models(models, sets)
     founds = _founds(calibrations)
-    measured = _measure_all(models, founds, measurer, task.on_progress)
+    measured = _measure_all(models, calibrations, founds, measurer, task.on_progress)
     rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=measurer.n_bins)
     fitters = {
         model.id: Fitter(networks[model.id], model, images, seed=params.seed) for model in models
     }
     curves = _curves(groups, fitters, params, measurer, task.on_progress)
     seconds = round(time.monotonic() - started, 3)
-    made_with = {**versions(task.device), "seed": params.seed, "seconds": seconds}
+    made = {**made_with(task.device).as_json(), "seed": params.seed, "seconds": seconds}
     about = {
         "name": dataset.name,
         "n_test": len(test.labels),
@@ -99,9 +95,9 @@ def run(task: Task) -> list[Output]:
     ]
     analyses = {
         "comparisons": _comparisons(groups, rows, predicted, params.seed),
-        **_analyses(groups, images, measurer),
+        **_analyses(groups, models, images, measurer),
     }
-    report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
+    report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made)
     table = task.folder / PREDICTIONS
     names = dataset.facts.class_names
     write_predictions(table, groups, predicted, labels=measurer.labels, class_names=names)
@@ -128,9 +124,12 @@ def _comparisons(
 
 
 def _analyses(
-    groups: Sequence[TrainingSet], images: CalibrationImages, measurer: NetworkMeasurer
+    groups: Sequence[TrainingSet],
+    models: Sequence[ModelInput],
+    images: CalibrationImages,
+    measurer: NetworkMeasurer,
 ) -> dict[str, Any]:
-    logits, spectra = logit_analysis(groups, measurer.logits), _spectra(groups, images)
+    logits, spectra = logit_analysis(groups, measurer.logits), _spectra(groups, models, images)
     return {
         "logit_analysis": logits,
         "logit_words": logit_words(logits),
@@ -139,13 +138,16 @@ def _analyses(
     }
 
 
-def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[dict[str, Any]]:
+def _spectra(
+    groups: Sequence[TrainingSet], models: Sequence[ModelInput], images: CalibrationImages
+) -> list[dict[str, Any]]:
     """Look at each distilled set once, whatever was trained on it."""
+    by_id = {model.id: model for model in models}
     firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
     found = []
     for group in reversed(firsts.values()):
         assert group.distilled is not None
-        distilled = images.of(group.models[0], "distilled").images
+        distilled = images.of(by_id[group.models[0].id], "distilled").images
         if len(distilled) > MAX_SPECTRUM_IMAGES:
             continue
         if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):
@@ -155,7 +157,7 @@ def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[d
 
 def _common_classes(models: Sequence[ModelInput]) -> tuple[int, ...] | None:
     """The classes that all networks tell apart; None for all of the data set's."""
-    found = {parse_json(Split, model.config["split"]).classes for model in models}
+    found = {model.config.split.classes for model in models}
     if len(found) > 1:
         raise ValueError(f"wanted networks of the same classes, got {found}")
     return found.pop()
@@ -180,18 +182,19 @@ def _test_logits(
     return logits
 
 
-def _founds(calibrations: Sequence[CalibrationInput]) -> dict[str | None, Found]:
+def _founds(calibrations: Sequence[CalibrationInput]) -> Founds:
     """Each calibration by its id, those of one network in their order; None: the network as is."""
-    founds: dict[str | None, Found] = {None: Found(not_fitted())}
+    founds: Founds = {None: not_fitted()}
     for one in calibrations:
         scaling = None if one.scaling_path is None else read_scaling(one.scaling_path)
-        founds[one.id] = Found({**one.values, "model_id": one.model_id}, scaling)
+        founds[one.id] = Found(one.values, scaling)
     return founds
 
 
 def _measure_all(
     models: Sequence[ModelInput],
-    founds: Mapping[str | None, Found],
+    calibrations: Sequence[CalibrationInput],
+    founds: Founds,
     measurer: NetworkMeasurer,
     on_progress: ProgressCallback,
 ) -> list[Measured]:
@@ -199,15 +202,16 @@ def _measure_all(
     measured: list[Measured] = []
     as_is = founds[None]
     for done, model in enumerate(models, start=1):
-        own = {key: one for key, one in founds.items() if one.values.get("model_id") == model.id}
+        network = network_of(model)
+        own = {one.id: founds[one.id] for one in calibrations if one.model_id == model.id}
         # The reference is measured whether or not somebody asked for `none`.
         before = measurer.measure(model.id, as_is)
-        asked = next((key for key, one in own.items() if one.values["method"] == "none"), None)
-        measured.append(Measured(model, asked, as_is.values, before, before))
+        asked = next((key for key, one in own.items() if one.values.method == "none"), None)
+        measured.append(Measured(network, asked, as_is.values, before, before))
         for key, one in own.items():
-            if one.values["method"] != "none":
+            if one.values.method != "none":
                 after = measurer.measure(model.id, one)
-                measured.append(Measured(model, key, one.values, after, before))
+                measured.append(Measured(network, key, one.values, after, before))
         on_progress(Progress(phase="measure", step=done, steps=len(models)))
     return measured
 
@@ -220,7 +224,7 @@ def _curves(
     on_progress: ProgressCallback,
 ) -> list[dict[str, Any]]:
     """Draw two curves a mask for each training set with a small set: T from it, from validation."""
-    with_set = [group for group in groups if has_small_set(group.config)]
+    with_set = [group for group in groups if group.source != "full"]
     ratios, masks = sorted(set(params.evaluate.mts_ratios)), params.evaluate.mts_masks
     n_points = 2 * len(masks) * len(ratios) * sum(len(group.models) for group in with_set)
     done = 0
@@ -242,7 +246,7 @@ def _curves(
         )
         for group in with_set
         for mask in masks
-        for fit_on in ("distilled", "validation")
+        for fit_on in CURVES_FIT_ON
         if ratios
     ]
 

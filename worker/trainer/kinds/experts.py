@@ -17,7 +17,7 @@ from ddcal_core.distillation.experts import ExpertTraining, record_experts
 from ddcal_core.progress import Progress
 from ddcal_core.specs.kinds.experts import ExpertsParams
 from worker.trainer.inputs import Task, parse_json
-from worker.trainer.outputs import Output, versions
+from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import open_real_images
 
 FILE = "experts.safetensors"
@@ -39,13 +39,16 @@ def run(task: Task) -> list[Output]:
         if path != result:
             _give_second_name(path, result)
     values = {
-        **images.provenance(),
+        "dataset": images.split.dataset,
+        "split": images.split.as_json(),
+        "n_real_images": len(images.train_index),
+        "real_class_counts": list(images.class_counts()),
         **record,
         "n_experts": params.experts.n_experts,
         "epochs": params.experts.epochs,
         "n_bytes": result.stat().st_size,
         "seconds": round(time.monotonic() - started, 3),
-        "made_with": versions(task.device),
+        "made_with": made_with(task.device).as_json(),
     }
     return [Output("expert_set", "expert_set", values, (result,))]
 

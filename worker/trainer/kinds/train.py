@@ -3,20 +3,25 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import assert_never
 
 import torch
 
 from ddcal_core.data.input_space import InputSpace
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.calibrations import TrainingSource
+from ddcal_core.formats.manifests import ModelProvenance, Split
 from ddcal_core.formats.models import model_files, write_model
+from ddcal_core.formats.records import Record
 from ddcal_core.metrics import accuracy
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.training import (
     DistilledTrainingSet,
     FullTrainingSet,
+    HerdingFeatures,
     HerdingTrainingSet,
     RandomTrainingSet,
 )
@@ -24,6 +29,7 @@ from ddcal_core.training.herding import herded_subset, herding_features
 from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import (
     Examples,
+    RandomDraw,
     SetInput,
     Task,
     load_distilled_set,
@@ -31,8 +37,22 @@ from worker.trainer.inputs import (
     random_index,
     space_of_set,
 )
-from worker.trainer.outputs import Output, versions
+from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import open_real_images
+
+
+class _TrainingImages(Record):
+    """What a model's config says of the images trained on, by the names it has there."""
+
+    dataset: str
+    training_set: TrainingSource
+    split: Split
+    distilled_set_id: str | None = None
+    images_per_class: int | None = None
+    n_real_images: int | None = None
+    real_class_counts: tuple[int, ...] | None = None
+    herding: HerdingFeatures | None = None
+    herded_index: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,14 +61,14 @@ class _Source:
 
     Attributes:
         space: what the networks read of pixels, with the facts of the data set behind it.
-        config: what each model's config says of it.
-        examples_of: a network's config -> its training images; config has its `seed_index`.
+        images: what each model's config says of them.
+        examples_of: a network's place among its seeds -> its training images.
         learned_lr: the learning rate learned with the images; None where none was.
     """
 
     space: InputSpace
-    config: dict[str, Any]
-    examples_of: Callable[[dict[str, Any]], Examples]
+    images: _TrainingImages
+    examples_of: Callable[[int], Examples]
     learned_lr: float | None = None
 
 
@@ -63,15 +83,7 @@ def run(task: Task) -> list[Output]:
 
 def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task) -> Output:
     spec, seed = params.train.with_learned_lr(source.learned_lr), params.seed
-    config = {
-        **source.config,
-        "seed": seed,
-        "seed_index": seed_index,
-        "network": spec.described(),
-        "train": spec.model_dump(mode="json"),
-        "lr_is_learned": params.train.lr is None and source.learned_lr is not None,
-    }
-    examples = source.examples_of(config)
+    examples = source.examples_of(seed_index)
     network = build_network(spec, source.space.facts, seeded_generator(seed, "network", seed_index))
     network.to(task.device)
     started = time.monotonic()
@@ -82,19 +94,25 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
         spec,
         generator=seeded_generator(seed, "order", seed_index),
         on_progress=task.on_progress,
-        phase=f"train {source.config['training_set']} {seed_index + 1}/{spec.n_seeds}",
+        phase=f"train {source.images.training_set} {seed_index + 1}/{spec.n_seeds}",
     )
-    config |= {
-        "has_soft_labels": examples.soft_labels is not None,
-        "n_train": len(examples.labels),
-        "train_accuracy": accuracy(predict_logits(network, examples.images), examples.labels),
-        "seconds": round(time.monotonic() - started, 3),
-        "made_with": versions(task.device),
-    }
+    provenance = ModelProvenance(
+        **dict(source.images),
+        seed=seed,
+        seed_index=seed_index,
+        network=network_spec(spec.described()),
+        train=spec,
+        lr_is_learned=params.train.lr is None and source.learned_lr is not None,
+        has_soft_labels=examples.soft_labels is not None,
+        n_train=len(examples.labels),
+        train_accuracy=accuracy(predict_logits(network, examples.images), examples.labels),
+        seconds=round(time.monotonic() - started, 3),
+        made_with=made_with(task.device),
+    )
     folder = task.folder / f"model_{seed_index}"
     folder.mkdir()
-    config = write_model(folder, network, space=source.space, provenance=config)
-    return Output("model", folder.name, config, model_files(folder))
+    config = write_model(folder, network, space=source.space, provenance=provenance)
+    return Output("model", folder.name, config.as_json(), model_files(folder))
 
 
 def _open_source(params: TrainParams, task: Task) -> _Source:
@@ -107,37 +125,42 @@ def _open_source(params: TrainParams, task: Task) -> _Source:
             return _open_herded(params.training_set, params, task)
         case FullTrainingSet(n_images=n_images):
             return _open_full(n_images, params, task)
+        case _:
+            assert_never(params.training_set)
 
 
 def _open_distilled(distilled: SetInput, task: Task) -> _Source:
     examples = load_distilled_set(distilled, task.device)
     manifest = distilled.manifest
-    config = {
-        "dataset": manifest["dataset"],
-        "training_set": "distilled",
-        "distilled_set_id": distilled.id,
-        "images_per_class": manifest["images_per_class"],
-        "split": manifest["split"],
-    }
-    learned_lr = manifest.get("learned_lr")
-    return _Source(space_of_set(distilled), config, lambda _: examples, learned_lr)
+    images = _TrainingImages(
+        dataset=manifest.dataset,
+        training_set="distilled",
+        distilled_set_id=distilled.id,
+        images_per_class=manifest.images_per_class,
+        split=manifest.split,
+    )
+    return _Source(space_of_set(distilled), images, lambda _: examples, manifest.learned_lr)
 
 
 def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
     real = open_real_images(params, task)
 
-    def examples_of(config: dict[str, Any]) -> Examples:
-        n_classes = real.facts.n_classes
-        index = random_index(real.data, real.train_index, n_classes, config=config)
+    def examples_of(seed_index: int) -> Examples:
+        draw = RandomDraw(
+            images_per_class=images_per_class, seed=params.seed, seed_index=seed_index
+        )
+        index = random_index(real.data, real.train_index, real.facts.n_classes, draw)
         return real.examples(index, task.device)
 
-    config = {
-        **real.provenance(),
-        "training_set": "random",
-        "distilled_set_id": None,
-        "images_per_class": images_per_class,
-    }
-    return _Source(real.space, config, examples_of)
+    images = _TrainingImages(
+        dataset=real.split.dataset,
+        training_set="random",
+        images_per_class=images_per_class,
+        split=real.split,
+        n_real_images=len(real.train_index),
+        real_class_counts=real.class_counts(),
+    )
+    return _Source(real.space, images, examples_of)
 
 
 def _open_herded(herding: HerdingTrainingSet, params: TrainParams, task: Task) -> _Source:
@@ -154,15 +177,17 @@ def _open_herded(herding: HerdingTrainingSet, params: TrainParams, task: Task) -
     n_classes, wanted = real.facts.n_classes, herding.images_per_class
     index = real.train_index[herded_subset(features, whole.labels, wanted, n_classes)]
     examples = real.examples(index, task.device)
-    config = {
-        **real.provenance(),
-        "training_set": "herding",
-        "distilled_set_id": None,
-        "images_per_class": wanted,
-        "herding": herding.features.model_dump(mode="json"),
-        "herded_index": index.tolist(),
-    }
-    return _Source(real.space, config, lambda _: examples)
+    images = _TrainingImages(
+        dataset=real.split.dataset,
+        training_set="herding",
+        images_per_class=wanted,
+        split=real.split,
+        n_real_images=len(real.train_index),
+        real_class_counts=real.class_counts(),
+        herding=herding.features,
+        herded_index=tuple(index.tolist()),
+    )
+    return _Source(real.space, images, lambda _: examples)
 
 
 def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source:
@@ -178,10 +203,11 @@ def _open_full(n_images: int | None, params: TrainParams, task: Task) -> _Source
         order = torch.randperm(len(train_index), generator=seeded_generator(params.seed, "full"))
         train_index = train_index[order[:n_images]].sort().values
     examples = real.examples(train_index, task.device)
-    config = {
-        **real.provenance(),
-        "training_set": "full",
-        "distilled_set_id": None,
-        "images_per_class": None,
-    }
-    return _Source(real.space, config, lambda _: examples)
+    images = _TrainingImages(
+        dataset=real.split.dataset,
+        training_set="full",
+        split=real.split,
+        n_real_images=len(real.train_index),
+        real_class_counts=real.class_counts(),
+    )
+    return _Source(real.space, images, lambda _: examples)

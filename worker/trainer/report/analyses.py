@@ -22,7 +22,7 @@ from ddcal_core.metrics.spectrum import (
     logit_margins,
 )
 from worker.trainer.report.measurements import mean_and_deviation
-from worker.trainer.report.rows import TrainingSet
+from worker.trainer.report.training_sets import TrainingSet
 
 _Z95 = 1.959963984540054
 N_HISTOGRAM_BINS = 40

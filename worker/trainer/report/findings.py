@@ -1,7 +1,17 @@
 """What the numbers say, in words."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
+
+from ddcal_core.specs.masks import MaskShape, MaskSpec
+from ddcal_core.specs.training import (
+    CrossEntropy,
+    Focal,
+    FocalSchedule,
+    LabelSmoothing,
+    Mixup,
+    TrainLoss,
+)
 
 Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
 
@@ -100,38 +110,27 @@ def common_status(statuses: Iterable[str]) -> str:
     return seen.pop() if len(seen) == 1 else "mixed"
 
 
-def mask_words(mask: Mapping[str, Any]) -> str:
-    """Name a mask: its ratio, and what of it is not the default.
-
-    Args:
-        mask: a MaskSpec's fields; those left out have their defaults.
-    """
-    patch_size = mask.get("patch_size")
-    in_patches = f" in {patch_size} × {patch_size} patches" if patch_size else ""
-    return ", ".join([percent(mask["ratio"], 0) + in_patches, *_mask_options(mask)])
+def mask_words(mask: MaskSpec) -> str:
+    """Name a mask: its ratio, and what of it is not the default."""
+    size = mask.patch_size
+    in_patches = f" in {size} × {size} patches" if size else ""
+    return ", ".join([percent(mask.ratio, 0) + in_patches, *_mask_options(mask)])
 
 
-def shape_words(mask: Mapping[str, Any]) -> str:
-    """Name what a mask masks as one, and what of it is not the default.
-
-    Args:
-        mask: a MaskShape's fields; those left out have their defaults.
-    """
-    patch_size = mask.get("patch_size")
-    unit = f"patches of {patch_size} × {patch_size}" if patch_size else "single pixels"
-    return ", ".join([unit, *_mask_options(mask)])
+def shape_words(shape: MaskShape) -> str:
+    """Name what a mask masks as one, and what of it is not the default."""
+    size = shape.patch_size
+    unit = f"patches of {size} × {size}" if size else "single pixels"
+    return ", ".join([unit, *_mask_options(shape)])
 
 
-def _mask_options(mask: Mapping[str, Any]) -> list[str]:
-    return [
-        word
-        for name, value, word in (
-            ("channels", "independent", "channels apart"),
-            ("scope", "shared", "one mask for all"),
-            ("fill", "noise", "noise for pixels"),
-        )
-        if mask.get(name) == value
-    ]
+def _mask_options(shape: MaskShape) -> list[str]:
+    options = (
+        (shape.channels == "independent", "channels apart"),
+        (shape.scope == "shared", "one mask for all"),
+        (shape.fill == "noise", "noise for pixels"),
+    )
+    return [word for is_chosen, word in options if is_chosen]
 
 
 def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
@@ -151,19 +150,21 @@ def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     return "off both ways"
 
 
-def loss_words(loss: Mapping[str, Any]) -> str:
+def loss_words(loss: TrainLoss) -> str:
     """Name what a network was trained to minimise, with its parameter."""
-    match loss["name"]:
-        case "label_smoothing":
-            return f"label smoothing {loss['smoothing']:g}"
-        case "focal":
-            return f"focal loss, γ = {loss['gamma']:g}"
-        case "flsd_53":
-            return "focal loss FLSD-53"
-        case "mixup":
-            return f"mixup, α = {loss['alpha']:g}"
-        case _:
+    match loss:
+        case CrossEntropy():
             return "cross-entropy"
+        case LabelSmoothing(smoothing=smoothing):
+            return f"label smoothing {smoothing:g}"
+        case Focal(gamma=gamma):
+            return f"focal loss, γ = {gamma:g}"
+        case FocalSchedule():
+            return "focal loss FLSD-53"
+        case Mixup(alpha=alpha):
+            return f"mixup, α = {alpha:g}"
+        case _:
+            assert_never(loss)
 
 
 def failures_of(

@@ -1,12 +1,12 @@
 """Measurements of uploaded logits -> report.json, in the form that networks' reports have."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from worker.trainer.inputs import LogitsInput, ModelInput
+from worker.trainer.inputs import LogitsInput
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.findings import findings
-from worker.trainer.report.rows import TrainingSet
+from worker.trainer.report.training_sets import Network, TrainingSet
 
 # What a network's config says, and nobody knows of logits made elsewhere.
 _UNKNOWN = (
@@ -25,14 +25,16 @@ _FIT_ROWS = (
 
 def uploaded_network(logits: LogitsInput) -> TrainingSet:
     """Give the one network there is, of which nothing is known but its logits."""
-    config = {"training_set": "elsewhere", "seed": None, "seed_index": None}
     return TrainingSet(
         label=f"uploaded logits ({logits.facts.n_fit:,} rows to fit on)",
         images="data unknown to this service",
-        config=config,
-        models=(ModelInput(id=logits.name, path=logits.fit_rows_path, config=config),),
-        distilled=None,
+        models=(Network(logits.name),),
     )
+
+
+def measured_on(logits: LogitsInput) -> Literal["test rows", "fit rows"]:
+    """Give which rows the numbers are of: the test rows, where any were sent."""
+    return "fit rows" if logits.test_rows_path is None else "test rows"
 
 
 def logits_report(
@@ -50,7 +52,8 @@ def logits_report(
         comparisons: which calibration won.
     """
     facts = logits.facts
-    is_held_out = logits.test_rows_path is not None
+    on = measured_on(logits)
+    is_held_out = on == "test rows"
     n_bins = rows[0]["n_bins"]
     said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
     return {
@@ -59,14 +62,14 @@ def logits_report(
         "headline": said[0],
         "findings": said if is_held_out else [*said, _NOT_HELD_OUT],
         "n_test": rows[0]["n_test"],
-        "measured_on": "test rows" if is_held_out else "fit rows",
+        "measured_on": on,
         "n_bins": n_bins,
         "class_names": list(facts.class_names),
         "image_shape": None,
         "training_sets": [
             {
                 "label": group.label,
-                "training_set": group.config["training_set"],
+                "training_set": group.source,
                 **dict.fromkeys(_UNKNOWN),
                 "model_ids": [model.id for model in group.models],
             }

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ddcal_core.calibration.masked import (
     LimitMetrics,
-    Status,
     infinite_temperature_limit,
     zero_temperature_limit,
 )
+from ddcal_core.formats.calibrations import CalibrationStatus
 from ddcal_core.metrics import (
     NullLevel,
     ReliabilityBins,
@@ -101,7 +101,7 @@ class Predictions:
 
 
 def predict(
-    logits: Tensor, labels: Tensor, *, status: Status, temperature: float | None
+    logits: Tensor, labels: Tensor, *, status: CalibrationStatus, temperature: float | None
 ) -> Predictions:
     """Give predictions under a temperature or the limit its status stands for; see `measure`."""
     predicted = logits.argmax(1)
@@ -118,7 +118,7 @@ def measure(
     logits: Tensor,
     labels: Tensor,
     *,
-    status: Status,
+    status: CalibrationStatus,
     temperature: float | None,
     n_bins: int,
     generator: torch.Generator,
@@ -144,7 +144,12 @@ def measure(
 
 
 def ece_and_gap(
-    logits: Tensor, labels: Tensor, *, status: Status, temperature: float | None, n_bins: int
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    status: CalibrationStatus,
+    temperature: float | None,
+    n_bins: int,
 ) -> tuple[float, float]:
     """Give ECE and signed gap alone, of a temperature or the limit its status stands for.
 
@@ -246,7 +251,7 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def mean_and_deviation(values: list[float | None]) -> dict[str, float | str | None]:
+def mean_and_deviation(values: Sequence[float | None]) -> dict[str, float | str | None]:
     """Give mean and sample standard deviation (n - 1) over networks.
 
     A deviation needs two values. One infinite value (None) makes the mean infinite, said by a

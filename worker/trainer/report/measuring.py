@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
+from ddcal_core.formats.calibrations import CalibrationFindings, Fitted
 from ddcal_core.seeding import seeded_generator
 from worker.trainer.fitting.calibrations import Found
 from worker.trainer.report.measurements import (
@@ -34,14 +34,14 @@ class NetworkMeasurer:
     n_bins: int
     seed: int
 
-    def measure(self, model_id: str, found: Found) -> Measurement:
+    def measure(self, model_id: str, found: Found[CalibrationFindings]) -> Measurement:
         """Measure one network under what one calibration found."""
         logits = self.logits[model_id]
         after = measure(
             found.scores(logits),
             self.labels,
-            status=found.values["status"],
-            temperature=found.values["temperature"],
+            status=found.values.status,
+            temperature=found.values.temperature,
             n_bins=self.n_bins,
             # The same draws for every network and calibration: rows differ by confidences alone.
             generator=seeded_generator(self.seed, "null"),
@@ -50,21 +50,21 @@ class NetworkMeasurer:
             return dataclasses.replace(after, nll=None)
         return after
 
-    def predict(self, model_id: str, found: Found) -> Predictions:
+    def predict(self, model_id: str, found: Found[CalibrationFindings]) -> Predictions:
         """Give one network's predictions under what one calibration found."""
         return predict(
             found.scores(self.logits[model_id]),
             self.labels,
-            status=found.values["status"],
-            temperature=found.values["temperature"],
+            status=found.values.status,
+            temperature=found.values.temperature,
         )
 
-    def ece_and_gap(self, model_id: str, fitted: Mapping[str, Any]) -> tuple[float, float]:
+    def ece_and_gap(self, model_id: str, fitted: Fitted) -> tuple[float, float]:
         """Give ECE and signed gap of one network under a temperature's fit."""
         return ece_and_gap(
             self.logits[model_id],
             self.labels,
-            status=fitted["status"],
-            temperature=fitted["temperature"],
+            status=fitted.status,
+            temperature=fitted.temperature,
             n_bins=self.n_bins,
         )

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ddcal_core.formats.calibrations import FitOn, Fitted
 from ddcal_core.specs.masks import MaskShape, MaskSpec
 from worker.trainer.fitting.fitting import Fitter
 from worker.trainer.report.measurements import mean_and_deviation
 
-MeasureFit = Callable[[str, dict[str, Any]], tuple[float, float]]
+MeasureFit = Callable[[str, Fitted], tuple[float, float]]
 """(model id, what a fit found) -> the network's ECE and signed gap on test."""
 
 
@@ -16,7 +17,7 @@ def mts_curve(
     fitters: Sequence[tuple[str, Fitter]],
     *,
     label: str,
-    fit_on: str,
+    fit_on: FitOn,
     shape: MaskShape,
     ratios: Sequence[float],
     measure_fit: MeasureFit,
@@ -48,9 +49,9 @@ def mts_curve(
             networks.append(
                 {
                     "model_id": model_id,
-                    "status": found["status"],
-                    "temperature": found["temperature"],
-                    "masked_accuracy": found["masked_accuracy"],
+                    "status": found.status,
+                    "temperature": found.temperature,
+                    "masked_accuracy": found.masked_accuracy,
                     "ece": ece,
                     "signed_gap": signed_gap,
                 }

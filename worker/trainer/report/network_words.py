@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddcal_core.specs.networks import NETWORK_OPTIONS, network_spec
+from ddcal_core.specs.networks import NETWORK_OPTIONS, NetworkName, NetworkSpec
+from ddcal_core.specs.training import TrainSpec
 
-NAMES = {
+NETWORK_LABELS: Mapping[NetworkName, str] = {
     "convnet": "ConvNet",
     "alexnet": "AlexNet",
     "vgg11": "VGG-11",
@@ -23,36 +24,28 @@ _OPTION_WORDS = {
 }
 
 
-def whole_network(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a network of a model's config with all of its options.
-
-    Args:
-        described: name and options; one stored before it had an option lacks that option.
-    """
-    return network_spec(described).described()
-
-
-def network_words(described: Mapping[str, Any]) -> str:
+def network_words(network: NetworkSpec) -> str:
     """Name a network with all of its options: "ConvNet (width 32, depth 3, ...)"."""
-    return _named(whole_network(described), set(NETWORK_OPTIONS[described["name"]]))
+    return _named(network.described(), set(NETWORK_OPTIONS[network.network]))
 
 
-def network_suffixes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def network_suffixes(trained: Sequence[tuple[NetworkSpec, TrainSpec]]) -> list[str]:
     """Give what the label of each training set has to add so that its networks are told apart.
 
     Args:
-        configs: of models, one a training set.
+        trained: of each training set the network, and how it was trained.
 
     Returns:
         Of each "" where all are ConvNets of one kind, else the network's name and the options in
         which those of that name differ; and "augmented" where only some were trained so.
     """
-    networks = [whole_network(config["network"]) for config in configs]
-    augmented = [bool(config["train"].get("augmentation")) for config in configs]
-    are_told = any(network != networks[0] or network["name"] != "convnet" for network in networks)
+    networks = [network.described() for network, _ in trained]
+    augmented = [bool(train.augmentation) for _, train in trained]
+    are_told = any(network != networks[0] for network in networks)
+    are_told |= any(network.network != "convnet" for network, _ in trained)
     suffixes = []
-    for network, is_augmented in zip(networks, augmented, strict=True):
-        namesakes = [other for other in networks if other["name"] == network["name"]]
+    for (spec, _), network, is_augmented in zip(trained, networks, augmented, strict=True):
+        namesakes = [other.described() for other, _ in trained if other.network == spec.network]
         differing = {
             option for other in namesakes for option in other if other[option] != network[option]
         }
@@ -63,9 +56,9 @@ def network_suffixes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return suffixes
 
 
-def augmentation_words(train: Mapping[str, Any]) -> str:
+def augmentation_words(train: TrainSpec) -> str:
     """Say how images were changed in training: "no augmentation", "augmentation by flip, crop"."""
-    names = train.get("augmentation") or ()
+    names = train.augmentation
     return f"augmentation by one of {', '.join(names)}" if names else "no augmentation"
 
 
@@ -76,5 +69,5 @@ def _named(network: Mapping[str, Any], options: set[str]) -> str:
         if option in options
     ]
     words = [word.replace("none ", "no ").replace("_", " ") for word in words]
-    name = NAMES[network["name"]]
+    name = NETWORK_LABELS[network["name"]]
     return f"{name} ({', '.join(words)})" if words else name

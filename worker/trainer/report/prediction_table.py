@@ -10,8 +10,10 @@ from typing import TextIO
 
 from torch import Tensor
 
+from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.measurements import Predictions
-from worker.trainer.report.rows import Measured, TrainingSet, calibration_label
+from worker.trainer.report.rows import Measured
+from worker.trainer.report.training_sets import TrainingSet
 
 PREDICTIONS = "predictions.csv.gz"
 COLUMNS = (
@@ -78,11 +80,11 @@ def _plain(words: str) -> str:
     return safe_cell(words.replace("\u202f", " "))
 
 
-def _head(one: Measured, set_names: Mapping[str, str]) -> tuple[str, str, str, str, int]:
+def _head(one: Measured, set_names: Mapping[str, str]) -> tuple[str, str, str, str, int | None]:
     return (
         one.calibration_id or "",
         one.model.id,
         _plain(set_names[one.model.id]),
         _plain(calibration_label(one.values)),
-        one.model.config["seed_index"],
+        one.model.seed_index,
     )

@@ -2,17 +2,20 @@
 
 import pytest
 
+from ddcal_core.specs.networks import network_spec
+from ddcal_core.specs.training import TrainSpec
+from tests.core.formats.stored import model_config, set_manifest
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.network_words import augmentation_words, network_suffixes, network_words
-from worker.trainer.report.rows import group_models
+from worker.trainer.report.training_sets import group_models
 
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
 RESNET = {"name": "resnet18", "norm": "instance"}
 
 
-def config(network, **train):
+def trained(network, **train):
     """What a suffix is made of."""
-    return {"network": network, "train": train}
+    return network_spec(network), TrainSpec(**train)
 
 
 @pytest.mark.parametrize(
@@ -39,48 +42,49 @@ def config(network, **train):
 )
 def test_a_suffix_says_what_differs(networks, suffixes):
     """Names where they differ, options where those of one name do."""
-    assert network_suffixes([config(network) for network in networks]) == suffixes
+    assert network_suffixes([trained(network) for network in networks]) == suffixes
 
 
 def test_augmentation_is_told_where_only_some_have_it():
     """Where all or none have it, it tells no two apart."""
-    plain, augmented = config(CONVNET, augmentation=[]), config(CONVNET, augmentation=["flip"])
+    plain, augmented = trained(CONVNET, augmentation=()), trained(CONVNET, augmentation=("flip",))
     assert network_suffixes([plain, augmented]) == ["", "augmented"]
     assert network_suffixes([augmented, augmented]) == ["", ""]
-    resnet = config(RESNET, augmentation=["flip"])
+    resnet = trained(RESNET, augmentation=("flip",))
     assert network_suffixes([plain, resnet]) == ["ConvNet", "ResNet-18, augmented"]
 
 
 def test_sentences_name_every_option():
     """As the method section has them."""
-    assert network_words(CONVNET) == (
+    assert network_words(network_spec(CONVNET)) == (
         "ConvNet (width 32, depth 3, instance norm, avg pooling, relu)"
     )
-    assert network_words({"name": "alexnet"}) == "AlexNet"
-    assert network_words({"name": "convnet", "activation": "leaky_relu"}).endswith("leaky relu)")
-    words = network_words({"name": "vit", "patch_size": 5})
+    assert network_words(network_spec({"name": "alexnet"})) == "AlexNet"
+    leaky = network_spec({"name": "convnet", "activation": "leaky_relu"})
+    assert network_words(leaky).endswith("leaky relu)")
+    words = network_words(network_spec({"name": "vit", "patch_size": 5}))
     assert words == "ViT (width 128, depth 4, 4 heads, patches of 5)"
-    assert network_words({"name": "vit"}).endswith("patches of default size)")
-    assert augmentation_words({}) == augmentation_words({"augmentation": []}) == "no augmentation"
-    assert augmentation_words({"augmentation": ["flip", "crop"]}).endswith("one of flip, crop")
+    assert network_words(network_spec({"name": "vit"})).endswith("patches of default size)")
+    assert augmentation_words(TrainSpec()) == "no augmentation"
+    assert augmentation_words(TrainSpec(augmentation=("flip", "crop"))).endswith("of flip, crop")
 
 
 def test_networks_on_one_set_are_training_sets_of_their_own():
     """Labels of three networks on one distilled set, and of one more seed of the first."""
-    manifest = {"method": "dm", "mask_ratio": 0.0, "distill": {}}
+    manifest = set_manifest(mask_ratio=0.0, distill={"method": "dm"})
     models = [
         ModelInput(
             id=f"mdl_{k}",
             path="/nowhere",
-            config={
-                "training_set": "distilled",
-                "distilled_set_id": "set_1",
-                "images_per_class": 10,
-                "n_train": 100,
-                "split": {"dataset": "d", "seed": 0, "n_validation": None},
-                "seed_index": k,
-                **config(network, **train),
-            },
+            config=model_config(
+                training_set="distilled",
+                distilled_set_id="set_1",
+                images_per_class=10,
+                n_train=100,
+                seed_index=k,
+                network=network,
+                train=train,
+            ),
         )
         for k, (network, train) in enumerate(
             [(CONVNET, {}), (RESNET, {}), ({"name": "vit"}, {}), (CONVNET, {"n_seeds": 9})]

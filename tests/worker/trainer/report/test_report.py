@@ -12,9 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ddcal_core.formats.calibrations import CalibrationFindings
 from ddcal_core.formats.pictures import strip_png
 from ddcal_core.metrics import ece_interval, null_level
+from ddcal_core.specs.calibration import MaskedTemperatureScaling
 from ddcal_core.specs.masks import MaskSpec
+from tests.core.formats.stored import model_config, set_manifest
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.analyses import (
     logit_analysis,
@@ -22,6 +25,7 @@ from worker.trainer.report.analyses import (
     spectrum_analysis,
     spectrum_words,
 )
+from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.findings import (
     failures_of,
@@ -46,24 +50,21 @@ from worker.trainer.report.page.figures import (
 )
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
-from worker.trainer.report.rows import (
-    Measured,
-    build_report,
-    build_rows,
-    calibration_label,
-    group_models,
-)
+from worker.trainer.report.rows import Measured, build_report, build_rows
+from worker.trainer.report.training_sets import group_models, network_of
 
 EVIL = "<script>alert('x')</script>&\"onload=\"x"
-NONE = {"method": "none", "fit_on": None, "mask_ratio": None, "status": "ok", "temperature": 1.0}
-SEPARABLE = {
-    "method": "ts",
-    "fit_on": "distilled",
-    "mask_ratio": None,
-    "status": "separable",
-    "temperature": None,
-}
-MASKED = SEPARABLE | {"method": "mts", "mask_ratio": 0.7, "status": "ok", "temperature": 2.0}
+NONE = CalibrationFindings()
+SEPARABLE = CalibrationFindings(
+    method="ts", fit_on="distilled", status="separable", temperature=None
+)
+MASKED = CalibrationFindings(
+    method="mts",
+    fit_on="distilled",
+    mask_ratio=0.7,
+    temperature=2.0,
+    spec=MaskedTemperatureScaling(method="mts", mask=MaskSpec(ratio=0.7)),
+)
 
 
 def generator():
@@ -85,8 +86,8 @@ def measured_at(logits, labels, values):
     return measure(
         logits,
         labels,
-        status=values["status"],
-        temperature=values["temperature"],
+        status=values.status,
+        temperature=values.temperature,
         n_bins=15,
         generator=generator(),
     )
@@ -94,43 +95,45 @@ def measured_at(logits, labels, values):
 
 def predicted_at(logits, labels, values):
     """Predictions under what a calibration found."""
-    status, temperature = values["status"], values["temperature"]
+    status, temperature = values.status, values.temperature
     return predict(logits, labels, status=status, temperature=temperature)
 
 
-def model(name, training_set, seed_index):
+def model(name, training_set, seed_index, **train):
     """A model as an evaluate job has it."""
-    config = {
-        "training_set": training_set,
-        "distilled_set_id": "set_1" if training_set == "distilled" else None,
-        "images_per_class": None if training_set == "full" else 2,
-        "n_train": 8,
-        "network": {"name": "convnet", "width": 4, "depth": 2},
-        "train": {
+    config = model_config(
+        training_set=training_set,
+        distilled_set_id="set_1" if training_set == "distilled" else None,
+        images_per_class=None if training_set == "full" else 2,
+        n_train=8,
+        network={"name": "convnet", "width": 4, "depth": 2},
+        train={
             "epochs": 3,
             "lr": 0.1,
             "momentum": 0.9,
             "weight_decay": 0.0,
             "batch_size": 8,
             "n_seeds": 2,
+            **train,
         },
-        "split": {"dataset": EVIL, "seed": 0, "n_validation": None},
-        "seed": 0,
-        "seed_index": seed_index,
-        "train_accuracy": 1.0,
-    }
+        split={"dataset": EVIL, "seed": 0, "n_validation": None},
+        seed=0,
+        seed_index=seed_index,
+        train_accuracy=1.0,
+    )
     return ModelInput(id=name, path="/nowhere", config=config)
 
 
-MANIFEST = {
-    "method": "dm",
-    "mask_ratio": 0.3,
-    "n_images": 8,
-    "n_real_images": 100,
-    "seed": 0,
-    "seconds": 1.5,
-    "distill": {"iterations": 3},
-}
+MANIFEST = set_manifest(
+    method="dm",
+    mask_ratio=0.3,
+    n_images=8,
+    n_real_images=100,
+    seed=0,
+    seconds=1.5,
+    distill={"iterations": 3, "mask": {"ratio": 0.3}},
+    calibration_factor=None,
+)
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +145,11 @@ def report():
     for k, one in enumerate(models):
         logits, labels = sample(seed=k)
         before = measured_at(logits, labels, NONE)
-        measured.append(Measured(one, f"cal_{k}", NONE, before, before))
-        if one.config["training_set"] == "distilled":
+        measured.append(Measured(network_of(one), f"cal_{k}", NONE, before, before))
+        if one.config.training_set == "distilled":
             for j, values in enumerate((SEPARABLE, MASKED)):
                 after = measured_at(logits, labels, values)
-                measured.append(Measured(one, f"cal_{k}_{j}", values, after, before))
+                measured.append(Measured(network_of(one), f"cal_{k}_{j}", values, after, before))
     sets = {"set_1": SetInput(id="set_1", path="/nowhere", manifest=MANIFEST)}
     groups = group_models(models, sets)
     rows = build_rows(groups, measured, n_test=200, n_bins=15)
@@ -368,7 +371,9 @@ def test_each_ece_has_its_interval_where_there_is_a_temperature(report, page):
 def test_the_limit_of_a_high_temperature():
     """Worse than chance: 1/K for every class, all in one bin, at the accuracy of the logits."""
     logits, labels = sample()
-    found = measured_at(logits, labels, SEPARABLE | {"status": "worse_than_chance"})
+    found = measured_at(
+        logits, labels, SEPARABLE.model_copy(update={"status": "worse_than_chance"})
+    )
     share = float((logits.argmax(1) == labels).double().mean())
     assert found.accuracy == share
     assert found.ece == pytest.approx(abs(share - 0.25))
@@ -383,7 +388,7 @@ def test_the_limit_of_a_high_temperature():
 def test_an_unidentified_fit_leaves_the_network_as_it_is():
     """Where every temperature fits alike, the numbers are those of T = 1."""
     logits, labels = sample()
-    unidentified = SEPARABLE | {"status": "unidentified"}
+    unidentified = SEPARABLE.model_copy(update={"status": "unidentified"})
     assert measured_at(logits, labels, unidentified) == measured_at(logits, labels, NONE)
 
 
@@ -392,7 +397,7 @@ def test_curve_and_table_agree(status):
     """The short form for curves gives the ECE and gap of the full measurement."""
     logits, labels = sample()
     temperature = 2.0 if status == "ok" else None
-    full = measured_at(logits, labels, {"status": status, "temperature": temperature})
+    full = measured_at(logits, labels, CalibrationFindings(status=status, temperature=temperature))
     short = ece_and_gap(logits, labels, status=status, temperature=temperature, n_bins=15)
     assert short == pytest.approx((full.ece, full.signed_gap))
 
@@ -484,14 +489,20 @@ def test_calibrations_in_words():
 
 def test_masks_are_named_by_what_is_not_the_default():
     """Two calibrations with unlike masks never share a name, and so never a row."""
-    mask = {"ratio": 0.7, "unit": "patch", "patch_size": 4, "channels": "independent"}
-    spec = {"mask": mask | {"scope": "shared", "fill": "noise"}, "draws_per_image": 5}
-    assert calibration_label(MASKED | {"spec": spec}) == (
+    mask = MaskSpec(
+        ratio=0.7,
+        unit="patch",
+        patch_size=4,
+        channels="independent",
+        scope="shared",
+        fill="noise",
+    )
+    spec = MaskedTemperatureScaling(method="mts", mask=mask, draws_per_image=5)
+    assert calibration_label(MASKED.model_copy(update={"spec": spec})) == (
         "MTS 70\u202f% in 4 × 4 patches, channels apart, one mask for all, noise for pixels, "
         "5 draws an image on distilled"
     )
-    default = {"mask": MaskSpec(ratio=0.7).model_dump(), "draws_per_image": None}
-    assert calibration_label(MASKED | {"spec": default}) == "MTS 70\u202f% on distilled"
+    assert calibration_label(MASKED) == "MTS 70\u202f% on distilled"
 
 
 @pytest.mark.parametrize(
@@ -505,9 +516,9 @@ def test_masks_are_named_by_what_is_not_the_default():
 )
 def test_a_loss_makes_a_group_of_rows_with_its_name(loss, words):
     """Networks of another loss stand apart; those made before there was a choice do not."""
-    before, plain, other = (model(f"mdl_{k}", "random", 0) for k in range(3))
-    for one, chosen in ((plain, {"name": "cross_entropy"}), (other, loss)):
-        one.config["train"] = one.config["train"] | {"loss": chosen}
+    before = model("mdl_0", "random", 0)
+    plain = model("mdl_1", "random", 0, loss={"name": "cross_entropy"})
+    other = model("mdl_2", "random", 0, loss=loss)
     groups = group_models([before, plain, other], {})
     assert [len(group.models) for group in groups] == [2, 1]
     assert [group.label for group in groups] == [
@@ -520,7 +531,8 @@ def test_a_loss_makes_a_group_of_rows_with_its_name(loss, words):
 def test_equal_training_sets_get_different_labels():
     """Two distilled sets made alike are told apart by a number."""
     one, other = model("mdl_a", "distilled", 0), model("mdl_b", "distilled", 0)
-    other = other.model_copy(update={"config": other.config | {"distilled_set_id": "set_2"}})
+    config = other.config.model_copy(update={"distilled_set_id": "set_2"})
+    other = other.model_copy(update={"config": config})
     sets = {
         set_id: SetInput(id=set_id, path="/nowhere", manifest=MANIFEST)
         for set_id in ("set_1", "set_2")

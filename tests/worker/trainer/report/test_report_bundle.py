@@ -2,15 +2,14 @@
 
 import csv
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from ddcal_core.formats.calibrations import CalibrationFindings
 from ddcal_core.seeding import seeded_generator
-from worker.trainer.inputs import ModelInput
 from worker.trainer.report.analyses import (
     logit_analysis,
     logit_words,
@@ -20,7 +19,8 @@ from worker.trainer.report.analyses import (
 from worker.trainer.report.comparison import N_RESAMPLES, compare, ece_difference
 from worker.trainer.report.measurements import Predictions, predict
 from worker.trainer.report.prediction_table import COLUMNS, safe_cell, write_predictions
-from worker.trainer.report.rows import Measured, TrainingSet
+from worker.trainer.report.rows import Measured
+from worker.trainer.report.training_sets import Network, TrainingSet
 
 
 def predictions(n, seed, *, over=0.0):
@@ -162,9 +162,9 @@ def test_no_cell_is_a_formula(start):
 def test_the_table_of_predictions_survives_any_class_name(tmp_path):
     """Commas, quotes and line breaks are read back; a formula comes back as text."""
     names = ["=HYPERLINK(1)", 'a,"b"\nc', "-1"]
-    model = ModelInput(id="mdl_a", path=Path("/nowhere"), config={"seed_index": 3})
-    group = TrainingSet("@set", "", {}, (model,), None)
-    values = {"method": "none", "mask_ratio": None, "fit_on": None}
+    model = Network("mdl_a", seed=0, seed_index=3)
+    group = TrainingSet("@set", "", (model,))
+    values = CalibrationFindings()
     logits, labels = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 5, 0]]), torch.tensor([0, 1, 2])
     shown = predict(logits, labels, status="ok", temperature=2.0)
     measured = Measured(model, None, values, None, None)
@@ -199,14 +199,7 @@ def test_predictions_of_a_limit_are_those_of_the_limit(status, temperature, expe
 def groups_of(*labels):
     """Training sets of two networks each."""
     return [
-        TrainingSet(
-            label,
-            "",
-            {},
-            tuple(ModelInput(id=f"{label}{k}", path=Path("/"), config={}) for k in range(2)),
-            None,
-        )
-        for label in labels
+        TrainingSet(label, "", tuple(Network(f"{label}{k}") for k in range(2))) for label in labels
     ]
 
 

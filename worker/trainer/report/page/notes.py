@@ -1,9 +1,17 @@
 """The report page's small print: how it was computed, each network's numbers, lineage."""
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from ddcal_core.formats.manifests import Split
+from ddcal_core.specs.networks import network_spec
+from ddcal_core.specs.spaces import InputSpaceSpec
+from ddcal_core.specs.training import TrainSpec
+from worker.trainer.inputs import parse_json
 from worker.trainer.report.data_words import data_sentences
 from worker.trainer.report.findings import loss_words, percent
 from worker.trainer.report.network_words import augmentation_words, network_words
@@ -62,21 +70,22 @@ def _steps(report: Mapping[str, Any]) -> list[str]:
                 f"{percent(distilled['mask_ratio'], 0)} of the synthetic pixels masked (MDT)."
                 f"{_factor_words(distilled)}"
             )
-        train, network = training_set["train"], training_set["network"]
+        train = training_set["train"]
+        network = network_words(network_spec(training_set["network"]))
         n_models = len(training_set["model_ids"])
         n_validation = split["n_validation"]
         n_cut = "one fifth, at most 2,000" if n_validation is None else f"{n_validation:,}"
         steps.append(
             f"{training_set['label']}: {n_models} "
-            f"{'network' if n_models == 1 else 'networks'}, {network_words(network)}, trained on "
+            f"{'network' if n_models == 1 else 'networks'}, {network}, trained on "
             f"{training_set['n_train']:,} images for "
             f"{train['epochs']:,} epochs (SGD, learning rate {train['lr']:g}, momentum "
             f"{train['momentum']:g}, weight decay {train['weight_decay']:g}, batches of "
-            f"{train['batch_size']:,}, {_loss_words(train)}, {augmentation_words(train)}); "
+            f"{train['batch_size']:,}, {_train_words(train)}); "
             "accuracy on its own training images "
             f"{_range(training_set['train_accuracy'])}.{made} Validation images: {n_cut}, "
             f"cut from the training split by seed {split['seed']}."
-            f"{data_sentences(training_set)}"
+            f"{_data_sentences(training_set)}"
         )
     made_with = report["made_with"]
     steps.append(
@@ -97,8 +106,18 @@ def _factor_words(distilled: Mapping[str, Any]) -> str:
     )
 
 
-def _loss_words(train: Mapping[str, Any]) -> str:
-    return loss_words(train["loss"]) if "loss" in train else "cross-entropy"
+def _train_words(train: Mapping[str, Any]) -> str:
+    spec = parse_json(TrainSpec, train)
+    return f"{loss_words(spec.loss)}, {augmentation_words(spec)}"
+
+
+def _data_sentences(training_set: Mapping[str, Any]) -> str:
+    space: InputSpaceSpec = _SPACE.validate_json(json.dumps(training_set["input_space"]))
+    split = parse_json(Split, training_set["split"])
+    return data_sentences(split, space, training_set["real_class_counts"])
+
+
+_SPACE: TypeAdapter[InputSpaceSpec] = TypeAdapter(InputSpaceSpec)
 
 
 def _range(values: Sequence[float]) -> str:

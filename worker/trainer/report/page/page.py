@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ddcal_core.specs.masks import MaskShape
 from worker.trainer.report.findings import (
     FAILURE_WORDS,
     STATUS_WORDS,
@@ -283,7 +284,9 @@ def _curve_figures(report: Mapping[str, Any], label: str) -> str:
     by_mask: dict[str, list[Mapping[str, Any]]] = {}
     for curve in own:
         # Reports made before masks could be chosen do not name theirs.
-        by_mask.setdefault(shape_words(curve.get("mask", {})), []).append(curve)
+        by_mask.setdefault(shape_words(MaskShape.model_validate(curve.get("mask", {}))), []).append(
+            curve
+        )
     return "".join(
         f"<figure><figcaption><b>{escape(label)}</b><span>masked: {escape(masked)}</span>"
         "</figcaption>"

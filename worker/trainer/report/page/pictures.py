@@ -8,7 +8,7 @@ import torch
 
 from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
 from worker.trainer.inputs import SetInput, load_distilled_set, space_of_set
-from worker.trainer.report.rows import TrainingSet
+from worker.trainer.report.training_sets import TrainingSet
 
 
 @dataclass(frozen=True)

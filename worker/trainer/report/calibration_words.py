@@ -1,0 +1,60 @@
+"""A calibration's name for people."""
+
+from collections.abc import Mapping
+
+from ddcal_core.calibration.temperature import Method
+from ddcal_core.formats.calibrations import (
+    CalibrationFindings,
+    CalibrationMethod,
+)
+from ddcal_core.specs.calibration import MaskedTemperatureScaling, TemperatureScaling
+from ddcal_core.specs.kinds.calibrate_logits import LogitsTemperatureScaling
+from ddcal_core.specs.masks import AutoMask, MaskSpec
+from worker.trainer.report.findings import (
+    mask_words,
+)
+
+METHOD_LABELS: Mapping[CalibrationMethod, str] = {
+    "none": "none",
+    "ts": "TS",
+    "mts": "MTS",
+    "vector": "vector scaling",
+    "isotonic": "isotonic regression",
+}
+OPTIMISER_LABELS: Mapping[Method, str] = {
+    "exact": METHOD_LABELS["ts"],
+    "lbfgs_50": "TS by 50 steps of L-BFGS",
+    "lbfgs_200": "TS by 200 steps of L-BFGS",
+}
+
+
+def calibration_label(values: CalibrationFindings) -> str:
+    """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
+    if values.method == "none":
+        return METHOD_LABELS["none"]
+    optimiser = optimiser_of(values)
+    name = METHOD_LABELS[values.method] if optimiser is None else OPTIMISER_LABELS[optimiser]
+    return f"{name}{_mask_label(values)} on {values.fit_on}"
+
+
+def optimiser_of(values: CalibrationFindings) -> Method | None:
+    """Give what solved a temperature; None of what has none of its own choice."""
+    match values.spec:
+        case TemperatureScaling(optimiser=optimiser):
+            return optimiser
+        case LogitsTemperatureScaling(optimiser=optimiser):
+            return optimiser
+        case _:
+            return None
+
+
+def _mask_label(values: CalibrationFindings) -> str:
+    if values.found_by == "known_factor":
+        return ", by the set's factor,"
+    match values.spec:
+        case MaskedTemperatureScaling(mask=AutoMask()):
+            return ", ratio found,"
+        case MaskedTemperatureScaling(mask=MaskSpec() as mask, draws_per_image=n_draws):
+            return f" {mask_words(mask)}" + (f", {n_draws} draws an image" if n_draws else "")
+        case _:
+            return ""
