@@ -47,7 +47,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 CALIBRATIONS = [
     {"method": "none"},
     {"method": "ts", "fit_on": "validation"},
-    {"method": "mts", "fit_on": "distilled"},
+    {"method": "mts", "fit_on": "training_set"},
 ]
 RESNET_CASES = (("dm", 0.0, 10),)
 # Epochs and batch size: about 300 steps and 500, what AlexNet needs to leave chance.

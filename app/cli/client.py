@@ -281,7 +281,7 @@ def _folder_names(resource: str, details: Json) -> list[str]:
     names = [f"seed-{details['seed_index']}"]
     if resource == "calibration":
         words = (details["method"], details["fit_on"], details["mask_ratio"])
-        names.insert(0, "-".join(str(word) for word in words if word is not None))
+        names.insert(0, "-".join(str(word).replace("_", "-") for word in words if word is not None))
     return names
 
 

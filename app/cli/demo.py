@@ -31,9 +31,9 @@ PIPELINE: Mapping[str, Any] = {
         "calibrate": [
             {"method": "none"},
             {"method": "ts", "fit_on": "validation"},
-            {"method": "ts", "fit_on": "distilled"},
-            {"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.7}},
-            {"method": "mts", "fit_on": "distilled", "mask": {"ratio": "auto"}},
+            {"method": "ts", "fit_on": "training_set"},
+            {"method": "mts", "fit_on": "training_set", "mask": {"ratio": 0.7}},
+            {"method": "mts", "fit_on": "training_set", "mask": {"ratio": "auto"}},
         ],
         "evaluate": {"n_bins": 15},
     },

@@ -26,8 +26,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "calibrate": [
                     {"method": "none"},
                     {"method": "ts", "fit_on": "validation"},
-                    {"method": "ts", "fit_on": "distilled"},
-                    {"method": "mts", "fit_on": "distilled", "mask": {"ratio": 0.7}},
+                    {"method": "ts", "fit_on": "training_set"},
+                    {"method": "mts", "fit_on": "training_set", "mask": {"ratio": 0.7}},
                 ],
                 "evaluate": {"n_bins": 15},
             },

@@ -157,7 +157,7 @@ def _refuse_fit_on_distilled(context: CheckContext, specs: CalibrationSpecs, mod
     for k, spec in enumerate(specs):
         if not needs_small_set(spec):
             continue
-        field, wanted, got = "fit_on", "fit_on validation", "distilled"
+        field, wanted, got = "fit_on", "fit_on validation", "training_set"
         if getattr(spec, "fit_on", None) == "validation":
             field, wanted, got = "mask/ratio", "a ratio in [0, 1)", '"auto"'
         detail = (
@@ -218,7 +218,7 @@ def _check_calibrations(
             detail = "wanted validation images to fit on, got too few training images to cut any"
             context.refuse(pointer, "no_validation_images", detail)
     has_full = any(baseline.source == "full" for baseline in params.baselines)
-    if has_full and all(fit == "distilled" for fit in fits):
+    if has_full and all(fit == "training_set" for fit in fits):
         detail = (
             "wanted a calibration that the full baseline can take (none, or one fitted on "
             "validation), got only ones fitted on the distilled set"

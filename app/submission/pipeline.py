@@ -188,4 +188,4 @@ def needs_small_set(spec: CalibrationSpec) -> bool:
     if isinstance(spec, NoCalibration):
         return False
     is_auto = isinstance(spec, MaskedTemperatureScaling) and isinstance(spec.mask, AutoMask)
-    return is_auto or spec.fit_on == "distilled"
+    return is_auto or spec.fit_on == "training_set"

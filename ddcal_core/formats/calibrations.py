@@ -3,16 +3,20 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.records import Record, VersionedRecord, read_record
-from ddcal_core.specs.calibration import CalibrationSpec
+from ddcal_core.specs.calibration import CalibrationSpec, in_todays_word
 from ddcal_core.specs.kinds.calibrate_logits import LogitsCalibration
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
 TrainingSource = Literal["distilled", "random", "herding", "full"]
-FitOn = Literal["validation", "distilled", "fit rows"]
+FitOn = Annotated[
+    Literal["validation", "training_set", "fit rows"], BeforeValidator(in_todays_word)
+]
 CalibrationStatus = Literal[
     "ok",
     "separable",

@@ -3,13 +3,23 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from ddcal_core.specs.fields import Spec, members_of
 from ddcal_core.specs.masks import AutoMask, MaskSpec
 
+TRAINING_SET: Literal["training_set"] = "training_set"
+_FORMER_WORD = "distilled"  # before random and herded sets could be meant, too
+
+
+def in_todays_word(fit_on: object) -> object:
+    """What a request or a stored record calls the images fitted on, in today's word."""
+    return TRAINING_SET if fit_on == _FORMER_WORD else fit_on
+
+
 FitOn = Annotated[
-    Literal["validation", "distilled"],
+    Literal["validation", "training_set"],
+    BeforeValidator(in_todays_word),
     Field(
         description=(
             "Images the temperature is fitted on: real validation images, or the small set "
@@ -57,7 +67,7 @@ class MaskedTemperatureScaling(Spec):
     """
 
     method: Literal["mts"]
-    fit_on: FitOn = "distilled"
+    fit_on: FitOn = "training_set"
     mask: Annotated[
         Annotated[MaskSpec, Tag("ratio given")] | Annotated[AutoMask, Tag("ratio auto")],
         Discriminator(_ratio_tag),

@@ -52,7 +52,7 @@ class CalibrationImages:
 
         Args:
             model: the network.
-            fit_on: "validation", or "distilled" for the small set it was trained on.
+            fit_on: "validation", or "training_set" for the small set it was trained on.
 
         Raises:
             ValueError: the network was trained on the full data and has no small set.
@@ -74,7 +74,7 @@ class CalibrationImages:
                 return self._once(f"random {model.id}", lambda: self._random(model))
             case "full":
                 raise ValueError(
-                    "fit_on: distilled wants a network trained on a small set; "
+                    "fit_on: training_set wants a network trained on a small set; "
                     f"{model.id} was trained on the full data"
                 )
             case _:

@@ -160,7 +160,7 @@ class Fitter:
 
     def _find(self, fit_on: FitOn) -> Fitted:
         """Leave the ratio open: by real labels, or the temperature itself from the small set."""
-        small = self._images.of(self._model, "distilled")
+        small = self._images.of(self._model, "training_set")
         if fit_on == "validation":
             real = self._images.of(self._model, fit_on)
             by_label = ratio_by_labels(

@@ -50,7 +50,7 @@ from worker.trainer.report.training_sets import TrainingSet, group_models, netwo
 
 Founds = dict[str | None, Found[CalibrationFindings]]
 N_RANDOM_SETS = 5
-CURVES_FIT_ON: tuple[FitOn, ...] = ("distilled", "validation")
+CURVES_FIT_ON: tuple[FitOn, ...] = ("training_set", "validation")
 MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
 
 
@@ -147,7 +147,7 @@ def _spectra(
     found = []
     for group in reversed(firsts.values()):
         assert group.distilled is not None
-        distilled = images.of(by_id[group.models[0].id], "distilled").images
+        distilled = images.of(by_id[group.models[0].id], "training_set").images
         if len(distilled) > MAX_SPECTRUM_IMAGES:
             continue
         if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):

@@ -34,7 +34,7 @@ def calibration_label(values: CalibrationFindings) -> str:
         return METHOD_LABELS["none"]
     optimiser = optimiser_of(values)
     name = METHOD_LABELS[values.method] if optimiser is None else OPTIMISER_LABELS[optimiser]
-    return f"{name}{_mask_label(values)} on {values.fit_on}"
+    return f"{name}{_mask_label(values)} on {str(values.fit_on).replace('_', ' ')}"
 
 
 def optimiser_of(values: CalibrationFindings) -> Method | None:

@@ -28,7 +28,7 @@ def mts_curve(
     Args:
         fitters: (model id, fitter) of each network of one training set.
         label: of the training set.
-        fit_on: "distilled" or "validation".
+        fit_on: "training_set" or "validation".
         shape: what is masked as one.
         ratios: share of pixels masked; 0 is plain TS.
         measure_fit: the test side.

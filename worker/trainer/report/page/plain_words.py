@@ -63,8 +63,8 @@ def words_section(report: Mapping[str, Any]) -> str:
         words |= _OF_METHODS.get(row["method"], {})
     if any("ratio found" in row["calibration"] for row in rows):
         words["Ratio found"] = "that share was not given; it, or T itself, was found instead."
-    if {"validation", "distilled"} <= {row["fit_on"] for row in rows}:
-        words["On validation, on distilled"] = (
+    if {"validation", "training_set"} <= {row["fit_on"] for row in rows}:
+        words["On validation, on training set"] = (
             "what T was fitted on: labelled real images kept apart for it, or the small set that "
             "the network was trained on, which needs no further real label."
         )
