@@ -113,7 +113,7 @@ def test_download_of_a_pipeline_has_a_folder_for_each_result(tmp_path):
     calibrations = [  # newest first
         calibration(6, 0, method="ts", fit_on="validation"),
         calibration(5, 0, method="ts", fit_on="validation"),
-        calibration(4, 1, method="mts", fit_on="distilled", mask_ratio=0.7),
+        calibration(4, 1, method="mts", fit_on="training_set", mask_ratio=0.7),
         calibration(3, 0, method="none"),
     ]
     distilled = {"id": "set_1", "resource": "distilled_set", "details": {}}
@@ -132,7 +132,7 @@ def test_download_of_a_pipeline_has_a_folder_for_each_result(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in written] == [
         "distill/preview.png",
         "calibrate-full/none/seed-0/config.json",
-        "calibrate-full/mts-distilled-0.7/seed-1/config.json",
+        "calibrate-full/mts-training-set-0.7/seed-1/config.json",
         "calibrate-full/ts-validation/seed-0/config.json",
         "calibrate-full/ts-validation/seed-0-2/config.json",
     ]

@@ -16,7 +16,11 @@ def test_demo_shows_a_table_writes_files_and_leaves_nothing(tmp_path, capfd, mon
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     assert demo(tmp_path / "out", pipeline=TINY_PIPELINE) == 0
     shown = capfd.readouterr().out
-    for words in ("distilled (DM, 1 per class)", "random (1 per class)", "MTS 50 % on distilled"):
+    for words in (
+        "distilled (DM, 1 per class)",
+        "random (1 per class)",
+        "MTS 50 % on training set",
+    ):
         assert words.replace(" %", "\u202f%") in shown
     assert str(tmp_path / "out" / "evaluate" / "report.html") in shown
     assert (tmp_path / "out" / "evaluate" / "report.html").stat().st_size > 0

@@ -210,12 +210,12 @@ def test_the_report_has_a_row_each_in_words(run):
         "TS by 200 steps of L-BFGS on validation",
         "vector scaling on validation",
         "isotonic regression on validation",
-        "vector scaling on distilled",
+        "vector scaling on training set",
     ]
-    assert rows["vector scaling on distilled"]["status"] == "separable"
+    assert rows["vector scaling on training set"]["status"] == "separable"
     assert rows["vector scaling on validation"]["temperature"]["mean"] is None
     assert rows["TS by 50 steps of L-BFGS on validation"]["status"] == "not_converged"
     said = " ".join(run.report["findings"])
     assert "stopped short of the best temperature" in said
-    assert "Vector scaling on distilled has no best temperature" in said
+    assert "Vector scaling on training set has no best temperature" in said
     assert "<b>not converged</b>" in run.page

@@ -90,7 +90,7 @@ def test_fit_on_distilled_means_the_herded_images(dataset, tmp_path):
     (output,) = herded(dataset, tmp_path / "train", n_seeds=1, epochs=60)
     model = model_input(output, "mdl_a")
     finder = CalibrationImages(parse_json(DatasetInput, dataset), {}, torch.device("cpu"))
-    found = finder.of(parse_json(ModelInput, model), "distilled")
+    found = finder.of(parse_json(ModelInput, model), "training_set")
     images, labels, places = images_by_hand(dataset)
     where = [places.tolist().index(place) for place in output.values["herded_index"]]
     assert torch.equal(found.images, images[where])
@@ -104,6 +104,6 @@ def test_fit_on_distilled_means_the_herded_images(dataset, tmp_path):
     (calibrated,) = run_kind("calibrate", params, inputs, tmp_path / "calibrate")
     assert (calibrated.values["training_set"], calibrated.values["fit_on"]) == (
         "herding",
-        "distilled",
+        "training_set",
     )
     assert calibrated.values["n"] > 0

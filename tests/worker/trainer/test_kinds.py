@@ -209,7 +209,7 @@ def test_a_random_baselines_images_are_found_again(pipeline):
     images = calibration_images(pipeline)
     seen = []
     for k, model in enumerate(pipeline.models["random"]):
-        own = images.of(parse_json(ModelInput, model), "distilled")
+        own = images.of(parse_json(ModelInput, model), "training_set")
         assert own.labels.bincount().tolist() == [2, 2, 2]
         spec = parse_json(TrainSpec, model["config"]["train"])
         network = build_network(spec, facts_of(pipeline), seeded_generator(1, "network", k))
@@ -228,12 +228,12 @@ def test_validation_images_were_never_trained_on(pipeline):
         parsed = parse_json(ModelInput, model)
         validation = images.of(parsed, "validation")
         assert validation.labels.bincount().tolist() == [6, 6, 6]
-        own = images.of(parsed, "distilled")
+        own = images.of(parsed, "training_set")
         assert not rows_as_bytes(validation.images) & rows_as_bytes(own.images)
 
 
 def test_a_network_on_the_full_data_has_no_small_set(pipeline, tmp_path):
-    """fit_on: distilled is refused for it, in words."""
+    """fit_on: training_set is refused for it, in words."""
     with pytest.raises(ValueError, match="wants a network trained on a small set; mdl_full_0"):
         pipeline.calibrate(pipeline.models["full"], SPECS[2:3], tmp_path / "calibrate")
 
@@ -279,7 +279,7 @@ def test_calibrations_name_what_went_wrong(pipeline):
             if values["method"] == "mts":
                 lost = values["masked_accuracy"] - 1 / 3 < (values["clean_accuracy"] - 1 / 3) / 2
                 assert ("accuracy_lost" in values["failures"]) == lost
-            if values["fit_on"] == "distilled":
+            if values["fit_on"] == "training_set":
                 assert not {"over_calibration", "under_calibration"} & set(values["failures"])
 
 
@@ -294,7 +294,7 @@ def test_a_ratio_left_open_is_found_and_says_how(pipeline, tmp_path):
     """From the small set alone, or by the NLL of labelled validation images; the same again."""
     specs = [
         {"method": "mts", "fit_on": fit_on, "mask": {"ratio": "auto"}}
-        for fit_on in ("distilled", "validation")
+        for fit_on in ("training_set", "validation")
     ]
     models = pipeline.models["random"][:1]
     first, second = (
@@ -400,7 +400,7 @@ def test_random_sets_beside_a_spectrum_are_the_baselines_own(pipeline):
     distilled = parse_json(SetInput, pipeline.set)
     sets = images.random_real(distilled, 3)
     for model, own in zip(pipeline.models["random"], sets, strict=False):
-        assert torch.equal(images.of(parse_json(ModelInput, model), "distilled").images, own)
+        assert torch.equal(images.of(parse_json(ModelInput, model), "training_set").images, own)
     too_many = distilled.manifest.model_copy(update={"images_per_class": 99})
     assert images.random_real(distilled.model_copy(update={"manifest": too_many}), 3) == []
 
@@ -427,7 +427,12 @@ def test_the_table_has_every_training_set_and_its_reference(report):
     """One row a training set and calibration; `none` comes first, asked for or not."""
     _, numbers = report
     table = [(row["training_set"], row["calibration"]) for row in numbers["rows"]]
-    calibrations = ["none", "TS on validation", "TS on distilled", "MTS 70\u202f% on distilled"]
+    calibrations = [
+        "none",
+        "TS on validation",
+        "TS on training set",
+        "MTS 70\u202f% on training set",
+    ]
     assert table == [
         *(("distilled", calibration) for calibration in calibrations),
         *(("random", calibration) for calibration in calibrations),
@@ -448,12 +453,12 @@ def test_the_curve_meets_the_calibrations_at_their_ratio(report, pipeline):
     """At ratio 0 the curve is TS on the same images; each small set has two curves."""
     _, numbers = report
     curves = numbers["mts_curves"]
-    assert [curve["fit_on"] for curve in curves] == ["distilled", "validation"] * 2
+    assert [curve["fit_on"] for curve in curves] == ["training_set", "validation"] * 2
     assert [[point["ratio"] for point in curve["points"]] for curve in curves] == [
         [0.0, 0.5, 0.9]
     ] * 4
     for curve in curves:
-        name = f"TS on {curve['fit_on']}"
+        name = f"TS on {curve['fit_on'].replace('_', ' ')}"
         (row,) = [
             row
             for row in numbers["rows"]
@@ -486,9 +491,9 @@ def test_a_mask_has_curves_of_its_own(pipeline, tmp_path):
     )
     curves = numbers["mts_curves"]
     assert [(curve["mask"]["patch_size"], curve["fit_on"]) for curve in curves] == [
-        (None, "distilled"),
+        (None, "training_set"),
         (None, "validation"),
-        (4, "distilled"),
+        (4, "training_set"),
         (4, "validation"),
     ] * 2
     for pixels, in_patches in zip(curves[4:6], curves[6:8], strict=True):

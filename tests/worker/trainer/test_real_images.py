@@ -196,7 +196,7 @@ def test_random_images_come_from_the_tail(zca):
     assert zca.models["full"][0]["config"]["n_train"] == len(rows) == 30
     (model,) = zca.models["random"]
     there = whitened_by_hand(rows, load_file(model["input_space_path"]))
-    own = zca.images().of(parse_json(ModelInput, model), "distilled")
+    own = zca.images().of(parse_json(ModelInput, model), "training_set")
     assert own.labels.tolist() == [0, 0, 0, 1, 1, 1]
     for image, label in zip(own.images, own.labels.tolist(), strict=True):
         distances = np.abs(there - image.flatten().double().numpy()).max(1)

@@ -56,11 +56,11 @@ from worker.trainer.report.training_sets import group_models, network_of
 EVIL = "<script>alert('x')</script>&\"onload=\"x"
 NONE = CalibrationFindings()
 SEPARABLE = CalibrationFindings(
-    method="ts", fit_on="distilled", status="separable", temperature=None
+    method="ts", fit_on="training_set", status="separable", temperature=None
 )
 MASKED = CalibrationFindings(
     method="mts",
-    fit_on="distilled",
+    fit_on="training_set",
     mask_ratio=0.7,
     temperature=2.0,
     spec=MaskedTemperatureScaling(method="mts", mask=MaskSpec(ratio=0.7)),
@@ -164,7 +164,7 @@ def report():
     ]
     curves = [
         {"training_set_label": groups[0].label, "fit_on": fit_on, "points": points}
-        for fit_on in ("distilled", "validation")
+        for fit_on in ("training_set", "validation")
     ]
     about = {"name": EVIL, "n_test": 200, "class_names": [EVIL, "b", "c", "d"]}
     about["image_shape"] = [1, 8, 8]
@@ -444,8 +444,8 @@ def test_findings_name_what_failed_and_what_helped(report):
     assert first.startswith(
         "On digits, the 2 networks trained on 2 distilled images per class are over-confident: ECE"
     )
-    assert "TS on distilled has no best temperature." in second
-    assert "MTS 70\u202f% on distilled brings the ECE to" in second
+    assert "TS on training set has no best temperature." in second
+    assert "MTS 70\u202f% on training set brings the ECE to" in second
     assert third.startswith("For comparison, those trained on 8 real images are")
 
 
@@ -484,7 +484,7 @@ def test_temperatures_in_words(report):
 def test_calibrations_in_words():
     """Method, ratio and images make the name."""
     names = [calibration_label(values) for values in (NONE, SEPARABLE, MASKED)]
-    assert names == ["none", "TS on distilled", "MTS 70\u202f% on distilled"]
+    assert names == ["none", "TS on training set", "MTS 70\u202f% on training set"]
 
 
 def test_masks_are_named_by_what_is_not_the_default():
@@ -500,9 +500,9 @@ def test_masks_are_named_by_what_is_not_the_default():
     spec = MaskedTemperatureScaling(method="mts", mask=mask, draws_per_image=5)
     assert calibration_label(MASKED.model_copy(update={"spec": spec})) == (
         "MTS 70\u202f% in 4 × 4 patches, channels apart, one mask for all, noise for pixels, "
-        "5 draws an image on distilled"
+        "5 draws an image on training set"
     )
-    assert calibration_label(MASKED) == "MTS 70\u202f% on distilled"
+    assert calibration_label(MASKED) == "MTS 70\u202f% on training set"
 
 
 @pytest.mark.parametrize(
