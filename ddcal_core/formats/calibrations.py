@@ -3,14 +3,19 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, SerializeAsAny
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.records import Record, VersionedRecord, read_record
-from ddcal_core.specs.calibration import CalibrationSpec, in_todays_word
-from ddcal_core.specs.kinds.calibrate_logits import LogitsCalibration
+from ddcal_core.specs.calibration import (
+    CalibrationSpec,
+    Optimiser,
+    TemperatureScaling,
+    in_todays_word,
+)
+from ddcal_core.specs.fields import Spec
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
 TrainingSource = Literal["distilled", "random", "herding", "full"]
@@ -30,8 +35,6 @@ CalibrationStatus = Literal[
 Failure = Literal[
     "over_calibration", "under_calibration", "accuracy_lost", "nearly_uniform", "nearly_certain"
 ]
-# Of logits first: what lacks `fit_on` is theirs, though a network's spec would fill it in.
-AnyCalibrationSpec = LogitsCalibration | CalibrationSpec
 
 
 class Fitted(Record):
@@ -104,7 +107,12 @@ class CalibrationFindings(Judged, Fitted, VersionedRecord):
 
     KIND: ClassVar[str] = "calibration"
 
-    spec: AnyCalibrationSpec | None = None
+    spec: SerializeAsAny[Spec] | None = None
+
+    @property
+    def optimiser(self) -> Optimiser | None:
+        """What solved a temperature; None where nobody could choose."""
+        return self.spec.optimiser if isinstance(self.spec, TemperatureScaling) else None
 
 
 class CalibrationValues(CalibrationFindings):
@@ -127,60 +135,6 @@ class CalibrationValues(CalibrationFindings):
     images_per_class: int | None
     seed_index: int
     spec: CalibrationSpec
-
-
-class LogitsCalibrationValues(CalibrationFindings):
-    """What a calibration of uploaded logits has found.
-
-    Attributes:
-        model_id: None, as there is no network here.
-        logits: their name.
-        dataset: likewise.
-        spec: what was asked for.
-    """
-
-    model_id: None = None
-    logits: str
-    dataset: str
-    spec: LogitsCalibration
-
-
-class MeasuredNumbers(Record):
-    """The numbers that a calibration of uploaded logits comes to, as its file has them."""
-
-    accuracy: float
-    nll: float | None
-    brier: float
-    ece: float
-    signed_gap: float
-
-
-class LogitsCalibrationFile(LogitsCalibrationValues):
-    """temperature.json and scaling.json of uploaded logits: found, how to apply it, what it gives.
-
-    Attributes:
-        weights: of vector scaling, K of them.
-        biases: likewise.
-        probabilities: of isotonic regression, for each class where its line has its knots.
-        shares: likewise, the values there.
-        apply: logits -> probabilities, as a formula or in words; None where nothing was found.
-        measured_on: "test rows" or "fit rows".
-        measured: the numbers on these.
-    """
-
-    weights: tuple[float, ...] | None = None
-    biases: tuple[float, ...] | None = None
-    probabilities: tuple[tuple[float, ...], ...] | None = None
-    shares: tuple[tuple[float, ...], ...] | None = None
-    apply: str | None
-    measured_on: Literal["test rows", "fit rows"]
-    measured: MeasuredNumbers
-
-    def as_json(self) -> dict[str, Any]:
-        """Give what there is of the fields; temperature and apply also where there is none."""
-        said = {"temperature", "apply"}
-        fields = super().as_json().items()
-        return {name: value for name, value in fields if value is not None or name in said}
 
 
 class _ScalingFile(VersionedRecord):

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from ddcal_core.formats.calibrations import CalibrationValues, TrainingSource
 from ddcal_core.formats.records import Record, VersionedRecord
-from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.networks import NetworkSpec, network_spec
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import HerdingFeatures, TrainSpec
@@ -228,6 +228,22 @@ class ScoredStep(Record):
     accuracy: float
 
 
+class DistillSettings(Record):
+    """How a set was distilled: what others read of it, and all else as its method has it.
+
+    No method's own spec: a method's options decide no result but its own sets.
+
+    Attributes:
+        iterations: asked for.
+        mask: of the synthetic pixels in each step (MDT).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    iterations: int
+    mask: MaskSpec
+
+
 class SetProvenance(Record):
     """How a distilled set was made.
 
@@ -261,7 +277,7 @@ class SetProvenance(Record):
     images_per_class: int
     mask_ratio: float
     seed: int
-    distill: DistillSpec
+    distill: DistillSettings
     expert_set_id: str | None = Field(None, exclude_if=_is_none)
     storage: dict[str, int] | None = Field(None, exclude_if=_is_none)
     n_steps: int
@@ -303,9 +319,11 @@ class SetManifest(DescribedSpace, SetProvenance, VersionedRecord):
         Nor did they carry a factor or a learned learning rate.
         """
         factor = held.get("calibration_factor")
+        distill = {"mask": {"ratio": held.get("mask_ratio", 0.0)}, **held.get("distill", {})}
         lacking = {"input_space": {"name": "standard"}, "learned_lr": None}
         return {
             **lacking,
             **super().upgraded(held),
+            "distill": distill,
             "calibration_factor": factor and SetFactor.upgraded(factor),
         }

@@ -7,9 +7,9 @@ import pytest
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import (
     CalibrationValues,
-    LogitsCalibrationValues,
     read_scaling_file,
 )
+from ddcal_core.formats.logits_calibrations import LogitsCalibrationValues
 from ddcal_core.formats.manifests import (
     CalibratedModelConfig,
     ModelConfig,
@@ -18,6 +18,7 @@ from ddcal_core.formats.manifests import (
     SetManifest,
 )
 from ddcal_core.formats.records import read_record
+from ddcal_core.specs.masks import MaskSpec
 from tests.core.formats.stored import FOLDER, stored
 
 RECORDS = [
@@ -87,12 +88,13 @@ def test_a_model_from_before_there_was_a_choice_has_the_defaults():
 
 
 def test_a_set_from_before_there_were_factors_has_none():
-    """Nor a learned learning rate or an input space of its choice."""
+    """Nor a learned learning rate or a choice of input space; its mask was plain."""
     held = stored("manifest")
-    del held["input_space"], held["calibration_factor"], held["learned_lr"]
+    del held["input_space"], held["calibration_factor"], held["learned_lr"], held["distill"]["mask"]
     found = read_record(SetManifest, held)
     assert (found.calibration_factor, found.learned_lr) == (None, None)
     assert found.input_space.name == "standard"
+    assert found.distill.mask == MaskSpec(ratio=0.25)
 
 
 def test_a_set_s_factor_has_a_version_of_its_own():

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from ddcal_core.calibration.failure_signatures import logit_spread, temperature_failure
 from ddcal_core.calibration.masked import fit_temperature
-from ddcal_core.formats.calibrations import (
-    CalibrationFindings,
-    Fitted,
-    Judged,
+from ddcal_core.formats.calibrations import CalibrationFindings, Fitted, Judged
+from ddcal_core.formats.logits_calibrations import (
     LogitsCalibrationFile,
     LogitsCalibrationValues,
     MeasuredNumbers,
@@ -42,7 +40,7 @@ from worker.trainer.fitting.calibrations import (
 )
 from worker.trainer.inputs import LogitsInput, Task, parse_json
 from worker.trainer.outputs import Output, made_with
-from worker.trainer.report.calibration_words import calibration_label, optimiser_of
+from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.logits_report import (
     logits_report,
@@ -130,7 +128,7 @@ def _calibration(
 ) -> Output:
     """A calibration with its one small file: what was found, how to apply it, what it comes to."""
     values, scaling = found.values, found.scaling
-    optimiser = optimiser_of(values)
+    optimiser = values.optimiser
     solver = "" if optimiser in {None, "exact"} else f"_{optimiser}"
     own = folder / f"calibration_{values.method}{solver}"
     own.mkdir()

@@ -19,7 +19,13 @@ from ddcal_core.distillation.mtt import TrajectoryMatching
 from ddcal_core.distillation.rtp import RememberingThePast
 from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.manifests import NoSetFactor, ScoredStep, SetFactor, SetProvenance
+from ddcal_core.formats.manifests import (
+    DistillSettings,
+    NoSetFactor,
+    ScoredStep,
+    SetFactor,
+    SetProvenance,
+)
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
@@ -119,7 +125,7 @@ def _provenance(
         images_per_class=spec.images_per_class,
         mask_ratio=spec.mask.ratio,
         seed=params.seed,
-        distill=spec,
+        distill=DistillSettings.model_validate_json(spec.model_dump_json()),
         expert_set_id=None if experts is None else parse_json(ExpertsInput, experts).id,
         storage=spec.storage(images.facts) if isinstance(spec, RtpSpec) else None,
         n_steps=outcome.n_steps,

@@ -7,8 +7,7 @@ from ddcal_core.formats.calibrations import (
     CalibrationFindings,
     CalibrationMethod,
 )
-from ddcal_core.specs.calibration import MaskedTemperatureScaling, TemperatureScaling
-from ddcal_core.specs.kinds.calibrate_logits import LogitsTemperatureScaling
+from ddcal_core.specs.calibration import MaskedTemperatureScaling
 from ddcal_core.specs.masks import AutoMask, MaskSpec
 from worker.trainer.report.findings import (
     mask_words,
@@ -32,20 +31,9 @@ def calibration_label(values: CalibrationFindings) -> str:
     """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
     if values.method == "none":
         return METHOD_LABELS["none"]
-    optimiser = optimiser_of(values)
+    optimiser = values.optimiser
     name = METHOD_LABELS[values.method] if optimiser is None else OPTIMISER_LABELS[optimiser]
     return f"{name}{_mask_label(values)} on {str(values.fit_on).replace('_', ' ')}"
-
-
-def optimiser_of(values: CalibrationFindings) -> Method | None:
-    """Give what solved a temperature; None of what has none of its own choice."""
-    match values.spec:
-        case TemperatureScaling(optimiser=optimiser):
-            return optimiser
-        case LogitsTemperatureScaling(optimiser=optimiser):
-            return optimiser
-        case _:
-            return None
 
 
 def _mask_label(values: CalibrationFindings) -> str:

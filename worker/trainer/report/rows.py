@@ -11,7 +11,7 @@ from ddcal_core.formats.calibrations import (
 )
 from ddcal_core.metrics import ReliabilityBins
 from worker.trainer.inputs import SetInput
-from worker.trainer.report.calibration_words import calibration_label, optimiser_of
+from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.findings import (
     common_status,
@@ -96,7 +96,7 @@ def _row(members: Sequence[Measured], *, n_test: int, n_bins: int) -> dict[str, 
     fitted = [member.values.failures for member in members]
     return {
         "method": values.method,
-        "optimiser": optimiser_of(values),
+        "optimiser": values.optimiser,
         "fit_on": values.fit_on,
         # With ratio auto each network may have its own.
         "mask_ratio": next(iter(ratios)) if len(ratios) == 1 else None,

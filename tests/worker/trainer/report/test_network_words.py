@@ -71,7 +71,7 @@ def test_sentences_name_every_option():
 
 def test_networks_on_one_set_are_training_sets_of_their_own():
     """Labels of three networks on one distilled set, and of one more seed of the first."""
-    manifest = set_manifest(mask_ratio=0.0, distill={"method": "dm"})
+    manifest = set_manifest(mask_ratio=0.0, distill={"iterations": 3})
     models = [
         ModelInput(
             id=f"mdl_{k}",
