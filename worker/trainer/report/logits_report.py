@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ddcal_core.formats.records import VERSION
 from worker.trainer.inputs import LogitsInput
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.findings import findings
@@ -58,6 +59,7 @@ def logits_report(
     said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
     return {
         "format": "ddcal report 1",
+        "version": VERSION,
         "dataset": logits.name,
         "headline": said[0],
         "findings": said if is_held_out else [*said, _NOT_HELD_OUT],

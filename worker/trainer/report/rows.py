@@ -9,6 +9,7 @@ from typing import Any
 from ddcal_core.formats.calibrations import (
     CalibrationFindings,
 )
+from ddcal_core.formats.records import VERSION
 from ddcal_core.metrics import ReliabilityBins
 from worker.trainer.inputs import SetInput
 from worker.trainer.report.calibration_words import calibration_label
@@ -188,6 +189,7 @@ def build_report(
     said = findings(dataset["name"], rows)
     return {
         "format": "ddcal report 1",
+        "version": VERSION,
         "dataset": dataset["name"],
         "headline": said[0],
         "findings": said,

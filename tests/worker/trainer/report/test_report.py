@@ -287,6 +287,11 @@ def test_each_mask_has_a_figure_on_the_set_s_own_axis(report):
     assert axes[0] == axes[1]
 
 
+def test_a_report_says_its_version(report):
+    """Beside its format, as every file does."""
+    assert (report["format"], report["version"]) == ("ddcal report 1", 2)
+
+
 def test_further_measures_keep_their_order(report):
     """ECE <= root mean square <= maximum, as means of the same gaps; no limit has any."""
     for row in report["rows"]:

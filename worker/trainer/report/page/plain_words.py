@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, Literal
+
+from ddcal_core.formats.calibrations import CalibrationMethod, TrainingSource
 
 _ALWAYS = {
     "Confidence": (
@@ -22,7 +24,7 @@ _ALWAYS = {
         "Above 1 it takes confidence away, below 1 it adds some; no answer changes."
     ),
 }
-_OF_SETS = {
+TRAINING_SET_WORDS: Mapping[TrainingSource | Literal["elsewhere"], Mapping[str, str]] = {
     "distilled": {
         "Distilled set": (
             "a few images per class, computed so that a network trained on them does well on real "
@@ -30,9 +32,12 @@ _OF_SETS = {
         )
     },
     "random": {"Random": "as many real images, drawn at random: what a distilled set has to beat."},
+    "herding": {},
     "full": {"Full": "the real training images themselves, or as many of them as is said."},
+    "elsewhere": {},
 }
-_OF_METHODS = {
+METHOD_WORDS: Mapping[CalibrationMethod, Mapping[str, str]] = {
+    "none": {},
     "ts": {"TS": "temperature scaling: T is the one that suits the images it is fitted on best."},
     "mts": {
         "MTS": (
@@ -43,7 +48,7 @@ _OF_METHODS = {
     "vector": {"Vector scaling": "a factor and an offset for each class instead of one T."},
     "isotonic": {"Isotonic": "for each class a rising curve from its old probability to a new."},
 }
-_OF_DISTILLATION = {
+DISTILLATION_WORDS: Mapping[str, str] = {
     "dm": "distribution matching",
     "dc": "gradient matching",
     "dsa": "gradient matching with augmentation",
@@ -56,11 +61,11 @@ def words_section(report: Mapping[str, Any]) -> str:
     """Say in plain words what the words of this report mean, those alone that it uses."""
     words = dict(_ALWAYS)
     for training_set in report["training_sets"]:
-        words |= _OF_SETS.get(training_set["training_set"], {})
+        words |= TRAINING_SET_WORDS[training_set["training_set"]]
         words |= _distillation_words(training_set)
     rows = report["rows"]
     for row in rows:
-        words |= _OF_METHODS.get(row["method"], {})
+        words |= METHOD_WORDS[row["method"]]
     if any("ratio found" in row["calibration"] for row in rows):
         words["Ratio found"] = "that share was not given; it, or T itself, was found instead."
     if {"validation", "training_set"} <= {row["fit_on"] for row in rows}:
@@ -81,8 +86,8 @@ def _distillation_words(training_set: Mapping[str, Any]) -> dict[str, str]:
         return {}
     found = {}
     method = distilled["method"]
-    if method in _OF_DISTILLATION:
-        found[method.upper()] = f"how the set was distilled: {_OF_DISTILLATION[method]}."
+    if method in DISTILLATION_WORDS:
+        found[method.upper()] = f"how the set was distilled: {DISTILLATION_WORDS[method]}."
     if distilled["mask_ratio"]:
         found["MDT"] = (
             "masked distillation training: a share of the synthetic pixels was masked at random in "
