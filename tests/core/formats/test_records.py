@@ -32,6 +32,13 @@ RECORDS = [
 ]
 
 
+def in_todays_words(value):
+    """JSON of version 1 with the word for the images fitted on that is used now."""
+    return json.loads(
+        json.dumps(value).replace('"fit_on": "distilled"', '"fit_on": "training_set"')
+    )
+
+
 def without_versions(value):
     """JSON without any `version`."""
     if isinstance(value, dict):
@@ -47,7 +54,7 @@ def test_version_1_is_read_and_written_with_every_key_it_had(record, name):
     found = read_record(record, held)
     written = json.loads(json.dumps(found.as_json(), allow_nan=False))
     assert written["version"] == 2
-    assert without_versions(written) == held
+    assert without_versions(written) == in_todays_words(held)
     assert read_record(record, written) == found
 
 

@@ -28,7 +28,7 @@ OPTIMISER_LABELS: Mapping[Method, str] = {
 
 
 def calibration_label(values: CalibrationFindings) -> str:
-    """Name a calibration for people: "none", "TS on validation", "MTS 70 % on distilled"."""
+    """Name a calibration for people: "none", "TS on validation", "MTS 70 % on training set"."""
     if values.method == "none":
         return METHOD_LABELS["none"]
     optimiser = values.optimiser
