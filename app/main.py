@@ -36,10 +36,12 @@ from app.shared.engine.queue import CeleryDoorbell, Doorbell
 from app.shared.errors import DdcalError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
-from app.shared.store.catalog import LOCAL_OWNER
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
 from ddcal_core.errors import InvalidDataError
+
+LOCAL_OWNER = "local"
+"""Whose everything is, until there are accounts."""
 
 N_TOGETHER = 32
 ANSWERED_ERRORS = (

@@ -27,8 +27,8 @@ from app.embedded.serve import worker_argv
 from app.shared.engine import jobs
 from app.shared.engine.queue import CeleryDoorbell
 from app.shared.settings import Settings
-from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database, migrate, open_database
+from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import GPU_QUEUE
 from app.shared.upkeep.reconciler import start_background

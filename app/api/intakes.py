@@ -30,8 +30,8 @@ from app.shared.inputs.datasets import (
 )
 from app.shared.inputs.logits import Logits
 from app.shared.settings import Settings
-from app.shared.store.catalog import find_job
 from app.shared.store.database import Connection
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
 from app.shared.upkeep.housekeeping import delete_files

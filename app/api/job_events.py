@@ -14,7 +14,7 @@ from app.api.http.responses import json_answer, problems
 from app.api.schemas.jobs import EventPage, event_body
 from app.shared.engine.events import Event, list_events
 from app.shared.errors import MalformedRequestError
-from app.shared.store.catalog import find_job
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

@@ -26,8 +26,8 @@ from app.api.job_views import children_of_job, retry_after, whole_job_body
 from app.api.schemas.jobs import JobBody
 from app.shared.engine.idempotency import KeyedRequest, take_key
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
-from app.shared.store.catalog import find_job
 from app.shared.store.database import Connection
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, new_id
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS, JobRequest

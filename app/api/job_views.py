@@ -15,14 +15,9 @@ from app.api.schemas.jobs import (
     result_link,
 )
 from app.shared.engine.versions import JobVersion
-from app.shared.store.catalog import (
-    Attempt,
-    Result,
-    attempts_of,
-    children_of,
-    results_of_jobs,
-)
+from app.shared.store.catalog import Result, results_of_jobs
 from app.shared.store.database import Connection
+from app.shared.store.job_queries import Attempt, attempts_of, children_of
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS, MAKERS, is_composite
 

@@ -10,13 +10,9 @@ from fastapi.responses import HTMLResponse
 from app.api.http.dependencies import OwnerDep, ServiceDep
 from app.api.job_views import job_body
 from app.api.schemas.jobs import JobBody
-from app.shared.store.catalog import (
-    artifacts_of_resources,
-    children_by_parent,
-    list_jobs,
-    results_of_jobs,
-)
+from app.shared.store.catalog import artifacts_of_resources, results_of_jobs
 from app.shared.store.database import Connection
+from app.shared.store.job_queries import children_by_parent, list_jobs
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import is_composite
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import Dataset
-from app.shared.store.catalog import find_job, find_result
+from app.shared.store.catalog import find_result
+from app.shared.store.job_queries import find_job
 from app.shared.store.kinds import Resource
 from app.submission.references import CheckContext
 from ddcal_core.data.class_choice import (

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 
 from app.shared.inputs.datasets import Dataset
-from app.shared.store.catalog import find_job
+from app.shared.store.job_queries import find_job
 from app.submission.references import CheckContext, Origin, origin_of, refuse_replaced
 from ddcal_core.data.class_choice import class_indices
 from ddcal_core.data.dataset_facts import n_convnet_parameters

@@ -10,8 +10,9 @@ from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
 from app.shared.inputs.datasets import Dataset, find_dataset
 from app.shared.inputs.logits import Logits, find_logits
 from app.shared.settings import Settings
-from app.shared.store.catalog import find_job, find_result
+from app.shared.store.catalog import find_result
 from app.shared.store.database import Connection
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
 from app.shared.store.kinds import MAKERS, Resource

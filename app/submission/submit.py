@@ -10,8 +10,8 @@ from dataclasses import replace
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
 from app.shared.errors import ConflictError
 from app.shared.settings import Settings
-from app.shared.store.catalog import find_job
 from app.shared.store.database import Connection, Database, clock
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import KINDS, NO_QUEUE
 from app.submission.kind_checks import Plan, check_request

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from app.main import create_app
+from app.main import LOCAL_OWNER, create_app
 from app.server import Server
 from app.shared.engine import runs
 from app.shared.inputs.datasets import accept_dataset, reject_dataset
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
-from app.shared.store.catalog import LOCAL_OWNER, record_artifact, record_result
+from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Database, open_database
 from app.shared.store.job_records import Ending, Job
 

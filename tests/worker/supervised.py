@@ -10,8 +10,8 @@ from typing import Any
 from app.shared.engine import jobs
 from app.shared.engine.events import Event, list_events
 from app.shared.settings import Settings
-from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database
+from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Job, NewJob
 from tests.waiting import until
 from worker.supervisor.supervisor import Supervisor

@@ -7,7 +7,8 @@ from pydantic import Field
 from app.api.schemas.bodies import Body, Time
 from app.api.schemas.results import result_url
 from app.shared.engine.events import Event
-from app.shared.store.catalog import Attempt, Result
+from app.shared.store.catalog import Result
+from app.shared.store.job_queries import Attempt
 
 
 class ProgressBody(Body):

@@ -1,4 +1,4 @@
-"""Reading and recording data sets, sets, models, calibrations, reports and artifacts.
+"""Reading and recording what jobs make: sets, models, calibrations, reports and their files.
 
 Every query here is filtered by owner. What belongs to a job is deleted with it.
 """
@@ -8,21 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, insert, select
 
 from app.shared.errors import NotFoundError
 from app.shared.store import tables
 from app.shared.store.database import db_now
-from app.shared.store.job_records import JOB_COLUMNS, Job, job_of, new_id
+from app.shared.store.job_records import Job, new_id
 from app.shared.store.kinds import RESOURCES, Resource
-from app.shared.store.tables import artifacts, attempts, jobs
+from app.shared.store.tables import artifacts
 
-LOCAL_OWNER = "local"
-
-# Built once: it is what every poll asks.
-_ONE_JOB = select(*JOB_COLUMNS).where(
-    jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
-)
 TABLES: Mapping[Resource, Table] = {
     "expert_set": tables.expert_sets,
     "distilled_set": tables.distilled_sets,
@@ -64,74 +58,6 @@ class Artifact:
     created_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One run of a job, ended or not."""
-
-    attempt: int
-    fence: int
-    worker: str
-    started_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    exit_reason: str | None
-    peak_memory_bytes: int | None
-    cpu_seconds: float | None
-    resumed_from_step: int | None
-
-
-def find_job(connection: Connection, owner_id: str, job_id: str) -> Job:
-    """One job.
-
-    Raises:
-        NotFoundError: there is none of that id, or it is another owner's.
-    """
-    row = connection.execute(_ONE_JOB, {"of": owner_id, "wanted": job_id}).one_or_none()
-    if row is None:
-        raise NotFoundError("job_not_found", f"there is no job {job_id}")
-    return job_of(row)
-
-
-def list_jobs(
-    connection: Connection,
-    owner_id: str,
-    *,
-    filters: Mapping[str, str],
-    after: str | None = None,
-    limit: int = 50,
-) -> list[Job]:
-    """Jobs, newest first.
-
-    Args:
-        connection: a read transaction.
-        owner_id: whose.
-        filters: wanted values of columns: state, kind, dataset, parent_id ("" for none).
-        after: the id that the page before ended with.
-        limit: most jobs in the answer.
-    """
-    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id)
-    for name, value in filters.items():
-        statement = statement.where(jobs.c[name] == (value or None))
-    if after is not None:
-        statement = statement.where(jobs.c.id < after)
-    rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
-    return [job_of(row) for row in rows]
-
-
-def children_of(connection: Connection, owner_id: str, job_id: str) -> list[Job]:
-    """The jobs of a pipeline, in the order they were written."""
-    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id, jobs.c.parent_id == job_id)
-    return [job_of(row) for row in connection.execute(statement.order_by(jobs.c.id))]
-
-
-def attempts_of(connection: Connection, owner_id: str, job_id: str) -> list[Attempt]:
-    """The runs of a job, first one first."""
-    statement = select(attempts).where(attempts.c.owner_id == owner_id, attempts.c.job_id == job_id)
-    rows = connection.execute(statement.order_by(attempts.c.fence))
-    names = Attempt.__dataclass_fields__
-    return [Attempt(**{name: getattr(row, name) for name in names}) for row in rows]
-
-
 def find_result(
     connection: Connection, owner_id: str, resource: Resource, result_id: str
 ) -> Result:
@@ -157,7 +83,7 @@ def list_results(
     after: str | None = None,
     limit: int = 50,
 ) -> list[Result]:
-    """Results of one kind, newest first; the arguments are those of list_jobs."""
+    """Results of one kind, newest first; the arguments are those of job_queries.list_jobs."""
     table = TABLES[resource]
     statement = _of_owner(owner_id, resource)
     for name, value in filters.items():
@@ -337,16 +263,3 @@ def _artifacts(connection: Connection, owner_id: str, which: ColumnElement[bool]
 
 def _artifact(row: Row[Any]) -> Artifact:
     return Artifact(**{name: getattr(row, name) for name in Artifact.__dataclass_fields__})
-
-
-def children_by_parent(
-    connection: Connection, owner_id: str, parent_ids: Iterable[str]
-) -> dict[str, list[Job]]:
-    """The jobs of some pipelines, in one query; each pipeline's in the order they were written."""
-    found: dict[str, list[Job]] = {parent_id: [] for parent_id in parent_ids}
-    statement = select(*JOB_COLUMNS).where(
-        jobs.c.owner_id == owner_id, jobs.c.parent_id.in_(list(found))
-    )
-    for row in connection.execute(statement.order_by(jobs.c.id)):
-        found[row.parent_id].append(job_of(row))
-    return found

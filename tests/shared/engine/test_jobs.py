@@ -8,8 +8,8 @@ from sqlalchemy import select
 from app.shared.engine import deletion, jobs, runs
 from app.shared.engine.events import list_events
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError
-from app.shared.store.catalog import children_of, find_job, list_jobs
 from app.shared.store.database import Database
+from app.shared.store.job_queries import children_of, find_job, list_jobs
 from app.shared.store.job_records import Ending, Job, NewJob
 from app.shared.store.tables import attempts, outbox
 from tests.shared.conftest import OWNER, cancel, new_job, state_of

@@ -13,6 +13,7 @@ from app.shared.settings import Settings
 from app.shared.store import catalog
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Connection, Database
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
@@ -260,4 +261,4 @@ def test_a_data_set_in_use_is_not_deleted(database: Database) -> None:
 
     assert delete() == [intake.id]
     with pytest.raises(DdcalError), database.read() as connection:
-        catalog.find_job(connection, OWNER, intake.id)
+        find_job(connection, OWNER, intake.id)

@@ -11,8 +11,8 @@ from app.shared.engine.events import list_events
 from app.shared.engine.queue import relay_rings
 from app.shared.errors import FencedOutError
 from app.shared.settings import Settings
-from app.shared.store.catalog import attempts_of, find_job
 from app.shared.store.database import Database, db_now
+from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Ending, Job, NewJob
 from app.shared.store.tables import outbox
 from app.shared.upkeep.reconciler import reconcile, start_background

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from app.shared.engine import runs
-from app.shared.store.catalog import Attempt, attempts_of
+from app.shared.store.job_queries import Attempt, attempts_of
 from tests.waiting import until
 from tests.worker.supervised import (
     OWNER,
