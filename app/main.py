@@ -26,7 +26,7 @@ from app.api import (
 )
 from app.api.http.dependencies import Service
 from app.api.http.errors import answer_problem
-from app.api.http.event_stream import EventReader
+from app.api.http.event_reader import EventReader
 from app.api.http.middleware import RequestMiddleware
 from app.api.http.request_meter import RequestMeter
 from app.api.http.shared_transactions import SharedTransactions

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
-from app.api.http.event_stream import server_sent_events
+from app.api.http.event_reader import server_sent_events
 from app.api.http.pointers import brief
 from app.api.http.responses import json_answer, problems
 from app.api.schemas.jobs import EventPage, event_body

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from app.api.http.event_stream import EventReader, server_sent_events
+from app.api.http.event_reader import EventReader, server_sent_events
 from app.shared.engine import runs
 from tests.api.serving import SET, problem
 from tests.waiting import until

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from starlette.requests import Request
 
-from app.api.http.event_stream import EventReader
+from app.api.http.event_reader import EventReader
 from app.api.http.preferences import wait_seconds
 from app.api.job_views import version_of
 from app.shared.engine import runs

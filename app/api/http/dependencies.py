@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from app.api.http.event_stream import EventReader
+from app.api.http.event_reader import EventReader
 from app.api.http.shared_transactions import SharedTransactions
 from app.shared.errors import NotFoundError
 from app.shared.settings import Settings
