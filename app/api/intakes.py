@@ -18,6 +18,7 @@ from app.api.http.request_bodies import require_declared_length, require_media_t
 from app.api.http.responses import json_answer
 from app.api.http.uploads import Upload, receive_upload
 from app.api.job_views import retry_after
+from app.shared.engine.deletion import delete_files
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.engine.jobs import insert_job
 from app.shared.errors import ConflictError, GoneError, NotFoundError
@@ -34,7 +35,6 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
-from app.shared.upkeep.housekeeping import delete_files
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

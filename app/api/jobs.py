@@ -28,14 +28,13 @@ from app.api.job_views import (
 )
 from app.api.schemas.jobs import JobBody, JobPage
 from app.api.schemas.results import ArtifactList, artifact_body
-from app.shared.engine.deletion import delete_job
+from app.shared.engine.deletion import delete_files, delete_job
 from app.shared.engine.versions import JobVersion, find_version
 from app.shared.store.catalog import artifacts_of_job
 from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job, list_jobs
 from app.shared.store.job_states import JobState
 from app.shared.store.kinds import Kind
-from app.shared.upkeep.housekeeping import delete_files
 from app.submission.submit import cancel
 from ddcal_core.specs.fields import JOB_REFERENCE
 

@@ -1,11 +1,15 @@
-"""Deleting jobs that have ended, with all that hangs on them."""
+"""Deleting jobs that have ended, with all that hangs on them: the rows first, then the files."""
 
+import shutil
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
 
+from app.shared.engine.checkpoints import CheckpointStore
 from app.shared.engine.locks import locked_job
 from app.shared.errors import ConflictError
+from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.kinds import INTAKE
 from app.shared.store.tables import job_deps, jobs
@@ -59,3 +63,12 @@ def delete_rows(connection: Connection, ids: Sequence[str]) -> None:
         raise ConflictError("job_needed", f"job {user}, which has not ended, needs {ids[0]}")
     connection.execute(delete(job_deps).where(job_deps.c.needs_job_id.in_(ids)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+
+
+def delete_files(settings: Settings, job_id: str) -> None:
+    """Delete all files of a job whose row is gone; of one that never had any, nothing."""
+    ArtifactStore(settings.artifact_folder).delete_job(job_id)
+    CheckpointStore(settings.checkpoint_folder).delete(job_id)
+    (settings.log_folder / f"{job_id}.log").unlink(missing_ok=True)
+    for folder in settings.work_folder.glob(f"{job_id}-*"):
+        shutil.rmtree(folder, ignore_errors=True)

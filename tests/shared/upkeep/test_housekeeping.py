@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 
 from app.shared.engine import runs
 from app.shared.engine.checkpoints import CheckpointStore
-from app.shared.engine.deletion import delete_job
+from app.shared.engine.deletion import delete_files, delete_job
 from app.shared.engine.jobs import insert_job, insert_pipeline
 from app.shared.errors import ConflictError
 from app.shared.settings import Settings
@@ -21,14 +21,8 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Database, db_now
 from app.shared.store.job_records import Ending, Job
-from app.shared.upkeep.housekeeping import (
-    Count,
-    delete_files,
-    keep_house,
-    look_round,
-    missing_files,
-    waste_by_rule,
-)
+from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
+from app.shared.upkeep.waste import waste_by_rule
 from tests.shared.conftest import OWNER, new_job
 
 DAY = 86_400
