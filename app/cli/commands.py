@@ -22,7 +22,8 @@ from app.cli.client import Client, DamagedDownloadError, ServiceError, connect
 from app.cli.console import watch
 from app.cli.demo import DemoError, demo
 from app.embedded.broker import BrokerError
-from app.embedded.serve import EmbeddedError, serve, worker_argv
+from app.embedded.programs import EmbeddedError
+from app.embedded.serve import serve, worker_argv
 from app.shared.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8000"

@@ -13,141 +13,37 @@ import contextlib
 import fcntl
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
 from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
-from app.embedded.children import spawn, wait_or_kill
-from app.shared.json_logs import for_people
+from app.embedded.children import wait_or_kill
+from app.embedded.programs import (
+    STOP_SECONDS,
+    EmbeddedError,
+    Kept,
+    Program,
+    Tell,
+    log_tail,
+    look_after,
+    start,
+    start_process,
+    stop_in_order,
+)
 from app.shared.settings import Settings
 from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
 
 ADDRESS_FILE = "address"
 """File in the data folder that holds the service's URL while it is up."""
 
-_START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
 _LOOK_SECONDS = 0.1
-_FIRST_BACKOFF_SECONDS = 0.25
-_LONGEST_BACKOFF_SECONDS = 30
-_HEALTHY_SECONDS = 30
-_HOPELESS_FAILURES = 5
-_STOP_SECONDS = 5
-_LOG_TAIL_LINES = 15
-
-Tell = Callable[[str], None]
-
-
-class EmbeddedError(Exception):
-    """The embedded service cannot start."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """One program that serve keeps running.
-
-    Attributes:
-        name: of the program, and of its log file service-NAME.log.
-        argv: its command line.
-        environment: its whole environment.
-        log_path: where its output goes.
-        pass_fds: file descriptors it inherits.
-        stop_seconds: from asking it to end to killing it.
-    """
-
-    name: str
-    argv: tuple[str | Path, ...]
-    environment: Mapping[str, str]
-    log_path: Path
-    pass_fds: tuple[int, ...] = ()
-    stop_seconds: float = _STOP_SECONDS
-
-
-@dataclass
-class Kept:
-    """A program with its process of the moment, and how its restarts have gone."""
-
-    program: Program
-    process: subprocess.Popen[bytes]
-    started: float
-    n_failures: int = 0
-    start_again: float | None = field(default=None)
-    has_worked: bool = False
-
-
-def backoff_seconds(n_failures: int) -> float:
-    """Wait before the n-th start in a row after a failure: a quarter second, doubling to 30."""
-    doubled: float = _FIRST_BACKOFF_SECONDS * 2 ** min(n_failures - 1, 20)
-    return min(doubled, _LONGEST_BACKOFF_SECONDS)
-
-
-def start(program: Program) -> Kept:
-    """Start a program; from the main thread, or it dies with the thread that did."""
-    return Kept(program, _start_process(program), started=time.monotonic())
-
-
-def _start_process(program: Program) -> subprocess.Popen[bytes]:
-    return spawn(
-        program.argv,
-        log_path=program.log_path,
-        environment=program.environment,
-        folder=program.log_path.parent,
-        pass_fds=program.pass_fds,
-    )
-
-
-def look_after(kept: Kept, tell: Tell) -> None:
-    """Notice that a program has died, and start it again once its backoff has passed.
-
-    Raises:
-        EmbeddedError: it has never stayed up, and has died five times in a row: something is
-            wrong with the installation that no restart mends.
-    """
-    now = time.monotonic()
-    if kept.start_again is None:
-        status = kept.process.poll()
-        if status is None:
-            return
-        # What the dead leader left of its session would work beside its successor.
-        wait_or_kill(kept.process, deadline=now)
-        stayed_up = now - kept.started > _HEALTHY_SECONDS
-        kept.has_worked |= stayed_up
-        kept.n_failures = 1 if stayed_up else kept.n_failures + 1
-        if kept.n_failures >= _HOPELESS_FAILURES and not kept.has_worked:
-            last_words = _log_tail(kept.program.log_path)
-            raise EmbeddedError(f"{kept.program.name} does not stay up\n{last_words}")
-        pause = backoff_seconds(kept.n_failures)
-        kept.start_again = now + pause
-        tell(f"{kept.program.name} ended with status {status}, starting it again in {pause:g} s")
-        tell(_log_tail(kept.program.log_path))
-    elif now >= kept.start_again:
-        kept.process = _start_process(kept.program)
-        kept.started, kept.start_again = now, None
-
-
-def _log_tail(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    lines = [part for line in lines for part in for_people(line).splitlines()]
-    return "\n".join([f"  last lines of {path}:", *(f"  | {line}" for line in lines)])
-
-
-def stop_in_order(groups: Sequence[Sequence[Kept]]) -> None:
-    """Stop the programs of one group side by side, then those of the next."""
-    for group in groups:
-        begun = time.monotonic()
-        for kept in group:
-            if kept.process.poll() is None:
-                kept.process.send_signal(signal.SIGTERM)
-        for kept in group:
-            wait_or_kill(kept.process, deadline=begun + kept.program.stop_seconds)
+_START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
 
 
 def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
@@ -231,7 +127,7 @@ def service_programs(
 ) -> list[Program]:
     """The API and a worker for each queue, so that no upload waits behind a long distillation."""
     fd = str(listener.fileno())
-    patience = settings.stop_grace_seconds + _STOP_SECONDS
+    patience = settings.stop_grace_seconds + STOP_SECONDS
     return [
         Program(
             "api",
@@ -314,18 +210,18 @@ def _migrate(settings: Settings, environment: Mapping[str, str]) -> None:
         environment,
         _log_path(settings, "migrate"),
     )
-    process = _start_process(program)
+    process = start_process(program)
     status = wait_or_kill(process, deadline=time.monotonic() + _START_SECONDS)
     if status != 0:
         how = "failed" if status > 0 else f"were killed, or not done within {_START_SECONDS} s"
-        raise EmbeddedError(f"the migrations {how}\n{_log_tail(program.log_path)}")
+        raise EmbeddedError(f"the migrations {how}\n{log_tail(program.log_path)}")
 
 
 def _await_broker(broker: Kept, path: Path) -> None:
     try:
         await_broker(broker.process, path)
     except BrokerError as error:
-        raise EmbeddedError(f"{error}\n{_log_tail(broker.program.log_path)}") from error
+        raise EmbeddedError(f"{error}\n{log_tail(broker.program.log_path)}") from error
 
 
 def _await_api(address: str, kept: Sequence[Kept], tell: Tell, stopping: threading.Event) -> None:

@@ -3,7 +3,7 @@
 Looking takes no lock; what is found is looked at once more, under the locks named here, before it
 goes:
 
-    uploads         whose intake has ended or never began: under the file's lock, see api.uploads
+    uploads         whose intake has ended or never began: under the file's lock, see http.uploads
     scratch folders of runs that are over: a run that has lost its job never gets it back
     checkpoints     that no run will read, see checkpoints: nor does a job that has ended
     leftovers       of the artifact store: the job's row is locked and not running, so that no run
