@@ -34,6 +34,12 @@ TINY_PIPELINE = {
         "evaluate": {"n_bins": 15, "mts_ratios": [0.5]},
     },
 }
+# Each job starts a trainer, whose imports cost more than all that a tiny job computes: for tests
+# that do not look at baselines, a pipeline of four jobs rather than six.
+SHORT_PIPELINE = {
+    **TINY_PIPELINE,
+    "params": {**TINY_PIPELINE["params"], "baselines": []},
+}
 
 
 @dataclass(frozen=True)

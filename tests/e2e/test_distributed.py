@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.client import connect
 from app.embedded.children import spawn, stop
-from tests.services import TINY_DISTILL, TINY_PIPELINE
+from tests.services import SHORT_PIPELINE, TINY_DISTILL
 from tests.waiting import until
 
 
@@ -63,7 +63,7 @@ def test_two_workers_share_the_work(topology):
             client.submit({"kind": "distill", "params": {**long, "seed": seed}})["id"]
             for seed in (0, 1)
         ]
-        ids.append(client.submit(TINY_PIPELINE)["id"])
+        ids.append(client.submit(SHORT_PIPELINE)["id"])
         ended = [list(client.watch(job_id))[-1] for job_id in ids]
         assert [job["state"] for job in ended] == ["succeeded"] * 3
         workers = [attempt["worker"] for job in ended[:2] for attempt in job["attempts"]]

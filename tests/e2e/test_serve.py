@@ -51,27 +51,27 @@ def test_request_waits_while_the_api_is_started_again(hurt_service):
     assert response.is_success
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left(tmp_path, number):
-    """After Ctrl-C, SIGTERM or even kill -9 of serve every process below it has ended."""
-    with running_service(tmp_path) as running:
+def end_by(number, folder):
+    """Start a service on a folder and send serve a signal; nothing below it may be left."""
+    with running_service(folder) as running:
         pids = running.pids()
         assert len(pids) >= 1 + len(PARTS)
         running.process.send_signal(number)
         status = running.process.wait(60)
         until_all_have_ended(pids)
-    asked_to = number != signal.SIGKILL
-    assert status == (0 if asked_to else -signal.SIGKILL)
-    assert (tmp_path / "address").exists() != asked_to
+    return status
 
 
-def test_service_comes_up_again_on_the_folder_of_a_killed_one(tmp_path):
-    """What a kill -9 left behind does not stop the next serve."""
-    with running_service(tmp_path) as running:
-        pids = running.pids()
-        running.process.kill()
-        running.process.wait()
-        until_all_have_ended(pids)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left(tmp_path, number):
+    """After Ctrl-C or SIGTERM every process below serve has ended, and its address is gone."""
+    assert end_by(number, tmp_path) == 0
+    assert not (tmp_path / "address").exists()
+
+
+def test_a_killed_service_leaves_no_process_and_comes_up_again(tmp_path):
+    """After a kill -9 every process below serve has ended; what it wrote does not stop the next."""
+    assert end_by(signal.SIGKILL, tmp_path) == -signal.SIGKILL
     (tmp_path / "address").unlink()
     with running_service(tmp_path) as running:
         assert answers(running.url)
