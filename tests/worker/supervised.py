@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import text
+
 from app.shared.engine import jobs
 from app.shared.engine.events import Event, list_events
 from app.shared.settings import Settings
@@ -118,6 +120,12 @@ class Bench:
         with self.database.read() as connection:
             attempts = attempts_of(connection, OWNER, job_id)
         return [(attempt.outcome, attempt.exit_reason) for attempt in attempts]
+
+    def lease_end(self) -> int:
+        """When the lease of the one job ends, by the database's clock, in ms; 0 without one."""
+        with self.database.read() as connection:
+            ends = connection.execute(text("SELECT lease_until_at FROM jobs")).scalar_one()
+        return int(ends or 0)
 
     def events(self, job_id: str, event_type: str) -> list[Event]:
         """The job's events of a type."""

@@ -1,12 +1,12 @@
 """A checkpoint from attempt to attempt, and what a run is told and tells of it."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.shared.engine import jobs, runs
+from tests.waiting import until
 from tests.worker.supervised import (
     DEAD,
     OBEDIENT,
@@ -15,6 +15,7 @@ from tests.worker.supervised import (
     PROGRESS,
     SET_OUTPUT,
     Bench,
+    held,
     in_background,
     wait_for_progress,
 )
@@ -64,7 +65,7 @@ def test_a_cancelled_job_leaves_none(bench: Callable[..., Bench]) -> None:
     wait_for_progress(made, job.id)
     with made.database.write() as connection:
         jobs.request_cancel(connection, OWNER, job.id, grace_seconds=60)
-    thread.join()
+    thread.join(120)
     assert made.job(job.id).state == "cancelled"
     assert folders(made) == []
 
@@ -126,10 +127,18 @@ def test_a_chatterbox_is_heard_a_hundred_times(bench: Callable[..., Bench]) -> N
 
 def test_a_trainer_that_loads_for_long_is_waited_for(bench: Callable[..., Bench]) -> None:
     """The lease is prolonged meanwhile; what it computes on is known before its job begins."""
-    made = bench("", lease_seconds=1, heartbeat_seconds=0.1)
-    made.prelude = "import time; time.sleep(2)\n" + PRELUDE + SET_OUTPUT
+    made = bench("", heartbeat_seconds=0.05)
+    go = made.settings.folder / "go"
+    waits = f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+    loads = "import pathlib, time\n" + waits
+    made.prelude = loads + PRELUDE + SET_OUTPUT
     job = made.submit()
-    made.supervisor().work()
+    thread = in_background(made.supervisor())
+    until(made.lease_end)
+    first = made.lease_end()
+    until(lambda: made.lease_end() > first)
+    made.let_go()
+    thread.join(120)
     assert made.job(job.id).state == "succeeded"
     assert len(made.outcomes(job.id)) == 1
 
@@ -137,7 +146,7 @@ def test_a_trainer_that_loads_for_long_is_waited_for(bench: Callable[..., Bench]
 def test_nonsense_from_a_trainer_that_loads_is_a_crash(bench: Callable[..., Bench]) -> None:
     """Before it is ready as after."""
     made = bench("")
-    made.prelude = 'print("what?", flush=True)\nimport time; time.sleep(60)\n'
+    made.prelude = 'print("what?", flush=True)\nimport time; time.sleep(3600)\n'
     job = made.submit(max_attempts=1)
     made.supervisor().work()
     error = made.job(job.id).error
@@ -157,7 +166,7 @@ def lose(made: Bench, job_id: str) -> None:
 
 def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Bench]) -> None:
     """A supervisor that comes back from the dead tidies up after itself, and no further."""
-    made = bench(PROGRESS + "time.sleep(60)\n", heartbeat_seconds=2, lease_seconds=10)
+    made = bench(PROGRESS + "time.sleep(3600)\n", heartbeat_seconds=2)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
@@ -167,7 +176,7 @@ def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Benc
     assert successor is not None
     theirs = Path(made.settings.work_folder / f"{job.id}-{successor.fence}")
     theirs.mkdir()
-    thread.join()
+    thread.join(120)
     assert not thread.is_alive()
     assert list(made.settings.work_folder.iterdir()) == [theirs]
 
@@ -178,20 +187,18 @@ def test_a_lost_run_with_an_error_of_its_own_does_not_stop_the_worker(
     """Fenced out while it reports: the next job is worked off under the same bell."""
     # The first trainer makes its run lose the job, and leaves outputs that are not there.
     made = bench(
-        PROGRESS + "time.sleep(1.5)\n"
-        'say(type="outputs", outputs=[{"resource": "distilled_set", "values": {}, "files": [{'
+        PROGRESS
+        + held()
+        + 'say(type="outputs", outputs=[{"resource": "distilled_set", "values": {}, "files": [{'
         '"name": "a", "path": "/nonexistent/a", "media_type": "a/b"}]}])\n',
         SET_OUTPUT,
-        heartbeat_seconds=2,
-        lease_seconds=10,
+        heartbeat_seconds=20,  # none comes between the loss and the last word
     )
     job, following = made.submit(), made.submit(reuse=False)
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
     lose(made, job.id)
-    deadline = time.monotonic() + 20
-    while made.job(following.id).state != "succeeded":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    thread.join()
+    made.let_go()
+    until(lambda: made.job(following.id).state == "succeeded")
+    thread.join(120)
     assert made.job(job.id).state == "succeeded", "its next attempt came under the same bell"

@@ -18,7 +18,8 @@ from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.catalog import artifacts_of_job, list_results
-from app.shared.store.database import Database, clock, migrate, open_database
+from app.shared.store.database import Database, migrate, open_database
+from app.shared.store.database import clock as database_clock
 from app.shared.upkeep.reconciler import reconcile
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
 from tests.waiting import until
@@ -27,13 +28,24 @@ from tests.worker.supervised import (
     OWNER,
     PROGRESS,
     SET_OUTPUT,
+    AdvancedClock,
     Bench,
+    held,
     in_background,
     wait_for_progress,
 )
-from worker.supervisor.watchdog import Watchdog
 
 ROOT = Path(__file__).parents[3]
+
+
+# By a clock that the tests put forward, or longer than any of them takes.
+LEASE_SECONDS = 600
+
+
+def let_lease_pass(made: Bench) -> None:
+    """By the database's clock."""
+    with made.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET lease_until_at = 0"))
 
 
 def slow(seconds: float) -> str:
@@ -77,13 +89,14 @@ def test_a_database_away_for_less_than_a_lease_costs_no_attempt(
     stoppable: Callable[..., Bench], own_postgres: PostgresServer
 ) -> None:
     """The trainer computes on; its supervisor keeps trying, and ends the job as if nothing were."""
-    made = stoppable(slow(2), lease_seconds=10)
+    made = stoppable(PROGRESS + held() + SET_OUTPUT, lease_seconds=LEASE_SECONDS)
     job = made.submit()
     thread = in_background(made.supervisor())
     wait_for_progress(made, job.id)
 
     without_database(own_postgres, 0.3)
-    thread.join()
+    made.let_go()
+    thread.join(120)
     reconcile(made.database, made.settings)
 
     assert made.job(job.id).state == "succeeded"
@@ -94,17 +107,19 @@ def test_a_database_away_for_longer_than_a_lease_costs_one_attempt(
     stoppable: Callable[..., Bench], own_postgres: PostgresServer
 ) -> None:
     """The supervisor ends its trainer by its own clock; when the database is back, one more run."""
-    made = stoppable(OBEDIENT, SET_OUTPUT, lease_seconds=4)
-    job = made.submit()
-    thread = in_background(made.supervisor())
+    made = stoppable(OBEDIENT, SET_OUTPUT, lease_seconds=LEASE_SECONDS)
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
     wait_for_progress(made, job.id)
 
     own_postgres.stop()
     try:
+        clock.ahead = LEASE_SECONDS
         until(lambda: not made.started[0].is_alive())
-        thread.join()
+        thread.join(120)
     finally:
         own_postgres.start()
+    let_lease_pass(made)
     until(lambda: reconcile(made.database, made.settings) or made.job(job.id).state == "queued")
     made.supervisor().work()
 
@@ -118,13 +133,15 @@ class SilentDatabase(Database):
     def __init__(self, database: Database) -> None:
         super().__init__(database._writing, database._reading, n_threads=1)
         self.is_silent = False
+        self.is_asked = threading.Event()
         self.may_answer = threading.Event()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may be kept waiting."""
         if self.is_silent:
-            assert self.may_answer.wait(60)
+            self.is_asked.set()
+            assert self.may_answer.wait(120)
         with super().write() as connection:
             yield connection
 
@@ -133,24 +150,26 @@ def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
     bench: Callable[..., Bench],
 ) -> None:
     """Its trainer is gone while it waits, before another may begin; what it writes is refused."""
-    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=4, heartbeat_seconds=1.3)
+    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=LEASE_SECONDS, heartbeat_seconds=1)
     made.database = silent = SilentDatabase(made.database)
-    job = made.submit()
-    thread = in_background(made.supervisor())
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
     wait_for_progress(made, job.id)
 
     silent.is_silent = True
-    time.sleep(0.2)  # a beat that had begun has ended
-    with made.database.read() as connection:
-        (until_at,) = connection.execute(text("SELECT lease_until_at FROM jobs")).one()
+    assert silent.is_asked.wait(60)
+    # Half a beat before the lease is over, its supervisor was heard of for the last time before.
+    clock.ahead = LEASE_SECONDS - 0.5
+    until_at = made.lease_end()
     until(lambda: not made.started[0].is_alive())
     with made.database.read() as connection:
-        assert clock(connection).timestamp() * 1000 < until_at
+        assert database_clock(connection).timestamp() * 1000 < until_at
     assert thread.is_alive()
     silent.is_silent = False
+    let_lease_pass(made)
     until(lambda: reconcile(made.database, made.settings) or made.job(job.id).state == "queued")
     silent.may_answer.set()
-    thread.join()
+    thread.join(120)
     made.supervisor().work()
 
     assert made.job(job.id).state == "succeeded"
@@ -161,19 +180,19 @@ def test_a_database_that_answers_just_in_time_costs_one_attempt_and_no_lease(
     bench: Callable[..., Bench],
 ) -> None:
     """The trainer is gone, the job is still its supervisor's: it goes back to the queue at once."""
-    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=60, heartbeat_seconds=1)
+    made = bench(OBEDIENT, SET_OUTPUT, lease_seconds=LEASE_SECONDS, heartbeat_seconds=1)
     made.database = silent = SilentDatabase(made.database)
-    job = made.submit()
-    supervisor = made.supervisor()
-    supervisor._watchdog = Watchdog(2)
-    thread = in_background(supervisor)
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
     wait_for_progress(made, job.id)
 
     silent.is_silent = True
+    assert silent.is_asked.wait(60)
+    clock.ahead = LEASE_SECONDS
     until(lambda: not made.started[0].is_alive())
     silent.is_silent = False
     silent.may_answer.set()
-    thread.join()
+    thread.join(120)
 
     assert made.job(job.id).state == "succeeded"
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["failed", "succeeded"]
@@ -183,10 +202,19 @@ def test_a_quiet_trainer_is_left_alone_at_the_tightest_settings(
     bench: Callable[..., Bench],
 ) -> None:
     """As long as its supervisor beats, however little it says."""
-    made = bench(slow(5), lease_seconds=3.6, heartbeat_seconds=1.2)
-    job = made.submit()
+    beat = LEASE_SECONDS // 3
+    mood = PROGRESS + held() + SET_OUTPUT
+    made = bench(mood, lease_seconds=3 * beat, heartbeat_seconds=beat)
+    job, clock = made.submit(), AdvancedClock()
+    thread = in_background(made.supervisor(clock=clock))
+    wait_for_progress(made, job.id)
 
-    made.supervisor().work()
+    for _ in range(5):  # more than a lease in all
+        before = made.lease_end()
+        clock.ahead += beat
+        until(lambda before=before: made.lease_end() > before)
+    made.let_go()
+    thread.join(120)
 
     assert made.job(job.id).state == "succeeded"
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["succeeded"]
@@ -196,7 +224,7 @@ def test_a_bell_without_a_database_wakes_nobody_in_vain(
     stoppable: Callable[..., Bench], own_postgres: PostgresServer
 ) -> None:
     """No error of the worker's; the job waits, and begins at a later bell."""
-    made = stoppable(SET_OUTPUT, lease_seconds=5)
+    made = stoppable(SET_OUTPUT, lease_seconds=LEASE_SECONDS)
     job = made.submit()
     supervisor = made.supervisor()
 
@@ -227,7 +255,7 @@ class ForgetfulDatabase(Database):
 
 def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Bench]) -> None:
     """Claim, beats and end: whatever is sent again finds by the fence that it has been done."""
-    made = bench(PROGRESS + "time.sleep(0.3)\n" + SET_OUTPUT, heartbeat_seconds=0.02)
+    made = bench(PROGRESS + held() + SET_OUTPUT, heartbeat_seconds=0.02)
     job = made.submit()
     supervisor = made.supervisor()
     forgetful = ForgetfulDatabase(made.database._writing, made.database._reading, n_threads=1)
@@ -236,11 +264,12 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     with contextlib.suppress(UnavailableError):
         supervisor.work()  # the claim is committed, and nobody knows of it
     assert made.job(job.id).state == "running"
-    with made.database.write() as connection:
-        connection.execute(text("UPDATE jobs SET lease_until_at = 0"))
+    let_lease_pass(made)
     reconcile(made.database, made.settings)
-    with contextlib.suppress(UnavailableError):
-        supervisor.work()
+    thread = in_background(supervisor)
+    until(lambda: forgetful.n_writes > 4)
+    made.let_go()
+    thread.join(120)
 
     assert made.job(job.id).state == "succeeded"
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["lost", "succeeded"]
@@ -248,7 +277,6 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     assert len(ends) == 1
     with made.database.read() as connection:
         assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
-    assert forgetful.n_writes > 4
 
 
 def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., Bench]) -> None:
@@ -378,16 +406,18 @@ def test_a_supervisor_frozen_inside_a_transaction_stops_nobody(
         for _ in (frozen_job, other):
             claimed = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=-1)
             assert claimed is not None
-    thawed = threading.Event()
-    frozen = threading.Thread(target=_hold, args=(made.database, frozen_job.id, thawed))
+    may_time_out, thawed = threading.Event(), threading.Event()
+    holding = (made.database, frozen_job.id, may_time_out, thawed)
+    frozen = threading.Thread(target=_hold, args=holding)
     frozen.start()
     until(lambda: _n_idle(made.database) == 1)
 
+    # Its session would keep the row for ever: a pass that waited would not end here.
     reconcile(made.database, made.settings)
+    assert _n_idle(made.database) == 1
     assert made.job(other.id).state == "queued"
     assert made.job(frozen_job.id).state == "running"
-    assert _n_idle(made.database) == 1  # the row is still held: nobody has waited for it
-    _end_idle(made.database)
+    may_time_out.set()
     until(
         lambda: reconcile(made.database, made.settings) or made.job(frozen_job.id).state == "queued"
     )
@@ -396,21 +426,17 @@ def test_a_supervisor_frozen_inside_a_transaction_stops_nobody(
     made.database.close()
 
 
-def _hold(database: Database, job_id: str, thawed: threading.Event) -> None:
-    """Lock a job's row and fall silent, for as long as it takes."""
+def _hold(
+    database: Database, job_id: str, may_time_out: threading.Event, thawed: threading.Event
+) -> None:
+    """Lock a job's row and fall silent, first without a limit, then with a short one."""
+    limit = "SET idle_in_transaction_session_timeout = "
     with contextlib.suppress(UnavailableError), database.write() as connection:
-        connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+        connection.execute(text(f"{limit}0"))
         connection.execute(text("SELECT id FROM jobs WHERE id = :id FOR UPDATE"), {"id": job_id})
-        thawed.wait()
-
-
-def _end_idle(database: Database) -> None:
-    """As PostgreSQL does by itself, see `test_sessions_do_not_wait_for_ever`."""
-    ending = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'"
-    )
-    with database.write() as connection:
-        connection.execute(text(ending))
+        may_time_out.wait(120)
+        connection.execute(text(f"{limit}'1s'"))
+        thawed.wait(120)
 
 
 def _n_idle(database: Database) -> int:
