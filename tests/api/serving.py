@@ -143,7 +143,7 @@ def running_api(settings: Settings, **options) -> Iterator[Api]:
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not server.started:
         assert thread.is_alive()
         assert time.monotonic() < deadline
@@ -151,12 +151,12 @@ def running_api(settings: Settings, **options) -> Iterator[Api]:
     database = open_database(settings)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        with httpx.Client(base_url=url, timeout=120) as client:
             yield Api(client=client, settings=settings, database=database)
     finally:
         database.close()
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
         listener.close()
 
 

@@ -131,7 +131,7 @@ def test_listeners_of_one_job_each_get_what_they_lack(api):
             got = [seqs(await anext(one.lines())) for one in (early, late)]
             return got, late.n_pending
 
-    assert asyncio.run(asyncio.wait_for(listen(), 10)) == ([[1, 2, 3], [3]], 0)
+    assert asyncio.run(asyncio.wait_for(listen(), 60)) == ([[1, 2, 3], [3]], 0)
     reader.stop()
 
 

@@ -155,7 +155,7 @@ def test_a_caller_does_not_wait_for_ever(database):
     gate = Gate(database.write)
 
     async def ask():
-        async with shared(gate, answer_seconds=0.2) as made:
+        async with shared(gate, answer_seconds=2) as made:
             calls = await all_asked(made, gate, [ring("begun"), ring("a"), ring("b")])
             given_up = await asyncio.gather(*calls, return_exceptions=True)
             gate.opens.set()

@@ -30,18 +30,18 @@ def hurt_service(tmp_path_factory):
 @pytest.mark.parametrize("part", PARTS)
 def test_killed_part_comes_back(hurt_service, part):
     """After kill -9 of any part another process takes its place, and the API answers."""
-    until(lambda: hurt_service.child(PARTS[part]) is not None, seconds=30)
+    until(lambda: hurt_service.child(PARTS[part]) is not None, seconds=120)
     before = hurt_service.child(PARTS[part])
     os.kill(before, signal.SIGKILL)
-    until(lambda: hurt_service.child(PARTS[part]) not in (None, before), seconds=30)
-    until(lambda: answers(hurt_service.url), seconds=30)
+    until(lambda: hurt_service.child(PARTS[part]) not in (None, before), seconds=120)
+    until(lambda: answers(hurt_service.url), seconds=120)
     told = (hurt_service.folder / "logs" / "serve.log").read_text()
     assert f"{part} ended with status -9, starting it again" in told
 
 
 def test_request_waits_while_the_api_is_started_again(hurt_service):
     """The port stays open over a restart of the API: a request is answered late, not refused."""
-    until(lambda: answers(hurt_service.url), seconds=30)
+    until(lambda: answers(hurt_service.url), seconds=120)
     os.kill(hurt_service.child(PARTS["api"]), signal.SIGKILL)
     with httpx.Client(trust_env=False, timeout=60) as client:
         try:

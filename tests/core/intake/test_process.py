@@ -171,7 +171,7 @@ def job_line(folder, more=None):
 def run_process(folder, more=None, **limits):
     """Run the upload in a folder through the process; give its exit status and its messages."""
     with start_intake(**limits) as process:
-        out, _ = process.communicate(job_line(folder, more), timeout=60)
+        out, _ = process.communicate(job_line(folder, more), timeout=120)
     return process.returncode, [json.loads(line) for line in out.splitlines()]
 
 
@@ -221,7 +221,7 @@ def test_too_little_memory_is_said(tmp_path):
 def test_a_closed_channel_ends_the_waiting_process():
     """With no job to come, the process goes quietly."""
     with start_intake() as process:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert [json.loads(line)["type"] for line in out.splitlines()] == ["ready"]
 
@@ -231,7 +231,7 @@ def test_a_stop_before_the_job_ends_the_process():
     with start_intake() as process:
         assert json.loads(process.stdout.readline()) == {"type": "ready"}
         process.terminate()
-        assert process.wait(timeout=30) == -signal.SIGTERM
+        assert process.wait(timeout=120) == -signal.SIGTERM
 
 
 def test_a_stop_ends_a_running_intake(tmp_path):
@@ -242,12 +242,12 @@ def test_a_stop_ends_a_running_intake(tmp_path):
     with start_intake() as process:
         process.stdin.write(job_line(tmp_path))
         process.stdin.flush()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (log.exists() and "intake, numpy" in log.read_text()):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.terminate()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert json.loads(out.splitlines()[-1]) == {"type": "stopped"}
 
@@ -255,4 +255,4 @@ def test_a_stop_ends_a_running_intake(tmp_path):
 def test_intake_never_loads_torch():
     """The intake process stays light: no torch behind its imports."""
     code = "import sys, ddcal_core.intake.process; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0

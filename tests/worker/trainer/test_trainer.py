@@ -52,7 +52,7 @@ class Trainer:
     def end(self):
         """All further messages, and the exit status."""
         messages = [json.loads(line) for line in self.process.stdout]
-        return messages, self.process.wait(timeout=30)
+        return messages, self.process.wait(timeout=120)
 
     @property
     def log(self):
