@@ -30,6 +30,7 @@ BY_FIXTURE = {
 BY_PLACE = {
     "e2e": ("broker", "trainer"),
     "test_chaos": ("broker",),
+    "test_readiness": ("broker",),
     "test_resume": ("trainer",),
 }
 _BY_PROGRAM = {
