@@ -53,9 +53,10 @@ def answer_http(settings: Settings, fd: int | None) -> None:
             create_app(settings),
             host=settings.host,
             port=settings.port,
+            # uvicorn's own would replace the handler of log_as_json.
             log_config=None,
             log_level=settings.log_level.lower(),
-            access_log=False,
+            access_log=False,  # the middleware logs what changes something, or fails
             timeout_graceful_shutdown=GRACE_SECONDS,
             server_header=False,
         )

@@ -79,6 +79,7 @@ def _find(service: Service, owner_id: str, artifact_id: str) -> Artifact:
 def _stored(service: Service, artifact: Artifact) -> tuple[Path, os.stat_result]:
     path = service.store.path(artifact.job_id, artifact.sha256)
     try:
+        # Looked at here: FileResponse would make a 500 of a file that is gone.
         return path, path.stat()
     except FileNotFoundError:
         # Its job was deleted since the row was read.

@@ -35,6 +35,7 @@ async def get_readiness(request: Request, service: ServiceDep) -> Response:
     async def ask(name: str, question: Callable[[], Check]) -> None:
         found[name] = unanswered(name)
         with anyio.move_on_after(ANSWER_SECONDS):
+            # A question that hangs keeps its thread, but not the answer.
             found[name] = await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
 
     async with anyio.create_task_group() as group:

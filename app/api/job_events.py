@@ -19,8 +19,10 @@ from app.shared.store.job_records import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+# The column is an INTEGER, which is this large in PostgreSQL.
 MAX_SEQ = 2**31 - 1
 STREAM_TYPE = "text/event-stream"
+# nginx holds answers back to send them in larger pieces unless it is told not to.
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -49,6 +51,7 @@ async def get_events(
     """Events numbered above `after`, oldest first."""
     is_stream = STREAM_TYPE in request.headers.get("accept", "")
     if is_stream:
+        # Whether anything can follow is all that has to be known before a stream.
         after, limit = _resumed_after(request, after), 1
     job, events = await run_in_threadpool(_look, service, owner_id, job_id, (after, limit))
     if not is_stream:
@@ -56,6 +59,7 @@ async def get_events(
         items = [event_body(event) for event in events]
         return json_answer(EventPage(items=items, next_after=next_after))
     if job.is_terminal and not events:
+        # 204 tells a browser's EventSource not to connect again (WHATWG HTML).
         return Response(status_code=204, headers=STREAM_HEADERS)
     service.reader.require_room()
     lines = server_sent_events(service.reader, job.id, after=after)

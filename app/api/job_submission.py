@@ -135,6 +135,7 @@ def _created(
 ) -> Response:
     """The job that `write` writes, or has written when the same request came before."""
     job_id, replayed = new_id("job"), {}
+    # First of all: the same request, sent again meanwhile, waits here until this one has ended.
     known = None if asked is None else take_key(connection, owner_id, asked, job_id)
     if known is None:
         job = write(connection, job_id)

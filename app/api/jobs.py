@@ -110,6 +110,7 @@ async def get_job(request: Request) -> Response:
     seconds = wait_seconds(request)
     if seen.is_terminal or seconds is None:
         return answer
+    # Only who knows the present version waits; any other is answered at once.
     if answer.status_code == 304:
         service.reader.require_room()
         await service.reader.wait_for_change(seen, seconds=seconds)
@@ -142,6 +143,7 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     """Delete an ended job with its results and their files; a pipeline with its children."""
     with service.database.write() as connection:
         deleted = delete_job(connection, owner_id, checked_id("job", job_id))
+    # After the commit: rows without files would be results that cannot be read.
     for one in deleted:
         delete_files(service.settings, one)
     return Response(status_code=204)
@@ -187,6 +189,7 @@ def _look(
     request: Request, owner_id: str, job_id: str, connection: Connection
 ) -> tuple[Response, JobVersion]:
     """A job's answer, and the version it is of."""
+    # A poll that knows the answer costs one query of numbers, not the whole job.
     if IF_NONE_MATCH in request.headers:
         seen = find_version(connection, owner_id, job_id)
         if is_known(request, job_etag(seen)):

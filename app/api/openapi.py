@@ -32,6 +32,7 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     schemas |= _schemas("ProblemBody", TypeAdapter(ProblemBody), mode="serialization")
     request = Annotated[JobRequest, Field(discriminator="kind")]
     schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
+    # FastAPI's own bodies of a 422, which ours are not.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     for operations in document["paths"].values():

@@ -140,10 +140,12 @@ class Client:
     ) -> Json:
         headers = _key() | {
             "Content-Type": "application/octet-stream",
+            # Without it httpx would send chunks, and the service could not refuse before they come.
             "Content-Length": str(path.stat().st_size),
         }
 
         def send() -> httpx.Response:
+            # Opened anew each time: a body that was cut off is sent again from its start.
             with path.open("rb") as file:
                 return self.http.post(
                     collection,

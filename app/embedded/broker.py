@@ -54,7 +54,9 @@ def broker_argv(folder: Path, path: Path) -> list[str | Path]:
     return [
         get_binary_path(),
         *("--port", "0", "--unixsocket", path, "--unixsocketperm", "700"),
+        # No snapshots beside the append-only file.
         *("--dir", folder, "--save", "", "--appendonly", "yes"),
+        # A full server refuses messages instead of dropping others.
         *("--maxmemory-policy", "noeviction"),
     ]
 

@@ -62,6 +62,7 @@ class Kept:
 
 def backoff_seconds(n_failures: int) -> float:
     """Wait before the n-th start in a row after a failure: a quarter second, doubling to 30."""
+    # The exponent is bounded: 0.25 * 2 ** 10_000 is no float.
     doubled: float = _FIRST_BACKOFF_SECONDS * 2 ** min(n_failures - 1, 20)
     return min(doubled, _LONGEST_BACKOFF_SECONDS)
 

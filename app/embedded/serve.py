@@ -74,6 +74,7 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
                 _log_path(settings, "broker"),
             )
         )
+        # First on the stack, so stopped last: the parts speak to it until they have ended.
         stack.callback(stop_in_order, [[broker]])
         _migrate(settings, environment)
         _await_broker(broker, path)
@@ -162,6 +163,7 @@ def _exclusively(folder: Path) -> Iterator[None]:
     """Hold a data folder, so that two services do not share it."""
     with (folder / "serve.lock").open("w") as lock:
         try:
+            # The kernel lets go of it however serve ends: no stale lock is left to clear away.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise EmbeddedError(
@@ -175,6 +177,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     """The socket that the API accepts on, opened here so that it outlives a restart of the API."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # The port of a service that has just ended can be taken again at once.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))

@@ -91,6 +91,7 @@ def retry(
         raise ConflictError("job_not_retryable", detail)
     names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
     asked = {name: getattr(job, name) for name in names}
+    # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
     request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
     return submit(
         connection,
@@ -116,6 +117,7 @@ def _in_time(context: CheckContext, request: JobRequest) -> JobRequest:
     start_at, expires_at = request.start_at, request.expires_at
     if start_at is None and expires_at is None:
         return request
+    # By the database's clock, which the deadline will be compared by.
     now = clock(context.connection)
     if start_at is not None and start_at <= now:
         start_at = None
@@ -142,5 +144,6 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         expires_at=request.expires_at,
         max_attempts=settings.max_attempts,
         reuse=request.reuse,
+        # Several references may lead to the same job.
         needs=tuple(dict.fromkeys(needs)),
     )

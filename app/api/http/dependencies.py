@@ -36,6 +36,7 @@ class Service:
     registry: CollectorRegistry
 
 
+# Both are async although they wait for nothing: FastAPI runs plain ones in a thread.
 async def service_of(request: Request) -> Service:
     """The service that the application was started with."""
     service: Service = request.app.state.service

@@ -115,6 +115,7 @@ class EventReader:
         self._loop = asyncio.get_running_loop()
         with self._lock:
             listeners.add(one)
+            # Whoever comes after the thread has ended the others is ended here.
             if self._is_stopped:
                 one.hand_out([END])
             elif self._thread is None:
@@ -141,6 +142,7 @@ class EventReader:
         is_idle = False
         try:
             while not self._is_stopped and not (is_idle := self._is_idle()):
+                # A look that was cut off at its limit is followed by another at once.
                 if self._read_once() < self._read_limit:
                     self._look.wait(self._poll_seconds)
                     self._look.clear()
@@ -189,6 +191,7 @@ class EventReader:
 
         By the event loop's clock: a database that hangs silences no stream.
         """
+        # Rounds a quarter apart, a ping a quarter early: no silence is longer than it may be.
         now, pause = monotonic(), self._ping_seconds / 4
         with self._lock:
             streams = list(self._streams)

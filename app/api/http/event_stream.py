@@ -30,6 +30,7 @@ class Told:
     is_last: bool = False
 
 
+# A line that begins with a colon is a comment: clients pass over it.
 PING = Told(b": ping\n\n")
 END = Told(b"", is_last=True)
 SIGNS = (PING, END)
@@ -38,6 +39,7 @@ SIGNS = (PING, END)
 def as_told(event: Event) -> Told:
     """An event as it goes over the line; nothing follows the one that ends its job."""
     data = json.dumps({**event.data, "created_at": rfc3339(event.created_at)})
+    # One data line is enough: JSON escapes the line breaks within its strings.
     text = f"id: {event.seq}\nevent: {event.type}\ndata: {data}\n\n".encode()
     is_last = event.type == STATE and event.data.get("state") in TERMINAL_STATES
     return Told(text, is_last)

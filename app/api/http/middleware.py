@@ -29,7 +29,6 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 OPEN_PATHS = frozenset({"/healthz"})
 READING = frozenset({"GET", "HEAD"})
 CLIENT_GONE = 499  # its number in many logs: nobody was left to be answered
-# A browser can send no bearer token of its own accord: these may be looked at with Basic.
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +74,7 @@ class RequestMiddleware:
             await self._app(scope, receive, answer.send)
         except Exception as error:
             log.exception("a request has failed")
+            # An answer that has begun cannot become a problem: the server cuts the connection.
             if answer.status is not None:
                 raise
             await answer.problem(problem_of(error))(scope, receive, answer.send)
@@ -94,8 +94,10 @@ class RequestMiddleware:
             return None
         if self._api_key is None:
             return self._host_refusal(headers.get("host", ""))
-        may_be_browser = scope["method"] in ("GET", "HEAD")
+        # A browser sends no bearer token by itself: what only reads may come with Basic.
+        may_be_browser = scope["method"] in READING
         given = _given_key(headers.get("authorization", ""), may_be_browser=may_be_browser)
+        # As bytes: compare_digest refuses text that is not ASCII.
         if hmac.compare_digest(given.encode(), self._api_key.encode()):
             return None
         challenge = 'Bearer realm="ddcal"'

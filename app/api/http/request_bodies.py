@@ -69,6 +69,7 @@ def require_declared_length(request: Request, limit: int) -> None:
     declared = request.headers.get("content-length", "0")
     if not (declared.isascii() and declared.isdigit()):
         raise MalformedRequestError("malformed_length", "Content-Length has to be a number")
+    # Cut: int() refuses more than 4300 digits, and 30 are too many bytes already.
     if int(declared[:30]) > limit:
         raise _too_large(limit)
 
@@ -82,6 +83,7 @@ def read_json(body: bytes) -> object:
             be stored (NUL, halves of surrogate pairs); each with its pointer.
     """
     try:
+        # Decoded here: json would take UTF-16 and UTF-32 as well.
         tree = json.loads(body.decode("utf-8"), object_pairs_hook=_Members)
     except UnicodeDecodeError as error:
         raise _malformed(f"the body is not UTF-8: byte {error.start} cannot be read") from None
@@ -90,6 +92,7 @@ def read_json(body: bytes) -> object:
         raise _malformed(f"the body is not JSON: {error.msg} at {where}") from None
     except RecursionError:
         raise _malformed(f"the body is nested deeper than {MAX_DEPTH}") from None
+    # What is left is int()'s refusal of more than 4300 digits.
     except ValueError:
         raise _malformed("the body has a number with too many digits") from None
     problems: list[FieldProblem] = []
@@ -134,6 +137,7 @@ def _plain(node: object, path: tuple[str | int, ...], problems: list[FieldProble
             return [_plain(item, (*path, k), problems) for k, item in enumerate(node)]
         case str() if not _is_storable(node):
             problems.append(_unstorable(path))
+        # json reads NaN and Infinity, which JSON does not have, and 1e999 as infinity.
         case float() if not isfinite(node):
             detail = f"wanted a finite number, got {node}"
             problems.append(FieldProblem(json_pointer(path), "not_finite", detail))
@@ -156,6 +160,7 @@ def _plain_object(
 
 
 def _is_storable(text: str) -> bool:
+    # PostgreSQL stores no NUL, and UTF-8 has no halves of surrogate pairs.
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

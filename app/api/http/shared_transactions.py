@@ -26,6 +26,7 @@ Work = Callable[[Connection], T]
 class _Call(Generic[T]):
     prepare: Callable[[], Work[T]]
     answer: "asyncio.Future[T]"
+    # The caller's, so that what its thread logs has the request's id.
     context: Context = field(default_factory=copy_context)
 
 
@@ -142,6 +143,7 @@ class SharedTransactions:
     def _outcome(self, call: _Call[Any], work: Work[Any], connection: Connection) -> _Outcome:
         try:
             return call, call.context.run(work, connection), None
+        # Never harmless, though a DdcalError: it is the connection that has failed.
         except UnavailableError:
             raise
         except self._harmless as error:
@@ -155,6 +157,7 @@ def _settle(outcomes: Sequence[_Outcome]) -> None:
             continue
         if error is None:
             call.answer.set_result(result)
+        # A future refuses StopIteration, and SystemExit or its like would end the event loop.
         elif isinstance(error, Exception) and not isinstance(error, StopIteration):
             call.answer.set_exception(error)
         else:

@@ -98,6 +98,7 @@ async def receive_upload(request: Request, settings: Settings) -> Upload:
                 waiting.clear()
         await run_in_threadpool(_write, sink, bytes(waiting), settings)
         return await run_in_threadpool(sink.finish)
+    # A cancelled request as well, which is no Exception.
     except BaseException:
         sink.discard()
         raise

@@ -81,7 +81,9 @@ class CheckpointStore:
         states = {row.id: row.state for row in rows}
         sizes = {name: _size(path) for name, path in folders.items()}
         n_kept, unneeded = 0, {}
+        # Ids sort by time: the newest first.
         for name in sorted(folders, reverse=True):
+            # A job that is gone counts as one that has ended and will not be gone on from.
             state = states.get(name, "expired")
             if state not in TERMINAL_STATES:
                 continue

@@ -76,6 +76,7 @@ def tell_pipeline(connection: Connection, job: Job, data: Mapping[str, Any]) -> 
         job: one of its children.
         data: of the child's own event; the first "running" begins the pipeline too.
     """
+    # The first child that runs begins the pipeline; a later attempt does not begin it anew.
     began = {"started_at": func.coalesce(jobs.c.started_at, db_now())}
     above = connection.execute(
         update(jobs)

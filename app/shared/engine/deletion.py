@@ -61,6 +61,7 @@ def delete_rows(connection: Connection, ids: Sequence[str]) -> None:
     user = connection.execute(waiting.limit(1)).scalar_one_or_none()
     if user is not None:
         raise ConflictError("job_needed", f"job {user}, which has not ended, needs {ids[0]}")
+    # All else that hangs on a job goes with its row, by ON DELETE CASCADE; this has none.
     connection.execute(delete(job_deps).where(job_deps.c.needs_job_id.in_(ids)))
     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
 
@@ -70,5 +71,6 @@ def delete_files(settings: Settings, job_id: str) -> None:
     ArtifactStore(settings.artifact_folder).delete_job(job_id)
     CheckpointStore(settings.checkpoint_folder).delete(job_id)
     (settings.log_folder / f"{job_id}.log").unlink(missing_ok=True)
+    # A scratch folder is named by job and fence: each attempt may have left one.
     for folder in settings.work_folder.glob(f"{job_id}-*"):
         shutil.rmtree(folder, ignore_errors=True)

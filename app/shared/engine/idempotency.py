@@ -74,6 +74,7 @@ def take_key(
     taken = connection.execute(taking, values)
     if taken.one_or_none() is not None:
         return None
+    # The insert has waited until the first has committed, so that its row can be seen here.
     first = connection.execute(_FINDING, _which(owner_id, request.path, request.key)).one()
     if first.fingerprint != request.fingerprint:
         detail = "wanted the request that this Idempotency-Key was first sent with, got another"

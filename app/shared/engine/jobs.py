@@ -66,6 +66,7 @@ def insert_job(
     Raises:
         ConflictError: a job it waits for has ended without success.
     """
+    # A pipeline has nothing to run: it is blocked until all its children have ended.
     is_blocked = bool(unfinished(connection, new.needs)) or is_composite(new.kind)
     at_once = "queued" if new.start_at is None else "scheduled"
     state = "blocked" if is_blocked else at_once
@@ -127,6 +128,7 @@ def is_due() -> ColumnElement[bool]:
 
 def enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]) -> Job | None:
     """Edges c, l and m: queued and rung for, or scheduled where it is too early."""
+    # The ring is ordered in this same transaction; the reconciler counts its pauses from it.
     rung = {"queued_at": db_now(), "rung_at": db_now()}
     job = move(connection, job_id, sources, "queued", is_due(), **rung)
     if job is None:
@@ -142,6 +144,7 @@ def _settle(connection: Connection, ended: Job) -> None:
         .join(job_deps, job_deps.c.job_id == jobs.c.id)
         .where(job_deps.c.needs_job_id == ended.id, jobs.c.state == "blocked")
         .order_by(jobs.c.id)
+        # Whoever locks several jobs does it in the order of their ids, see locks.
         .with_for_update(of=jobs)
     )
     for row in connection.execute(waiting).all():
@@ -193,12 +196,14 @@ def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
     if not is_composite(job.kind):
         moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
         deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
+        # A running job is only asked: its supervisor learns of it at the next beat.
         if moved is None:
             move(connection, job.id, ("running",), "cancelling", **deadline)
         return
     move(connection, job.id, ("blocked",), "cancelling", **asked)
     children = select(*JOB_COLUMNS).where(jobs.c.parent_id == job.id).order_by(jobs.c.id)
     for row in connection.execute(children).all():
+        # One already cancelled, with a sibling that it needs, is in no state that can be left.
         _cancel(connection, job_of(row), grace_seconds)
     settle_pipeline(connection, job.id)
 
@@ -241,6 +246,7 @@ def make_move(
     if row is None:
         return None
     job = job_of(row)
+    # The event's number comes from the same UPDATE: no two moves get the same, none is skipped.
     _record(connection, job, row.n_events)
     if job.is_terminal:
         _settle(connection, job)

@@ -34,6 +34,7 @@ class CeleryDoorbell:
 
     def ring(self, queue: str) -> None:
         """Send one message; fails within seconds when the broker does not answer."""
+        # No retry here: the order stays in the outbox, and the relay comes back to it.
         self._celery.send_task(WAKE_TASK, queue=queue, ignore_result=True, retry=False)
 
 
@@ -47,8 +48,10 @@ def celery_sender(settings: Settings) -> Celery:
         task_default_queue=GPU_QUEUE,
         task_publish_retry=False,
         broker_connection_retry_on_startup=True,
+        # None is for ever: a worker outlives any outage of its broker.
         broker_connection_max_retries=None,
         broker_transport_options={
+            # A connection may fall silent without an end: these make the client notice.
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
@@ -72,6 +75,7 @@ def relay_rings(database: Database, doorbell: Doorbell) -> int:
     """
     with database.read() as connection:
         orders = connection.execute(_ORDERS).all()
+    # Rung before forgotten: a crash in between rings twice, the other way round not at all.
     n_orders = Counter(order.queue for order in orders)
     for queue, n in n_orders.items():
         for _ in range(min(n, MAX_RINGS)):

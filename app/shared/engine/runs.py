@@ -29,6 +29,7 @@ _NEXT = (
     .where(jobs.c.kind.in_(ATOMIC_KINDS))
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(1)
+    # Each claimer takes another row instead of waiting. SQLite ignores it: one writes at a time.
     .with_for_update(skip_locked=True)
 )
 _CLAIMING = moving(
@@ -80,6 +81,7 @@ def beat(
         FencedOutError: the run has lost its job.
     """
     values: dict[str, Any] = {"lease_until_at": db_now(lease_seconds)}
+    # A beat alone raises no version: nothing that users see has changed, and no ETag either.
     if progress is not None:
         values |= {"progress": dict(progress), "version": jobs.c.version + 1}
     if is_event:
@@ -264,6 +266,7 @@ def _end_run(
 ) -> Job | None:
     """Leave running (or, to end cancelled, cancelling) if the run still holds its job."""
     source: JobState = "cancelling" if target == "cancelled" else "running"
+    # Without a lease the run is over: tell_start and _is_lost go by it.
     leave = {"lease_owner": None, "lease_until_at": None, **values}
     moved = move(connection, run.id, (source,), target, *_holds(run), **leave)
     if moved is not None:
@@ -282,6 +285,7 @@ def _end_run(
 
 
 def _is_cancelling(connection: Connection, run: Job) -> bool:
+    # Locked, so that no cancel comes between this look and the move that follows.
     state = select(jobs.c.state).where(jobs.c.id == run.id).with_for_update()
     return connection.execute(state).scalar_one_or_none() == "cancelling"
 
@@ -303,6 +307,7 @@ def _at_once() -> dict[str, Any]:
 
 
 def _wait(run: Job, retry_seconds: float) -> dict[str, Any]:
+    # Not rung for now: the reconciler rings once not_before_at has come, see ring_again.
     pause = min(retry_seconds * 2 ** (run.attempt - 1), MAX_RETRY_SECONDS)
     return {"not_before_at": db_now(pause), "queued_at": db_now()}
 

@@ -43,6 +43,7 @@ class ArtifactStore:
             temporary.rename(folder / stored.sha256)
         finally:
             temporary.unlink(missing_ok=True)
+        # A new name is on the disk once its folder is: until then a power cut could lose it.
         _sync_folder(folder)
         return stored
 

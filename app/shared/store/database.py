@@ -79,12 +79,14 @@ class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it 
 @compiles(db_now, "sqlite")
 def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
     offset = compiler.process(element.clauses, **kw)
+    # 2440587.5 is 1970-01-01T00:00Z as a Julian day.
     return f"(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + {offset})"
 
 
 @compiles(db_now, "postgresql")
 def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
     offset = compiler.process(element.clauses, **kw)
+    # now() would be the transaction's start, however long it has waited for a lock since.
     return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
 
 
@@ -156,6 +158,7 @@ def open_database(settings: Settings) -> Database:
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
+        # A restarted server leaves dead connections in the pool: found before a statement fails.
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={**POSTGRESQL_LINE, "options": POSTGRESQL_OPTIONS},
@@ -184,6 +187,7 @@ def newest_revision() -> str | None:
 def _alembic(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    # Alembic keeps it in a ConfigParser, which reads a single % as an interpolation.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return config
 
@@ -202,8 +206,11 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
 
     def on_connect(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # the begin hook below says BEGIN, not the driver
+        # Readers go on while one writes.
         connection.execute("PRAGMA journal_mode=WAL")
+        # Under WAL, NORMAL would not sync each commit: a power cut could undo an accepted job.
         connection.execute("PRAGMA synchronous=FULL")
+        # Off in SQLite unless each connection asks; deleting a job relies on its cascades.
         connection.execute("PRAGMA foreign_keys=ON")
 
     def on_begin(connection: Connection) -> None:

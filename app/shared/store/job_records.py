@@ -66,8 +66,10 @@ class _Clock:
         self._last = 0
 
     def tick(self) -> int:
+        # 48 bits of milliseconds and 82 random ones: 26 characters of 5 bits.
         fresh = (time.time_ns() // 1_000_000) << 82 | secrets.randbits(82)
         with self._lock:
+            # Where the clock stands or goes back: still rising, by a step that nobody can guess.
             self._last = max(fresh, self._last + 1 + secrets.randbits(40))
             return self._last
 

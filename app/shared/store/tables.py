@@ -58,6 +58,7 @@ def _owner() -> Column[str]:
 
 
 def _json(name: str, *, nullable: bool = True) -> Column[Any]:
+    # Otherwise None would be stored as JSON's null, which IS NULL does not find.
     return Column(name, JSON(none_as_null=True), nullable=nullable)
 
 
@@ -68,6 +69,7 @@ def _job(*, nullable: bool = False) -> Column[str]:
 
 
 metadata = MetaData(
+    # Migrations can only change a constraint that has a name, and SQLite gives it none.
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -146,6 +148,7 @@ job_deps = Table(
     metadata,
     _owner(),
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # No cascade: the database itself refuses to delete a job that another one names.
     Column("needs_job_id", ForeignKey("jobs.id"), primary_key=True, index=True),
 )
 
@@ -180,6 +183,7 @@ events = Table(
 outbox = Table(
     "outbox",
     metadata,
+    # SQLite numbers rows by itself in an INTEGER PRIMARY KEY alone.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     _owner(),
     Column("queue", String(20), nullable=False),

@@ -64,6 +64,7 @@ def missing_files(
     store, last = ArtifactStore(settings.artifact_folder), ""
     columns = select(*_FILE_COLUMNS)
     while not is_stopping():
+        # A page at a time: no transaction lasts while files are looked for.
         page = columns.where(artifacts.c.id > last).order_by(artifacts.c.id).limit(_BATCH)
         with database.read() as connection:
             rows = connection.execute(page).all()

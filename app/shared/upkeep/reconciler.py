@@ -34,6 +34,8 @@ def reconcile(database: Database, settings: Settings) -> None:
         lost, overdue = lost_jobs(connection), overdue_jobs(connection)
         unsettled = unsettled_pipelines(connection)
         has_due = has_due_jobs(connection)
+    # Expired before started: what is past both of its times does not begin. Each job has a
+    # transaction of its own: one that is held is passed over, and what is done stays done.
     for job_id in overdue:
         with database.write() as connection:
             expire(connection, job_id)
@@ -97,6 +99,7 @@ class Background:
     def stop(self) -> None:
         """Ask all to stop and wait until they have."""
         self.stopping.set()
+        # The relay waits for a commit, not for the stop.
         self.committed.set()
         for thread in self.threads:
             thread.join(timeout=10)
@@ -111,6 +114,7 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
 
     def relay() -> None:
         database.committed.wait(settings.reconcile_seconds)
+        # Cleared before the look: a commit during it sets it again, and the next step sees it.
         database.committed.clear()
         n_rings = relay_rings(database, doorbell)
         # What is committed meanwhile is rung for in one go.

@@ -153,6 +153,7 @@ def _held(path: Path) -> Iterator[bool]:
         return
     with file:
         try:
+            # Whatever process held it and was killed holds it no longer.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             yield False
@@ -173,6 +174,7 @@ def _scratch_folders(database: Database, settings: Settings) -> Iterator[Waste]:
         for path in paths:
             row = rows.get(ids[path])
             at_work = None if row is None or row.state not in ACTIVE_STATES else row.fence
+            # No folder ends in None: of a job that is gone, or not at work, every one goes.
             if path.name != f"{ids[path]}-{at_work}":
                 yield Waste(path.name, _size(path), partial(_remove_folder, path))
 
