@@ -94,6 +94,8 @@ def sample(annotation):
     for member in (annotation, *get_args(annotation)):
         if get_origin(member) is Literal:
             return get_args(member)[0]
+        if member is int:
+            return 3
     return "a"
 
 
