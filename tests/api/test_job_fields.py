@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from app.api.jobs import JobListQuery
-from app.api.schemas import JobBody, JobSummary
+from app.api.schemas.jobs import JobBody, JobSummary
 from app.shared.store.job_records import Job
 from app.shared.store.tables import jobs
 from app.submission.requests import Request

@@ -84,7 +84,7 @@ def test_a_program_that_never_stays_up_is_given_up(tmp_path):
     kept = start(program(tmp_path, "echo no such module; exit 1"))
 
     def look_until_hopeless():
-        until(lambda: look_after(kept, lambda _: None), seconds=30)
+        until(lambda: look_after(kept, lambda _: None))
 
     with pytest.raises(EmbeddedError, match=r"part does not stay up(.|\n)*no such module"):
         look_until_hopeless()
