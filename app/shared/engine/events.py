@@ -15,6 +15,9 @@ PROGRESS = "progress"
 CHILD = "child"
 NOTE = "note"
 
+# SQLite takes an expression 1,000 deep at most, and an OR goes as deep as it has members.
+_JOBS_AT_ONCE = 500
+
 _WRITING = insert(events).values(created_at=db_now())
 
 
@@ -65,20 +68,24 @@ def list_events(
 def events_after(
     connection: Connection, positions: Mapping[str, int], *, limit: int = 1000
 ) -> list[Event]:
-    """The new events of many jobs in one query: the shared reader of all streams.
+    """The new events of many jobs in a few queries: the shared reader of all streams.
 
     Args:
         connection: a read transaction.
         positions: the last number seen, by job id; owners are checked when a stream opens.
         limit: most events in one answer.
     """
-    if not positions:
-        return []
-    newer = [and_(events.c.job_id == job, events.c.seq > seq) for job, seq in positions.items()]
-    statement = (
-        select(events).where(or_(*newer)).order_by(events.c.job_id, events.c.seq).limit(limit)
-    )
-    return [_event(row) for row in connection.execute(statement)]
+    found: list[Event] = []
+    waiting = list(positions.items())
+    for start in range(0, len(waiting), _JOBS_AT_ONCE):
+        part = waiting[start : start + _JOBS_AT_ONCE]
+        newer = [and_(events.c.job_id == job, events.c.seq > seq) for job, seq in part]
+        statement = select(events).where(or_(*newer)).order_by(events.c.job_id, events.c.seq)
+        rows = connection.execute(statement.limit(limit - len(found)))
+        found += [_event(row) for row in rows]
+        if len(found) == limit:
+            break
+    return found
 
 
 def _event(row: Row[Any]) -> Event:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from app.shared.engine import deletion, jobs, runs
-from app.shared.engine.events import list_events
+from app.shared.engine.events import events_after, list_events
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError
 from app.shared.store.database import Database
 from app.shared.store.job_queries import children_of, find_job, list_jobs
@@ -524,3 +524,14 @@ def test_another_owners_job_does_not_exist(database: Database, in_state: InState
         assert list_jobs(connection, "other", filters={}) == []
         assert children_of(connection, "other", job.id) == []
         assert list_events(connection, "other", job.id) == []
+
+
+def test_the_events_of_thousands_of_jobs_are_read_at_once(database: Database) -> None:
+    """As many streams may be open; SQLite takes no expression that is so deep."""
+    with database.write() as connection:
+        first, last = (jobs.insert_job(connection, OWNER, new_job()) for _ in range(2))
+        others = {f"job_{number}": 0 for number in range(2_000)}
+        positions = {first.id: 0, **others, last.id: 0}
+        found = [event.job_id for event in events_after(connection, positions)]
+        assert found == [first.id, last.id]
+        assert len(events_after(connection, positions, limit=1)) == 1

@@ -1,7 +1,6 @@
 """`distill`: real training images -> a distilled set."""
 
 import time
-from pathlib import Path
 from typing import assert_never
 
 from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
@@ -26,7 +25,7 @@ from ddcal_core.formats.manifests import (
     SetFactor,
     SetProvenance,
 )
-from ddcal_core.formats.sets import write_distilled_set
+from ddcal_core.formats.sets import set_files, write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.kinds.distill import DistillParams
@@ -41,8 +40,6 @@ from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import RealImages, open_real_images
 
 LEAST_SIDE = 4
-FILES = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
-COMPACT_FILE = "compact.safetensors"
 
 
 def run(task: Task) -> list[Output]:
@@ -83,7 +80,7 @@ def run(task: Task) -> list[Output]:
         learned_lr=distilled.learned_lr,
         compact=distilled.compact,
     )
-    return [Output("distilled_set", "distilled_set", manifest.as_json(), _files(task.folder))]
+    return [Output("distilled_set", "distilled_set", manifest.as_json(), set_files(task.folder))]
 
 
 def _backbone(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
@@ -174,8 +171,3 @@ def _checkpoint_writer(task: Task) -> CheckpointCallback:
             written_at = time.monotonic()
 
     return write
-
-
-def _files(folder: Path) -> tuple[Path, ...]:
-    compact = folder / COMPACT_FILE
-    return (*(folder / name for name in FILES), *([compact] if compact.exists() else []))
