@@ -87,7 +87,7 @@ class MethodSpec(Spec):
             "Whether to measure the set's calibration factor: one more network is trained "
             "on the set, and labelled validation images tell how its best temperature "
             "follows from the set alone. Networks trained on the set later can then be "
-            "calibrated by mts with ratio auto on distilled, without any real image; see "
+            "calibrated by mts with ratio auto on its training set, without any real image; see "
             "docs/mask-ratio.md."
         ),
     )
