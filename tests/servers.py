@@ -115,7 +115,8 @@ def fresh_postgres_database(
 ) -> Iterator[str]:
     """A copy of `template` that exists as long as the context; gives its SQLAlchemy URL."""
     with psycopg.connect(host=folder, user="postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Copied file by file, which costs half of writing every block to the log.
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     try:
         yield f"postgresql+psycopg://postgres@/{name}?host={folder}"
     finally:

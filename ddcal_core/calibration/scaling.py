@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 from torch.nn import functional
 
@@ -216,6 +215,9 @@ def fit_isotonic(logits: Tensor, labels: Tensor) -> IsotonicFit:
     Source:
         Zadrozny and Elkan, KDD 2002.
     """
+    # Imported by need: scikit-learn takes as long to import as torch, and few jobs need it.
+    from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415
+
     check_logits(logits, labels)
     # float32 rounds confident probabilities to 1, and isotonic regression gives ties one value.
     probabilities = torch.softmax(logits.double(), 1).cpu().numpy()

@@ -1,9 +1,12 @@
 """Data sets known by name, and what can be worked out of a data set without opening it."""
 
 import math
+from typing import Literal
 
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import MAX_VALIDATION_BY_DEFAULT
+
+Split = Literal["train", "test"]
 
 DIGITS = tuple("0123456789")
 # The fine labels, in the order of the set's own meta file.

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from ddcal_core.data.class_choice import long_tailed_counts
-from ddcal_core.data.dataset_facts import NAMED_DATASETS, validation_counts
-from ddcal_core.data.torchvision_readers import Split, read_torchvision
+from ddcal_core.data.dataset_facts import NAMED_DATASETS, Split, validation_counts
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
 
@@ -71,10 +68,16 @@ def load_named(name: str, split: Split, folder: Path, allow_download: bool) -> L
         raise InvalidDataError(
             f"there is no data set named {name!r}; known: {', '.join(sorted(NAMED_DATASETS))}"
         )
+    # torchvision and scikit-learn take twice as long to import as torch, and few jobs read these.
+    from ddcal_core.data.torchvision_readers import read_torchvision  # noqa: PLC0415
+
     return LabelledImages(*read_torchvision(name, split, folder, allow_download))
 
 
 def _load_digits(split: Split) -> LabelledImages:
+    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     pixels, targets = load_digits(return_X_y=True)
     train_index, test_index = train_test_split(
         np.arange(len(targets)), test_size=N_DIGITS_TEST, random_state=0, stratify=targets

@@ -12,16 +12,14 @@ import ctypes
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ddcal_core.data.dataset_facts import Split
 from ddcal_core.errors import InvalidDataError
-
-Split = Literal["train", "test"]
 
 _MISSING_SCHEMAS = {
     "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

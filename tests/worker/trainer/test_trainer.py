@@ -201,3 +201,13 @@ def test_each_error_has_its_type(error, kind):
     assert described["type"] == kind
     assert described["message"]
     assert kind != "internal" or str(error) not in described["message"]
+
+
+def test_a_trainer_imports_no_library_that_few_jobs_need():
+    """Each start pays for what it imports, and every attempt at a job is a start."""
+    code = (
+        "import sys, worker.trainer.trainer; "
+        "print(*{'torchvision', 'sklearn', 'scipy', 'torch._dynamo'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert ended.stdout == "\n"
