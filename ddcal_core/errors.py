@@ -2,7 +2,7 @@
 
 CoreError
 ├── InvalidDataError   the data cannot be used: says what was wanted and what was got
-├── DivergedError      a loss left the finite numbers: carries the step and the loss
+├── DivergedError      a number blew up: carries the step and the number
 └── StoppedError       the progress callback asked to stop
 """
 
@@ -16,12 +16,24 @@ class InvalidDataError(CoreError):
 
 
 class DivergedError(CoreError):
-    """A loss became infinite or not a number."""
+    """A computation blew up: a number left the range in which it means something.
 
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"the loss became {loss} at step {step}; it must stay finite")
+    Attributes:
+        step: after which, from 1.
+        value: what the number became; not always infinite or not a number.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        value: float,
+        *,
+        what: str = "the loss",
+        wanted: str = "it must stay finite",
+    ) -> None:
+        super().__init__(f"{what} became {value:.6g} at step {step}; {wanted}")
         self.step = step
-        self.loss = loss
+        self.value = value
 
 
 class StoppedError(CoreError):

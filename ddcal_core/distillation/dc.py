@@ -86,6 +86,11 @@ class GradientMatching:
         # Biases, and scales and shifts of norms, count for nothing in the published distance.
         self._matched = [p for p in self._network.parameters() if p.ndim >= 2]
 
+    @property
+    def stuck_loss(self) -> float:
+        """Each row of a matched weight counts 1 in `gradient_distance`, for each class."""
+        return float(sum(len(weight) for weight in self._matched) * (int(self._labels.max()) + 1))
+
     def initial_state(self) -> State:
         """The images before the first step, and their momentum."""
         return with_momentum("images", self._start.clone())

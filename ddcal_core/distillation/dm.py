@@ -58,6 +58,10 @@ class DistributionMatching:
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))
         self._network = network.to(images.device).requires_grad_(False)
 
+    @property
+    def stuck_loss(self) -> None:
+        """None: how far the means of features lie apart depends on the real images."""
+
     def initial_state(self) -> State:
         """The images before the first step, and their momentum."""
         return with_momentum("images", self._start.clone())

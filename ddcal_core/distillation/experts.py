@@ -24,6 +24,7 @@ from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.methods.method import MethodSpec
 from ddcal_core.training.augmentation import augment_each
+from ddcal_core.training.train import check_end_loss
 
 PHASE = "experts"
 FORMAT = "ddcal experts 1"
@@ -157,8 +158,8 @@ class ExpertTraining:
 
         Raises:
             ValueError: the images are too small for the depth.
-            DivergedError: a loss or a parameter is not finite; carries the epoch, from 1, over
-                all experts.
+            DivergedError: a loss or a parameter is not finite, or an expert's last loss is 10
+                times that of guessing; carries the epoch, from 1, over all experts.
         """
         spec = self.spec
         for expert in range(first, spec.n_experts):
@@ -175,6 +176,8 @@ class ExpertTraining:
                     raise DivergedError(done, loss)
                 n_all = spec.n_experts * spec.epochs
                 on_progress(Progress(phase=PHASE, step=done, steps=n_all, values={"loss": loss}))
+                if epoch + 1 == spec.epochs:
+                    check_end_loss(done, loss, self.facts.n_classes)
             yield torch.stack(snapshots)
 
     def _network(self, expert: int) -> nn.Module:

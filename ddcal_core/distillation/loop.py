@@ -1,8 +1,11 @@
 """The loop around any method: checkpoints, one way back from divergence, the best set kept.
 
-    start ──▶ stretch of steps ──▶ numbers finite? ──▶ score, if due ──▶ checkpoint ──▶ next stretch
+    start ──▶ stretch of steps ──▶ numbers sound? ──▶ score, if due ──▶ checkpoint ──▶ next stretch
                     ▲                   │ no
                     └── last checkpoint, half the step size (once; then DivergedError)
+
+Sound is what is finite and still means something: a learning rate that has fallen to nothing,
+images far outside of what networks read and a loss without a gradient stay finite for ever.
 
 Stretches end at fixed steps, and a checkpoint is all that a stretch begins from, so that a run
 that was killed and one that was not go through the same numbers.
@@ -23,6 +26,11 @@ MOST_STEPS = 10
 """Of a stretch: what a run that is killed may have to do again."""
 MAX_ROLLBACKS = 1
 LR_FACTOR = 0.5
+FARTHEST_PIXEL = 1_000.0
+"""Largest magnitude of an image in network-input space, where real pixels deviate by about 1."""
+FARTHEST_RATE = 1_000.0
+"""Largest factor between a learned learning rate and the one it started from, either way."""
+_STUCK_TOLERANCE = 1e-6
 
 Score = Callable[[DistilledSet, Callable[[], None]], float]
 """The validation accuracy of a set, in [0, 1]; calls the second argument now and then."""
@@ -93,8 +101,8 @@ def distill(
             last) and "best"; during evaluations too, so that it can stop them.
 
     Raises:
-        DivergedError: for the second time a loss or what is learned was not finite; carries the
-            step, from 1.
+        DivergedError: for the second time a loss or what is learned blew up; carries the step,
+            from 1.
     """
     run = _Run(method, n_steps, selection, on_progress)
     checkpoint = run.start() if resume_from is None else resume_from
@@ -149,24 +157,58 @@ class _Run:
         """From a checkpoint to the next.
 
         Raises:
-            DivergedError: on the way a number left the finite ones.
+            DivergedError: on the way a number blew up.
         """
         # Steps work in place, and a rollback needs the checkpoint as it was.
         state, started, values = _copy(begin.state), time.monotonic(), {}
         end = next(place for place in self._places if place > begin.step)
         for step in range(begin.step, end):
             loss = self._method.step(state, step, lr_scale=LR_FACTOR**begin.n_rollbacks)
-            if not math.isfinite(loss):
-                raise DivergedError(step + 1, loss)
+            self._check_loss(step + 1, loss)
             values = {"loss": loss}
             seconds = begin.seconds + time.monotonic() - started
             self._tell(replace(begin, seconds=seconds), step + 1, values)
         # No loss has seen what the last step made.
-        if not all(bool(value.isfinite().all()) for value in state.values()):
-            raise DivergedError(end, math.nan)
+        self._check_state(end, state)
         seconds = begin.seconds + time.monotonic() - started
         reached = replace(begin, step=end, state=state, seconds=seconds)
         return self._with_score(reached, values) if end in self._scored else reached
+
+    def _check_loss(self, step: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(step, loss)
+        stuck = self._method.stuck_loss
+        if stuck is not None and math.isclose(loss, stuck, rel_tol=_STUCK_TOLERANCE):
+            raise DivergedError(
+                step, loss, wanted="that is its value where the set has no gradient to learn from"
+            )
+
+    def _check_state(self, step: int, state: State) -> None:
+        if not all(bool(value.isfinite().all()) for value in state.values()):
+            raise DivergedError(step, math.nan)
+        made = self._method.distilled_set(state)
+        farthest = float(made.images.abs().max())
+        if farthest > FARTHEST_PIXEL:
+            raise DivergedError(
+                step,
+                farthest,
+                what="the largest pixel",
+                wanted=f"it must stay within {FARTHEST_PIXEL:,.0f} deviations of real images",
+            )
+        if made.learned_lr is not None:
+            self._check_rate(step, made.learned_lr)
+
+    def _check_rate(self, step: int, lr: float) -> None:
+        start = self._method.distilled_set(self._method.initial_state()).learned_lr
+        assert start is not None
+        if not start / FARTHEST_RATE <= lr <= start * FARTHEST_RATE:
+            raise DivergedError(
+                step,
+                lr,
+                what="the learned learning rate",
+                wanted=f"it must stay within {FARTHEST_RATE:,.0f} times its start, {start:g}, "
+                "either way",
+            )
 
     def outcome(self, checkpoint: Checkpoint) -> Outcome:
         is_last = checkpoint.best_state is None

@@ -36,6 +36,10 @@ class DistilledSet:
 class DistillationMethod(Protocol):
     """One distillation method on one data set, ready to run."""
 
+    @property
+    def stuck_loss(self) -> float | None:
+        """The loss of a set that has no gradient at all; None where no one value tells."""
+
     def initial_state(self) -> State:
         """The state before step 0, the same each time it is asked for."""
 

@@ -81,6 +81,11 @@ class TrajectoryMatching:
         self._labels = synthetic_labels(spec, facts).to(images.device)
         self._n_classes = facts.n_classes
 
+    @property
+    def stuck_loss(self) -> float:
+        """1: the steps on the set lead nowhere."""
+        return 1.0
+
     def initial_state(self) -> State:
         """Images, the logarithm of the learning rate, the numbers of soft labels; momenta."""
         # In the published code the rate itself is learned; it can fall below 0, and training fails.

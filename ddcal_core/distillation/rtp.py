@@ -77,6 +77,10 @@ class RememberingThePast:
         self._module = network.to(images.device)
         self._network = FlatNetwork(self._module)
 
+    @property
+    def stuck_loss(self) -> None:
+        """None: the loss is that of real images, whatever the set has done."""
+
     def initial_state(self) -> State:
         """Images, or bases and coefficients; the numbers of soft labels; momenta."""
         state: State = {}

@@ -1,7 +1,7 @@
 """What a model's config.json and a distilled set's manifest.json say."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -16,6 +16,10 @@ from ddcal_core.specs.training import HerdingFeatures, TrainSpec
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return value == ()
 
 
 def _network_of(held: object) -> object:
@@ -221,6 +225,19 @@ class NoSetFactor(VersionedRecord):
     why_none: str
 
 
+class SetWarning(Record):
+    """What whoever uses a distilled set should know of it first.
+
+    Attributes:
+        code: "below_start", where distilling has made the images worse than they began, or
+            "guesses", where a network trained on them does no better than guessing.
+        message: the same with its numbers, a sentence.
+    """
+
+    code: Literal["below_start", "guesses"]
+    message: str
+
+
 class ScoredStep(Record):
     """The accuracy on validation images of a network trained on the set of one step."""
 
@@ -262,6 +279,7 @@ class SetProvenance(Record):
         n_steps: steps taken.
         chosen_step: the step whose set this is.
         validation_accuracies: what was chosen by.
+        warnings: what these say against the set.
         n_rollbacks: how often the distillation went back to an earlier step.
         seconds: of the distillation.
         calibration_factor: for the temperatures of networks trained on the set; None where it was
@@ -283,6 +301,7 @@ class SetProvenance(Record):
     n_steps: int
     chosen_step: int
     validation_accuracies: tuple[ScoredStep, ...]
+    warnings: tuple[SetWarning, ...] = Field((), exclude_if=_is_empty)
     n_rollbacks: int
     seconds: float
     calibration_factor: SetFactor | NoSetFactor | None

@@ -14,6 +14,8 @@ from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.losses import training_loss
 
 LR_FACTOR = 0.1
+WORST_END = 10.0
+"""Loss after training, as a multiple of that of guessing, beyond which training has blown up."""
 
 
 def train_network(
@@ -46,8 +48,8 @@ def train_network(
 
     Raises:
         ValueError: no images, or another number of labels.
-        DivergedError: an epoch's loss, or a parameter at the end, is not finite; carries the
-            epoch, from 1.
+        DivergedError: an epoch's loss, or a parameter at the end, is not finite, or the last
+            epoch's loss is 10 times that of guessing; carries the epoch, from 1.
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(
@@ -67,6 +69,7 @@ def train_network(
         seen = augment_each(images[batch], spec.augmentation, generator)
         return training_loss(network, seen, labels[batch], spec.loss, generator=generator)
 
+    loss = math.nan
     with _in_mode(network, training=True):
         for epoch in range(spec.epochs):
             if epoch == (spec.epochs + 1) // 2:
@@ -82,6 +85,28 @@ def train_network(
     # The last step's loss is never computed, but its parameters and buffers are used.
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
+    check_end_loss(spec.epochs, loss, predict_logits(network, images[:1]).shape[1])
+
+
+def check_end_loss(step: int, loss: float, n_classes: int) -> None:
+    """Is a network's training loss, when all is done, one of training that has not blown up?
+
+    Args:
+        step: the last, from 1.
+        loss: mean per image over the last epoch, in nats.
+        n_classes: number of classes K; to guess costs ln K.
+
+    Raises:
+        DivergedError: it is more than 10 times that of guessing.
+    """
+    guessing = math.log(n_classes)
+    if loss > WORST_END * guessing:
+        raise DivergedError(
+            step,
+            loss,
+            what="the training loss",
+            wanted=f"guessing costs ln {n_classes} = {guessing:.2f}: use a smaller lr",
+        )
 
 
 def _train_epoch(

@@ -275,6 +275,19 @@ def test_distance_counts_rows():
     )
 
 
+def test_a_set_without_a_gradient_has_the_stuck_loss(monkeypatch):
+    """Gradients of the synthetic images of 0 count 1 a row and class, whatever the real ones."""
+    backbone = backbone_of(spec_of(mask=MaskSpec(ratio=0.0)), torch.float32)
+    summed = GradientMatching._summed_loss
+
+    def flat(self, images, label):
+        return summed(self, images, label) * (0.0 if images.requires_grad else 1.0)
+
+    monkeypatch.setattr(GradientMatching, "_summed_loss", flat)
+    loss = backbone.step(backbone.initial_state(), 0, lr_scale=1.0)
+    assert loss == pytest.approx(backbone.stuck_loss, rel=1e-6)
+
+
 def test_a_class_without_real_images_is_refused():
     """In words, before anything is computed."""
     images, labels = real_data()

@@ -18,6 +18,8 @@ RECIPE = "5e1f"
 class Bowl:
     """Descent into |x|^2 / 2 with noise named by the step; `broken` maps a step to its losses."""
 
+    stuck_loss = None
+
     def __init__(self, broken=None, spoilt=()):
         self.broken = broken or {}
         self.spoilt = spoilt
@@ -155,11 +157,66 @@ def test_images_that_are_not_finite_send_it_back_too():
     torch.testing.assert_close(outcome.distilled.images.double(), written_out(300, broken_at=249))
 
 
+class Blown(Bowl):
+    """A bowl in which, from a step on, one thing goes wrong that stays finite.
+
+    Args:
+        what: "pixel", "rate" or "loss".
+        from_step: the step, from 0, after which it does.
+        is_cured: whether half the step size helps.
+    """
+
+    stuck_loss = 7.0
+
+    def __init__(self, what, from_step, *, is_cured):
+        super().__init__()
+        self.what, self.from_step, self.is_cured = what, from_step, is_cured
+
+    def initial_state(self):
+        return {**super().initial_state(), "lr": torch.tensor(0.01)}
+
+    def step(self, state, step, *, lr_scale):
+        loss = super().step(state, step, lr_scale=lr_scale)
+        if step < self.from_step or (self.is_cured and lr_scale < 1):
+            return loss
+        match self.what:
+            case "pixel":
+                state["images"][0, 0, 0, 0] = -1_001.0
+            case "rate":
+                state["lr"] *= 0.5e-3
+            case "loss":
+                return 7.0 + 1e-6
+        return loss
+
+    def distilled_set(self, state):
+        return replace(super().distilled_set(state), learned_lr=float(state["lr"]))
+
+
+BLOWN = {
+    "pixel": (1_001.0, "the largest pixel became 1001 at step 6; it must stay within 1,000"),
+    "rate": (5e-6, "the learned learning rate became 5e-06 at step 6; it must stay within 1,000"),
+    "loss": (7.0, "the loss became 7 at step 6; that is its value where the set has no gradient"),
+}
+
+
+@pytest.mark.parametrize("what", BLOWN)
+def test_what_blows_up_and_stays_finite_fails_as_nan_does(what):
+    """One rollback, at half the step size; where that does not help, step and value are told."""
+    blown = Blown(what, 5, is_cured=True)
+    outcome = distill(blown, n_steps=20)
+    assert outcome.n_rollbacks == 1
+    assert blown.calls[5:8] == [(5, 1.0), (5, 0.5), (6, 0.5)]
+    value, message = BLOWN[what]
+    with pytest.raises(DivergedError, match=message) as caught:
+        distill(Blown(what, 5, is_cured=False), n_steps=20)
+    assert (caught.value.step, caught.value.value) == (6, pytest.approx(value, rel=1e-5))
+
+
 def test_the_second_time_it_fails_with_step_and_loss():
     """Half the step size did not help: DivergedError with the step, from 1."""
     with pytest.raises(DivergedError, match="at step 18;") as caught:
         distill(Bowl({17: "always"}), n_steps=30)
-    assert (caught.value.step, math.isnan(caught.value.loss)) == (18, True)
+    assert (caught.value.step, math.isnan(caught.value.value)) == (18, True)
     with pytest.raises(DivergedError, match="at step 21;"):
         distill(Bowl({3: "once", 20: "always"}), n_steps=30)
 

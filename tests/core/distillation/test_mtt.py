@@ -13,7 +13,7 @@ from ddcal_core.distillation.unrolled_training import (
     roll_out,
     sweep_back,
 )
-from ddcal_core.errors import InvalidDataError
+from ddcal_core.errors import DivergedError, InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.masks import MaskSpec
@@ -224,6 +224,21 @@ def test_the_learning_rate_stays_above_zero(experts):
         backbone.step(state, step, lr_scale=1.0)
     before, after = 1.0, backbone.distilled_set(state).learned_lr
     assert 0 < after < 0.7 * before
+
+
+def test_steps_that_lead_nowhere_have_the_stuck_loss(experts):
+    """A learning rate of 1e-30 moves no parameter."""
+    backbone = backbone_of(spec_of(), experts)
+    state = backbone.initial_state() | {"log_lr": torch.tensor(math.log(1e-30))}
+    assert backbone.step(state, 0, lr_scale=1.0) == backbone.stuck_loss
+
+
+def test_a_learning_rate_that_falls_to_nothing_fails_by_name(experts):
+    """Steps on its logarithm so large that it leaves a thousandth of its start, twice."""
+    method = backbone_of(spec_of(lr_lr=10.0), experts)
+    with pytest.raises(DivergedError, match=r"the (learned learning rate|loss) became") as caught:
+        distill(method, n_steps=8)
+    assert math.isfinite(caught.value.value)
 
 
 def test_each_image_is_seen_once_before_any_is_seen_again(experts):

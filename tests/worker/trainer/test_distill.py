@@ -68,7 +68,8 @@ def test_a_killed_job_goes_on_to_the_same_bytes(method, dataset, tmp_path):
         )
     )
     assert set_bytes(again) == set_bytes(whole)
-    assert notes == [("resumed", "went on after step 4")]
+    assert notes[0] == ("resumed", "went on after step 4")
+    assert len(notes) == 1 + len(whole.values.get("warnings", ()))
     assert min(report.step for report in reports if report.phase == "distill") == 5
     for name in ("chosen_step", "n_steps", "validation_accuracies", "n_rollbacks"):
         assert again.values[name] == whole.values[name]
@@ -89,7 +90,7 @@ def test_a_checkpoint_of_another_recipe_is_left_alone(dataset, tmp_path):
         )
     )
     assert set_bytes(again) == set_bytes(whole)
-    ((code, message),) = notes
+    code, message = notes[0]
     assert code == "checkpoint_unusable"
     assert "wanted a checkpoint of recipe r in checkpoint; got one of other" in message
 
@@ -121,4 +122,27 @@ def test_a_network_too_deep_for_small_images_is_told_of(depth, codes, dataset, t
     task = task_of("dm", dataset, tmp_path / "a", on_note=lambda code, *_, **__: notes.append(code))
     spec = {**task.params["distill"], "depth": depth}
     run(replace(task, params={**task.params, "distill": spec}))
-    assert notes == codes
+    assert [code for code in notes if code == "deep_network"] == codes
+
+
+def test_a_set_worse_than_its_start_says_so(dataset, tmp_path):
+    """Steps far too large for the images: told as a note, and kept in the manifest."""
+    notes = []
+    task = task_of(
+        "dm",
+        dataset,
+        tmp_path / "a",
+        on_note=lambda code, message, **_: notes.append((code, message)),
+    )
+    spec = {
+        **task.params["distill"],
+        "lr": 1_000.0,
+        "selection": {"n_evaluations": 2, "epochs": 40},
+    }
+    (output,) = run(replace(task, params={**task.params, "distill": spec}))
+    manifest = json.loads(file_of(output, "manifest.json").read_text())
+    accuracies = {row["step"]: row["accuracy"] for row in manifest["validation_accuracies"]}
+    assert accuracies[0] > max(accuracies[3], accuracies[6])
+    assert [tuple(one.values()) for one in manifest["warnings"]] == notes
+    assert notes[0][0] == "below_start"
+    assert f"{accuracies[0]:.1%}" in notes[0][1]

@@ -24,6 +24,7 @@ from ddcal_core.formats.manifests import (
     ScoredStep,
     SetFactor,
     SetProvenance,
+    SetWarning,
 )
 from ddcal_core.formats.sets import set_files, write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
@@ -35,6 +36,7 @@ from ddcal_core.specs.methods.dsa import DsaSpec
 from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.specs.methods.rtp import RtpSpec
 from worker.trainer.fitting.set_factor import carried_factor
+from worker.trainer.fitting.set_warnings import set_warnings
 from worker.trainer.inputs import ExpertsInput, Task, parse_json
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import RealImages, open_real_images
@@ -62,6 +64,9 @@ def run(task: Task) -> list[Output]:
         on_checkpoint=_checkpoint_writer(task),
         on_progress=task.on_progress,
     )
+    warnings = set_warnings(outcome, validation.labels)
+    for warning in warnings:
+        task.on_note(warning.code, warning.message, step=outcome.chosen_step)
     factor = carried_factor(
         outcome.distilled,
         validation,
@@ -76,7 +81,7 @@ def run(task: Task) -> list[Output]:
         distilled.images,
         distilled.labels,
         space=images.space,
-        provenance=_provenance(params, images, outcome, factor, task),
+        provenance=_provenance(params, images, outcome, factor, task, warnings),
         learned_lr=distilled.learned_lr,
         compact=distilled.compact,
     )
@@ -109,6 +114,7 @@ def _provenance(
     outcome: Outcome,
     factor: SetFactor | NoSetFactor | None,
     task: Task,
+    warnings: tuple[SetWarning, ...],
 ) -> SetProvenance:
     """Say how a set was made."""
     spec = params.distill
@@ -130,6 +136,7 @@ def _provenance(
         validation_accuracies=tuple(
             ScoredStep(step=step, accuracy=score) for step, score in outcome.scores.items()
         ),
+        warnings=warnings,
         n_rollbacks=outcome.n_rollbacks,
         seconds=round(outcome.seconds, 3),
         calibration_factor=factor,
