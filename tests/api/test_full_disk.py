@@ -1,6 +1,7 @@
 """Uploads that the disk has no room for: refused in words, and nothing is left behind."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.api.http.uploads import WRITE_BYTES
 from app.shared.settings import Settings
 from app.shared.store.disk import free_bytes, has_room
 from tests.api.serving import problem, running_api
@@ -33,6 +35,49 @@ def test_an_upload_below_the_floor_is_507(migrated_sqlite, tmp_path, address, is
         assert "DDCAL_MIN_FREE_BYTES" in refusal["detail"]
         assert api.uploads() == []
         assert api.n_jobs() == 0
+
+
+def test_a_disk_that_fills_up_while_an_upload_streams_is_507(
+    migrated_sqlite, tmp_path, monkeypatch
+):
+    """There is room for what was declared; others take it while the bytes come."""
+    database, free = tmp_path / "ddcal.sqlite", [2**30]
+    shutil.copyfile(migrated_sqlite, database)
+    monkeypatch.setattr("app.shared.store.disk.free_bytes", lambda _folder: free[0])
+    url = f"sqlite:///{database}"
+    settings = Settings(data_folder=tmp_path, database_url=url, min_free_bytes=2**29)
+
+    def body():
+        yield b"x" * WRITE_BYTES
+        free[0] = 2**29 + WRITE_BYTES // 2
+        yield b"x" * WRITE_BYTES
+
+    with running_api(settings) as api:
+        headers = {**ZIP, "Content-Length": str(2 * WRITE_BYTES)}
+        answer = api.client.post(
+            "/v1/datasets", params={"name": "mine"}, content=body(), headers=headers
+        )
+        assert problem(answer, 507)["code"] == "disk_full"
+        assert api.uploads() == []
+
+
+def test_an_upload_is_on_the_disk_before_it_is_answered(migrated_sqlite, tmp_path, monkeypatch):
+    """Its bytes are synced while no row speaks of it yet."""
+    database, synced, fsync = tmp_path / "ddcal.sqlite", [], os.fsync
+    shutil.copyfile(migrated_sqlite, database)
+
+    def watched(descriptor):
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    settings = Settings(data_folder=tmp_path, database_url=f"sqlite:///{database}")
+    with running_api(settings) as api:
+        monkeypatch.setattr("app.api.http.uploads.os.fsync", watched)
+        answer = api.client.post(
+            "/v1/datasets", params={"name": "mine"}, content=b"x" * 1234, headers=ZIP
+        )
+        problem(answer, 422)  # it is no zip: seen once it lies there
+        assert 1234 in synced
 
 
 def test_room_is_what_is_left_above_the_floor(tmp_path):

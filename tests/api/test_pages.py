@@ -1,6 +1,9 @@
 import re
 
-from tests.api.serving import problem
+from app.shared.engine import runs
+from app.shared.engine.jobs import insert_job
+from app.shared.store.job_records import Ending, NewJob
+from tests.api.serving import OWNER, problem
 from tests.api.test_results import DISTILL, chain
 
 __all__ = ["chain"]  # a fixture, asked for by name
@@ -50,6 +53,19 @@ def test_a_failed_job_says_why_without_markup(api):
     run = api.claim()
     api.fail(run)
     assert "<small>loss</small>" in api.client.get("/").text
+
+
+def test_what_users_wrote_is_text_and_no_markup(api):
+    """Names and errors may hold anything: nothing of them becomes an element."""
+    markup = "<img src=x onerror=alert(1)>&\"'"
+    with api.database.write() as connection:
+        new = NewJob(kind="distill", params={}, dataset=markup, queue="gpu")
+        insert_job(connection, OWNER, new)
+        run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
+        runs.fail(connection, run, {"type": "internal", "message": markup}, Ending())
+    page = api.client.get("/").text
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;&amp;") == 2
+    assert "<img" not in page
 
 
 def test_the_front_page_takes_only_reading(shared_api):

@@ -1,6 +1,7 @@
 """The artifact store keeps whole files by their hash, or nothing."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,28 @@ def test_deleting_a_job_deletes_its_files_alone(store: ArtifactStore, tmp_path: 
 
     assert not store.path("job_1", first.sha256).exists()
     assert store.path("job_2", first.sha256).exists()
+
+
+def test_a_file_is_on_the_disk_before_its_name(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are synced, then it gets its name, then its folder is synced."""
+    (tmp_path / "made.bin").write_bytes(b"bytes")
+    told, fsync, rename = [], os.fsync, Path.rename
+
+    def watched_fsync(descriptor: int) -> None:
+        told.append(("synced", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def watched_rename(path: Path, target: Path) -> Path:
+        told.append(("named", path.stat().st_ino))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    path = store.path("job_1", store.put("job_1", tmp_path / "made.bin").sha256)
+
+    file, folder = path.stat().st_ino, path.parent.stat().st_ino
+    assert told == [("synced", file), ("named", file), ("synced", folder)]
+    store.take_over("job_1", "job_2", path.name)
+    assert told[3:] == [("synced", store.path("job_2", path.name).parent.stat().st_ino)]

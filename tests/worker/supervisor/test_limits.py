@@ -1,6 +1,7 @@
 """What a supervisor lets no trainer do: hang, eat the machine's memory, or start on a full disk."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -149,3 +150,13 @@ def test_where_a_run_went_on_is_told_while_it_lasts_and_when_it_is_lost(
 
     assert attempts(made, job.id)[0].outcome == "lost"
     assert attempts(made, job.id)[0].resumed_from_step == 7
+
+
+def test_a_trainer_is_the_first_to_be_killed(bench: Callable[..., Bench]) -> None:
+    """In an out-of-memory the kernel takes it before the worker, the database or the broker."""
+    made = bench(SET_OUTPUT)
+    made.supervisor()
+    (trainer,) = made.started
+    score = Path(f"/proc/{trainer.pid}/oom_score_adj").read_text()
+    trainer.end(0)
+    assert score == "1000\n"

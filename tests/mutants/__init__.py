@@ -1,0 +1,1 @@
+"""Mutants: each takes a mechanism of docs/guarantees.md away and names the test that must fail."""

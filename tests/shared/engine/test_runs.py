@@ -1,0 +1,38 @@
+"""A run that is heard of at the last moment keeps its job."""
+
+from collections.abc import Callable
+
+from app.shared.engine import runs
+from app.shared.store.database import Database
+from app.shared.store.job_queries import attempts_of
+from app.shared.store.job_records import Job
+from tests.shared.conftest import OWNER, state_of
+
+
+def test_a_run_heard_of_meanwhile_is_not_recovered(
+    database: Database, submit: Callable[..., Job], claim: Callable[..., Job | None]
+) -> None:
+    """Its lease had passed at the first look; before the second it was prolonged."""
+    job = submit()
+    run = claim(-1.0)
+    assert run is not None
+    with database.read() as connection:
+        assert runs.lost_jobs(connection) == [job.id]
+    with database.write() as connection:
+        runs.beat(connection, run, lease_seconds=60)
+
+    with database.write() as connection:
+        assert runs.recover_lost(connection, job.id) is None
+
+    assert state_of(database, job.id) == "running"
+
+
+def test_attempts_are_shown_to_their_owner_alone(
+    database: Database, submit: Callable[..., Job], claim: Callable[..., Job | None]
+) -> None:
+    """Another owner who knows the job's id sees none."""
+    job = submit()
+    claim()
+    with database.read() as connection:
+        assert len(attempts_of(connection, OWNER, job.id)) == 1
+        assert attempts_of(connection, "somebody else", job.id) == []
