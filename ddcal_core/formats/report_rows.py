@@ -1,6 +1,6 @@
 """The rows of a report's table as report.json holds them: means over networks, and each network."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
@@ -270,7 +270,3 @@ class Row(MeanMetrics, RowSubject):
     calibration_ids: tuple[str, ...]
     networks: tuple[NetworkRow, ...]
     words: str
-
-    def headline(self) -> dict[str, Any]:
-        """Give what is stored beside the report's files: all but the networks."""
-        return self.model_dump(mode="json", exclude={"networks"})

@@ -197,6 +197,16 @@ class Report(VersionedRecord):
             "mts_curves": _completed(held.get("mts_curves", []), {"mask": {}}),
         }
 
+    def headline_values(self) -> dict[str, Any]:
+        """Give what is stored of a report beside its files: no bins, no networks."""
+        left_out = {"rows": {"__all__": {"networks"}}}
+        return self.model_dump(mode="json", include=_STORED, exclude=left_out)
+
+
+_STORED = {
+    "dataset", "headline", "findings", "n_test", "measured_on", "n_bins", "rows", "calibration_ids",
+}  # fmt: skip
+
 
 def _completed(listed: object, lacking: Mapping[str, Any]) -> object:
     """Give each of several records the fields that it lacks; what is none is left to be refused."""
