@@ -11,18 +11,13 @@ from ddcal_core.formats.calibrations import (
     FitOn,
     TrainingSource,
 )
-from ddcal_core.formats.records import Record
+from ddcal_core.formats.records import Record, is_none
 from ddcal_core.specs.calibration import Optimiser
 
 Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
 RowStatus = CalibrationStatus | Literal["mixed"]
 """Of several networks: what all of them have, else "mixed"."""
 ValueT = TypeVar("ValueT")
-
-
-def is_none(value: object) -> bool:
-    """Whether a field has nothing to say and stays out of the file."""
-    return value is None
 
 
 class Summary(Record):

@@ -19,14 +19,14 @@ from ddcal_core.formats.manifests import (
     SetFactor,
     Split,
 )
-from ddcal_core.formats.records import Record, VersionedRecord, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, is_none, read_record
 from ddcal_core.formats.report_analyses import (
     Comparison,
     LogitAnalysis,
     MtsCurve,
     SpectrumAnalysis,
 )
-from ddcal_core.formats.report_rows import Row, is_none
+from ddcal_core.formats.report_rows import Row
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import TrainSpec
 

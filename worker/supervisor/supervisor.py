@@ -7,8 +7,7 @@ every write, and to the trainer, through a pipe.
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app.shared.engine import runs
@@ -26,6 +25,14 @@ from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
 from app.shared.store.job_records import Ending, Job
 from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
+from ddcal_core.intake.job_messages import (
+    JobError,
+    OutputFile,
+    Outputs,
+    OutputTold,
+    Problem,
+    Rejected,
+)
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
 from worker.supervisor.run_state import Run, log_keys
@@ -138,14 +145,14 @@ class Supervisor:
         try:
             if not self._begin(run):
                 return
-            self._listen_until(run, lambda: bool(run.verdict))
+            self._listen_until(run, lambda: run.verdict is not None)
             self._await_exit(run)
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
-            self._fail(run, {"type": "user_error", "message": error.detail}, Ending())
+            self._fail(run, JobError(type="user_error", message=error.detail), Ending())
         except OSError as error:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
-            told = {"type": kind, "message": f"the worker met an error: {error}"}
+            told = JobError(type=kind, message=f"the worker met an error: {error}")
             self._fail(run, told, Ending())
 
     def _begin(self, run: Run) -> bool:
@@ -157,7 +164,7 @@ class Supervisor:
         if recipe is not None:
             if self._is_reused(run, recipe):
                 return False
-            line |= self._files.resumption(run.job, recipe)
+            line = self._files.resumable(line, run.job, recipe)
         run.trainer.send(line)
         self._warm.keep()
         self._write(run, lambda connection: _write_start(connection, run.job, recipe))
@@ -280,13 +287,12 @@ class Supervisor:
         ending = run.ending(exit_words)
         if run.notes:
             self._beat(run, is_forced=True)
-        kind = run.verdict.get("type")
         if run.stop == "cancel":
             self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
-        elif kind == "outputs":
-            self._record_outputs(run, ending)
-        elif kind == "rejected":
-            self._record_rejection(run, ending)
+        elif isinstance(run.verdict, Outputs):
+            self._record_outputs(run, run.verdict.outputs, ending)
+        elif isinstance(run.verdict, Rejected):
+            self._record_rejection(run, run.verdict.problem, ending)
         elif run.stop == "drain":
             self._write(run, lambda connection: runs.release(connection, run.job, ending))
         else:
@@ -294,10 +300,9 @@ class Supervisor:
         if run.job.queue == INTAKE_QUEUE:
             self._delete_upload(run.job)
 
-    def _record_outputs(self, run: Run, ending: Ending) -> None:
+    def _record_outputs(self, run: Run, outputs: Sequence[OutputTold], ending: Ending) -> None:
         """Bytes first, then, in one transaction, the rows and the end of the job."""
-        outputs = run.verdict["outputs"]
-        stored = [self._put_files(run, output["files"]) for output in outputs]
+        stored = [self._put_files(run, output.files) for output in outputs]
 
         def record(connection: Connection) -> None:
             # Before the rows, which hold on to the job's: a cancel locks in this order, too.
@@ -319,38 +324,38 @@ class Supervisor:
             # A cancel came between the last beat and now: it wins, and no result is kept.
             self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
 
-    def _put_files(self, run: Run, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _put_files(self, run: Run, files: Sequence[OutputFile]) -> list[dict[str, Any]]:
         rows = []
         for file in files:
-            stored = self._store.put(run.job.id, Path(file["path"]))
+            stored = self._store.put(run.job.id, file.path)
             self._beat(run)
             rows.append(
                 {
-                    "name": file["name"],
-                    "media_type": file["media_type"],
+                    "name": file.name,
+                    "media_type": file.media_type,
                     "sha256": stored.sha256,
                     "n_bytes": stored.n_bytes,
                 }
             )
         return rows
 
-    def _record_rejection(self, run: Run, ending: Ending) -> None:
-        problem = run.verdict["problem"]
-        error = {"type": "invalid_data", "message": problem["detail"]}
+    def _record_rejection(self, run: Run, problem: Problem, ending: Ending) -> None:
+        error = {"type": "invalid_data", "message": problem.detail}
 
         def record(connection: Connection) -> None:
-            reject_dataset(connection, run.job, problem)
+            reject_dataset(connection, run.job, problem.model_dump())
             runs.fail(connection, run.job, error, ending)
 
         self._write(run, record)
 
-    def _fail(self, run: Run, error: dict[str, str], ending: Ending) -> None:
+    def _fail(self, run: Run, error: JobError, ending: Ending) -> None:
         """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
-        pause = self._settings.retry_seconds if run.is_retried_after(error["type"]) else None
-        logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
+        pause = self._settings.retry_seconds if run.is_retried_after(error.type) else None
+        logger.warning("job %s: %s: %s", run.job.id, error.type, error.message)
+        why = error.model_dump()
         self._write(
             run,
-            lambda connection: runs.fail(connection, run.job, error, ending, retry_seconds=pause),
+            lambda connection: runs.fail(connection, run.job, why, ending, retry_seconds=pause),
         )
 
     def _write(self, run: Run, change: Callable[[Connection], object]) -> None:
@@ -387,7 +392,7 @@ def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> Non
         runs.note_recipe(connection, run, recipe.digest, recipe.ids)
 
 
-def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) -> str:
-    if output["resource"] == "dataset":
-        return accept_dataset(connection, job, output["values"]["facts"])
-    return record_result(connection, job, output["resource"], output["values"])
+def _record_output(connection: Connection, job: Job, output: OutputTold) -> str:
+    if output.resource == "dataset":
+        return accept_dataset(connection, job, output.values["facts"])
+    return record_result(connection, job, output.resource, output.values)
