@@ -27,11 +27,9 @@ from worker.trainer.inputs import (
     ModelInput,
     SetInput,
     Task,
-    as_examples,
-    load_model,
-    load_test_images,
     parse_json,
 )
+from worker.trainer.loading import as_examples, load_model, load_test_images
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_label
