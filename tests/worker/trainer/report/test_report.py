@@ -270,6 +270,18 @@ def test_the_page_stands_alone(page):
     assert "http" not in page
 
 
+def test_every_class_is_in_the_style_sheet(page):
+    """A curve of a class that the style sheet does not know would be drawn in no colour."""
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    known = set(re.findall(r"\.([a-z][\w-]*)", style))
+    used = {
+        name
+        for _, attributes in Elements(page).found
+        for name in attributes.get("class", "").split()
+    }
+    assert used <= known
+
+
 def test_names_from_users_are_text(page):
     """A data set and a class named like markup are shown as they are, and do nothing."""
     text = "".join(Elements(page).text)

@@ -92,7 +92,7 @@ def spectrum_figure(beside: SpectraBeside, name: SpectrumCurve, *, axis: str, ti
         *_axes([(y(value), f"{value:g}") for value in shown], n, axis),
         element("polygon", class_="band on-validation", points=" ".join(band)),
         element("polyline", class_="curve on-validation", points=" ".join(line(real.mean))),
-        element("polyline", class_="curve on-distilled", points=" ".join(line(own))),
+        element("polyline", class_="curve on-training_set", points=" ".join(line(own))),
     ]
     return drawing(_LEFT + _WIDTH + _RIGHT, foot + 40, title, parts)
 
