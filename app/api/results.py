@@ -16,8 +16,9 @@ from app.shared.store.catalog import (
     lineage,
     list_results,
 )
-from app.shared.store.kinds import RESOURCES, Resource
+from app.shared.store.kinds import RESOURCES
 from ddcal_core.specs.fields import JOB_REFERENCE
+from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/v1", tags=["results"])
 

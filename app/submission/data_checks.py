@@ -6,7 +6,6 @@ from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import find_result
 from app.shared.store.job_queries import find_job
-from app.shared.store.kinds import Resource
 from app.submission.references import CheckContext
 from ddcal_core.data.class_choice import (
     class_index,
@@ -21,6 +20,7 @@ from ddcal_core.specs.kinds.distill import DistillParams
 from ddcal_core.specs.kinds.experts import ExpertsParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 from ddcal_core.specs.kinds.train import TrainParams
+from ddcal_core.specs.results import Resource
 from ddcal_core.specs.spaces import MAX_WHITENED_FEATURES, StandardSpace
 
 DataParams = ExpertsParams | DistillParams | PipelineParams | TrainParams

@@ -15,7 +15,8 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import MAKERS, Resource
+from app.shared.store.kinds import MAKERS
+from ddcal_core.specs.results import Resource
 
 LOST_STATES: tuple[JobState, ...] = ("cancelling", "failed", "cancelled", "expired")
 

@@ -6,16 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from ddcal_core.formats.calibrations import CalibrationValues, TrainingSource
-from ddcal_core.formats.records import Record, VersionedRecord
+from ddcal_core.formats.records import Record, VersionedRecord, is_none
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.networks import NetworkSpec, network_spec
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import HerdingFeatures, TrainSpec
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 def _is_empty(value: object) -> bool:
@@ -113,10 +109,10 @@ class ModelProvenance(Record):
     distilled_set_id: str | None
     images_per_class: int | None
     split: Split
-    n_real_images: int | None = Field(None, exclude_if=_is_none)
-    real_class_counts: tuple[int, ...] | None = Field(None, exclude_if=_is_none)
-    herding: HerdingFeatures | None = Field(None, exclude_if=_is_none)
-    herded_index: tuple[int, ...] | None = Field(None, exclude_if=_is_none)
+    n_real_images: int | None = Field(None, exclude_if=is_none)
+    real_class_counts: tuple[int, ...] | None = Field(None, exclude_if=is_none)
+    herding: HerdingFeatures | None = Field(None, exclude_if=is_none)
+    herded_index: tuple[int, ...] | None = Field(None, exclude_if=is_none)
     seed: int
     seed_index: int
     network: DescribedNetwork
@@ -296,8 +292,8 @@ class SetProvenance(Record):
     mask_ratio: float
     seed: int
     distill: DistillSettings
-    expert_set_id: str | None = Field(None, exclude_if=_is_none)
-    storage: dict[str, int] | None = Field(None, exclude_if=_is_none)
+    expert_set_id: str | None = Field(None, exclude_if=is_none)
+    storage: dict[str, int] | None = Field(None, exclude_if=is_none)
     n_steps: int
     chosen_step: int
     validation_accuracies: tuple[ScoredStep, ...]
@@ -329,7 +325,7 @@ class SetManifest(DescribedSpace, SetProvenance, VersionedRecord):
     learned_lr: float | None
     train_with: dict[str, Any]
     how_to_load: dict[str, str]
-    compact: dict[str, str] | None = Field(None, exclude_if=_is_none)
+    compact: dict[str, str] | None = Field(None, exclude_if=is_none)
 
     @classmethod
     def upgraded(cls, held: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,11 @@ VERSION: Final = 2
 VersionedT = TypeVar("VersionedT", bound="VersionedRecord")
 
 
+def is_none(value: object) -> bool:
+    """Whether a field has nothing to say: with `exclude_if` it stays out of the file then."""
+    return value is None
+
+
 class Record(BaseModel):
     """Frozen JSON fields; a key that is not among them is an error, and so are NaN and infinity."""
 

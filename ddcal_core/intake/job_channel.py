@@ -5,15 +5,15 @@ so that nothing printed by a library can break the conversation.
 """
 
 import errno
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ddcal_core.errors import CoreError, DivergedError, InvalidDataError, StoppedError
+from ddcal_core.intake.job_messages import Failed, JobError, JobLine, Message, Stopped, Verdict
 
 _LOG = logging.getLogger("ddcal.job")
 
@@ -24,15 +24,14 @@ class JobChannel:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Message) -> None:
         """Write one message and flush it.
 
         Raises:
             ValueError: a number in it is not finite: JSON has no word for it.
             BrokenPipeError: the supervisor is gone.
         """
-        line = json.dumps(message, allow_nan=False, separators=(",", ":"))
-        self._stream.write(line.encode() + b"\n")
+        self._stream.write(message.encoded())
         self._stream.flush()
 
 
@@ -55,18 +54,19 @@ def print_into(log_file: Path) -> None:
     os.close(log)
 
 
-def read_job(stdin: BinaryIO) -> dict[str, Any] | None:
-    """Read the one line that describes the job; None when the supervisor closed the channel."""
+def read_job(stdin: BinaryIO) -> JobLine | None:
+    """Read the one line that describes the job; None when the supervisor closed the channel.
+
+    Raises:
+        ValueError: it describes no job.
+    """
     line = stdin.readline()
     if not line.strip():
         return None
-    job: dict[str, Any] = json.loads(line)
-    return job
+    return JobLine.model_validate_json(line)
 
 
-def answer_job(
-    job: Mapping[str, Any], channel: JobChannel, work: Callable[[], Mapping[str, Any]]
-) -> int:
+def answer_job(job: JobLine, channel: JobChannel, work: Callable[[], Verdict]) -> int:
     """Do a job, all that it prints going into its log, and say how it has ended.
 
     Args:
@@ -78,7 +78,7 @@ def answer_job(
     Returns:
         The exit status: 1 where it has failed.
     """
-    print_into(Path(job["log_file"]))
+    print_into(job.log_file)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -86,26 +86,27 @@ def answer_job(
         channel.send(work())
     except StoppedError:
         _LOG.info("stopped, as asked")
-        channel.send({"type": "stopped"})
+        channel.send(Stopped())
     except Exception as error:  # noqa: BLE001  the process's edge: whatever it is, say so and end
         _LOG.exception("failed")
-        channel.send({"type": "failed", "error": describe_failure(error)})
+        channel.send(Failed(error=describe_failure(error)))
         return 1
     return 0
 
 
-def describe_failure(error: BaseException) -> dict[str, str]:
-    """Give the type and message that a failed job shows its user.
+def describe_failure(error: BaseException) -> JobError:
+    """Give what a failed job shows its user.
 
     The one table from what a computation raises to the service's error types. A surprise is
     `internal`, and its text stays in the log.
     """
     kind = _failure_type(error)
+    message = str(error) or type(error).__name__
     if kind == "internal":
-        return {"type": kind, "message": "an error in the service itself; the job's log has it"}
-    if kind == "host_oom":
-        return {"type": kind, "message": str(error) or "the job needs more memory than there is"}
-    return {"type": kind, "message": str(error) or type(error).__name__}
+        message = "an error in the service itself; the job's log has it"
+    elif kind == "host_oom":
+        message = str(error) or "the job needs more memory than there is"
+    return JobError(type=kind, message=message)
 
 
 def _failure_type(error: BaseException) -> str:

@@ -20,6 +20,17 @@ from ddcal_core.errors import InvalidDataError, StoppedError
 from ddcal_core.intake.dataset_files import TakenDataset
 from ddcal_core.intake.image_intake import take_in_images
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
+from ddcal_core.intake.job_messages import (
+    JobLine,
+    OutputFile,
+    Outputs,
+    OutputTold,
+    Problem,
+    ProgressTold,
+    Ready,
+    Rejected,
+    Verdict,
+)
 from ddcal_core.intake.logits_intake import take_in_logits
 from ddcal_core.intake.npz_intake import take_in_npz
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
@@ -66,27 +77,26 @@ def take_in(
     )
 
 
-def _run(job: dict[str, Any], channel: JobChannel) -> dict[str, Any]:
+def _run(job: JobLine, channel: JobChannel) -> Verdict:
     """Take one upload in; give the last word: outputs, or rejected with the problem."""
-    inputs, folder = job["inputs"], Path(job["work_folder"])
     started = time.monotonic()
     try:
-        facts, paths = _take_in_by_content(inputs, folder, channel)
+        facts, paths = _take_in_by_content(job.inputs, job.work_folder, channel)
     except InvalidDataError as error:
         _LOG.info("rejected: %s", error)
-        return {"type": "rejected", "problem": {"code": "invalid_data", "detail": str(error)}}
-    files = [
-        {"name": path.name, "path": str(path), "media_type": "application/octet-stream"}
+        return Rejected(problem=Problem(code="invalid_data", detail=str(error)))
+    files = tuple(
+        OutputFile(name=path.name, path=path, media_type="application/octet-stream")
         for path in paths
-    ]
+    )
     _LOG.info(
         "taken in after %.2f s, %.2f s of CPU: %s",
         time.monotonic() - started,
         time.process_time(),
         json.dumps(facts),
     )
-    output = {"resource": "dataset", "key": "dataset", "values": {"facts": facts}, "files": files}
-    return {"type": "outputs", "outputs": [output]}
+    taken = OutputTold(resource="dataset", key="dataset", values={"facts": facts}, files=files)
+    return Outputs(outputs=(taken,))
 
 
 def _take_in_by_content(
@@ -99,7 +109,7 @@ def _take_in_by_content(
         return logits.facts.model_dump(mode="json"), logits.paths
 
     def report(progress: Progress) -> None:
-        channel.send({"type": "progress", **vars(progress), "values": dict(progress.values)})
+        channel.send(ProgressTold(**vars(progress)))
 
     options = ImageOptions(**inputs.get("options", {}))
     images = take_in(upload, folder, max_decoded_bytes, options, report)
@@ -113,12 +123,12 @@ def _stop(_signal_number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> int:
     """Speak the protocol: ready, one job line, then outputs, rejected, stopped or failed."""
     channel = take_stdout()
-    channel.send({"type": "ready"})
+    channel.send(Ready())
     job = read_job(sys.stdin.buffer)
     if job is None:
         return 0
 
-    def work() -> dict[str, Any]:
+    def work() -> Verdict:
         signal.signal(signal.SIGTERM, _stop)
         _LOG.info("intake, numpy %s", np.__version__)
         return _run(job, channel)

@@ -17,7 +17,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import Artifact, record_artifact, record_result
 from app.shared.store.database import Connection
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import Resource
+from ddcal_core.specs.results import Resource
 from worker.supervisor.recipes import with_ids_replaced
 
 TEXT_TYPES = frozenset({"application/json", "text/csv", "text/html"})

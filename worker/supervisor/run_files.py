@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS
+from ddcal_core.intake.job_messages import JobLine
 from worker.supervisor.recipes import computation_of
 from worker.supervisor.reuse import Copy, copy_results
 
@@ -30,7 +31,7 @@ class RunFiles:
         self._store = store
         self._checkpoints = CheckpointStore(settings.checkpoint_folder)
 
-    def job_line(self, job: Job, inputs: Mapping[str, Any], *, worker: str) -> dict[str, Any]:
+    def job_line(self, job: Job, inputs: dict[str, Any], *, worker: str) -> JobLine:
         """What a trainer is told of its job; its scratch folder and log are there.
 
         Raises:
@@ -41,32 +42,33 @@ class RunFiles:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("a") as log:
             log.write(f"--- attempt {job.attempt} on {worker}\n")
-        return {
-            "kind": job.kind,
-            "computation": computation_of(job.kind, job.params),
-            "job_id": job.id,
-            "request_id": job.request_id,
-            "params": job.params,
-            "inputs": inputs,
-            "work_folder": str(scratch),
-            "log_file": str(log_file),
-            "threads": self._settings.n_threads,
-        }
+        return JobLine(
+            kind=job.kind,
+            computation=computation_of(job.kind, job.params),
+            job_id=job.id,
+            request_id=job.request_id,
+            params=job.params,
+            inputs=inputs,
+            work_folder=scratch,
+            log_file=log_file,
+            threads=self._settings.n_threads,
+        )
 
-    def resumption(self, job: Job, recipe: Recipe) -> dict[str, Any]:
-        """What of its job line lets a run go on where another was.
+    def resumable(self, line: JobLine, job: Job, recipe: Recipe) -> JobLine:
+        """The job line with what lets a run go on where another was.
 
         The other is an earlier attempt, or a failed job of the same recipe.
         """
-        known = {"recipe": recipe.digest, "checkpoint_seconds": self._settings.checkpoint_seconds}
+        pause = self._settings.checkpoint_seconds
+        line = line.model_copy(update={"recipe": recipe.digest, "checkpoint_seconds": pause})
         if not KINDS[job.kind].keeps_checkpoint:
-            return known
+            return line
         path = self._checkpoints.open(job.id)
         if job.reuse and not path.exists():
             with self._database.read() as connection:
                 alike = failed_alike(connection, job, recipe)
             any(self._checkpoints.take_over(one, job.id) for one in alike)
-        return {**known, "checkpoint": str(path)}
+        return line.model_copy(update={"checkpoint": path})
 
     def copy_of_finished(
         self, job: Job, recipe: Recipe, *, on_file: Callable[[], None]

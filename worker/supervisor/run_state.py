@@ -3,14 +3,25 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from app.shared.engine.runs import RESUMED_FROM_STEP
 from app.shared.store.job_records import Ending, Job
+from ddcal_core.intake.job_messages import (
+    Failed,
+    JobError,
+    Message,
+    Note,
+    Outputs,
+    ProgressTold,
+    Ready,
+    Rejected,
+    Stopped,
+    Verdict,
+)
 from worker.supervisor.trainer_process import TrainerProcess
 
 PROGRESS_EVENT_SECONDS = 5.0
-FINAL_MESSAGES = frozenset({"outputs", "failed", "rejected", "stopped"})
 MAX_NOTES = 100
 RESUMED = "resumed"
 # Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
@@ -33,7 +44,7 @@ class Run:
         stop: why it should stop: cancel, timeout, stall, start, memory or drain; None while it
             should not.
         is_lost: whether its lease could not be prolonged in time; set by the watchdog's thread.
-        verdict: the trainer's last word, once it has come; empty before.
+        verdict: the trainer's last word; None until it has come.
         notes: what users should know and is not yet written down.
         is_progress_new: whether there is progress that is not yet written down.
         heard_at: when its trainer last told of progress.
@@ -45,7 +56,7 @@ class Run:
     started: float = field(init=False)
     stop: str | None = None
     stop_asked: float = 0.0
-    verdict: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict | None = None
     progress: dict[str, Any] | None = None
     is_progress_new: bool = False
     notes: list[dict[str, Any]] = field(default_factory=list)
@@ -68,24 +79,30 @@ class Run:
         """Is there something that users should see soon?"""
         return self.is_progress_new or bool(self.notes)
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take a message of the trainer's; one of an unknown type is for others."""
-        match message["type"]:
-            case "ready":
-                self.trainer.device = message.get("device", "none")
-            case "progress":
+    def hear(self, message: Message) -> None:
+        """Take a message of the trainer's."""
+        match message:
+            case Ready():
+                self.trainer.device = message.device or "none"
+            case ProgressTold():
                 self.progress, self.is_progress_new = self._with_estimate(message), True
                 self.heard_at = self.clock()
-            case "note" if self.n_notes < MAX_NOTES:
-                self.n_notes += 1
-                note = {"code": message["code"], "message": message["message"]}
-                if message["code"] == RESUMED and message.get("step") is not None:
-                    note[RESUMED_FROM_STEP] = message["step"]
-                self.notes.append(note)
-            case kind if kind in FINAL_MESSAGES:
-                self.verdict = dict(message)
+            case Note():
+                self._take(message)
+            case Outputs() | Rejected() | Failed() | Stopped():
+                self.verdict = message
             case _:
-                pass
+                assert_never(message)
+
+    def _take(self, told: Note) -> None:
+        # Each becomes a row: a trainer that talks without end must not fill the database.
+        if self.n_notes >= MAX_NOTES:
+            return
+        self.n_notes += 1
+        note: dict[str, Any] = {"code": told.code, "message": told.message}
+        if told.code == RESUMED and told.step is not None:
+            note[RESUMED_FROM_STEP] = told.step
+        self.notes.append(note)
 
     def ending(self, exit_words: str) -> Ending:
         """How it ended, for its attempt."""
@@ -112,43 +129,44 @@ class Run:
         if is_event:
             self.event_phase, self.event_at = self.phase, now
 
-    def error(self, ending: Ending) -> dict[str, str]:
+    def error(self, ending: Ending) -> JobError:
         """Why a run that has not brought results has failed."""
         if self.is_lost:
             message = "its worker could not prolong the lease in time, and gave it up"
-            return {"type": "worker_error", "message": message}
+            return JobError(type="worker_error", message=message)
         if self.stop == "timeout":
             limit = self.job.timeout_seconds
-            return {"type": "timeout", "message": f"it ran for longer than {limit} seconds"}
+            return JobError(type="timeout", message=f"it ran for longer than {limit} seconds")
         if self.stop == "stall":
-            return {"type": "stalled", "message": "its trainer told of no progress for too long"}
+            message = "its trainer told of no progress for too long"
+            return JobError(type="stalled", message=message)
         if self.stop == "start":
             message = "the trainer did not start: it was not ready in time"
-            return {"type": "trainer_did_not_start", "message": message}
+            return JobError(type="trainer_did_not_start", message=message)
         if self.stop == "memory":
             held = self.trainer.memory_bytes or 0
-            return {"type": "host_oom", "message": f"it held {held:,} bytes of memory, too many"}
-        if self.verdict.get("type") == "failed":
-            error: dict[str, str] = self.verdict["error"]
-            return error
-        return {"type": "trainer_crashed", "message": f"the trainer {ending.reason}"}
+            message = f"it held {held:,} bytes of memory, too many"
+            return JobError(type="host_oom", message=message)
+        if isinstance(self.verdict, Failed):
+            return self.verdict.error
+        return JobError(type="trainer_crashed", message=f"the trainer {ending.reason}")
 
-    def _with_estimate(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_estimate(self, told: ProgressTold) -> dict[str, Any]:
         """A trainer's report as users see it: the share done and the seconds left of a phase."""
-        now, step, steps = self.clock(), message["step"], message["steps"]
-        if message["phase"] != self.phase:
-            self.phase, self.phase_started, self.phase_first_step = message["phase"], now, step
+        now, step, steps = self.clock(), told.step, told.steps
+        if told.phase != self.phase:
+            self.phase, self.phase_started, self.phase_first_step = told.phase, now, step
         done = step - self.phase_first_step
-        left = message.get("seconds_left")
+        left = told.seconds_left
         if left is None and done > 0:
             left = (now - self.phase_started) / done * (steps - step)
         return {
-            "phase": message["phase"],
+            "phase": told.phase,
             "step": step,
             "steps": steps,
             "fraction": round(step / steps, 4) if steps else 1.0,
             "eta_seconds": None if left is None else round(left, 1),
-            "values": message["values"],
+            "values": told.values,
         }
 
 

@@ -8,26 +8,24 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from app.shared.engine import runs
 from app.shared.engine.jobs import tell_start
-from app.shared.engine.locks import lock_family
 from app.shared.engine.recipes import Recipe
 from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
-from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
 from app.shared.inputs.run_inputs import inputs_of
 from app.shared.json_logs import belonging_to
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
-from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE
+from ddcal_core.intake.job_messages import JobError
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
+from worker.supervisor.run_records import RunRecords
 from worker.supervisor.run_state import Run, log_keys
 from worker.supervisor.time_limits import has_not_started, limit_passed
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer
@@ -73,6 +71,7 @@ class Supervisor:
         self._clock = clock
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
+        self._records = RunRecords(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
         patience = settings.lease_seconds - settings.heartbeat_seconds / 2
         self._watchdog = Watchdog(patience, clock=clock)
@@ -138,15 +137,15 @@ class Supervisor:
         try:
             if not self._begin(run):
                 return
-            self._listen_until(run, lambda: bool(run.verdict))
+            self._listen_until(run, lambda: run.verdict is not None)
             self._await_exit(run)
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
-            self._fail(run, {"type": "user_error", "message": error.detail}, Ending())
+            self._records.fail(run, JobError(type="user_error", message=error.detail), Ending())
         except OSError as error:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
-            told = {"type": kind, "message": f"the worker met an error: {error}"}
-            self._fail(run, told, Ending())
+            told = JobError(type=kind, message=f"the worker met an error: {error}")
+            self._records.fail(run, told, Ending())
 
     def _begin(self, run: Run) -> bool:
         """Set a run's trainer to work; False where another job's results stand for its own."""
@@ -157,10 +156,10 @@ class Supervisor:
         if recipe is not None:
             if self._is_reused(run, recipe):
                 return False
-            line |= self._files.resumption(run.job, recipe)
+            line = self._files.resumable(line, run.job, recipe)
         run.trainer.send(line)
         self._warm.keep()
-        self._write(run, lambda connection: _write_start(connection, run.job, recipe))
+        self._records.write(run, lambda connection: _write_start(connection, run.job, recipe))
         self._files.delete_lost_scratch(run.job)
         return True
 
@@ -190,7 +189,7 @@ class Supervisor:
             runs.note(connection, run.job, copy.as_note())
             runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
 
-        self._write_results(run, record, ending)
+        self._records.write_results(run, record, ending)
         if run.stop is None:  # it has not been asked to end, and waits for the next job
             self._warm.put_back(run.trainer)
         return True
@@ -280,98 +279,7 @@ class Supervisor:
         ending = run.ending(exit_words)
         if run.notes:
             self._beat(run, is_forced=True)
-        kind = run.verdict.get("type")
-        if run.stop == "cancel":
-            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
-        elif kind == "outputs":
-            self._record_outputs(run, ending)
-        elif kind == "rejected":
-            self._record_rejection(run, ending)
-        elif run.stop == "drain":
-            self._write(run, lambda connection: runs.release(connection, run.job, ending))
-        else:
-            self._fail(run, run.error(ending), ending)
-        if run.job.queue == INTAKE_QUEUE:
-            self._delete_upload(run.job)
-
-    def _record_outputs(self, run: Run, ending: Ending) -> None:
-        """Bytes first, then, in one transaction, the rows and the end of the job."""
-        outputs = run.verdict["outputs"]
-        stored = [self._put_files(run, output["files"]) for output in outputs]
-
-        def record(connection: Connection) -> None:
-            # Before the rows, which hold on to the job's: a cancel locks in this order, too.
-            lock_family(connection, run.job.id)
-            for output, files in zip(outputs, stored, strict=True):
-                resource_id = _record_output(connection, run.job, output)
-                for file in files:
-                    record_artifact(connection, run.job, resource_id, **file)
-            runs.succeed(connection, run.job, ending)
-
-        self._write_results(run, record, ending)
-
-    def _write_results(
-        self, run: Run, record: Callable[[Connection], None], ending: Ending
-    ) -> None:
-        try:
-            self._write(run, record)
-        except FencedOutError:
-            # A cancel came between the last beat and now: it wins, and no result is kept.
-            self._write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
-
-    def _put_files(self, run: Run, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        rows = []
-        for file in files:
-            stored = self._store.put(run.job.id, Path(file["path"]))
-            self._beat(run)
-            rows.append(
-                {
-                    "name": file["name"],
-                    "media_type": file["media_type"],
-                    "sha256": stored.sha256,
-                    "n_bytes": stored.n_bytes,
-                }
-            )
-        return rows
-
-    def _record_rejection(self, run: Run, ending: Ending) -> None:
-        problem = run.verdict["problem"]
-        error = {"type": "invalid_data", "message": problem["detail"]}
-
-        def record(connection: Connection) -> None:
-            reject_dataset(connection, run.job, problem)
-            runs.fail(connection, run.job, error, ending)
-
-        self._write(run, record)
-
-    def _fail(self, run: Run, error: dict[str, str], ending: Ending) -> None:
-        """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
-        pause = self._settings.retry_seconds if run.is_retried_after(error["type"]) else None
-        logger.warning("job %s: %s: %s", run.job.id, error["type"], error["message"])
-        self._write(
-            run,
-            lambda connection: runs.fail(connection, run.job, error, ending, retry_seconds=pause),
-        )
-
-    def _write(self, run: Run, change: Callable[[Connection], object]) -> None:
-        """One transaction, tried again while the database is away and the lease may still hold."""
-        while True:
-            try:
-                with self._database.write() as connection:
-                    change(connection)
-            except UnavailableError:
-                if run.is_lost:
-                    raise
-                time.sleep(self._settings.heartbeat_seconds / 4)
-            else:
-                return
-
-    def _delete_upload(self, job: Job) -> None:
-        """Delete what has been checked, once no further attempt will read it."""
-        with self._database.read() as connection:
-            awaited = awaited_uploads(connection)
-        if job.params["upload"] not in awaited:
-            (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
+        self._records.conclude(run, ending, on_file=lambda: self._beat(run))
 
 
 def _let_go(run: Run, silent_seconds: float) -> None:
@@ -385,9 +293,3 @@ def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> Non
     tell_start(connection, run)
     if recipe is not None:
         runs.note_recipe(connection, run, recipe.digest, recipe.ids)
-
-
-def _record_output(connection: Connection, job: Job, output: Mapping[str, Any]) -> str:
-    if output["resource"] == "dataset":
-        return accept_dataset(connection, job, output["values"]["facts"])
-    return record_result(connection, job, output["resource"], output["values"])

@@ -1,19 +1,18 @@
 """A trainer as its supervisor sees it: a child that is sent one job line and answers in lines."""
 
 import contextlib
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from app.shared.processes import dying_with_us
 from app.shared.store.kinds import INTAKE_QUEUE
+from ddcal_core.intake.job_messages import JobLine, Message, read_message
 
 TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
 INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")
@@ -72,19 +71,19 @@ class TrainerProcess:
         """Has it not ended yet?"""
         return self._process.poll() is None
 
-    def send(self, job: Mapping[str, Any]) -> None:
+    def send(self, job: JobLine) -> None:
         """Give it its job; a child that has died is noticed by the end of its messages."""
         if self._ended is not None:
             return
         with contextlib.suppress(BrokenPipeError):
-            self._stdin.write(json.dumps(job, allow_nan=False).encode() + b"\n")
+            self._stdin.write(job.encoded())
             self._stdin.flush()
 
-    def messages(self, timeout_seconds: float) -> list[dict[str, Any]]:
+    def messages(self, timeout_seconds: float) -> list[Message]:
         """What it has said since the last call; waits so long for the first word.
 
         Raises:
-            ValueError: it said something that is not a JSON line.
+            ValueError: it said something that is no message.
         """
         descriptor = self._stdout.fileno()
         if not self._is_open or not select.select([descriptor], [], [], timeout_seconds)[0]:
@@ -95,7 +94,8 @@ class TrainerProcess:
         if len(self._unread) > MAX_LINE_BYTES:
             raise ValueError(f"a message is longer than {MAX_LINE_BYTES} bytes")
         *lines, self._unread = self._unread.split(b"\n")
-        return [json.loads(line) for line in lines]
+        said = map(read_message, lines)
+        return [message for message in said if message is not None]
 
     def has_spoken(self) -> bool:
         """Is there something that it has said, or its end, and nobody has read yet?"""

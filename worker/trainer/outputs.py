@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ddcal_core.formats.manifests import MadeWith
+from ddcal_core.specs.results import Resource
 
 MEDIA_TYPES = {
     ".json": "application/json",
@@ -26,29 +27,16 @@ class Output:
     """One result of a job.
 
     Attributes:
-        resource: "distilled_set", "model", "calibration" or "report".
+        resource: what it is.
         key: unlike any other output's of the job.
         values: what is stored of it; finite JSON.
         files: existing files, in the job's work folder; the name is the file's own.
     """
 
-    resource: str
+    resource: Resource
     key: str
     values: Mapping[str, Any]
     files: tuple[Path, ...]
-
-    def as_message(self) -> dict[str, Any]:
-        """Give the output as the protocol writes it."""
-        files = [
-            {"name": path.name, "path": str(path), "media_type": MEDIA_TYPES[path.suffix]}
-            for path in self.files
-        ]
-        return {
-            "resource": self.resource,
-            "key": self.key,
-            "values": dict(self.values),
-            "files": files,
-        }
 
 
 def made_with(device: torch.device) -> MadeWith:

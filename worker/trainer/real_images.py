@@ -14,15 +14,8 @@ from ddcal_core.formats.manifests import Split
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import Imbalance
 from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
-from worker.trainer.inputs import (
-    DatasetInput,
-    Examples,
-    Task,
-    as_examples,
-    cut,
-    load_train_images,
-    parse_json,
-)
+from worker.trainer.inputs import DatasetInput, Task, parse_json
+from worker.trainer.loading import Examples, as_examples, cut, load_train_images
 
 
 class DataChoice(Protocol):

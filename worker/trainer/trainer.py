@@ -11,18 +11,27 @@ import select
 import signal
 import sys
 import time
-from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
 from ddcal_core.errors import StoppedError
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
+from ddcal_core.intake.job_messages import (
+    JobLine,
+    Note,
+    OutputFile,
+    Outputs,
+    OutputTold,
+    ProgressTold,
+    Ready,
+    Verdict,
+)
 from ddcal_core.progress import Progress
 from worker.trainer.inputs import Task
 from worker.trainer.kinds import COMPUTATIONS
-from worker.trainer.outputs import Output
+from worker.trainer.outputs import MEDIA_TYPES, Output
 
 SECONDS_BETWEEN_REPORTS = 0.2
 
@@ -88,7 +97,7 @@ class Reporter:
     def note(self, code: str, message: str, *, step: int | None = None) -> None:
         """Send something that users should know of the run; the log has it too."""
         _LOG.info("%s: %s", code, message)
-        self._channel.send({"type": "note", "code": code, "message": message, "step": step})
+        self._channel.send(Note(code=code, message=message, step=step))
 
     def flush(self) -> None:
         """Send the report held back, if there is one."""
@@ -96,23 +105,14 @@ class Reporter:
             return
         progress, self._held_back = self._held_back, None
         self._sent_at = time.monotonic()
-        self._channel.send(
-            {
-                "type": "progress",
-                "phase": progress.phase,
-                "step": progress.step,
-                "steps": progress.steps,
-                "values": dict(progress.values),
-                "seconds_left": progress.seconds_left,
-            }
-        )
+        self._channel.send(ProgressTold(**vars(progress)))
 
 
 def main() -> int:
     """Say ready, take one job, compute it, say how it ended; give the exit status."""
     channel = take_stdout()
     stop = StopRequest()
-    channel.send({"type": "ready", "device": _device().type})
+    channel.send(Ready(device=_device().type))
     if not stop.wait_for_input(sys.stdin.fileno()):
         return 0
     job = read_job(sys.stdin.buffer)
@@ -120,42 +120,52 @@ def main() -> int:
         return 0
     reporter = Reporter(channel, stop)
 
-    def work() -> dict[str, Any]:
+    def work() -> Verdict:
         # A stop that came meanwhile is not lost: the first report finds it.
         outputs = _compute(job, reporter)
         reporter.flush()
-        return {"type": "outputs", "outputs": [output.as_message() for output in outputs]}
+        return Outputs(outputs=tuple(map(_told, outputs)))
 
     return answer_job(job, channel, work)
 
 
-def _compute(job: dict[str, Any], reporter: Reporter) -> list[Output]:
-    device = _prepare_torch(int(job["threads"]))
+def _told(output: Output) -> OutputTold:
+    """Give a result as the supervisor is told of it."""
+    files = tuple(
+        OutputFile(name=path.name, path=path, media_type=MEDIA_TYPES[path.suffix])
+        for path in output.files
+    )
+    return OutputTold(
+        resource=output.resource, key=output.key, values=dict(output.values), files=files
+    )
+
+
+def _compute(job: JobLine, reporter: Reporter) -> list[Output]:
+    device = _prepare_torch(job.threads)
     started = time.monotonic()
     _LOG.info(
         "start: %s, job %s, request %s, device %s, %d threads, torch %s",
-        job["computation"],
-        job["job_id"],
-        job.get("request_id") or "none",
+        job.computation,
+        job.job_id,
+        job.request_id or "none",
         torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         torch.get_num_threads(),
         torch.__version__,
     )
-    folder = Path(job["work_folder"])
+    folder = job.work_folder
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = job.get("checkpoint")
     task = Task(
-        job["params"],
-        job["inputs"],
+        job.params,
+        job.inputs,
         folder,
         device,
         reporter,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        recipe=job.get("recipe", ""),
-        checkpoint_seconds=job.get("checkpoint_seconds", 5.0),
+        checkpoint=job.checkpoint,
+        recipe=job.recipe,
+        checkpoint_seconds=job.checkpoint_seconds,
         on_note=reporter.note,
     )
-    outputs = COMPUTATIONS[job["computation"]](task)
+    outputs = COMPUTATIONS[job.computation](task)
     names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]
     _LOG.info(
         "end: %d results after %.1f s; files: %s",

@@ -22,7 +22,7 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import Resource
+from ddcal_core.specs.results import Resource
 
 
 def resolve(

@@ -14,8 +14,9 @@ from app.shared.errors import NotFoundError
 from app.shared.store import tables
 from app.shared.store.database import db_now
 from app.shared.store.job_records import Job, new_id
-from app.shared.store.kinds import RESOURCES, Resource
+from app.shared.store.kinds import RESOURCES
 from app.shared.store.tables import artifacts
+from ddcal_core.specs.results import Resource
 
 TABLES: Mapping[Resource, Table] = {
     "expert_set": tables.expert_sets,

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ddcal_core.specs.results import Resource
+
 Kind = Literal["intake", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"]
 Queue = Literal["gpu", "intake"]
-Resource = Literal["expert_set", "distilled_set", "model", "calibration", "report"]
 
 INTAKE: Kind = "intake"
 GPU_QUEUE: Queue = "gpu"

@@ -21,6 +21,20 @@ def stored(name: str) -> dict[str, Any]:
     return fields
 
 
+def in_todays_words(value: Any) -> Any:
+    """JSON of version 1 with the word for the images fitted on that is used now."""
+    return json.loads(
+        json.dumps(value).replace('"fit_on": "distilled"', '"fit_on": "training_set"')
+    )
+
+
+def without_versions(value: Any) -> Any:
+    """JSON without any `version`."""
+    if isinstance(value, dict):
+        return {key: without_versions(one) for key, one in value.items() if key != "version"}
+    return [without_versions(one) for one in value] if isinstance(value, list) else value
+
+
 def model_config(**changes: Any) -> ModelConfig:
     """The config of a network on full data, with changes."""
     return read_record(ModelConfig, stored("config_full") | changes)

@@ -19,7 +19,7 @@ from ddcal_core.formats.manifests import (
 )
 from ddcal_core.formats.records import read_record
 from ddcal_core.specs.masks import MaskSpec
-from tests.core.formats.stored import FOLDER, stored
+from tests.core.formats.stored import FOLDER, in_todays_words, stored, without_versions
 
 RECORDS = [
     (ModelConfig, "config_distilled"),
@@ -30,20 +30,6 @@ RECORDS = [
     (CalibrationValues, "calibration"),
     (LogitsCalibrationValues, "logits_calibration"),
 ]
-
-
-def in_todays_words(value):
-    """JSON of version 1 with the word for the images fitted on that is used now."""
-    return json.loads(
-        json.dumps(value).replace('"fit_on": "distilled"', '"fit_on": "training_set"')
-    )
-
-
-def without_versions(value):
-    """JSON without any `version`."""
-    if isinstance(value, dict):
-        return {key: without_versions(one) for key, one in value.items() if key != "version"}
-    return [without_versions(one) for one in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize(("record", "name"), RECORDS)

@@ -12,9 +12,11 @@ from scipy.special import log_softmax, softmax
 from sklearn.isotonic import IsotonicRegression
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.manifests import Split
 from tests.worker.small_jobs import file_of, model_input, run_kind, train_params, write_dataset
 from worker.trainer.fitting.calibrations import read_scaling
-from worker.trainer.inputs import DatasetInput, Split, cut, load_train_images, parse_json
+from worker.trainer.inputs import DatasetInput, parse_json
+from worker.trainer.loading import cut, load_train_images
 
 SPECS = [
     {"method": "none"},

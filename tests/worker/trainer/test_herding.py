@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from ddcal_core.data.input_space import Standard
+from ddcal_core.formats.manifests import Split
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.training import TrainSpec
@@ -18,14 +19,8 @@ from tests.worker.small_jobs import (
     write_dataset,
 )
 from worker.trainer.fitting.calibration_images import CalibrationImages
-from worker.trainer.inputs import (
-    DatasetInput,
-    ModelInput,
-    Split,
-    cut,
-    load_train_images,
-    parse_json,
-)
+from worker.trainer.inputs import DatasetInput, ModelInput, parse_json
+from worker.trainer.loading import cut, load_train_images
 
 PIXELS = {"name": "pixels"}
 

@@ -32,7 +32,8 @@ from tests.worker.small_jobs import (
     write_dataset,
 )
 from worker.trainer.fitting.calibration_images import CalibrationImages
-from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, load_train_images, parse_json
+from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
+from worker.trainer.loading import load_train_images
 
 ROOT = Path(__file__).parents[3]
 SPECS = [
@@ -560,9 +561,9 @@ def test_only_evaluate_reads_test_images():
     }
     assert users == {
         "load_test_images": {"worker/trainer/kinds/evaluate.py"},
-        "load_named": {"worker/trainer/inputs.py"},
+        "load_named": {"worker/trainer/loading.py"},
         "read_torchvision": set(),
-        "test_path": {"worker/trainer/inputs.py"},
+        "test_path": {"worker/trainer/inputs.py", "worker/trainer/loading.py"},
     }
 
 

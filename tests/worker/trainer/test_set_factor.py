@@ -24,15 +24,8 @@ from tests.worker.small_jobs import (
     train_params,
     write_dataset,
 )
-from worker.trainer.inputs import (
-    DatasetInput,
-    SetInput,
-    as_examples,
-    cut,
-    load_train_images,
-    parse_json,
-    space_of_set,
-)
+from worker.trainer.inputs import DatasetInput, SetInput, parse_json
+from worker.trainer.loading import as_examples, cut, load_train_images, space_of_set
 
 AUTO = [{"method": "mts", "fit_on": "distilled", "mask": {"ratio": "auto"}}]
 SELECTION = {"n_evaluations": 1, "epochs": 40}

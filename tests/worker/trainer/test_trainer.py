@@ -13,6 +13,7 @@ import pytest
 
 from ddcal_core.errors import CoreError, DivergedError, InvalidDataError
 from ddcal_core.intake.job_channel import JobChannel, describe_failure
+from ddcal_core.intake.job_messages import ProgressTold
 from ddcal_core.progress import Progress
 from tests.worker.small_jobs import distill_params, write_dataset
 from worker.trainer.trainer import Reporter
@@ -176,7 +177,9 @@ def test_a_phase_cut_short_still_sends_its_last_report():
 def test_numbers_that_json_cannot_write_are_refused():
     """An infinite value never reaches the supervisor as invalid JSON."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        JobChannel(io.BytesIO()).send({"loss": float("inf")})
+        JobChannel(io.BytesIO()).send(
+            ProgressTold(phase="a", step=1, steps=2, values={"loss": float("inf")})
+        )
 
 
 @pytest.mark.parametrize(
@@ -198,9 +201,9 @@ def test_numbers_that_json_cannot_write_are_refused():
 def test_each_error_has_its_type(error, kind):
     """Errors are told apart for the user; a surprise keeps its text to the log."""
     described = describe_failure(error)
-    assert described["type"] == kind
-    assert described["message"]
-    assert kind != "internal" or str(error) not in described["message"]
+    assert described.type == kind
+    assert described.message
+    assert kind != "internal" or str(error) not in described.message
 
 
 def test_a_trainer_imports_no_library_that_few_jobs_need():

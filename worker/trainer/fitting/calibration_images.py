@@ -9,12 +9,10 @@ from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.formats.calibrations import FitOn
 from ddcal_core.formats.manifests import Split
-from worker.trainer.inputs import (
-    DatasetInput,
+from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
+from worker.trainer.loading import (
     Examples,
-    ModelInput,
     RandomDraw,
-    SetInput,
     as_examples,
     cut,
     load_distilled_set,

@@ -45,7 +45,8 @@ from worker.trainer.fitting.calibrations import (
     described_masked,
     fit_scaling,
 )
-from worker.trainer.inputs import Examples, ModelInput
+from worker.trainer.inputs import ModelInput
+from worker.trainer.loading import Examples
 
 
 class Fitter:

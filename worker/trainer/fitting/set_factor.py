@@ -18,7 +18,7 @@ from ddcal_core.specs.methods.method import MethodSpec
 from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
-from worker.trainer.inputs import Examples
+from worker.trainer.loading import Examples
 
 PHASE = "measure factor"
 

@@ -23,14 +23,8 @@ from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, write_scaling
 from worker.trainer.fitting.fitting import Fitter
-from worker.trainer.inputs import (
-    DatasetInput,
-    ModelInput,
-    SetInput,
-    Task,
-    load_model,
-    parse_json,
-)
+from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, Task, parse_json
+from worker.trainer.loading import load_model
 from worker.trainer.outputs import Output
 
 PHASE = "calibrate"

@@ -8,7 +8,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from ddcal_core.formats.logits_calibrations import (
     MeasuredNumbers,
 )
 from ddcal_core.formats.models import read_tensors, write_json
+from ddcal_core.formats.reports import Report, ReportMadeWith
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.calibration import NoCalibration
@@ -42,17 +43,12 @@ from worker.trainer.inputs import LogitsInput, Task, parse_json
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
-from worker.trainer.report.logits_report import (
-    logits_report,
-    measured_on,
-    steps_words,
-    uploaded_network,
-)
+from worker.trainer.report.logits_report import logits_report, measured_on, uploaded_network
 from worker.trainer.report.measurements import Measurement
 from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
-from worker.trainer.report.rows import Measured, build_rows, headline_values
+from worker.trainer.report.rows import Measured, build_rows
 
 FoundOfLogits = Found[LogitsCalibrationValues]
 FIT_ROWS: Literal["fit rows"] = "fit rows"
@@ -81,10 +77,7 @@ def run(task: Task) -> list[Output]:
         # The chance level of many rows is most of the work: none is measured twice.
         is_none = one.values.method == "none"
         measured.append((one, before if is_none else measurer.measure(logits.name, one)))
-    report = _report(logits, measured, before, measurer, task.folder)
-    seconds = round(time.monotonic() - started, 3)
-    made = {**made_with(task.device).as_json(), "seed": params.seed, "seconds": seconds}
-    report |= {"made_with": made, "steps": steps_words(logits, made)}
+    report = _report(logits, measured, before, measurer, task, started)
     task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
     outputs = [_calibration(one, after, logits, task.folder) for one, after in measured]
     return [*outputs, _written(report, logits, task.folder)]
@@ -155,8 +148,9 @@ def _report(
     measured: Sequence[tuple[Found[CalibrationFindings], Measurement]],
     before: Measurement,
     measurer: NetworkMeasurer,
-    folder: Path,
-) -> dict[str, Any]:
+    task: Task,
+    started: float,
+) -> Report:
     """Put the report together, and write every prediction beside it."""
     group = uploaded_network(logits)
     (model,) = group.models
@@ -171,22 +165,20 @@ def _report(
     by_label = {calibration_label(one.values): [found] for one, found in predicted}
     comparison = compare(rows, by_label, generator=seeded_generator(measurer.seed, "resample"))
     write_predictions(
-        folder / PREDICTIONS,
+        task.folder / PREDICTIONS,
         [group],
         predicted,
         labels=measurer.labels,
         class_names=logits.facts.class_names,
     )
-    return logits_report(logits, group, rows, [] if comparison is None else [comparison])
+    seconds = round(time.monotonic() - started, 3)
+    made = ReportMadeWith(**dict(made_with(task.device)), seed=measurer.seed, seconds=seconds)
+    return logits_report(logits, group, rows, comparison, made)
 
 
-def _written(report: dict[str, Any], logits: LogitsInput, folder: Path) -> Output:
+def _written(report: Report, logits: LogitsInput, folder: Path) -> Output:
     numbers, page = folder / "report.json", folder / "report.html"
-    write_json(numbers, report)
+    write_json(numbers, report.as_json())
     page.write_text(report_page(report, ()), encoding="utf-8")
-    values = {
-        **headline_values(report),
-        "logits": logits.name,
-        "measured_on": measured_on(logits),
-    }
+    values = {**report.headline_values(), "logits": logits.name}
     return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))

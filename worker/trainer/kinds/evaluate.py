@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,9 @@ from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.formats.calibrations import CalibrationFindings, FitOn
 from ddcal_core.formats.models import write_json
+from ddcal_core.formats.report_analyses import Comparison, MtsCurve, SpectrumAnalysis
+from ddcal_core.formats.report_rows import Row
+from ddcal_core.formats.reports import Report, ReportMadeWith
 from ddcal_core.progress import Progress, ProgressCallback
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.kinds.evaluate import EvaluateParams
@@ -25,27 +27,21 @@ from worker.trainer.inputs import (
     ModelInput,
     SetInput,
     Task,
-    as_examples,
-    load_model,
-    load_test_images,
     parse_json,
 )
+from worker.trainer.loading import as_examples, load_model, load_test_images
 from worker.trainer.outputs import Output, made_with
-from worker.trainer.report.analyses import (
-    logit_analysis,
-    logit_words,
-    spectrum_analysis,
-    spectrum_words,
-)
+from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.mts_curve import mts_curve
+from worker.trainer.report.network_report import Analyses, build_report
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
-from worker.trainer.report.rows import Measured, build_report, build_rows, headline_values
+from worker.trainer.report.rows import Measured, build_rows
 from worker.trainer.report.training_sets import TrainingSet, group_models, network_of
 
 Founds = dict[str | None, Found[CalibrationFindings]]
@@ -84,20 +80,17 @@ def run(task: Task) -> list[Output]:
     }
     curves = _curves(groups, fitters, params, measurer, task.on_progress)
     seconds = round(time.monotonic() - started, 3)
-    made = {**made_with(task.device).as_json(), "seed": params.seed, "seconds": seconds}
-    about = {
-        "name": dataset.name,
-        "n_test": len(test.labels),
-        **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
-    }
+    made = ReportMadeWith(**dict(made_with(task.device)), seed=params.seed, seconds=seconds)
     predicted = [
         (one, measurer.predict(one.model.id, founds[one.calibration_id])) for one in measured
     ]
-    analyses = {
-        "comparisons": _comparisons(groups, rows, predicted, params.seed),
-        **_analyses(groups, models, images, measurer),
-    }
-    report = build_report(about, groups, rows, curves, analyses=analyses, made_with=made)
+    analyses = Analyses(
+        curves=curves,
+        comparisons=_comparisons(groups, rows, predicted, params.seed),
+        logits=logit_analysis(groups, measurer.logits),
+        spectra=_spectra(groups, models, images),
+    )
+    report = build_report(dataset, groups, rows, analyses, made)
     table = task.folder / PREDICTIONS
     names = dataset.facts.class_names
     write_predictions(table, groups, predicted, labels=measurer.labels, class_names=names)
@@ -106,10 +99,10 @@ def run(task: Task) -> list[Output]:
 
 def _comparisons(
     groups: Sequence[TrainingSet],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     predicted: Sequence[tuple[Measured, Predictions]],
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[Comparison]:
     """Compare the calibrations of each training set that has several."""
     found = []
     for index, group in enumerate(groups):
@@ -118,29 +111,14 @@ def _comparisons(
         for one, predictions in predicted:
             if one.model.id in ids:
                 by_label.setdefault(calibration_label(one.values), []).append(predictions)
-        own = [row for row in rows if row["training_set_index"] == index]
+        own = [row for row in rows if row.training_set_index == index]
         found.append(compare(own, by_label, generator=seeded_generator(seed, "resample")))
     return [one for one in found if one is not None]
 
 
-def _analyses(
-    groups: Sequence[TrainingSet],
-    models: Sequence[ModelInput],
-    images: CalibrationImages,
-    measurer: NetworkMeasurer,
-) -> dict[str, Any]:
-    logits, spectra = logit_analysis(groups, measurer.logits), _spectra(groups, models, images)
-    return {
-        "logit_analysis": logits,
-        "logit_words": logit_words(logits),
-        "spectrum_analysis": spectra,
-        "spectrum_words": spectrum_words(spectra),
-    }
-
-
 def _spectra(
     groups: Sequence[TrainingSet], models: Sequence[ModelInput], images: CalibrationImages
-) -> list[dict[str, Any]]:
+) -> list[SpectrumAnalysis]:
     """Look at each distilled set once, whatever was trained on it."""
     by_id = {model.id: model for model in models}
     firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
@@ -222,7 +200,7 @@ def _curves(
     params: EvaluateParams,
     measurer: NetworkMeasurer,
     on_progress: ProgressCallback,
-) -> list[dict[str, Any]]:
+) -> list[MtsCurve]:
     """Draw two curves a mask for each training set with a small set: T from it, from validation."""
     with_set = [group for group in groups if group.source != "full"]
     ratios, masks = sorted(set(params.evaluate.mts_ratios)), params.evaluate.mts_masks
@@ -252,13 +230,13 @@ def _curves(
 
 
 def _write(
-    report: dict[str, Any],
+    report: Report,
     groups: Sequence[TrainingSet],
     task: Task,
     table: Path,
 ) -> Output:
     numbers, page = task.folder / "report.json", task.folder / "report.html"
-    write_json(numbers, report)
+    write_json(numbers, report.as_json())
     pictures = set_pictures(groups)
     page.write_text(report_page(report, pictures), encoding="utf-8")
-    return Output("report", "report", headline_values(report), (numbers, page, table))
+    return Output("report", "report", report.headline_values(), (numbers, page, table))

@@ -27,13 +27,11 @@ from ddcal_core.specs.training import (
 )
 from ddcal_core.training.herding import herded_subset, herding_features
 from ddcal_core.training.train import predict_logits, train_network
-from worker.trainer.inputs import (
+from worker.trainer.inputs import SetInput, Task, parse_json
+from worker.trainer.loading import (
     Examples,
     RandomDraw,
-    SetInput,
-    Task,
     load_distilled_set,
-    parse_json,
     random_index,
     space_of_set,
 )

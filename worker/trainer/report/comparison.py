@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ddcal_core.formats.report_analyses import Comparison, EceDifference, Rival
+from ddcal_core.formats.report_rows import Row
 from ddcal_core.metrics.binned import bin_index
 from worker.trainer.report.findings import is_fitted, percent
 from worker.trainer.report.measurements import Predictions
@@ -22,30 +22,13 @@ _T975 = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much lower one calibration's ECE is than another's, on the same networks and images.
-
-    Attributes:
-        mean: of the ECEs' differences over networks, other minus this; above 0 is lower.
-        over_networks: 95 % interval by Student's t; None for one network.
-        over_images: 95 % interval by the basic bootstrap over test images.
-        is_more_than_noise: every interval there is leaves 0 out, on one side.
-    """
-
-    mean: float
-    over_networks: tuple[float, float] | None
-    over_images: tuple[float, float]
-    is_more_than_noise: bool
-
-
 def ece_difference(
     one: Sequence[Predictions],
     other: Sequence[Predictions],
     *,
     n_bins: int,
     generator: torch.Generator,
-) -> Difference:
+) -> EceDifference:
     """Compare two calibrations of the same networks.
 
     Args:
@@ -71,7 +54,12 @@ def ece_difference(
     over_networks = _student(differences)
     intervals = [(low, high), *([over_networks] if over_networks else [])]
     is_apart = all(ends[0] > 0 for ends in intervals) or all(ends[1] < 0 for ends in intervals)
-    return Difference(mean, over_networks, (low, high), is_apart)
+    return EceDifference(
+        mean=mean,
+        over_networks=over_networks,
+        over_images=(low, high),
+        is_more_than_noise=is_apart,
+    )
 
 
 def _gaps(network: Predictions, n_bins: int) -> Tensor:
@@ -109,11 +97,11 @@ def _student(differences: Tensor) -> tuple[float, float] | None:
 
 
 def compare(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     predictions: Mapping[str, Sequence[Predictions]],
     *,
     generator: torch.Generator,
-) -> dict[str, Any] | None:
+) -> Comparison | None:
     """Put the calibration of lowest ECE beside no calibration and beside the next lowest.
 
     Args:
@@ -122,58 +110,51 @@ def compare(
         generator: a CPU generator.
 
     Returns:
-        training_set_label, winner, ece, n_compared, rivals (calibration and the difference's
-        fields) and words; None where there is nothing to compare.
+        None where there is nothing to compare.
     """
-    fitted = sorted(
-        (row for row in rows if is_fitted(row["status"])), key=lambda row: float(row["ece"]["mean"])
-    )
+    fitted = sorted((row for row in rows if is_fitted(row.status)), key=lambda row: row.ece.mean)
     if len(fitted) < 2:
         return None
-    best, n_bins = fitted[0], fitted[0]["n_bins"]
-    reference = [row for row in fitted[1:] if row["method"] == "none"]
-    rivals = list({row["calibration"]: row for row in (*reference, fitted[1])}.values())
+    best = fitted[0]
+    reference = [row for row in fitted[1:] if row.method == "none"]
+    rivals = list({row.calibration: row for row in (*reference, fitted[1])}.values())
     found = [
-        (
-            row,
-            ece_difference(
-                predictions[best["calibration"]],
-                predictions[row["calibration"]],
-                n_bins=n_bins,
-                generator=generator,
-            ),
+        ece_difference(
+            predictions[best.calibration],
+            predictions[row.calibration],
+            n_bins=best.n_bins,
+            generator=generator,
         )
         for row in rivals
     ]
-    return {
-        "training_set_label": best["training_set_label"],
-        "winner": best["calibration"],
-        "ece": best["ece"],
-        "n_compared": len(fitted),
-        "n_networks": best["n_networks"],
-        "rivals": [{"calibration": row["calibration"], **vars(found_)} for row, found_ in found],
-        "words": " ".join(
-            [
-                f"{_start(best, len(fitted))}",
-                *(_rival_words(row, difference) for row, difference in found),
-            ]
+    said = [_rival_words(row, one) for row, one in zip(rivals, found, strict=True)]
+    return Comparison(
+        training_set_label=best.training_set_label,
+        winner=best.calibration,
+        ece=best.ece,
+        n_compared=len(fitted),
+        n_networks=best.n_networks,
+        rivals=tuple(
+            Rival(calibration=row.calibration, **dict(one))
+            for row, one in zip(rivals, found, strict=True)
         ),
-    }
-
-
-def _start(best: Mapping[str, Any], n_compared: int) -> str:
-    name = "No calibration" if best["method"] == "none" else best["calibration"]
-    return (
-        f"{best['training_set_label']}: {name} has the lowest ECE of {n_compared}, "
-        f"{percent(best['ece']['mean'])}."
+        words=" ".join([_start(best, len(fitted)), *said]),
     )
 
 
-def _rival_words(row: Mapping[str, Any], difference: Difference) -> str:
-    rival = "no calibration" if row["method"] == "none" else row["calibration"]
+def _start(best: Row, n_compared: int) -> str:
+    name = "No calibration" if best.method == "none" else best.calibration
+    return (
+        f"{best.training_set_label}: {name} has the lowest ECE of {n_compared}, "
+        f"{percent(best.ece.mean)}."
+    )
+
+
+def _rival_words(row: Row, difference: EceDifference) -> str:
+    rival = "no calibration" if row.method == "none" else row.calibration
     over = [f"{_range(difference.over_images)} over test images"]
     if difference.over_networks is not None:
-        over.append(f"{_range(difference.over_networks)} over {row['n_networks']} networks")
+        over.append(f"{_range(difference.over_networks)} over {row.n_networks} networks")
     verdict = "more than noise" if difference.is_more_than_noise else "not more than noise"
     if difference.over_networks is None:
         verdict += ", though one network says nothing about others"

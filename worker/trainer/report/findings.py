@@ -1,8 +1,10 @@
 """What the numbers say, in words."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, assert_never
+from typing import assert_never
 
+from ddcal_core.formats.calibrations import CalibrationStatus, Failure
+from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
 from ddcal_core.specs.masks import MaskShape, MaskSpec
 from ddcal_core.specs.training import (
     CrossEntropy,
@@ -12,8 +14,6 @@ from ddcal_core.specs.training import (
     Mixup,
     TrainLoss,
 )
-
-Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
 _DIRECTED_SHARE = 0.5
@@ -25,7 +25,7 @@ _VERDICT_WORDS: dict[Verdict, str] = {
     "within chance": "as well calibrated as this test can tell",
 }
 
-STATUS_WORDS = {
+STATUS_WORDS: Mapping[RowStatus, str] = {
     "ok": "",
     "separable": (
         "No temperature is best: the network gets every image it was fitted on right, so the NLL "
@@ -57,7 +57,7 @@ STATUS_WORDS = {
     "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
 }
 
-FAILURE_WORDS = {
+FAILURE_WORDS: Mapping[Failure, str] = {
     "over_calibration": (
         "Over-calibrated: what was fitted leaves too little confidence, so that the network is "
         "under-confident after it, whatever it was before."
@@ -79,7 +79,7 @@ FAILURE_WORDS = {
         "of a row), so that nearly every prediction is given confidence 1."
     ),
 }
-_FAILED_DIRECTION: Mapping[str, str] = {
+_FAILED_DIRECTION: Mapping[Verdict, Failure] = {
     "over-confident": "under_calibration",
     "under-confident": "over_calibration",
 }
@@ -97,12 +97,12 @@ _NO_TEMPERATURE = ("vector", "isotonic")
 _FITTED = ("ok", "not_converged", "one_class")
 
 
-def is_fitted(status: str) -> bool:
+def is_fitted(status: RowStatus) -> bool:
     """Whether what is shown is a calibration that was found, be it not the best of its kind."""
     return status in _FITTED
 
 
-def common_status(statuses: Iterable[str]) -> str:
+def common_status(statuses: Iterable[CalibrationStatus]) -> RowStatus:
     """One status for several networks: theirs, or "mixed"; some short of the best is short."""
     seen = set(statuses)
     if seen == {"ok", "not_converged"}:
@@ -168,8 +168,8 @@ def loss_words(loss: TrainLoss) -> str:
 
 
 def failures_of(
-    method: str, verdict: Verdict, status: str, fitted: Iterable[Sequence[str]]
-) -> list[str]:
+    method: str, verdict: Verdict, status: RowStatus, fitted: Iterable[Sequence[Failure]]
+) -> list[Failure]:
     """Name what went wrong in one row of the table.
 
     Args:
@@ -186,9 +186,11 @@ def failures_of(
     return [name for name in FAILURE_WORDS if name in seen]
 
 
-def describe_row(row: Mapping[str, Any]) -> str:
+def describe_row(
+    shown: MeanMetrics, verdict: Verdict, status: RowStatus, failures: Iterable[Failure]
+) -> str:
     """Say in a sentence or two what one row of the table shows."""
-    ece, gap, chance = (row[key]["mean"] for key in ("ece", "signed_gap", "null_p95"))
+    ece, gap, chance = shown.ece.mean, shown.signed_gap.mean, shown.null_p95.mean
     words = {
         "over-confident": f"Over-confident: confidence exceeds accuracy by {percent(gap)}",
         "under-confident": f"Under-confident: confidence falls short of accuracy by "
@@ -196,26 +198,26 @@ def describe_row(row: Mapping[str, Any]) -> str:
         "off both ways": "Miscalibrated both ways: over-confident in some bins, under-confident "
         "in others",
         "within chance": "Within what chance shows",
-    }[row["verdict"]]
+    }[verdict]
     level = f"ECE {percent(ece)}, chance alone reaches {percent(chance)}"
-    failed = [FAILURE_WORDS[name] for name in row["failures"]]
-    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[row["status"]], *failed]))
+    failed = [FAILURE_WORDS[name] for name in failures]
+    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[status], *failed]))
 
 
-def temperature_words(row: Mapping[str, Any]) -> str:
+def temperature_words(row: Row) -> str:
     """Write a row's temperature, or what stands in its place."""
-    found, status = row["temperature"], row["status"]
+    found, status = row.temperature, row.status
     limits = {"separable": "→ 0", "worse_than_chance": "→ ∞", "unidentified": "any"}
     if status in limits:
         return limits[status]
-    if found["mean"] is None:
-        return "–" if row["method"] in _NO_TEMPERATURE and is_fitted(status) else "none"
-    deviation = "" if found["std"] is None else f" ± {found['std']:.2g}"
-    some = f" ({found['n']} of {row['n_networks']})" if status == "mixed" else ""
-    return f"{found['mean']:.3g}{deviation}{some}" if row["method"] != "none" else "1"
+    if found.mean is None:
+        return "–" if row.method in _NO_TEMPERATURE and is_fitted(status) else "none"
+    deviation = "" if found.std is None else f" ± {found.std:.2g}"
+    some = f" ({found.n} of {row.n_networks})" if status == "mixed" else ""
+    return f"{found.mean:.3g}{deviation}{some}" if row.method != "none" else "1"
 
 
-def findings(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
     """Say the findings, the main one first.
 
     Args:
@@ -225,51 +227,51 @@ def findings(dataset: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     Returns:
         Sentences: the first training set as it is; what calibration made of it; the others.
     """
-    by_set: dict[int, list[Mapping[str, Any]]] = {}
+    by_set: dict[int, list[Row]] = {}
     for row in rows:
-        by_set.setdefault(row["training_set_index"], []).append(row)
+        by_set.setdefault(row.training_set_index, []).append(row)
     (as_it_is, *calibrated), *others = by_set.values()
     first = (
-        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is['training_images']} "
+        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is.training_images} "
         f"{_are(as_it_is)} {_confidence_words(as_it_is)}."
     )
-    others_alike = [own[0] for own in others if own[0]["loss"] == as_it_is["loss"]]
-    of_losses = [own for own in others if own[0]["loss"] != as_it_is["loss"]]
+    others_alike = [own[0] for own in others if own[0].loss == as_it_is.loss]
+    of_losses = [own for own in others if own[0].loss != as_it_is.loss]
     said = [first, _of_calibrations(calibrated), _of_others(others_alike)]
     if of_losses:
         said.append(_of_losses([[as_it_is, *calibrated], *of_losses]))
     return [sentence for sentence in said if sentence]
 
 
-def _networks(row: Mapping[str, Any]) -> str:
-    return "the network" if row["n_networks"] == 1 else f"the {row['n_networks']} networks"
+def _networks(row: Row) -> str:
+    return "the network" if row.n_networks == 1 else f"the {row.n_networks} networks"
 
 
-def _are(row: Mapping[str, Any]) -> str:
-    return "is" if row["n_networks"] == 1 else "are"
+def _are(row: Row) -> str:
+    return "is" if row.n_networks == 1 else "are"
 
 
-def _confidence_words(row: Mapping[str, Any]) -> str:
-    ece, share, chance = (percent(row[key]["mean"]) for key in ("ece", "accuracy", "null_p95"))
-    verdict = _VERDICT_WORDS[row["verdict"]]
+def _confidence_words(row: Row) -> str:
+    ece, share, chance = (percent(one.mean) for one in (row.ece, row.accuracy, row.null_p95))
+    verdict = _VERDICT_WORDS[row.verdict]
     return f"{verdict}: ECE {ece} at {share} accuracy, where chance alone reaches {chance}"
 
 
-def _of_calibrations(rows: Sequence[Mapping[str, Any]]) -> str:
+def _of_calibrations(rows: Sequence[Row]) -> str:
     # Best on test, so a reader must not take it for a way to choose: hence "of those tried".
-    fitted = [row for row in rows if is_fitted(row["status"])]
+    fitted = [row for row in rows if is_fitted(row.status)]
     sentences = []
     if fitted:
-        best = min(fitted, key=lambda row: row["ece"]["mean"])
+        best = min(fitted, key=lambda row: row.ece.mean)
         lead = f"Of the {len(rows)} calibrations tried, " if len(rows) > 1 else ""
-        sentences.append(_capitalised(f"{lead}{best['calibration']} {_effect(best)}."))
-        worse = [row["calibration"] for row in fitted if _change(row) > 0 and row is not best]
+        sentences.append(_capitalised(f"{lead}{best.calibration} {_effect(best)}."))
+        worse = [row.calibration for row in fitted if _change(row) > 0 and row is not best]
         if worse:
             sentences.append(_capitalised(f"{_listed(worse)} made it worse."))
-    short = [row["calibration"] for row in fitted if row["status"] == "not_converged"]
+    short = [row.calibration for row in fitted if row.status == "not_converged"]
     if short:
         sentences.append(f"{_listed(short)} stopped short of the best temperature.")
-    failed = [row["calibration"] for row in rows if not is_fitted(row["status"])]
+    failed = [row.calibration for row in rows if not is_fitted(row.status)]
     if failed:
         has = "has" if len(failed) == 1 else "have"
         sentences.append(_capitalised(f"{_listed(failed)} {has} no best temperature."))
@@ -280,45 +282,44 @@ def _capitalised(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def _change(row: Mapping[str, Any]) -> float:
-    change: float = row["ece"]["mean"] - row["before"]["ece"]["mean"]
-    return change
+def _change(row: Row) -> float:
+    return row.ece.mean - row.before.ece.mean
 
 
-def _effect(row: Mapping[str, Any]) -> str:
-    ece = percent(row["ece"]["mean"])
+def _effect(row: Row) -> str:
+    ece = percent(row.ece.mean)
     how = f"does not lower the ECE ({ece})" if _change(row) >= 0 else f"brings the ECE to {ece}"
-    if row["verdict"] == "within chance":
+    if row.verdict == "within chance":
         return f"{how}, within what chance shows"
-    return f"{how}; the networks are then {_VERDICT_WORDS[row['verdict']]}"
+    return f"{how}; the networks are then {_VERDICT_WORDS[row.verdict]}"
 
 
-def _of_others(rows: Sequence[Mapping[str, Any]]) -> str:
+def _of_others(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     said = [
-        f"those trained on {row['training_images']} are {_VERDICT_WORDS[row['verdict']]} "
-        f"(ECE {percent(row['ece']['mean'])} at {percent(row['accuracy']['mean'])} accuracy)"
+        f"those trained on {row.training_images} are {_VERDICT_WORDS[row.verdict]} "
+        f"(ECE {percent(row.ece.mean)} at {percent(row.accuracy.mean)} accuracy)"
         for row in rows
     ]
     return f"For comparison, {'; '.join(said)}."
 
 
-def _of_losses(of_sets: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+def _of_losses(of_sets: Sequence[Sequence[Row]]) -> str:
     """Say each loss's ECE before and after the same temperature scaling."""
     said = []
     for as_it_is, *calibrated in of_sets:
-        words = f"{percent(as_it_is['ece']['mean'])} with {as_it_is['loss']}"
-        scaled = [row for row in calibrated if _is_exact_ts(row) and row["status"] == "ok"]
+        words = f"{percent(as_it_is.ece.mean)} with {as_it_is.loss}"
+        scaled = [row for row in calibrated if _is_exact_ts(row) and row.status == "ok"]
         if scaled:
-            ece = percent(scaled[0]["ece"]["mean"])
-            words += f" ({ece} after {scaled[0]['calibration']})"
+            ece = percent(scaled[0].ece.mean)
+            words += f" ({ece} after {scaled[0].calibration})"
         said.append(words)
     return f"By the loss trained with, the ECE is {_listed(said)}."
 
 
-def _is_exact_ts(row: Mapping[str, Any]) -> bool:
-    return row["method"] == "ts" and row.get("optimiser") in {None, "exact"}
+def _is_exact_ts(row: Row) -> bool:
+    return row.method == "ts" and row.optimiser in {None, "exact"}
 
 
 def _listed(names: Sequence[str]) -> str:

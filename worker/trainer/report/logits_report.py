@@ -1,19 +1,16 @@
 """Measurements of uploaded logits -> report.json, in the form that networks' reports have."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from ddcal_core.formats.records import VERSION
+from ddcal_core.formats.report_analyses import Comparison
+from ddcal_core.formats.report_rows import Row
+from ddcal_core.formats.reports import Report, ReportMadeWith, UnknownTrainingSet
 from worker.trainer.inputs import LogitsInput
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.findings import findings
 from worker.trainer.report.training_sets import Network, TrainingSet
 
-# What a network's config says, and nobody knows of logits made elsewhere.
-_UNKNOWN = (
-    "distilled_set_id", "images_per_class", "n_train", "split", "network", "train",
-    "train_accuracy", "distilled",
-)  # fmt: skip
 _TEST_ROWS = (
     "Rows behind every number: logits_test and labels_test, on which nothing was fitted. That the "
     "network was not trained on them either is for their sender to know."
@@ -41,51 +38,57 @@ def measured_on(logits: LogitsInput) -> Literal["test rows", "fit rows"]:
 def logits_report(
     logits: LogitsInput,
     group: TrainingSet,
-    rows: Sequence[Mapping[str, Any]],
-    comparisons: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Put everything together that report.json holds, but for how it was made.
+    rows: Sequence[Row],
+    comparison: Comparison | None,
+    made_with: ReportMadeWith,
+) -> Report:
+    """Put everything together that report.json holds.
 
     Args:
         logits: what was uploaded.
         group: from `uploaded_network`.
         rows: of the table, `none` first.
-        comparisons: which calibration won.
+        comparison: which calibration won, where there are several.
+        made_with: seed, versions and seconds.
     """
     facts = logits.facts
     on = measured_on(logits)
     is_held_out = on == "test rows"
-    n_bins = rows[0]["n_bins"]
     said = findings(f"the {'test' if is_held_out else 'fit'} rows of {logits.name}", rows)
-    return {
-        "format": "ddcal report 1",
-        "version": VERSION,
-        "dataset": logits.name,
-        "headline": said[0],
-        "findings": said if is_held_out else [*said, _NOT_HELD_OUT],
-        "n_test": rows[0]["n_test"],
-        "measured_on": on,
-        "n_bins": n_bins,
-        "class_names": list(facts.class_names),
-        "image_shape": None,
-        "training_sets": [
-            {
-                "label": group.label,
-                "training_set": group.source,
-                **dict.fromkeys(_UNKNOWN),
-                "model_ids": [model.id for model in group.models],
-            }
-        ],
-        "rows": list(rows),
-        "comparisons": [{**one, "words": _of_rows(one["words"])} for one in comparisons],
+    return Report(
+        dataset=logits.name,
+        headline=said[0],
+        findings=tuple(said if is_held_out else [*said, _NOT_HELD_OUT]),
+        n_test=rows[0].n_test,
+        measured_on=on,
+        n_bins=rows[0].n_bins,
+        class_names=facts.class_names,
+        image_shape=None,
+        training_sets=(_training_set(group),),
+        rows=tuple(rows),
         # There are no images to mask or to take apart, and no second network to set beside it.
-        "mts_curves": [],
-        "logit_analysis": [],
-        "spectrum_analysis": [],
-        "facts": _facts(logits, n_bins),
-        "conventions": _conventions(is_held_out=is_held_out),
-        "calibration_ids": [],
-    }
+        mts_curves=(),
+        comparisons=() if comparison is None else (_compared_on_rows(comparison),),
+        logit_analysis=(),
+        spectrum_analysis=(),
+        facts=_facts(logits, rows[0].n_bins),
+        conventions=_conventions(is_held_out=is_held_out),
+        calibration_ids=(),
+        made_with=made_with,
+        steps=_steps(logits, made_with),
+    )
+
+
+def _training_set(group: TrainingSet) -> UnknownTrainingSet:
+    return UnknownTrainingSet(
+        label=group.label,
+        training_set="elsewhere",
+        model_ids=tuple(model.id for model in group.models),
+    )
+
+
+def _compared_on_rows(comparison: Comparison) -> Comparison:
+    return comparison.model_copy(update={"words": _of_rows(comparison.words)})
 
 
 _NOT_HELD_OUT = (
@@ -106,7 +109,7 @@ def _facts(logits: LogitsInput, n_bins: int) -> dict[str, str]:
     }
 
 
-def steps_words(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
+def _steps(logits: LogitsInput, made_with: ReportMadeWith) -> tuple[str, ...]:
     """Say how everything was computed, step by step."""
     facts = logits.facts
     where = (
@@ -114,15 +117,15 @@ def steps_words(logits: LogitsInput, made_with: Mapping[str, Any]) -> list[str]:
         if facts.n_test
         else "the rows fitted on, as no others were sent"
     )
-    return [
+    return (
         f"{logits.name}: logits and labels sent as one file (sha256 {logits.sha256}); the network "
         "behind them and what it was trained on are not known here.",
         f"Fitted on {facts.n_fit:,} rows of {facts.n_classes:,} {facts.dtype} logits, solved in "
         "float64.",
-        f"Measured on {where}; torch {made_with['torch']} on {made_with['device']} with "
-        f"{made_with['threads']} threads, seed {made_with['seed']} of the chance level, "
-        f"{made_with['seconds']:.1f} s.",
-    ]
+        f"Measured on {where}; torch {made_with.torch} on {made_with.device} with "
+        f"{made_with.threads} threads, seed {made_with.seed} of the chance level, "
+        f"{made_with.seconds:.1f} s.",
+    )
 
 
 def _of_rows(words: str) -> str:

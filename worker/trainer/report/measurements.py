@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from ddcal_core.calibration.masked import (
     zero_temperature_limit,
 )
 from ddcal_core.formats.calibrations import CalibrationStatus
+from ddcal_core.formats.report_rows import FurtherMeasures, OpenSummary, Summary
 from ddcal_core.metrics import (
     NullLevel,
     ReliabilityBins,
@@ -39,16 +39,6 @@ from worker.trainer.fitting.calibrations import finite_or_none
 _Z95 = 1.959963984540054
 
 N_INTERVAL_DRAWS = 400
-FURTHER = (
-    "root_mean_square_calibration_error",
-    "maximum_calibration_error",
-    "adaptive_calibration_error",
-    "classwise_calibration_error",
-    "debiased_calibration_error",
-    "smooth_calibration_error",
-    "area_under_risk_coverage",
-)
-METRICS = ("accuracy", "nll", "brier", "ece", "signed_gap", "null_mean", "null_p95")
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class Measurement:
         bins: the bins of the ECE.
         ece_interval: 95 % for the ECE on all images of this kind (`metrics.ece_interval`); None
             at a limit.
-        further: by the names of FURTHER, as in ddcal_core.metrics; None at a limit.
+        further: other measures of the same predictions; None at a limit.
     """
 
     accuracy: float
@@ -78,11 +68,7 @@ class Measurement:
     null_p95: float
     bins: ReliabilityBins
     ece_interval: tuple[float, float] | None = None
-    further: Mapping[str, float] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Give all fields; bins as lists."""
-        return dataclasses.asdict(self)
+    further: FurtherMeasures[float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,18 +181,17 @@ def _at_temperature(
     )
 
 
-def _further(probabilities: Tensor, labels: Tensor, n_bins: int) -> dict[str, float]:
+def _further(probabilities: Tensor, labels: Tensor, n_bins: int) -> FurtherMeasures[float]:
     data = (probabilities, labels)
-    values = (
-        root_mean_square_calibration_error(*data, n_bins),
-        maximum_calibration_error(*data, n_bins).value,
-        adaptive_calibration_error(*data, n_bins),
-        classwise_calibration_error(*data, n_bins),
-        debiased_calibration_error(*data, n_bins),
-        smooth_calibration_error(*data),
-        area_under_risk_coverage(*data),
+    return FurtherMeasures[float](
+        root_mean_square_calibration_error=root_mean_square_calibration_error(*data, n_bins),
+        maximum_calibration_error=maximum_calibration_error(*data, n_bins).value,
+        adaptive_calibration_error=adaptive_calibration_error(*data, n_bins),
+        classwise_calibration_error=classwise_calibration_error(*data, n_bins),
+        debiased_calibration_error=debiased_calibration_error(*data, n_bins),
+        smooth_calibration_error=smooth_calibration_error(*data),
+        area_under_risk_coverage=area_under_risk_coverage(*data),
     )
-    return dict(zip(FURTHER, values, strict=True))
 
 
 def _at_zero(
@@ -251,15 +236,23 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def mean_and_deviation(values: Sequence[float | None]) -> dict[str, float | str | None]:
+def mean_and_deviation(values: Sequence[float]) -> Summary:
     """Give mean and sample standard deviation (n - 1) over networks.
 
-    A deviation needs two values. One infinite value (None) makes the mean infinite, said by a
-    word, as JSON has no number for it.
+    Args:
+        values: finite, at least one; a deviation needs two.
+    """
+    numbers = torch.tensor(values, dtype=torch.float64)
+    deviation = float(numbers.std()) if len(values) > 1 else None
+    return Summary(mean=float(numbers.mean()), std=deviation)
+
+
+def open_mean_and_deviation(values: Sequence[float | None]) -> OpenSummary:
+    """Give mean and deviation of what may be infinite (None), or not there.
+
+    One infinite value makes the mean infinite, said by a word, as JSON has no number for it.
     """
     finite = [value for value in values if value is not None]
     if len(finite) < len(values) or not values:
-        return {"mean": None, "std": None, "word": "infinite" if values else "none"}
-    numbers = torch.tensor(finite, dtype=torch.float64)
-    deviation = float(numbers.std()) if len(finite) > 1 else None
-    return {"mean": float(numbers.mean()), "std": deviation}
+        return OpenSummary(mean=None, std=None, word="infinite" if values else "none")
+    return OpenSummary(**dict(mean_and_deviation(finite)))

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ddcal_core.formats.calibrations import FitOn, Fitted
+from ddcal_core.formats.report_analyses import CurveNetwork, CurvePoint, MtsCurve
 from ddcal_core.specs.masks import MaskShape, MaskSpec
 from worker.trainer.fitting.fitting import Fitter
-from worker.trainer.report.measurements import mean_and_deviation
+from worker.trainer.report.measurements import mean_and_deviation, open_mean_and_deviation
 
 MeasureFit = Callable[[str, Fitted], tuple[float, float]]
 """(model id, what a fit found) -> the network's ECE and signed gap on test."""
@@ -22,7 +22,7 @@ def mts_curve(
     ratios: Sequence[float],
     measure_fit: MeasureFit,
     on_point: Callable[[], None],
-) -> dict[str, Any]:
+) -> MtsCurve:
     """Fit T on masked images at each ratio and measure the ECE on test.
 
     Args:
@@ -33,11 +33,6 @@ def mts_curve(
         ratios: share of pixels masked; 0 is plain TS.
         measure_fit: the test side.
         on_point: told after each network and ratio.
-
-    Returns:
-        training_set_label, fit_on, mask (the shape's fields) and points: ratio, ece, temperature
-        and masked_accuracy (mean and deviation over networks), statuses, and each network's own
-        numbers.
     """
     points = []
     for ratio in sorted(ratios):
@@ -47,29 +42,28 @@ def mts_curve(
             # No null level here: it would cost as much as the fit, at every point.
             ece, signed_gap = measure_fit(model_id, found)
             networks.append(
-                {
-                    "model_id": model_id,
-                    "status": found.status,
-                    "temperature": found.temperature,
-                    "masked_accuracy": found.masked_accuracy,
-                    "ece": ece,
-                    "signed_gap": signed_gap,
-                }
+                CurveNetwork(
+                    model_id=model_id,
+                    status=found.status,
+                    temperature=found.temperature,
+                    masked_accuracy=found.masked_accuracy,
+                    ece=ece,
+                    signed_gap=signed_gap,
+                )
             )
             on_point()
         points.append(_point(ratio, networks))
-    mask = shape.model_dump(mode="json")
-    return {"training_set_label": label, "fit_on": fit_on, "mask": mask, "points": points}
+    return MtsCurve(training_set_label=label, fit_on=fit_on, mask=shape, points=tuple(points))
 
 
-def _point(ratio: float, networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    temperatures = [network["temperature"] for network in networks]
-    return {
-        "ratio": ratio,
-        "ece": mean_and_deviation([network["ece"] for network in networks]),
-        "signed_gap": mean_and_deviation([network["signed_gap"] for network in networks]),
-        "temperature": mean_and_deviation([t for t in temperatures if t is not None]),
-        "masked_accuracy": mean_and_deviation([network["masked_accuracy"] for network in networks]),
-        "statuses": dict(Counter(network["status"] for network in networks)),
-        "networks": list(networks),
-    }
+def _point(ratio: float, networks: Sequence[CurveNetwork]) -> CurvePoint:
+    temperatures = [one.temperature for one in networks if one.temperature is not None]
+    return CurvePoint(
+        ratio=ratio,
+        ece=mean_and_deviation([one.ece for one in networks]),
+        signed_gap=mean_and_deviation([one.signed_gap for one in networks]),
+        temperature=open_mean_and_deviation(temperatures),
+        masked_accuracy=open_mean_and_deviation([one.masked_accuracy for one in networks]),
+        statuses=dict(Counter(one.status for one in networks)),
+        networks=tuple(networks),
+    )

@@ -3,8 +3,10 @@
 import base64
 import html.parser
 import io
+import json
 import math
 import re
+from collections import Counter
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,17 +16,16 @@ from PIL import Image
 
 from ddcal_core.formats.calibrations import CalibrationFindings
 from ddcal_core.formats.pictures import strip_png
-from ddcal_core.metrics import ece_interval, null_level
+from ddcal_core.formats.report_analyses import CurveNetwork, CurvePoint, MtsCurve
+from ddcal_core.formats.report_rows import OpenSummary, Summary, TemperatureSummary
+from ddcal_core.formats.reports import ReportMadeWith, read_report
+from ddcal_core.metrics import ReliabilityBins, ece_interval, null_level
 from ddcal_core.specs.calibration import MaskedTemperatureScaling
-from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.masks import MaskShape, MaskSpec
 from tests.core.formats.stored import model_config, set_manifest
-from worker.trainer.inputs import ModelInput, SetInput
-from worker.trainer.report.analyses import (
-    logit_analysis,
-    logit_words,
-    spectrum_analysis,
-    spectrum_words,
-)
+from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
+from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.findings import (
@@ -38,9 +39,11 @@ from worker.trainer.report.measurements import (
     ece_and_gap,
     mean_and_deviation,
     measure,
+    open_mean_and_deviation,
     predict,
     wilson_interval,
 )
+from worker.trainer.report.network_report import Analyses, build_report
 from worker.trainer.report.page.figures import (
     curve_figure,
     ece_spark,
@@ -50,7 +53,7 @@ from worker.trainer.report.page.figures import (
 )
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
-from worker.trainer.report.rows import Measured, build_report, build_rows
+from worker.trainer.report.rows import Measured, build_rows
 from worker.trainer.report.training_sets import group_models, network_of
 
 EVIL = "<script>alert('x')</script>&\"onload=\"x"
@@ -136,6 +139,52 @@ MANIFEST = set_manifest(
 )
 
 
+FACTS = DatasetFacts(
+    image_shape=(1, 8, 8),
+    class_names=(EVIL, "b", "c", "d"),
+    train_class_counts=(2,) * 4,
+    test_class_counts=(50,) * 4,
+    mean=(0.5,),
+    std=(0.2,),
+)
+DATASET = DatasetInput(name=EVIL, facts=FACTS, source="upload")
+
+
+def point(ratio, ece, statuses, std=None):
+    """A point of a curve, of one network a status."""
+    networks = tuple(
+        CurveNetwork(
+            model_id="mdl",
+            status=status,
+            temperature=2.0 if status == "ok" else None,
+            masked_accuracy=0.5,
+            ece=ece,
+            signed_gap=ece,
+        )
+        for status in statuses
+    )
+    return CurvePoint(
+        ratio=ratio,
+        ece=Summary(mean=ece, std=std),
+        signed_gap=Summary(mean=ece, std=std),
+        temperature=OpenSummary(mean=2.0, std=None),
+        masked_accuracy=OpenSummary(mean=0.5, std=None),
+        statuses=dict(Counter(statuses)),
+        networks=networks,
+    )
+
+
+def curve(fit_on, points, label="set", **mask):
+    """A curve through points, masked by pixels unless told otherwise."""
+    shape = MaskShape(**mask)
+    return MtsCurve(training_set_label=label, fit_on=fit_on, mask=shape, points=tuple(points))
+
+
+def changed(record, **changes):
+    """A record with changes."""
+    return record.model_copy(update=changes)
+
+
 @pytest.fixture(scope="module")
 def report():
     """A report on two networks on a distilled set and one on full data, evil names throughout."""
@@ -154,37 +203,24 @@ def report():
     groups = group_models(models, sets)
     rows = build_rows(groups, measured, n_test=200, n_bins=15)
     points = [
-        {
-            "ratio": ratio,
-            "ece": {"mean": 0.2 - ratio / 10, "std": 0.01},
-            "statuses": {"ok": 1, "separable": 1} if ratio == 0 else {"ok": 2},
-            "networks": [{}, {}],
-        }
+        point(ratio, 0.2 - ratio / 10, ["separable" if ratio == 0 else "ok", "ok"], std=0.01)
         for ratio in (0.0, 0.5, 0.9)
     ]
-    curves = [
-        {"training_set_label": groups[0].label, "fit_on": fit_on, "points": points}
-        for fit_on in ("training_set", "validation")
-    ]
-    about = {"name": EVIL, "n_test": 200, "class_names": [EVIL, "b", "c", "d"]}
-    about["image_shape"] = [1, 8, 8]
-    made_with = {"torch": "2", "device": "cpu", "threads": 1, "seed": 0, "seconds": 1.0}
+    curves = [curve(fit_on, points, groups[0].label) for fit_on in ("training_set", "validation")]
     logits = {one.id: sample(seed=k)[0] for k, one in enumerate(models)}
-    logit_analyses = logit_analysis(groups, logits)
     pixels = torch.randn(7, 8, 1, 4, 4, generator=generator())
-    spectra = [spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))]
     of_rows = {
         calibration_label(values): [predicted_at(*sample(seed=k), values) for k in range(2)]
         for values in (NONE, MASKED)
     }
-    analyses = {
-        "comparisons": [compare(rows[:3], of_rows, generator=generator())],
-        "logit_analysis": logit_analyses,
-        "logit_words": logit_words(logit_analyses),
-        "spectrum_analysis": spectra,
-        "spectrum_words": spectrum_words(spectra),
-    }
-    return build_report(about, groups, rows, curves, analyses=analyses, made_with=made_with)
+    analyses = Analyses(
+        curves=curves,
+        comparisons=[compare(rows[:3], of_rows, generator=generator())],
+        logits=logit_analysis(groups, logits),
+        spectra=[spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))],
+    )
+    made_with = ReportMadeWith(torch="2", device="cpu", threads=1, seed=0, seconds=1.0)
+    return build_report(DATASET, groups, rows, analyses, made_with)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +270,18 @@ def test_the_page_stands_alone(page):
     assert "http" not in page
 
 
+def test_every_class_is_in_the_style_sheet(page):
+    """A curve of a class that the style sheet does not know would be drawn in no colour."""
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    known = set(re.findall(r"\.([a-z][\w-]*)", style))
+    used = {
+        name
+        for _, attributes in Elements(page).found
+        for name in attributes.get("class", "").split()
+    }
+    assert used <= known
+
+
 def test_names_from_users_are_text(page):
     """A data set and a class named like markup are shown as they are, and do nothing."""
     text = "".join(Elements(page).text)
@@ -244,12 +292,12 @@ def test_names_from_users_are_text(page):
 def test_the_page_says_what_it_has_to(page, report):
     """Findings, every calibration, the limit in words, conventions and lineage are all there."""
     text = "".join(Elements(page).text)
-    for words in (*report["findings"], *report["conventions"].values()):
+    for words in (*report.findings, *report.conventions.values()):
         assert words in text
-    for words in (report["comparisons"][0]["words"], report["logit_words"], "effective rank"):
+    for words in (report.comparisons[0].words, report.logit_words, "effective rank"):
         assert words in text
-    for row in report["rows"]:
-        assert row["calibration"] in text
+    for row in report.rows:
+        assert row.calibration in text
     assert "ECE = 1 − accuracy, NLL infinite" in text
     assert "cal_0_1" in text
     assert "59 more classes are not shown" in text
@@ -262,21 +310,20 @@ def test_the_words_are_those_of_the_report(report):
     for word in ("Confidence", "ECE", "TS", "MTS", "Distilled set", "DM"):
         assert f"{word} " in text
     assert "scaling: a factor and an offset for each class" not in text
-    only_none = [row for row in report["rows"] if row["method"] == "none"]
-    plain = {**report, "rows": only_none, "training_sets": report["training_sets"][1:]}
-    text = "".join(Elements(report_page({**plain, "mts_curves": []}, [])).text)
+    only_none = tuple(row for row in report.rows if row.method == "none")
+    plain = changed(report, rows=only_none, training_sets=report.training_sets[1:], mts_curves=())
+    text = "".join(Elements(report_page(plain, [])).text)
     assert "masked temperature scaling: a share" not in text
     assert "distribution matching" not in text
 
 
 def test_each_mask_has_a_figure_on_the_set_s_own_axis(report):
-    """Curves of two masks are two figures with one axis; those of old reports are of pixels."""
-    old = report["mts_curves"]
-    assert "mask" not in old[0]
-    patches = {"unit": "patch", "patch_size": 4}
-    low = [{**one, "ece": {"mean": 0.01, "std": None}} for one in old[0]["points"]]
-    curves = [*old, *({**one, "mask": patches, "points": low} for one in old)]
-    page = report_page({**report, "mts_curves": curves}, [])
+    """Curves of two masks are two figures with one axis."""
+    old = report.mts_curves
+    low = [point(one.ratio, 0.01, list(one.statuses)) for one in old[0].points]
+    label = old[0].training_set_label
+    patched = [curve(one.fit_on, low, label, unit="patch", patch_size=4) for one in old]
+    page = report_page(changed(report, mts_curves=(*old, *patched)), [])
     assert page.count("masked: single pixels") == 1
     assert page.count("masked: patches of 4 × 4") == 1
     figures = [
@@ -288,29 +335,29 @@ def test_each_mask_has_a_figure_on_the_set_s_own_axis(report):
 
 
 def test_a_report_says_its_version(report):
-    """Beside its format, as every file does."""
-    assert (report["format"], report["version"]) == ("ddcal report 1", 2)
+    """Beside its format, as every file does; what is written is read back as the same report."""
+    assert (report.format, report.version) == ("ddcal report 1", 2)
+    assert read_report(json.dumps(report.as_json(), allow_nan=False)) == report
 
 
 def test_further_measures_keep_their_order(report):
     """ECE <= root mean square <= maximum, as means of the same gaps; no limit has any."""
-    for row in report["rows"]:
-        if row["status"] != "ok":
-            assert row["further"] is None
+    for row in report.rows:
+        if row.status != "ok":
+            assert row.further is None
             continue
-        for network in row["networks"]:
-            further = network["further"]
-            middle = further["root_mean_square_calibration_error"]
-            assert network["ece"] <= middle <= further["maximum_calibration_error"]
-        means = [network["further"]["area_under_risk_coverage"] for network in row["networks"]]
-        assert row["further"]["area_under_risk_coverage"]["mean"] == pytest.approx(np.mean(means))
+        for network in row.networks:
+            middle = network.further.root_mean_square_calibration_error
+            assert network.ece <= middle <= network.further.maximum_calibration_error
+        means = [network.further.area_under_risk_coverage for network in row.networks]
+        assert row.further.area_under_risk_coverage.mean == pytest.approx(np.mean(means))
 
 
 def test_drawings_are_well_formed(page, report):
     """Every SVG of the page parses as XML and has a title for those who do not see it."""
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     side_by_side = 3
-    assert len(drawings) == len(report["rows"]) * 2 + side_by_side + 1 + 2 + 4
+    assert len(drawings) == len(report.rows) * 2 + side_by_side + 1 + 2 + 4
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("aria-label")
@@ -321,29 +368,29 @@ def test_drawings_are_well_formed(page, report):
 
 def test_bins_have_their_gap_and_interval(report):
     """Bin by bin in report.json: confidence - accuracy, Wilson's interval, None where empty."""
-    bins = report["rows"][0]["networks"][0]["bins"]
-    assert None in bins["accuracy"]
-    for m, count in enumerate(bins["count"]):
-        ends = (bins["wilson_low"][m], bins["wilson_high"][m])
+    bins = report.rows[0].networks[0].bins
+    assert None in bins.accuracy
+    for m, count in enumerate(bins.count):
+        ends = (bins.wilson_low[m], bins.wilson_high[m])
         if count == 0:
-            assert (*ends, bins["signed_gap"][m]) == (None, None, None)
+            assert (*ends, bins.signed_gap[m]) == (None, None, None)
             continue
-        assert bins["signed_gap"][m] == bins["confidence"][m] - bins["accuracy"][m]
-        assert ends == wilson_interval(bins["accuracy"][m], count)
+        assert bins.signed_gap[m] == bins.confidence[m] - bins.accuracy[m]
+        assert ends == wilson_interval(bins.accuracy[m], count)
 
 
 def test_rows_are_means_over_networks(report):
     """The distilled rows hold both networks, and the deviation is numpy's with n - 1."""
-    none, separable, masked, full = report["rows"]
+    none, separable, masked, full = report.rows
     for row in (none, separable, masked):
-        values = [network["brier"] for network in row["networks"]]
-        assert row["brier"]["mean"] == pytest.approx(np.mean(values))
-        assert row["brier"]["std"] == pytest.approx(np.std(values, ddof=1))
-        assert row["before"]["ece"] == none["ece"]
-    assert (full["n_networks"], full["ece"]["std"]) == (1, None)
-    assert masked["temperature"] == {"mean": 2.0, "std": 0.0, "n": 2}
-    assert separable["temperature"]["n"] == 0
-    assert full["training_set_label"] == "full (8 images)"
+        values = [network.brier for network in row.networks]
+        assert row.brier.mean == pytest.approx(np.mean(values))
+        assert row.brier.std == pytest.approx(np.std(values, ddof=1))
+        assert row.before.ece == none.ece
+    assert (full.n_networks, full.ece.std) == (1, None)
+    assert masked.temperature == TemperatureSummary(mean=2.0, std=0.0, n=2)
+    assert separable.temperature.n == 0
+    assert full.training_set_label == "full (8 images)"
 
 
 def test_measurements_are_those_of_the_formula():
@@ -368,9 +415,9 @@ def test_each_ece_has_its_interval_where_there_is_a_temperature(report, page):
     wanted = ece_interval(probabilities, labels, 15, generator=drawn, n_draws=400)
     assert measured_at(logits, labels, MASKED).ece_interval == (wanted.low, wanted.high)
     assert measured_at(logits, labels, SEPARABLE).ece_interval is None
-    network = report["rows"][0]["networks"][0]
-    low, high = (percent(end) for end in network["ece_interval"])
-    assert f"{percent(network['ece'])} ({low} to {high})" in page
+    network = report.rows[0].networks[0]
+    low, high = (percent(end) for end in network.ece_interval)
+    assert f"{percent(network.ece)} ({low} to {high})" in page
 
 
 def test_the_limit_of_a_high_temperature():
@@ -418,7 +465,9 @@ def test_curve_and_table_agree(status):
 )
 def test_means_keep_infinity_in_words(values, expected):
     """One infinite value makes the mean infinite; one value has no deviation."""
-    assert mean_and_deviation(values) == expected
+    assert open_mean_and_deviation(values).as_json() == expected
+    if expected["mean"] is not None:
+        assert mean_and_deviation(values).as_json() == expected
 
 
 @pytest.mark.parametrize(
@@ -445,7 +494,7 @@ def test_percent_is_written_for_people():
 
 def test_findings_name_what_failed_and_what_helped(report):
     """The first sentence tells of the network as it is, the second of the calibrations."""
-    first, second, third = findings("digits", report["rows"])
+    first, second, third = findings("digits", report.rows)
     assert first.startswith(
         "On digits, the 2 networks trained on 2 distilled images per class are over-confident: ECE"
     )
@@ -456,33 +505,34 @@ def test_findings_name_what_failed_and_what_helped(report):
 
 def test_losses_are_told_before_and_after_scaling(report):
     """Further losses get a sentence of their own, each with the ECE after the first TS."""
-    none, _, masked, full = report["rows"]
-    scaled = masked | {"method": "ts", "calibration": "TS on validation"}
+    none, _, masked, full = report.rows
+    scaled = changed(masked, method="ts", calibration="TS on validation")
     other = {"training_set_index": 1, "loss": "mixup, α = 0.2"}
-    said = findings("digits", [none, scaled, none | other, scaled | other])
-    before, after = (f"{100 * row['ece']['mean']:.1f}\u202f%" for row in (none, masked))
+    said = findings("digits", [none, scaled, changed(none, **other), changed(scaled, **other)])
+    before, after = (f"{100 * row.ece.mean:.1f}\u202f%" for row in (none, masked))
     scaled_words = f"({after} after TS on validation)"
     assert said[-1] == (
         f"By the loss trained with, the ECE is {before} with cross-entropy {scaled_words} and "
         f"{before} with mixup, α = 0.2 {scaled_words}."
     )
     assert not any("with mixup" in sentence for sentence in said[:-1])
-    assert full["loss"] == "cross-entropy"
+    assert full.loss == "cross-entropy"
 
 
 def test_a_calibration_that_hurts_is_said_to(report):
     """No praise for the least bad: an ECE that rises is called so."""
-    none, _, masked, _ = report["rows"]
-    worse = masked | {"ece": {"mean": 0.9, "std": 0.0}, "verdict": "under-confident"}
+    none, _, masked, _ = report.rows
+    worse = changed(masked, ece=Summary(mean=0.9, std=0.0), verdict="under-confident")
     _, said = findings("digits", [none, worse])
     assert "does not lower the ECE (90.0\u202f%)" in said
 
 
 def test_temperatures_in_words(report):
     """Limits are written as limits, numbers with their deviation, T = 1 plainly."""
-    none, separable, masked, _ = report["rows"]
+    none, separable, masked, _ = report.rows
     assert [temperature_words(row) for row in (none, separable, masked)] == ["1", "→ 0", "2 ± 0"]
-    mixed = masked | {"status": "mixed", "temperature": {"mean": 2.0, "std": None, "n": 1}}
+    found = TemperatureSummary(mean=2.0, std=None, n=1)
+    mixed = changed(masked, status="mixed", temperature=found)
     assert temperature_words(mixed) == "2 (1 of 2)"
 
 
@@ -553,11 +603,11 @@ def test_pooled_bins_are_those_of_all_predictions():
     """Pooling two networks' bins is binning their predictions together."""
     first, second = sample(seed=0), sample(seed=1)
     together = tuple(torch.cat(pair) for pair in zip(first, second, strict=True))
-    parts = [vars(measured_at(*one, NONE).bins) for one in (first, second)]
+    parts = [measured_at(*one, NONE).bins for one in (first, second)]
     pooled, whole = pool_bins(parts), measured_at(*together, NONE).bins
-    assert pooled["count"] == list(whole.count)
+    assert (pooled.edges, pooled.count) == (whole.edges, whole.count)
     for name in ("confidence", "accuracy"):
-        for found, wanted in zip(pooled[name], getattr(whole, name), strict=True):
+        for found, wanted in zip(getattr(pooled, name), getattr(whole, name), strict=True):
             assert found == (None if wanted is None else pytest.approx(wanted))
 
 
@@ -580,12 +630,9 @@ def test_axes_end_at_round_numbers(value, top):
 
 def test_a_reliability_diagram_draws_what_it_is_given():
     """One bar a filled bin, from the foot to its accuracy; gaps are coloured by their sign."""
-    bins = {
-        "edges": [0.0, 0.5, 1.0],
-        "count": [10, 30],
-        "confidence": [0.4, 0.9],
-        "accuracy": [0.6, 0.5],
-    }
+    bins = ReliabilityBins(
+        edges=(0.0, 0.5, 1.0), count=(10, 30), confidence=(0.4, 0.9), accuracy=(0.6, 0.5)
+    )
     drawing = ElementTree.fromstring(reliability_diagram(bins, n_networks=2, title="t"))
     bars = [shape for shape in drawing.iter("rect") if shape.get("class") == "bar"]
     assert [float(bar.get("height")) for bar in bars] == [0.6 * 200, 0.5 * 200]
@@ -597,31 +644,27 @@ def test_a_reliability_diagram_draws_what_it_is_given():
 
 def test_a_curve_marks_the_points_without_temperature():
     """Open circles stand where some network had no best temperature, and only there."""
-    points = [
-        {
-            "ratio": ratio,
-            "ece": {"mean": 0.1, "std": None},
-            "statuses": statuses,
-            "networks": [{}],
-        }
-        for ratio, statuses in ((0.0, {"separable": 1}), (0.5, {"ok": 1}))
-    ]
-    curve = {"fit_on": "distilled", "points": points}
     drawing = ElementTree.fromstring(
-        curve_figure([curve], top=0.4, before=0.2, chance=0.03, title="t")
+        curve_figure(
+            [curve("validation", [point(0.0, 0.1, ["separable"]), point(0.5, 0.1, ["ok"])])],
+            top=0.4,
+            before=0.2,
+            chance=0.03,
+            title="t",
+        )
     )
     marks = [shape.get("class") for shape in drawing.iter("circle")]
-    assert marks == ["mark open on-distilled", "mark on-distilled"]
+    assert marks == ["mark open on-validation", "mark on-validation"]
     assert not list(drawing.iter("polygon"))
 
 
 def test_a_small_drawing_moves_from_before_to_after(report):
     """The dot lies at the ECE after, the hollow one at the ECE before, on one scale."""
-    _, _, masked, _ = report["rows"]
+    _, _, masked, _ = report.rows
     drawing = ElementTree.fromstring(ece_spark(masked, top=1.0))
     places = {shape.get("class"): float(shape.get("cx")) for shape in drawing.iter("circle")}
-    assert places["dot"] == pytest.approx(4 + 140 * masked["ece"]["mean"], abs=0.01)
-    assert places["hollow"] == pytest.approx(4 + 140 * masked["before"]["ece"]["mean"], abs=0.01)
+    assert places["dot"] == pytest.approx(4 + 140 * masked.ece.mean, abs=0.01)
+    assert places["hollow"] == pytest.approx(4 + 140 * masked.before.ece.mean, abs=0.01)
 
 
 def test_strips_are_the_pixels():
@@ -665,10 +708,10 @@ def test_failures_are_named_by_what_the_test_shows(method, verdict, status, fitt
 
 def test_failures_are_said_on_the_page(page, report):
     """A calibrated row that stays over-confident is named so, with the rule below the table."""
-    _, separable, masked, _ = report["rows"]
-    assert (masked["verdict"], masked["failures"]) == ("over-confident", ["under_calibration"])
-    assert separable["failures"] == []
-    assert "is over-confident after it" in masked["words"]
+    _, separable, masked, _ = report.rows
+    assert (masked.verdict, masked.failures) == ("over-confident", ("under_calibration",))
+    assert separable.failures == ()
+    assert "is over-confident after it" in masked.words
     text = "".join(Elements(page).text)
     assert "under calibration" in text
     assert "What was fitted leaves too much confidence" in text

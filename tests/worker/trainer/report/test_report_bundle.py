@@ -9,7 +9,10 @@ import torch
 from scipy import stats
 
 from ddcal_core.formats.calibrations import CalibrationFindings
+from ddcal_core.formats.report_rows import Summary
+from ddcal_core.formats.reports import read_report
 from ddcal_core.seeding import seeded_generator
+from tests.core.formats.stored import stored
 from worker.trainer.report.analyses import (
     logit_analysis,
     logit_words,
@@ -112,32 +115,42 @@ def test_networks_that_disagree_are_noise():
     assert not found.is_more_than_noise
 
 
+STORED_ROW = read_report(stored("report")).rows[0]
+
+
 def row(calibration, ece, method="ts", n_networks=2, status="ok"):
     """A row of the table, as far as a comparison reads it."""
-    return {
-        "training_set_label": "distilled",
-        "calibration": calibration,
-        "method": method,
-        "status": status,
-        "n_bins": 10,
-        "n_networks": n_networks,
-        "ece": {"mean": ece, "std": 0.01},
-    }
+    return STORED_ROW.model_copy(
+        update={
+            "training_set_label": "distilled",
+            "calibration": calibration,
+            "method": method,
+            "status": status,
+            "n_bins": 10,
+            "n_networks": n_networks,
+            "ece": Summary(mean=ece, std=0.01),
+        }
+    )
 
 
 def test_the_winner_is_compared_with_nothing_and_the_next():
     """Rows without temperature take no part; none and the runner-up are the rivals."""
-    rows = [row("none", 0.3, "none"), row("A", 0.02), row("B", 0.05), row("C", 0.0, "ts", 2, "x")]
+    rows = [
+        row("none", 0.3, "none"),
+        row("A", 0.02),
+        row("B", 0.05),
+        row("C", 0.0, status="separable"),
+    ]
     shown = {
         name: [predictions(300, seed, over=over) for seed in range(2)]
         for name, over in (("none", 0.3), ("A", 0.0), ("B", 0.03))
     }
     found = compare(rows, shown, generator=seeded_generator(0))
-    assert (found["winner"], found["n_compared"]) == ("A", 3)
-    assert [rival["calibration"] for rival in found["rivals"]] == ["none", "B"]
-    assert found["words"].startswith("distilled: A has the lowest ECE of 3, 2.0\u202f%. It is")
-    assert "than no calibration by" in found["words"]
-    assert "over 2 networks" in found["words"]
+    assert (found.winner, found.n_compared) == ("A", 3)
+    assert [rival.calibration for rival in found.rivals] == ["none", "B"]
+    assert found.words.startswith("distilled: A has the lowest ECE of 3, 2.0\u202f%. It is")
+    assert "than no calibration by" in found.words
+    assert "over 2 networks" in found.words
 
 
 def test_no_calibration_can_win():
@@ -145,9 +158,9 @@ def test_no_calibration_can_win():
     rows = [row("none", 0.01, "none", 1), row("A", 0.02, "ts", 1)]
     shown = {name: [predictions(300, 0, over=over)] for name, over in (("none", 0), ("A", 0.3))}
     found = compare(rows, shown, generator=seeded_generator(0))
-    assert found["words"].startswith("distilled: No calibration has the lowest ECE of 2")
-    assert "more than noise, though one network says nothing about others." in found["words"]
-    assert found["rivals"][0]["over_networks"] is None
+    assert found.words.startswith("distilled: No calibration has the lowest ECE of 2")
+    assert "more than noise, though one network says nothing about others." in found.words
+    assert found.rivals[0].over_networks is None
     assert compare(rows[:1], shown, generator=seeded_generator(0)) is None
 
 
@@ -216,10 +229,10 @@ def analysed(first_spread, second_spread):
 def test_logits_are_pooled_on_common_axes():
     """Means over networks are numpy's, histograms hold every prediction, margins are exact."""
     first, second = analysed(1.0, 2.0)
-    assert first["largest_logit"]["edges"] == second["largest_logit"]["edges"]
-    assert sum(first["largest_logit"]["counts"]) == 1000
-    assert first["margin"]["mean"]["mean"] == pytest.approx(4, abs=1e-5)
-    assert second["largest_logit"]["deviation"]["mean"] == pytest.approx(2, rel=0.1)
+    assert first.largest_logit.edges == second.largest_logit.edges
+    assert sum(first.largest_logit.counts) == 1000
+    assert first.margin.mean.mean == pytest.approx(4, abs=1e-5)
+    assert second.largest_logit.deviation.mean == pytest.approx(2, rel=0.1)
     assert logit_analysis(groups_of("a"), {f"a{k}": torch.ones(3, 1) for k in range(2)}) == []
 
 
@@ -245,9 +258,9 @@ def test_a_poor_set_is_told_from_a_rich_one():
     poor = torch.einsum("nk,kchw->nchw", weights, basis)
     told = spectrum_analysis("set", poor, sets[:5])
     assert ": more concentrated, as the paper says" in spectrum_words([told])
-    assert told["as_they_are"]["distilled"]["effective_rank"] < 2.1
-    assert len(told["centred"]["real"]["cumulative_energy"]["mean"]) == 12
-    lowest, highest = (told["centred"]["real"]["relative_values"][k] for k in ("lowest", "highest"))
-    assert all(low <= high for low, high in zip(lowest, highest, strict=True))
+    assert told.as_they_are.distilled.effective_rank < 2.1
+    assert len(told.centred.real.cumulative_energy.mean) == 12
+    band = told.centred.real.relative_values
+    assert all(low <= high for low, high in zip(band.lowest, band.highest, strict=True))
     rich = spectrum_analysis("set", sets[0], [poor + 1e-3 * one for one in sets[1:5]])
     assert ": richer, against what the paper says" in spectrum_words([rich])

@@ -1,49 +1,54 @@
 """The report page's sections on logits and spectra."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
 
-from worker.trainer.report.page.analysis_figures import histogram_figure, spectrum_figure
+from ddcal_core.formats.report_analyses import LogitAnalysis, SpectraBeside, SpectrumAnalysis
+from ddcal_core.formats.report_rows import OpenSummary, Summary
+from ddcal_core.formats.reports import Report
+from worker.trainer.report.page.analysis_figures import (
+    SpectrumCurve,
+    histogram_figure,
+    spectrum_figure,
+)
 from worker.trainer.report.page.captions import caption
 
-_LOGIT_TITLES = {
-    "largest_logit": ("Largest logit", "largest logit of a test image"),
-    "margin": ("Margin", "largest logit minus the second largest"),
-}
-_SPECTRUM_TITLES = {"as_they_are": "as they are", "centred": "about the mean image"}
-_SPECTRUM_AXES = {
+_SPECTRUM_AXES: Mapping[SpectrumCurve, str] = {
     "cumulative_energy": "share of energy so far",
     "relative_values": "singular value / the largest",
 }
 
 
-def comparison_section(report: Mapping[str, Any]) -> str:
+def comparison_section(report: Report) -> str:
     """Say for each training set which calibration won, and whether by more than noise."""
-    comparisons = report.get("comparisons")
-    if not comparisons:
+    if not report.comparisons:
         return ""
-    said = "".join(f"<li>{escape(one['words'])}</li>" for one in comparisons)
+    said = "".join(f"<li>{escape(one.words)}</li>" for one in report.comparisons)
     return (
         "<section><h2>Which calibration won, and is it more than noise?</h2>"
         f'<ul class="said">{said}</ul>{caption(report, "comparison")}</section>'
     )
 
 
-def logit_section(report: Mapping[str, Any]) -> str:
+def logit_section(report: Report) -> str:
     """Show largest logits and margins of all training sets on the same axes."""
-    analyses = report.get("logit_analysis")
+    analyses = report.logit_analysis
     if not analyses:
         return ""
+    largest = {one.training_set_label: one.largest_logit for one in analyses}
+    margins = {one.training_set_label: one.margin for one in analyses}
     figures = "".join(
         f"<figure><figcaption><b>{heading}</b></figcaption>"
-        f"{histogram_figure(analyses, name, axis=axis, title=f'{heading}, every training set')}"
+        f"{histogram_figure(spreads, axis=axis, title=f'{heading}, every training set')}"
         "</figure>"
-        for name, (heading, axis) in _LOGIT_TITLES.items()
+        for heading, axis, spreads in (
+            ("Largest logit", "largest logit of a test image", largest),
+            ("Margin", "largest logit minus the second largest", margins),
+        )
     )
     return (
         "<section><h2>How concentrated are the logits?</h2>"
-        f'<p class="lead">{escape(report["logit_words"])}</p>'
+        f'<p class="lead">{escape(report.logit_words or "")}</p>'
         f'<div class="grid wide">{figures}</div>{_logit_table(analyses)}'
         '<p class="caption">Logits of all networks of a training set on the test images, as '
         "trained (T = 1), all training sets on one axis; each histogram has its own height. Dot: "
@@ -53,18 +58,18 @@ def logit_section(report: Mapping[str, Any]) -> str:
     )
 
 
-def _logit_table(analyses: Sequence[Mapping[str, Any]]) -> str:
+def _logit_table(analyses: Sequence[LogitAnalysis]) -> str:
     head = "".join(
         f"<th>{heading}: {word}</th>"
         for heading in ("logit", "margin")
         for word in ("mean", "deviation", "variation")
     )
     body = "".join(
-        f"<tr><td>{escape(one['training_set_label'])}</td>"
+        f"<tr><td>{escape(one.training_set_label)}</td>"
         + "".join(
-            f'<td class="plain">{_number(one[name][field])}</td>'
-            for name in _LOGIT_TITLES
-            for field in ("mean", "deviation", "coefficient_of_variation")
+            f'<td class="plain">{_number(value)}</td>'
+            for spread in (one.largest_logit, one.margin)
+            for value in (spread.mean, spread.deviation, spread.coefficient_of_variation)
         )
         + "</tr>"
         for one in analyses
@@ -75,21 +80,21 @@ def _logit_table(analyses: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _number(value: Mapping[str, Any]) -> str:
-    if value["mean"] is None:
+def _number(value: Summary | OpenSummary) -> str:
+    if value.mean is None:
         return "none"
-    deviation = "" if value["std"] is None else f' <span class="dev">± {value["std"]:.2g}</span>'
-    return f"{value['mean']:.3g}{deviation}".replace("-", "−")
+    deviation = "" if value.std is None else f' <span class="dev">± {value.std:.2g}</span>'
+    return f"{value.mean:.3g}{deviation}".replace("-", "−")
 
 
-def spectrum_section(report: Mapping[str, Any]) -> str:
+def spectrum_section(report: Report) -> str:
     """Show each distilled set's spectrum over those of random real sets."""
-    if not report.get("spectrum_analysis"):
+    if not report.spectrum_analysis:
         return ""
-    sets = "".join(_spectra(analysis) for analysis in report["spectrum_analysis"])
+    sets = "".join(_spectra(analysis) for analysis in report.spectrum_analysis)
     return (
         "<section><h2>How rich is the distilled set?</h2>"
-        f'<p class="lead">{escape(report["spectrum_words"])}</p>{sets}'
+        f'<p class="lead">{escape(report.spectrum_words or "")}</p>{sets}'
         '<p class="caption">Singular values of the matrix with one flattened image a row, in '
         'network-input space. <span class="key k-distilled"></span>The distilled set; '
         '<span class="key k-validation"></span>random real training images, as many of each class, '
@@ -100,22 +105,27 @@ def spectrum_section(report: Mapping[str, Any]) -> str:
     )
 
 
-def _spectra(analysis: Mapping[str, Any]) -> str:
-    figures = []
-    for kind, words in _SPECTRUM_TITLES.items():
-        beside = analysis[kind]
-        ranks = (
-            f"effective rank {beside['distilled']['effective_rank']:.1f}, of random real sets "
-            f"{beside['real']['effective_rank']['mean']:.1f}"
-        )
-        for name, axis in _SPECTRUM_AXES.items():
-            title = f"{axis}, {words}, {analysis['training_set_label']}"
-            figures.append(
-                f"<figure><figcaption><b>Images {words}</b><span>{ranks}</span></figcaption>"
-                f"{spectrum_figure(beside, name, axis=axis, title=title)}</figure>"
-            )
+def _spectra(analysis: SpectrumAnalysis) -> str:
+    label = analysis.training_set_label
+    figures = [
+        *_spectrum_figures(analysis.as_they_are, "as they are", label),
+        *_spectrum_figures(analysis.centred, "about the mean image", label),
+    ]
     return (
-        f"<h3>{escape(analysis['training_set_label'])}, {analysis['n_images']:,} images, beside "
-        f'{analysis["n_real_sets"]} random real sets</h3><div class="grid wide">'
+        f"<h3>{escape(label)}, {analysis.n_images:,} images, beside "
+        f'{analysis.n_real_sets} random real sets</h3><div class="grid wide">'
         f"{''.join(figures)}</div>"
     )
+
+
+def _spectrum_figures(beside: SpectraBeside, words: str, label: str) -> Iterator[str]:
+    ranks = (
+        f"effective rank {beside.distilled.effective_rank:.1f}, of random real sets "
+        f"{beside.real.effective_rank.mean:.1f}"
+    )
+    for name, axis in _SPECTRUM_AXES.items():
+        title = f"{axis}, {words}, {label}"
+        yield (
+            f"<figure><figcaption><b>Images {words}</b><span>{ranks}</span></figcaption>"
+            f"{spectrum_figure(beside, name, axis=axis, title=title)}</figure>"
+        )

@@ -1,7 +1,6 @@
 """The page's longer captions: of networks on test images, and of one network's uploaded rows."""
 
-from collections.abc import Mapping
-from typing import Any
+from ddcal_core.formats.reports import Report, UnknownTrainingSet
 
 _OF_IMAGES = {
     "table": (
@@ -55,12 +54,12 @@ _OF_ROWS = {
 }
 
 
-def is_of_rows(report: Mapping[str, Any]) -> bool:
+def is_of_rows(report: Report) -> bool:
     """Whether a report is on uploaded logits, of which only rows are known, not images."""
-    return bool(report["training_sets"][0]["training_set"] == "elsewhere")
+    return isinstance(report.training_sets[0], UnknownTrainingSet)
 
 
-def caption(report: Mapping[str, Any], name: str) -> str:
+def caption(report: Report, name: str) -> str:
     """Give a paragraph of HTML.
 
     Args:

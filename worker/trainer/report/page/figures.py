@@ -5,10 +5,12 @@ dark. Every text is escaped here.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any
 
+from ddcal_core.formats.report_analyses import MtsCurve
+from ddcal_core.formats.report_rows import Bins, Row
+from ddcal_core.metrics import ReliabilityBins
 from worker.trainer.report.findings import is_fitted, percent
 from worker.trainer.report.measurements import wilson_interval
 
@@ -55,40 +57,42 @@ def drawing(width: float, height: float, title: str, parts: Sequence[str]) -> st
     )
 
 
-def pool_bins(all_bins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def pool_bins(all_bins: Sequence[Bins]) -> ReliabilityBins:
     """Put the bins of several networks together as if their predictions were one network's.
 
     Args:
-        all_bins: edges, count, confidence and accuracy of each (metrics.ReliabilityBins), with
-            equal edges.
+        all_bins: of each, with equal edges.
     """
-    counts = [sum(bins["count"][m] for bins in all_bins) for m in range(len(all_bins[0]["count"]))]
+    each = [bins.count for bins in all_bins]
+    counts = tuple(map(sum, zip(*each, strict=True)))
 
-    def pooled(name: str) -> list[float | None]:
-        return [
-            sum(bins["count"][m] * (bins[name][m] or 0.0) for bins in all_bins) / n if n else None
-            for m, n in enumerate(counts)
-        ]
+    def pooled(shares: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+        return tuple(
+            sum(n[m] * (own[m] or 0.0) for n, own in zip(each, shares, strict=True)) / total
+            if total
+            else None
+            for m, total in enumerate(counts)
+        )
 
-    return {
-        "edges": all_bins[0]["edges"],
-        "count": counts,
-        "confidence": pooled("confidence"),
-        "accuracy": pooled("accuracy"),
-    }
+    return ReliabilityBins(
+        edges=all_bins[0].edges,
+        count=counts,
+        confidence=pooled([bins.confidence for bins in all_bins]),
+        accuracy=pooled([bins.accuracy for bins in all_bins]),
+    )
 
 
-def reliability_diagram(bins: Mapping[str, Any], *, n_networks: int, title: str) -> str:
+def reliability_diagram(bins: ReliabilityBins, *, n_networks: int, title: str) -> str:
     """Draw accuracy over confidence, bin by bin, with how many predictions each bin holds.
 
     Args:
-        bins: edges, count, confidence, accuracy (metrics.ReliabilityBins), pooled over networks.
+        bins: pooled over networks.
         n_networks: how many networks were pooled; the whiskers count each image once.
         title: read out to those who do not see the picture.
     """
     parts = [*_unit_axes()]
-    largest = max(bins["count"])
-    for m, count in enumerate(bins["count"]):
+    largest = max(bins.count)
+    for m, count in enumerate(bins.count):
         if count:
             parts += _bin_marks(bins, m, n_networks=n_networks, share=count / largest)
     x0, x1, y1 = _BINS_LEFT, _BINS_LEFT + _BINS_SIDE, _BINS_TOP + _BINS_SIDE
@@ -117,9 +121,12 @@ def _unit_axes() -> Iterator[str]:
     )
 
 
-def _bin_marks(bins: Mapping[str, Any], m: int, *, n_networks: int, share: float) -> Iterator[str]:
-    low, high = bins["edges"][m], bins["edges"][m + 1]
-    count, accuracy, confidence = (bins[key][m] for key in ("count", "accuracy", "confidence"))
+def _bin_marks(bins: ReliabilityBins, m: int, *, n_networks: int, share: float) -> Iterator[str]:
+    low, high, count = bins.edges[m], bins.edges[m + 1], bins.count[m]
+    accuracy, confidence = bins.accuracy[m], bins.confidence[m]
+    # Only empty bins have none, and they are not drawn.
+    assert accuracy is not None
+    assert confidence is not None
     x = _BINS_LEFT + _BINS_SIDE * low + 0.75
     width = _BINS_SIDE * (high - low) - 1.5
     center = _BINS_LEFT + _BINS_SIDE * confidence
@@ -166,11 +173,11 @@ def nice_ceiling(value: float) -> float:
     return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
-def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
+def ece_spark(row: Row, *, top: float) -> str:
     """Draw one row's ECE before and after, with the level that chance reaches.
 
     Args:
-        row: ece, before and null_p95, each with mean and std.
+        row: of the table.
         top: ECE at the right end.
     """
     y = _SPARK_HEIGHT / 2
@@ -178,41 +185,39 @@ def ece_spark(row: Mapping[str, Any], *, top: float) -> str:
     def x(value: float) -> float:
         return 4 + (_SPARK_WIDTH - 10) * min(value / top, 1.0)
 
-    after, before, chance = row["ece"], row["before"]["ece"]["mean"], row["null_p95"]["mean"]
+    after, before, chance = row.ece, row.before.ece.mean, row.null_p95.mean
     parts = [
         rectangle("chance", x(0), 2, x(chance) - x(0), _SPARK_HEIGHT - 4),
         element("line", class_="axis", x1=x(0), x2=x(0), y1=1, y2=_SPARK_HEIGHT - 1),
     ]
-    if row["method"] != "none":
-        parts.append(element("line", class_="move", x1=x(before), x2=x(after["mean"]), y1=y, y2=y))
+    if row.method != "none":
+        parts.append(element("line", class_="move", x1=x(before), x2=x(after.mean), y1=y, y2=y))
         parts.append(element("circle", class_="hollow", cx=x(before), cy=y, r=4))
-    if after["std"] is not None:
-        low, high = x(max(0.0, after["mean"] - after["std"])), x(after["mean"] + after["std"])
+    if after.std is not None:
+        low, high = x(max(0.0, after.mean - after.std)), x(after.mean + after.std)
         parts.append(element("line", class_="whisker", x1=low, x2=high, y1=y, y2=y))
     # A limit is drawn hollow: no program shows it, as no temperature reaches it.
-    class_ = "dot" if is_fitted(row["status"]) else "limit"
-    parts.append(element("circle", class_=class_, cx=x(after["mean"]), cy=y, r=4.5))
-    title = f"ECE {percent(after['mean'])}, before {percent(before)}, chance {percent(chance)}"
+    class_ = "dot" if is_fitted(row.status) else "limit"
+    parts.append(element("circle", class_=class_, cx=x(after.mean), cy=y, r=4.5))
+    title = f"ECE {percent(after.mean)}, before {percent(before)}, chance {percent(chance)}"
     return drawing(_SPARK_WIDTH, _SPARK_HEIGHT, title, parts)
 
 
-def curve_top(curves: Sequence[Mapping[str, Any]], *, before: float, chance: float) -> float:
+def curve_top(curves: Sequence[MtsCurve], *, before: float, chance: float) -> float:
     """Give the ECE at the upper end of an axis that all these curves fit on."""
     highest = [
-        point["ece"]["mean"] + (point["ece"]["std"] or 0.0)
-        for curve in curves
-        for point in curve["points"]
+        point.ece.mean + (point.ece.std or 0.0) for curve in curves for point in curve.points
     ]
     return nice_ceiling(max([before, chance, *highest]) * 1.02)
 
 
 def curve_figure(
-    curves: Sequence[Mapping[str, Any]], *, top: float, before: float, chance: float, title: str
+    curves: Sequence[MtsCurve], *, top: float, before: float, chance: float, title: str
 ) -> str:
     """Draw ECE on test over the mask ratio, one line for each place T was fitted on.
 
     Args:
-        curves: of one training set and mask; points with ratio, ece and statuses.
+        curves: of one training set and mask.
         top: ECE at the upper end of the axis, from `curve_top`.
         before: ECE without calibration.
         chance: 95 % point of the ECE that a perfectly calibrated model shows.
@@ -266,9 +271,9 @@ def _curve_axes(top: float) -> Iterator[str]:
     yield text(11, y, "ECE on test, %", text_anchor="middle", transform=f"rotate(-90 11 {y})")
 
 
-def _curve_marks(curve: Mapping[str, Any], top: float) -> Iterator[str]:
-    class_, points = f"on-{curve['fit_on']}", curve["points"]
-    at = [(_curve_x(point["ratio"]), point["ece"]["mean"], point["ece"]["std"]) for point in points]
+def _curve_marks(curve: MtsCurve, top: float) -> Iterator[str]:
+    class_, points = f"on-{curve.fit_on}", curve.points
+    at = [(_curve_x(point.ratio), point.ece.mean, point.ece.std) for point in points]
     if all(std is not None for _, _, std in at):
         edge = [(x, mean + (std or 0.0)) for x, mean, std in at]
         edge += [(x, mean - (std or 0.0)) for x, mean, std in reversed(at)]
@@ -277,11 +282,11 @@ def _curve_marks(curve: Mapping[str, Any], top: float) -> Iterator[str]:
     line = " ".join(f"{x:.1f},{_curve_y(mean, top):.1f}" for x, mean, _ in at)
     yield element("polyline", class_=f"curve {class_}", points=line)
     for (x, mean, _), point in zip(at, points, strict=True):
-        n_found = point["statuses"].get("ok", 0)
-        told = f"{percent(point['ratio'], 0)} masked: ECE {percent(mean)}; " + ", ".join(
-            f"{n} {status.replace('_', ' ')}" for status, n in point["statuses"].items()
+        n_found = point.statuses.get("ok", 0)
+        told = f"{percent(point.ratio, 0)} masked: ECE {percent(mean)}; " + ", ".join(
+            f"{n} {status.replace('_', ' ')}" for status, n in point.statuses.items()
         )
-        shape = "mark" if n_found == len(point["networks"]) else "mark open"
+        shape = "mark" if n_found == len(point.networks) else "mark open"
         yield element(
             "circle",
             element("title", escape(told)),

@@ -1,9 +1,9 @@
 """The report page's table of what else is measured of the same predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from ddcal_core.formats.report_rows import Row
 from worker.trainer.report.findings import percent
 
 _FURTHER_HEADS = {
@@ -17,9 +17,9 @@ _FURTHER_HEADS = {
 }
 
 
-def further_section(rows: Sequence[Mapping[str, Any]]) -> str:
+def further_section(rows: Sequence[Row]) -> str:
     """Show what else the literature measures of the same predictions."""
-    if not any(row.get("further") for row in rows):
+    if not any(row.further for row in rows):
         return ""
     head = "".join(f"<th>{name}, %</th>" for name in _FURTHER_HEADS.values())
     body = "".join(_further_row(row) for row in rows)
@@ -33,14 +33,14 @@ def further_section(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _further_row(row: Mapping[str, Any]) -> str:
-    further = row.get("further")
+def _further_row(row: Row) -> str:
+    further = row.further
     cells = [
-        "–" if further is None else percent(further[name]["mean"], 2).rstrip("%").rstrip()
+        "–" if further is None else percent(getattr(further, name).mean, 2).rstrip("%").rstrip()
         for name in _FURTHER_HEADS
     ]
     return (
-        f"<tr><td>{escape(row['training_set_label'])}</td><td>{escape(row['calibration'])}</td>"
+        f"<tr><td>{escape(row.training_set_label)}</td><td>{escape(row.calibration)}</td>"
         + "".join(f'<td class="plain">{cell}</td>' for cell in cells)
         + "</tr>"
     )

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from ddcal_core.specs.masks import MaskShape
+from ddcal_core.formats.report_analyses import MtsCurve
+from ddcal_core.formats.report_rows import OpenSummary, Row, Summary, Verdict
+from ddcal_core.formats.reports import Report
 from worker.trainer.report.findings import (
     FAILURE_WORDS,
     STATUS_WORDS,
@@ -36,20 +37,20 @@ from worker.trainer.report.page.plain_words import words_section
 MAX_DIAGRAMS_PER_SET = 9
 
 _STYLE = Path(__file__).with_name("page.css")
-_PILLS = {"over-confident": "over", "under-confident": "under"}
+_PILLS: Mapping[Verdict, str] = {"over-confident": "over", "under-confident": "under"}
 
 
-def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> str:
+def report_page(report: Report, pictures: Sequence[SetPicture]) -> str:
     """Write the page.
 
     Args:
-        report: from `report.build_report`.
+        report: what its report.json holds.
         pictures: of the distilled sets.
 
     Returns:
         A whole HTML document that needs nothing from elsewhere.
     """
-    title = f"Calibration report: {report['dataset']}"
+    title = f"Calibration report: {report.dataset}"
     sections = [
         _header(report),
         words_section(report),
@@ -61,8 +62,8 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
         spectrum_section(report),
         _picture_section(pictures),
         method_section(report),
-        further_section(report["rows"]),
-        network_section(report["rows"]),
+        further_section(report.rows),
+        network_section(report.rows),
         lineage_section(report),
     ]
     return (
@@ -74,41 +75,39 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[SetPicture]) -> st
     )
 
 
-def _header(report: Mapping[str, Any]) -> str:
-    first, *others = report["findings"]
+def _header(report: Report) -> str:
+    first, *others = report.findings
     # A report on something other than images of our own brings its figures along.
-    facts = report.get("facts") or _image_facts(report)
+    facts = report.facts or _image_facts(report)
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts.items()
     )
     lead = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in others)
     return (
-        f'<header><p class="kicker">Calibration report · {escape(report["dataset"])}</p>'
+        f'<header><p class="kicker">Calibration report · {escape(report.dataset)}</p>'
         f'<h1>{escape(first)}</h1>{lead}<dl class="facts">{cells}</dl></header>'
     )
 
 
-def _image_facts(report: Mapping[str, Any]) -> dict[str, str]:
-    sets = report["training_sets"]
-    height, width = report["image_shape"][1:]
-    networks = sorted({len(training_set["model_ids"]) for training_set in sets})
+def _image_facts(report: Report) -> dict[str, str]:
+    assert report.image_shape is not None
+    sets = report.training_sets
+    channels, height, width = report.image_shape
+    networks = sorted({len(training_set.model_ids) for training_set in sets})
     return {
-        "test images": f"{report['n_test']:,}",
-        "classes": f"{len(report['class_names']):,}",
-        "image": f"{height} × {width}, {'grey' if report['image_shape'][0] == 1 else 'colour'}",
+        "test images": f"{report.n_test:,}",
+        "classes": f"{len(report.class_names):,}",
+        "image": f"{height} × {width}, {'grey' if channels == 1 else 'colour'}",
         "training sets": str(len(sets)),
         "networks on each": " or ".join(map(str, networks)),
-        "ECE bins": str(report["n_bins"]),
+        "ECE bins": str(report.n_bins),
     }
 
 
-def _table_section(report: Mapping[str, Any]) -> str:
-    rows = report["rows"]
-    ends = [
-        max(row["before"]["ece"]["mean"], row["ece"]["mean"] + (row["ece"]["std"] or 0.0))
-        for row in rows
-    ]
+def _table_section(report: Report) -> str:
+    rows = report.rows
+    ends = [max(row.before.ece.mean, row.ece.mean + (row.ece.std or 0.0)) for row in rows]
     top = nice_ceiling(max(ends) * 1.02)
     head = "".join(
         f'<th class="{class_}">{name}</th>'
@@ -126,9 +125,9 @@ def _table_section(report: Mapping[str, Any]) -> str:
         )
     )
     body = []
-    for index in dict.fromkeys(row["training_set_index"] for row in rows):
-        own = [row for row in rows if row["training_set_index"] == index]
-        label = escape(own[0]["training_set_label"])
+    for index in dict.fromkeys(row.training_set_index for row in rows):
+        own = [row for row in rows if row.training_set_index == index]
+        label = escape(own[0].training_set_label)
         lines = "".join(_table_row(row, top) for row in own)
         body.append(f'<tbody><tr class="set"><th colspan="10">{label}</th></tr>{lines}</tbody>')
     return (
@@ -138,12 +137,12 @@ def _table_section(report: Mapping[str, Any]) -> str:
     )
 
 
-def _status_notes(rows: Sequence[Mapping[str, Any]]) -> str:
-    statuses = {status for row in rows for status in (row["status"], *row["statuses"])} - {"ok"}
-    failures = {name for row in rows for name in row["failures"]}
+def _status_notes(rows: Sequence[Row]) -> str:
+    statuses = {status for row in rows for status in (row.status, *row.statuses)} - {"ok"}
+    failures = {name for row in rows for name in row.failures}
     notes = [
         f"<li><b>{escape(name.replace('_', ' '))}</b>: {escape(words)}</li>"
-        for name, words in {**STATUS_WORDS, **_failure_notes()}.items()
+        for name, words in (*STATUS_WORDS.items(), *_failure_notes().items())
         if name in statuses | failures
     ]
     return f'<ul class="foot">{"".join(notes)}</ul>' if notes else ""
@@ -155,27 +154,27 @@ def _failure_notes() -> dict[str, str]:
     return {name: words[0].upper() + words[1:] for name, words in said.items()}
 
 
-def _table_row(row: Mapping[str, Any], top: float) -> str:
-    chance = f"{_hundredths(row['null_mean']['mean'])} / {_hundredths(row['null_p95']['mean'])}"
+def _table_row(row: Row, top: float) -> str:
+    chance = f"{_hundredths(row.null_mean.mean)} / {_hundredths(row.null_p95.mean)}"
     pill = (
-        f'<span class="pill {_PILLS.get(row["verdict"], "")}" title="{escape(row["words"])}">'
-        f"{escape(row['verdict'])}</span>"
+        f'<span class="pill {_PILLS.get(row.verdict, "")}" title="{escape(row.words)}">'
+        f"{escape(row.verdict)}</span>"
         + "".join(
             f' <span class="failure">{escape(name.replace("_", " "))}</span>'
-            for name in row["failures"]
+            for name in row.failures
         )
     )
     cells = (
-        escape(row["calibration"]),
-        _percent_cell(row["ece"]),
+        escape(row.calibration),
+        _percent_cell(row.ece),
         ece_spark(row, top=top),
         pill,
-        _percent_cell(row["signed_gap"], sign=True),
-        _percent_cell(row["accuracy"]),
+        _percent_cell(row.signed_gap, sign=True),
+        _percent_cell(row.accuracy),
         _small_deviation(escape(temperature_words(row))),
         chance,
-        _number_cell(row["nll"]),
-        f"{row['brier']['mean']:.3f}",
+        _number_cell(row.nll),
+        f"{row.brier.mean:.3f}",
     )
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -185,9 +184,9 @@ def _small_deviation(words: str) -> str:
     return f'{number} <span class="dev">± {deviation}</span>' if plus_minus else words
 
 
-def _percent_cell(value: Mapping[str, Any], *, sign: bool = False) -> str:
-    plus = "+" if sign and value["mean"] > 0 else ""
-    return f"{plus}{_hundredths(value['mean'])}{_deviation(value, 100, 1)}"
+def _percent_cell(value: Summary, *, sign: bool = False) -> str:
+    plus = "+" if sign and value.mean > 0 else ""
+    return f"{plus}{_hundredths(value.mean)}{_deviation(value, 100, 1)}"
 
 
 def _hundredths(fraction: float) -> str:
@@ -195,71 +194,71 @@ def _hundredths(fraction: float) -> str:
     return percent(fraction).rstrip("%").rstrip()
 
 
-def _number_cell(value: Mapping[str, Any]) -> str:
-    if value["mean"] is None:
+def _number_cell(value: OpenSummary) -> str:
+    if value.mean is None:
         return "∞"
-    return f"{value['mean']:.3f}{_deviation(value, 1, 2)}"
+    return f"{value.mean:.3f}{_deviation(value, 1, 2)}"
 
 
-def _deviation(value: Mapping[str, Any], factor: float, digits: int) -> str:
-    if value["std"] is None:
+def _deviation(value: Summary | OpenSummary, factor: float, digits: int) -> str:
+    if value.std is None:
         return ""
-    return f' <span class="dev">± {factor * value["std"]:.{digits}f}</span>'
+    return f' <span class="dev">± {factor * value.std:.{digits}f}</span>'
 
 
-def _reliability_section(report: Mapping[str, Any]) -> str:
-    rows = report["rows"]
+def _reliability_section(report: Report) -> str:
+    rows = report.rows
     parts = [
         "<section><h2>Reliability: is confidence earned?</h2>" + caption(report, "reliability")
     ]
     parts.append(_side_by_side(rows))
-    for index, training_set in enumerate(report["training_sets"]):
-        own = [row for row in rows if row["training_set_index"] == index]
+    for index, training_set in enumerate(report.training_sets):
+        own = [row for row in rows if row.training_set_index == index]
         figures = "".join(_diagram(row) for row in own[:MAX_DIAGRAMS_PER_SET])
         left_out = len(own) - MAX_DIAGRAMS_PER_SET
         note = f'<p class="foot">{left_out} more in report.json.</p>' if left_out > 0 else ""
         parts.append(
-            f'<h3>{escape(training_set["label"])}</h3><div class="grid">{figures}</div>{note}'
+            f'<h3>{escape(training_set.label)}</h3><div class="grid">{figures}</div>{note}'
         )
     return "".join(parts) + "</section>"
 
 
-def _side_by_side(rows: Sequence[Mapping[str, Any]]) -> str:
+def _side_by_side(rows: Sequence[Row]) -> str:
     """Show the first training set beside the last, distilled beside full, before and after."""
-    last = rows[-1]["training_set_index"]
+    last = rows[-1].training_set_index
     if last == 0:
         return ""
     shown = []
     for index in (0, last):
-        own = [row for row in rows if row["training_set_index"] == index]
-        fitted = [row for row in own if row["method"] != "none" and is_fitted(row["status"])]
+        own = [row for row in rows if row.training_set_index == index]
+        fitted = [row for row in own if row.method != "none" and is_fitted(row.status)]
         shown += [own[0], *fitted[:1]]
-    figures = "".join(_diagram(row, f"{row['training_set_label']}, ") for row in shown)
+    figures = "".join(_diagram(row, f"{row.training_set_label}, ") for row in shown)
     return f'<h3>Side by side, before and after</h3><div class="grid">{figures}</div>'
 
 
-def _diagram(row: Mapping[str, Any], prefix: str = "") -> str:
+def _diagram(row: Row, prefix: str = "") -> str:
     name = prefix + _diagram_name(row)
-    bins = pool_bins([network["bins"] for network in row["networks"]])
-    title = f"Reliability diagram, {row['training_set_label']}, {_diagram_name(row)}"
-    gap = row["signed_gap"]["mean"]
-    numbers = f"ECE {percent(row['ece']['mean'])} · gap {'+' if gap > 0 else ''}{percent(gap)}"
+    bins = pool_bins([network.bins for network in row.networks])
+    title = f"Reliability diagram, {row.training_set_label}, {_diagram_name(row)}"
+    gap = row.signed_gap.mean
+    numbers = f"ECE {percent(row.ece.mean)} · gap {'+' if gap > 0 else ''}{percent(gap)}"
     return (
         f"<figure><figcaption><b>{escape(name)}</b><span>{escape(numbers)}</span>"
         f"<span>T {escape(temperature_words(row))}</span></figcaption>"
-        f"{reliability_diagram(bins, n_networks=row['n_networks'], title=title)}</figure>"
+        f"{reliability_diagram(bins, n_networks=row.n_networks, title=title)}</figure>"
     )
 
 
-def _diagram_name(row: Mapping[str, Any]) -> str:
-    return "before calibration" if row["method"] == "none" else str(row["calibration"])
+def _diagram_name(row: Row) -> str:
+    return "before calibration" if row.method == "none" else row.calibration
 
 
-def _curve_section(report: Mapping[str, Any]) -> str:
-    if not report["mts_curves"]:
+def _curve_section(report: Report) -> str:
+    if not report.mts_curves:
         return ""
     figures = "".join(
-        _curve_figures(report, training_set["label"]) for training_set in report["training_sets"]
+        _curve_figures(report, training_set.label) for training_set in report.training_sets
     )
     return (
         "<section><h2>Masked temperature scaling: everything hangs on the ratio</h2>"
@@ -273,20 +272,17 @@ def _curve_section(report: Mapping[str, Any]) -> str:
     )
 
 
-def _curve_figures(report: Mapping[str, Any], label: str) -> str:
+def _curve_figures(report: Report, label: str) -> str:
     """Draw a training set's curves, a figure a mask, all on one axis."""
-    own = [curve for curve in report["mts_curves"] if curve["training_set_label"] == label]
+    own = [curve for curve in report.mts_curves if curve.training_set_label == label]
     if not own:
         return ""
-    reference = next(row for row in report["rows"] if row["training_set_label"] == label)
-    before, chance = reference["ece"]["mean"], reference["null_p95"]["mean"]
+    reference = next(row for row in report.rows if row.training_set_label == label)
+    before, chance = reference.ece.mean, reference.null_p95.mean
     top = curve_top(own, before=before, chance=chance)
-    by_mask: dict[str, list[Mapping[str, Any]]] = {}
+    by_mask: dict[str, list[MtsCurve]] = {}
     for curve in own:
-        # Reports made before masks could be chosen do not name theirs.
-        by_mask.setdefault(shape_words(MaskShape.model_validate(curve.get("mask", {}))), []).append(
-            curve
-        )
+        by_mask.setdefault(shape_words(curve.mask), []).append(curve)
     return "".join(
         f"<figure><figcaption><b>{escape(label)}</b><span>masked: {escape(masked)}</span>"
         "</figcaption>"

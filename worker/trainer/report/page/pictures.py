@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
-from worker.trainer.inputs import SetInput, load_distilled_set, space_of_set
+from worker.trainer.inputs import SetInput
+from worker.trainer.loading import load_distilled_set, space_of_set
 from worker.trainer.report.training_sets import TrainingSet
 
 

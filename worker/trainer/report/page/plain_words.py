@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any, Literal
+from typing import Literal
 
 from ddcal_core.formats.calibrations import CalibrationMethod, TrainingSource
+from ddcal_core.formats.reports import Report, ReportedTrainingSet
 
 _ALWAYS = {
     "Confidence": (
@@ -57,18 +58,18 @@ DISTILLATION_WORDS: Mapping[str, str] = {
 }
 
 
-def words_section(report: Mapping[str, Any]) -> str:
+def words_section(report: Report) -> str:
     """Say in plain words what the words of this report mean, those alone that it uses."""
     words = dict(_ALWAYS)
-    for training_set in report["training_sets"]:
-        words |= TRAINING_SET_WORDS[training_set["training_set"]]
+    for training_set in report.training_sets:
+        words |= TRAINING_SET_WORDS[training_set.training_set]
         words |= _distillation_words(training_set)
-    rows = report["rows"]
+    rows = report.rows
     for row in rows:
-        words |= METHOD_WORDS[row["method"]]
-    if any("ratio found" in row["calibration"] for row in rows):
+        words |= METHOD_WORDS[row.method]
+    if any("ratio found" in row.calibration for row in rows):
         words["Ratio found"] = "that share was not given; it, or T itself, was found instead."
-    if {"validation", "training_set"} <= {row["fit_on"] for row in rows}:
+    if {"validation", "training_set"} <= {row.fit_on for row in rows}:
         words["On validation, on training set"] = (
             "what T was fitted on: labelled real images kept apart for it, or the small set that "
             "the network was trained on, which needs no further real label."
@@ -80,15 +81,15 @@ def words_section(report: Mapping[str, Any]) -> str:
     return f'<section><dl class="words">{entries}</dl></section>'
 
 
-def _distillation_words(training_set: Mapping[str, Any]) -> dict[str, str]:
-    distilled = training_set.get("distilled")
+def _distillation_words(training_set: ReportedTrainingSet) -> dict[str, str]:
+    distilled = training_set.distilled
     if distilled is None:
         return {}
     found = {}
-    method = distilled["method"]
+    method = distilled.method
     if method in DISTILLATION_WORDS:
         found[method.upper()] = f"how the set was distilled: {DISTILLATION_WORDS[method]}."
-    if distilled["mask_ratio"]:
+    if distilled.mask_ratio:
         found["MDT"] = (
             "masked distillation training: a share of the synthetic pixels was masked at random in "
             "each step of the distillation."

@@ -1,0 +1,203 @@
+"""What a report holds beside its table: curves, comparisons, and the two causes of the paper."""
+
+from ddcal_core.formats.calibrations import CalibrationStatus, FitOn
+from ddcal_core.formats.records import Record
+from ddcal_core.formats.report_rows import OpenSummary, Summary
+from ddcal_core.specs.masks import MaskShape
+
+
+class CurveNetwork(Record):
+    """One network at one point of an MTS curve.
+
+    Attributes:
+        model_id: of the network.
+        status: of the fit.
+        temperature: T > 0; None where there is none.
+        masked_accuracy: on the masked images, in [0, 1].
+        ece: on test, in [0, 1].
+        signed_gap: mean confidence - accuracy on test, in [-1, 1].
+    """
+
+    model_id: str
+    status: CalibrationStatus
+    temperature: float | None
+    masked_accuracy: float | None
+    ece: float
+    signed_gap: float
+
+
+class CurvePoint(Record):
+    """The networks of one training set at one mask ratio.
+
+    Attributes:
+        ratio: share of pixels masked while T was fitted, in [0, 1); 0 is plain TS.
+        ece: on test, in [0, 1].
+        signed_gap: mean confidence - accuracy on test, in [-1, 1].
+        temperature: over networks for which one was found.
+        masked_accuracy: on the masked images, in [0, 1].
+        statuses: how many networks have each.
+        networks: one by one.
+    """
+
+    ratio: float
+    ece: Summary
+    signed_gap: Summary
+    temperature: OpenSummary
+    masked_accuracy: OpenSummary
+    statuses: dict[CalibrationStatus, int]
+    networks: tuple[CurveNetwork, ...]
+
+
+class MtsCurve(Record):
+    """ECE on test over the mask ratio of MTS.
+
+    Attributes:
+        training_set_label: whose networks these are.
+        fit_on: "training_set" or "validation".
+        mask: what is masked as one.
+        points: by rising ratio.
+    """
+
+    training_set_label: str
+    fit_on: FitOn
+    mask: MaskShape
+    points: tuple[CurvePoint, ...]
+
+
+class CalibrationNamed(Record):
+    """A calibration by the name that its row has."""
+
+    calibration: str
+
+
+class EceDifference(Record):
+    """How much lower one calibration's ECE is than another's, on the same networks and images.
+
+    Attributes:
+        mean: of the ECEs' differences over networks, other minus this, in [-1, 1]; above 0 is
+            lower.
+        over_networks: 95 % interval by Student's t; None for one network.
+        over_images: 95 % interval by the basic bootstrap over test images.
+        is_more_than_noise: every interval there is leaves 0 out, on one side.
+    """
+
+    mean: float
+    over_networks: tuple[float, float] | None
+    over_images: tuple[float, float]
+    is_more_than_noise: bool
+
+
+class Rival(EceDifference, CalibrationNamed):
+    """A calibration that the winner is compared with."""
+
+
+class Comparison(Record):
+    """Which calibration of a training set has the lowest ECE, and whether by more than noise.
+
+    Attributes:
+        training_set_label: whose networks these are.
+        winner: calibration of lowest ECE on test.
+        ece: its own.
+        n_compared: calibrations that have something to apply, `none` among them.
+        n_networks: of the training set.
+        rivals: no calibration and the next lowest, or one of them.
+        words: the comparison in sentences.
+    """
+
+    training_set_label: str
+    winner: str
+    ece: Summary
+    n_compared: int
+    n_networks: int
+    rivals: tuple[Rival, ...]
+    words: str
+
+
+class Spread(Record):
+    """How one number of each prediction is spread.
+
+    Attributes:
+        mean: over predictions; its mean and deviation over networks, as below.
+        deviation: with n - 1.
+        coefficient_of_variation: deviation over mean, which does not change with the logits'
+            scale; none where a mean is not above 0.
+        quantiles: of all networks' predictions, by their share ("0.05").
+        edges: M + 1 of them, the same for all training sets of a report.
+        counts: predictions of all networks in each of M bins.
+    """
+
+    mean: Summary
+    deviation: Summary
+    coefficient_of_variation: OpenSummary
+    quantiles: dict[str, float]
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class LogitAnalysis(Record):
+    """Logits of one training set's networks on test, as trained (T = 1).
+
+    Attributes:
+        training_set_label: whose networks these are.
+        largest_logit: of each prediction.
+        margin: largest logit minus the second largest, >= 0.
+    """
+
+    training_set_label: str
+    largest_logit: Spread
+    margin: Spread
+
+
+class SetSpectrum(Record):
+    """The singular values of one set of images, a flattened image a row.
+
+    Attributes:
+        cumulative_energy: share of the sum of squares that the first 1, 2, ... hold, to 1.
+        effective_rank: exp of the entropy of the squares' shares.
+        relative_values: each over the largest, in [0, 1], largest first.
+    """
+
+    cumulative_energy: tuple[float, ...]
+    effective_rank: float
+    relative_values: tuple[float, ...]
+
+
+class Band(Record):
+    """Curves of several sets of images, place by place: mean, lowest and highest."""
+
+    mean: tuple[float, ...]
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+
+class RealSpectra(Record):
+    """The spectra of random real sets, in the fields of `SetSpectrum`."""
+
+    effective_rank: Summary
+    relative_values: Band
+    cumulative_energy: Band
+
+
+class SpectraBeside(Record):
+    """A distilled set's spectrum beside those of random real sets of its size."""
+
+    distilled: SetSpectrum
+    real: RealSpectra
+
+
+class SpectrumAnalysis(Record):
+    """How rich a distilled set is beside random real sets.
+
+    Attributes:
+        training_set_label: of the distilled set.
+        n_images: of each set.
+        n_real_sets: drawn anew.
+        as_they_are: of the images in network-input space.
+        centred: of the images less their mean image.
+    """
+
+    training_set_label: str
+    n_images: int
+    n_real_sets: int
+    as_they_are: SpectraBeside
+    centred: SpectraBeside

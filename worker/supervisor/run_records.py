@@ -1,0 +1,152 @@
+"""What a run leaves in the database: its end, its results, its error.
+
+Every write carries the run's fence: a run that has lost its job changes nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from app.shared.engine import runs
+from app.shared.engine.locks import lock_family
+from app.shared.errors import FencedOutError, UnavailableError
+from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
+from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.database import Connection, Database
+from app.shared.store.job_records import Ending, Job
+from app.shared.store.kinds import INTAKE_QUEUE
+from ddcal_core.intake.job_messages import (
+    JobError,
+    OutputFile,
+    Outputs,
+    OutputTold,
+    Problem,
+    Rejected,
+)
+from worker.supervisor.run_state import Run
+
+logger = logging.getLogger(__name__)
+
+
+class RunRecords:
+    """Writes down how runs of one worker have ended."""
+
+    def __init__(self, database: Database, settings: Settings, store: ArtifactStore) -> None:
+        self._database = database
+        self._settings = settings
+        self._store = store
+
+    def conclude(self, run: Run, ending: Ending, *, on_file: Callable[[], None]) -> None:
+        """Write the end that a run has come to.
+
+        Args:
+            run: whose trainer has ended.
+            ending: how.
+            on_file: told after each file that was stored, so that the run goes on beating.
+        """
+        if run.stop == "cancel":
+            self.write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+        elif isinstance(run.verdict, Outputs):
+            self._record_outputs(run, run.verdict.outputs, ending, on_file)
+        elif isinstance(run.verdict, Rejected):
+            self._record_rejection(run, run.verdict.problem, ending)
+        elif run.stop == "drain":
+            self.write(run, lambda connection: runs.release(connection, run.job, ending))
+        else:
+            self.fail(run, run.error(ending), ending)
+        if run.job.queue == INTAKE_QUEUE:
+            self._delete_upload(run.job)
+
+    def fail(self, run: Run, error: JobError, ending: Ending) -> None:
+        """End a run that came to nothing, by its trainer's fault or the supervisor's own."""
+        pause = self._settings.retry_seconds if run.is_retried_after(error.type) else None
+        logger.warning("job %s: %s: %s", run.job.id, error.type, error.message)
+        why = error.model_dump()
+        self.write(
+            run,
+            lambda connection: runs.fail(connection, run.job, why, ending, retry_seconds=pause),
+        )
+
+    def write_results(self, run: Run, record: Callable[[Connection], None], ending: Ending) -> None:
+        """Write results and a run's end in one transaction, or that it was cancelled."""
+        try:
+            self.write(run, record)
+        except FencedOutError:
+            # A cancel came between the last beat and now: it wins, and no result is kept.
+            self.write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
+
+    def write(self, run: Run, change: Callable[[Connection], object]) -> None:
+        """One transaction, tried again while the database is away and the lease may still hold."""
+        while True:
+            try:
+                with self._database.write() as connection:
+                    change(connection)
+            except UnavailableError:
+                if run.is_lost:
+                    raise
+                time.sleep(self._settings.heartbeat_seconds / 4)
+            else:
+                return
+
+    def _record_outputs(
+        self,
+        run: Run,
+        outputs: Sequence[OutputTold],
+        ending: Ending,
+        on_file: Callable[[], None],
+    ) -> None:
+        # Bytes first, then the rows: a row never points at nothing.
+        stored = [self._put_files(run, output.files, on_file) for output in outputs]
+
+        def record(connection: Connection) -> None:
+            # Before the rows, which hold on to the job's: a cancel locks in this order, too.
+            lock_family(connection, run.job.id)
+            for output, files in zip(outputs, stored, strict=True):
+                resource_id = _record_output(connection, run.job, output)
+                for file in files:
+                    record_artifact(connection, run.job, resource_id, **file)
+            runs.succeed(connection, run.job, ending)
+
+        self.write_results(run, record, ending)
+
+    def _put_files(
+        self, run: Run, files: Sequence[OutputFile], on_file: Callable[[], None]
+    ) -> list[dict[str, Any]]:
+        rows = []
+        for file in files:
+            stored = self._store.put(run.job.id, file.path)
+            on_file()
+            rows.append(
+                {
+                    "name": file.name,
+                    "media_type": file.media_type,
+                    "sha256": stored.sha256,
+                    "n_bytes": stored.n_bytes,
+                }
+            )
+        return rows
+
+    def _record_rejection(self, run: Run, problem: Problem, ending: Ending) -> None:
+        error = {"type": "invalid_data", "message": problem.detail}
+
+        def record(connection: Connection) -> None:
+            reject_dataset(connection, run.job, problem.model_dump())
+            runs.fail(connection, run.job, error, ending)
+
+        self.write(run, record)
+
+    def _delete_upload(self, job: Job) -> None:
+        """Delete what has been checked, once no further attempt will read it."""
+        with self._database.read() as connection:
+            awaited = awaited_uploads(connection)
+        if job.params["upload"] not in awaited:
+            (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
+
+
+def _record_output(connection: Connection, job: Job, output: OutputTold) -> str:
+    if output.resource == "dataset":
+        return accept_dataset(connection, job, output.values["facts"])
+    return record_result(connection, job, output.resource, output.values)
