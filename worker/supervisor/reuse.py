@@ -100,6 +100,7 @@ def _copy_file(
         replaced = with_ids_replaced(text, new_ids)
         if replaced != text:
             copy, data = scratch / file.name, replaced.encode()
+            # Without a time in it equal text gives an equal file, as where it was first written.
             copy.write_bytes(gzip.compress(data, 6, mtime=0) if is_packed else data)
             stored = store.put(run.id, copy)
             return {**row, "sha256": stored.sha256, "n_bytes": stored.n_bytes}

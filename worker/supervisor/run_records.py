@@ -47,6 +47,7 @@ class RunRecords:
             ending: how.
             on_file: told after each file that was stored, so that the run goes on beating.
         """
+        # A cancel wins over results that came meanwhile, results over a drain that came too late.
         if run.stop == "cancel":
             self.write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
         elif isinstance(run.verdict, Outputs):
@@ -132,6 +133,7 @@ class RunRecords:
     def _record_rejection(self, run: Run, problem: Problem, ending: Ending) -> None:
         error = {"type": "invalid_data", "message": problem.detail}
 
+        # One transaction: no data set is rejected by a job that has not failed.
         def record(connection: Connection) -> None:
             reject_dataset(connection, run.job, problem.model_dump())
             runs.fail(connection, run.job, error, ending)

@@ -83,6 +83,7 @@ class Run:
         """Take a message of the trainer's."""
         match message:
             case Ready():
+                # The check of uploads computes on none; None would mean that it still loads.
                 self.trainer.device = message.device or "none"
             case ProgressTold():
                 self.progress, self.is_progress_new = self._with_estimate(message), True
@@ -156,6 +157,7 @@ class Run:
         now, step, steps = self.clock(), told.step, told.steps
         if told.phase != self.phase:
             self.phase, self.phase_started, self.phase_first_step = told.phase, now, step
+        # A phase gone on with from a checkpoint has not taken the steps before in this time.
         done = step - self.phase_first_step
         left = told.seconds_left
         if left is None and done > 0:

@@ -73,6 +73,7 @@ class Supervisor:
         self._files = RunFiles(database, settings, self._store)
         self._records = RunRecords(database, settings, self._store)
         self._max_memory_bytes = settings.max_trainer_bytes
+        # The trainer has to be gone before the lease is, and the job may be somebody else's.
         patience = settings.lease_seconds - settings.heartbeat_seconds / 2
         self._watchdog = Watchdog(patience, clock=clock)
         self._warm = WarmTrainer(
@@ -123,11 +124,13 @@ class Supervisor:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
         run = Run(job, self._warm.take(), self._clock)
         try:
+            # The lease runs since the claim, and taking a trainer may have taken a while.
             with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
                 self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
         finally:
+            # A run that took over another's results has handed its trainer back, unused.
             if not self._warm.holds(run.trainer):
                 run.trainer.end(0)
             self._files.delete_scratch(job)
@@ -158,6 +161,7 @@ class Supervisor:
                 return False
             line = self._files.resumable(line, run.job, recipe)
         run.trainer.send(line)
+        # The next one loads torch, which takes seconds, while this one computes.
         self._warm.keep()
         self._records.write(run, lambda connection: _write_start(connection, run.job, recipe))
         self._files.delete_lost_scratch(run.job)
@@ -214,6 +218,7 @@ class Supervisor:
         if run.is_lost:  # it would be prolonged for a job that nobody works on
             return
         now = self._clock()
+        # People wait for news; silence is written only as often as the lease needs it.
         pause = PROGRESS_SECONDS if run.has_news else self._settings.heartbeat_seconds
         if now - run.tried < pause and not is_forced:
             return
@@ -269,6 +274,7 @@ class Supervisor:
 
     def _await_exit(self, run: Run) -> None:
         """Give a trainer that has said its last word the time to end, and go on beating."""
+        # One that closed its pipe without a last word is dying: only its status is left to hear.
         grace = self._settings.stop_grace_seconds if run.verdict else 0.2
         deadline = time.monotonic() + grace
         while run.trainer.is_alive() and time.monotonic() < deadline:
@@ -277,6 +283,7 @@ class Supervisor:
 
     def _conclude(self, run: Run, exit_words: str) -> None:
         ending = run.ending(exit_words)
+        # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
         self._records.conclude(run, ending, on_file=lambda: self._beat(run))

@@ -26,4 +26,5 @@ def limit_passed(run: Run, settings: Settings, now: float) -> str | None:
 def has_not_started(trainer: TrainerProcess, settings: Settings, now: float) -> bool:
     """Is a trainer not ready, so long after its start that it never will be?"""
     is_late = now - trainer.started > settings.start_seconds
+    # It may have said that it is ready, and nobody has read it while no job came.
     return is_late and trainer.device is None and not trainer.has_spoken()

@@ -41,6 +41,7 @@ class TrainerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
+            # Its children die with it, and a Ctrl-C at the terminal is for the service alone.
             start_new_session=True,
         )
         if self._process.stdin is None or self._process.stdout is None:
@@ -91,8 +92,10 @@ class TrainerProcess:
         read = os.read(descriptor, READ_BYTES)
         self._is_open = bool(read)
         self._unread += read
+        # A line without an end must not fill the worker's memory.
         if len(self._unread) > MAX_LINE_BYTES:
             raise ValueError(f"a message is longer than {MAX_LINE_BYTES} bytes")
+        # The last piece is a line that is still being written, or empty.
         *lines, self._unread = self._unread.split(b"\n")
         said = map(read_message, lines)
         return [message for message in said if message is not None]

@@ -97,11 +97,15 @@ def as_examples(
     """Take images into network-input space, all or those at an index.
 
     Args:
-        data: uint8 images and labels.
+        data: images uint8 (N, C, H, W) and labels int64 (N,).
         index: int64 (M,) into them, or None for all.
         space: which space.
         device: where the result lives.
+
+    Returns:
+        M of them, or all N.
     """
+    # Picked first: as floats, all images would take four times the memory of their bytes.
     images = data.images if index is None else data.images[index]
     labels = data.labels if index is None else data.labels[index]
     return Examples(enter(space, images).to(device), labels.to(device))
@@ -147,8 +151,8 @@ def random_index(
     """Draw the random images of one network, the same ones each time it is asked.
 
     Args:
-        data: all training images.
-        train_index: those left by the cut.
+        data: all training images, uint8 (N, C, H, W).
+        train_index: those left by the cut, int64 (M,) into `data`.
         n_classes: K.
         draw: which images.
 

@@ -66,7 +66,15 @@ class RealImages:
         return self.space.facts
 
     def examples(self, index: Tensor, device: torch.device) -> Examples:
-        """Give the images at an index into `data`, in network-input space."""
+        """Give the images at an index into `data`, in network-input space.
+
+        Args:
+            index: int64 (M,).
+            device: where the result lives.
+
+        Returns:
+            Images float32 (M, C, H, W) with their labels.
+        """
         return as_examples(self.data, index, self.space, device)
 
     def choice(self) -> dict[str, Any]:

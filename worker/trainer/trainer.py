@@ -123,6 +123,7 @@ def main() -> int:
     def work() -> Verdict:
         # A stop that came meanwhile is not lost: the first report finds it.
         outputs = _compute(job, reporter)
+        # Nothing may follow the last word.
         reporter.flush()
         return Outputs(outputs=tuple(map(_told, outputs)))
 
@@ -153,6 +154,7 @@ def _compute(job: JobLine, reporter: Reporter) -> list[Output]:
         torch.__version__,
     )
     folder = job.work_folder
+    # A supervisor has made it; a job line by hand need not have.
     folder.mkdir(parents=True, exist_ok=True)
     task = Task(
         job.params,

@@ -63,13 +63,26 @@ class Found(Generic[ValuesT_co]):
         return APPLY_WORDS[self.values.method] if is_something else None
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Logits whose softmax, at the temperature found if there is one, is what was found."""
+        """Give logits whose softmax, at the temperature found if there is one, is what was found.
+
+        Args:
+            logits: of the network, floating point (N, K).
+
+        Returns:
+            (N, K): the same where there is no scaling, else logarithms of probabilities, finite.
+        """
         if self.scaling is None:
             return logits
+        # A share can be exactly 0: `has_impossible` tells whether its logarithm was asked for.
         return self.scaling.apply(logits).clamp(min=SMALLEST_SHARE).log()
 
     def has_impossible(self, logits: Tensor, labels: Tensor) -> bool:
-        """Whether some label has probability exactly 0, as an isotonic share can be."""
+        """Whether some label has probability exactly 0, as an isotonic share can be.
+
+        Args:
+            logits: of the network, floating point (N, K).
+            labels: int64 (N,).
+        """
         if self.scaling is None:
             return False
         at_label = self.scaling.apply(logits).gather(1, labels.unsqueeze(1))

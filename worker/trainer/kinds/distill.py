@@ -128,6 +128,7 @@ def _provenance(
         images_per_class=spec.images_per_class,
         mask_ratio=spec.mask.ratio,
         seed=params.seed,
+        # Through JSON: a manifest holds what the spec says, whatever options a method has.
         distill=DistillSettings.model_validate_json(spec.model_dump_json()),
         expert_set_id=None if experts is None else parse_json(ExpertsInput, experts).id,
         storage=spec.storage(images.facts) if isinstance(spec, RtpSpec) else None,
@@ -173,6 +174,7 @@ def _checkpoint_writer(task: Task) -> CheckpointCallback:
 
     def write(checkpoint: Checkpoint) -> None:
         nonlocal written_at
+        # Writing takes time, too: not each one that the loop offers is kept.
         if time.monotonic() - written_at >= task.checkpoint_seconds:
             write_checkpoint(path, checkpoint, task.recipe)
             written_at = time.monotonic()

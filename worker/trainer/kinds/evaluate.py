@@ -112,6 +112,7 @@ def _comparisons(
             if one.model.id in ids:
                 by_label.setdefault(calibration_label(one.values), []).append(predictions)
         own = [row for row in rows if row.training_set_index == index]
+        # The same resamples for each training set, whichever others the report holds.
         found.append(compare(own, by_label, generator=seeded_generator(seed, "resample")))
     return [one for one in found if one is not None]
 
@@ -121,6 +122,7 @@ def _spectra(
 ) -> list[SpectrumAnalysis]:
     """Look at each distilled set once, whatever was trained on it."""
     by_id = {model.id: model for model in models}
+    # Reversed twice: of several groups on one set the first names it, in the table's order.
     firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
     found = []
     for group in reversed(firsts.values()):

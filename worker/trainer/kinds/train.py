@@ -85,6 +85,7 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
     network = build_network(spec, source.space.facts, seeded_generator(seed, "network", seed_index))
     network.to(task.device)
     started = time.monotonic()
+    # Weights and order are drawn apart: what one of them draws changes nothing of the other.
     train_network(
         network,
         examples.images,

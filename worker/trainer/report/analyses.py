@@ -68,6 +68,7 @@ def _spreads(
 
 def _edges(values: Tensor) -> Tensor:
     low, high = float(values.min()), float(values.max())
+    # Bins need a width also where all values are equal.
     return torch.linspace(low, high if high > low else low + 1, N_HISTOGRAM_BINS + 1).double()
 
 
@@ -119,7 +120,7 @@ def _beside(distilled: Tensor, real_sets: Sequence[Tensor]) -> SpectraBeside:
 
 def _spectrum(images: Tensor) -> SetSpectrum:
     found = image_spectrum(images)
-    first = found.singular_values[0] or 1.0
+    first = found.singular_values[0] or 1.0  # images that are all 0 have no largest value
     return SetSpectrum(
         cumulative_energy=found.cumulative_energy,
         effective_rank=found.effective_rank,
@@ -153,6 +154,7 @@ def logit_words(analyses: Sequence[LogitAnalysis]) -> str:
     if first.std is None or last.std is None:
         return f"{lead}one network says nothing about others."
     noise = ((first.std**2 + last.std**2) / 2) ** 0.5
+    # The spread between networks, not the error of their mean: the words speak of networks.
     if abs(first.mean - last.mean) <= _Z95 * noise:
         return f"{lead}no more of a difference than between networks of one training set."
     if first.mean < last.mean:

@@ -9,9 +9,7 @@ from ddcal_core.formats.calibrations import (
 )
 from ddcal_core.specs.calibration import MaskedTemperatureScaling
 from ddcal_core.specs.masks import AutoMask, MaskSpec
-from worker.trainer.report.findings import (
-    mask_words,
-)
+from worker.trainer.report.mask_words import mask_words
 
 METHOD_LABELS: Mapping[CalibrationMethod, str] = {
     "none": "none",

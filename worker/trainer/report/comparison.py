@@ -14,8 +14,9 @@ from worker.trainer.report.findings import is_fitted, percent
 from worker.trainer.report.measurements import Predictions
 
 N_RESAMPLES = 500
+# 500 resamples of half a million rows at once would take gigabytes.
 _NUMBERS_AT_ONCE = 4_000_000
-# Student's t, 97.5 % point, for 1, 2, ... degrees of freedom.
+# Student's t, 97.5 % point, for 1, 2, ... degrees of freedom; more take the last, a little wider.
 _T975 = (
     12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010,
     2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930,
@@ -49,6 +50,7 @@ def ece_difference(
             for draws in _draws(n_images, generator)
         ]
     )
+    # The basic bootstrap mirrors the tails: the upper one gives the lower end.
     tails = torch.tensor([0.975, 0.025], dtype=torch.float64)
     low, high = (2 * mean - resampled.quantile(tails)).tolist()
     over_networks = _student(differences)
@@ -64,6 +66,7 @@ def ece_difference(
 
 def _gaps(network: Predictions, n_bins: int) -> Tensor:
     """Confidence - [right] of each image in the column of its bin: (N, n_bins)."""
+    # A bin adds |sum of these| / N to the ECE, so that all resamples are one matrix product.
     gap = network.confidence - network.is_right.double()
     in_bin = functional.one_hot(bin_index(network.confidence, n_bins), n_bins).double()
     return in_bin * gap.unsqueeze(1)
@@ -116,6 +119,7 @@ def compare(
     if len(fitted) < 2:
         return None
     best = fitted[0]
+    # No calibration is a rival even where others lie between; it counts once where it is the next.
     reference = [row for row in fitted[1:] if row.method == "none"]
     rivals = list({row.calibration: row for row in (*reference, fitted[1])}.values())
     found = [

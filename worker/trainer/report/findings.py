@@ -1,19 +1,9 @@
 """What the numbers say, in words."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
 
 from ddcal_core.formats.calibrations import CalibrationStatus, Failure
 from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
-from ddcal_core.specs.masks import MaskShape, MaskSpec
-from ddcal_core.specs.training import (
-    CrossEntropy,
-    Focal,
-    FocalSchedule,
-    LabelSmoothing,
-    Mixup,
-    TrainLoss,
-)
 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
 _DIRECTED_SHARE = 0.5
@@ -88,6 +78,7 @@ _FAILED_DIRECTION: Mapping[Verdict, Failure] = {
 def percent(fraction: float, digits: int = 1) -> str:
     """Write a fraction as percent, with a narrow space and a true minus sign."""
     number = f"{100 * fraction:.{digits}f}"
+    # "−0.0" would read as a small negative number.
     if float(number) == 0:
         number = number.lstrip("-")
     return f"{number} %".replace("-", "−").replace(" ", "\u202f")
@@ -110,29 +101,6 @@ def common_status(statuses: Iterable[CalibrationStatus]) -> RowStatus:
     return seen.pop() if len(seen) == 1 else "mixed"
 
 
-def mask_words(mask: MaskSpec) -> str:
-    """Name a mask: its ratio, and what of it is not the default."""
-    size = mask.patch_size
-    in_patches = f" in {size} × {size} patches" if size else ""
-    return ", ".join([percent(mask.ratio, 0) + in_patches, *_mask_options(mask)])
-
-
-def shape_words(shape: MaskShape) -> str:
-    """Name what a mask masks as one, and what of it is not the default."""
-    size = shape.patch_size
-    unit = f"patches of {size} × {size}" if size else "single pixels"
-    return ", ".join([unit, *_mask_options(shape)])
-
-
-def _mask_options(shape: MaskShape) -> list[str]:
-    options = (
-        (shape.channels == "independent", "channels apart"),
-        (shape.scope == "shared", "one mask for all"),
-        (shape.fill == "noise", "noise for pixels"),
-    )
-    return [word for is_chosen, word in options if is_chosen]
-
-
 def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     """Name the direction of a miscalibration, if there is more of it than chance shows.
 
@@ -148,23 +116,6 @@ def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
     if signed_gap < -_DIRECTED_SHARE * ece:
         return "under-confident"
     return "off both ways"
-
-
-def loss_words(loss: TrainLoss) -> str:
-    """Name what a network was trained to minimise, with its parameter."""
-    match loss:
-        case CrossEntropy():
-            return "cross-entropy"
-        case LabelSmoothing(smoothing=smoothing):
-            return f"label smoothing {smoothing:g}"
-        case Focal(gamma=gamma):
-            return f"focal loss, γ = {gamma:g}"
-        case FocalSchedule():
-            return "focal loss FLSD-53"
-        case Mixup(alpha=alpha):
-            return f"mixup, α = {alpha:g}"
-        case _:
-            assert_never(loss)
 
 
 def failures_of(

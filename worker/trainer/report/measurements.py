@@ -71,6 +71,7 @@ class Measurement:
     further: FurtherMeasures[float] | None = None
 
 
+# Tensors have no one truth value, so that values of this class are equal to themselves alone.
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a network says of the test images under one calibration.
@@ -89,9 +90,17 @@ class Predictions:
 def predict(
     logits: Tensor, labels: Tensor, *, status: CalibrationStatus, temperature: float | None
 ) -> Predictions:
-    """Give predictions under a temperature or the limit its status stands for; see `measure`."""
+    """Give predictions under a temperature or the limit its status stands for; see `measure`.
+
+    Args:
+        logits: float32 (N, K).
+        labels: int64 (N,).
+        status: of the fit.
+        temperature: T > 0 when status is "ok".
+    """
     predicted = logits.argmax(1)
     if status == "separable":
+        # As T -> 0, classes that tie for the largest logit share all probability equally.
         confidence = 1 / (logits == logits.amax(1, keepdim=True)).sum(1).double()
     elif status == "worse_than_chance":
         confidence = torch.full((len(logits),), 1 / logits.shape[1], dtype=torch.float64)
@@ -162,7 +171,9 @@ def ece_and_gap(
 def _at_temperature(
     logits: Tensor, labels: Tensor, temperature: float, n_bins: int, generator: torch.Generator
 ) -> Measurement:
+    # float32 rounds confidences within 3e-8 of 1 up to 1.
     probabilities = torch.softmax(logits.double() / temperature, 1)
+    # The null level draws before the interval: the other way round both would be other numbers.
     null = null_level(probabilities.amax(1), n_bins, generator=generator)
     interval = ece_interval(
         probabilities, labels, n_bins, generator=generator, n_draws=N_INTERVAL_DRAWS
@@ -233,6 +244,7 @@ def wilson_interval(share: float, n: float) -> tuple[float, float]:
     """Give the 95 % interval of a share seen in n trials (Wilson 1927); n > 0."""
     center = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
     half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n))
+    # At a share of 0 or 1 rounding can carry an end beyond it.
     return max(0.0, center - half), min(1.0, center + half)
 
 

@@ -9,6 +9,7 @@ from ddcal_core.specs.masks import MaskShape, MaskSpec
 from worker.trainer.fitting.fitting import Fitter
 from worker.trainer.report.measurements import mean_and_deviation, open_mean_and_deviation
 
+# The curve fits, but never sees a test label itself.
 MeasureFit = Callable[[str, Fitted], tuple[float, float]]
 """(model id, what a fit found) -> the network's ECE and signed gap on test."""
 

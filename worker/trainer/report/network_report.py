@@ -81,6 +81,7 @@ def build_report(
 
 def _training_set(group: TrainingSet) -> KnownTrainingSet:
     config = group.configs[0]
+    # Networks on a distilled set have seen no real image; the set knows what it was made from.
     behind = config if group.distilled is None else group.distilled.manifest
     return KnownTrainingSet(
         label=group.label,

@@ -1,10 +1,18 @@
-"""Which network: in a label where networks have to be told apart, and in sentences."""
+"""Which network, trained how: in a label where they have to be told apart, and in sentences."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from ddcal_core.specs.networks import NETWORK_OPTIONS, NetworkName, NetworkSpec
-from ddcal_core.specs.training import TrainSpec
+from ddcal_core.specs.training import (
+    CrossEntropy,
+    Focal,
+    FocalSchedule,
+    LabelSmoothing,
+    Mixup,
+    TrainLoss,
+    TrainSpec,
+)
 
 NETWORK_LABELS: Mapping[NetworkName, str] = {
     "convnet": "ConvNet",
@@ -54,6 +62,23 @@ def network_suffixes(trained: Sequence[tuple[NetworkSpec, TrainSpec]]) -> list[s
             words.append("augmented")
         suffixes.append(", ".join(words))
     return suffixes
+
+
+def loss_words(loss: TrainLoss) -> str:
+    """Name what a network was trained to minimise, with its parameter."""
+    match loss:
+        case CrossEntropy():
+            return "cross-entropy"
+        case LabelSmoothing(smoothing=smoothing):
+            return f"label smoothing {smoothing:g}"
+        case Focal(gamma=gamma):
+            return f"focal loss, γ = {gamma:g}"
+        case FocalSchedule():
+            return "focal loss FLSD-53"
+        case Mixup(alpha=alpha):
+            return f"mixup, α = {alpha:g}"
+        case _:
+            assert_never(loss)
 
 
 def augmentation_words(train: TrainSpec) -> str:

@@ -56,6 +56,7 @@ def write_predictions(
             head = _head(one, set_names)
             writer.writerows(
                 (*head, image, label, names[label], predicted, names[predicted],
+                 # Nine digits tell all float32 numbers apart.
                  f"{confidence:.9g}", int(label == predicted))
                 for image, (label, predicted, confidence) in enumerate(
                     zip(label_list, predictions.predicted.tolist(),

@@ -23,7 +23,6 @@ from worker.trainer.report.findings import (
     common_status,
     describe_row,
     failures_of,
-    loss_words,
     verdict_of,
 )
 from worker.trainer.report.measurements import (
@@ -32,6 +31,7 @@ from worker.trainer.report.measurements import (
     open_mean_and_deviation,
     wilson_interval,
 )
+from worker.trainer.report.network_words import loss_words
 from worker.trainer.report.training_sets import Network, TrainingSet
 
 
@@ -72,6 +72,7 @@ def build_rows(
         for one in measured:
             if one.model.id in ids:
                 by_label.setdefault(calibration_label(one.values), []).append(one)
+        # The sort is stable: after `none` come the others in the order they were asked for.
         for label in sorted(by_label, key=lambda label: label != "none"):
             placed = _Placed(index, group, label)
             rows.append(_row(by_label[label], placed, n_test=n_test, n_bins=n_bins))

@@ -11,11 +11,8 @@ from ddcal_core.formats.manifests import ModelConfig
 from ddcal_core.specs.training import CrossEntropy, TrainLoss
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.data_words import data_suffix
-from worker.trainer.report.findings import (
-    loss_words,
-    mask_words,
-)
-from worker.trainer.report.network_words import network_suffixes
+from worker.trainer.report.mask_words import mask_words
+from worker.trainer.report.network_words import loss_words, network_suffixes
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,7 @@ def group_models(
         groups.setdefault(_group_key(model.config), []).append(model)
     ordered = sorted(groups.values(), key=lambda group: _ORDER[group[0].config.training_set])
     firsts = [members[0].config for members in ordered]
+    # Only what tells the networks of this report apart is said, so all have to be looked at.
     suffixes = network_suffixes([(config.network, config.train) for config in firsts])
     found: list[TrainingSet] = []
     for members, config, suffix in zip(ordered, firsts, suffixes, strict=True):

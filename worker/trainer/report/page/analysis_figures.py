@@ -79,6 +79,7 @@ def spectrum_figure(beside: SpectraBeside, name: SpectrumCurve, *, axis: str, ti
         return _LEFT + _WIDTH * (k / max(n - 1, 1))
 
     def y(value: float) -> float:
+        # What lies below the axis is drawn on its foot, 0 too, which has no logarithm.
         if is_logarithmic:
             value = 1 - math.log10(max(value, _LOWEST_SHOWN)) / math.log10(_LOWEST_SHOWN)
         return foot - _PLOT_HEIGHT * value

@@ -38,6 +38,7 @@ def element(name: str, content: str = "", /, **attributes: str | float) -> str:
 
 
 def _value(value: str | float) -> str:
+    # Hundredths of a unit are finer than any screen, and keep the page small.
     return escape(value) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -170,6 +171,7 @@ def nice_ceiling(value: float) -> float:
     if value <= 0:
         return 0.01
     power = 10.0 ** math.floor(math.log10(value))
+    # A round number that floats hold a little above itself is not to take the next step.
     return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
@@ -274,6 +276,7 @@ def _curve_axes(top: float) -> Iterator[str]:
 def _curve_marks(curve: MtsCurve, top: float) -> Iterator[str]:
     class_, points = f"on-{curve.fit_on}", curve.points
     at = [(_curve_x(point.ratio), point.ece.mean, point.ece.std) for point in points]
+    # One network has no deviation, and a band of width 0 would claim one.
     if all(std is not None for _, _, std in at):
         edge = [(x, mean + (std or 0.0)) for x, mean, std in at]
         edge += [(x, mean - (std or 0.0)) for x, mean, std in reversed(at)]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from ddcal_core.formats.report_analyses import MtsCurve
 from ddcal_core.formats.report_rows import OpenSummary, Row, Summary, Verdict
 from ddcal_core.formats.reports import Report
 from worker.trainer.report.findings import (
@@ -12,7 +11,6 @@ from worker.trainer.report.findings import (
     STATUS_WORDS,
     is_fitted,
     percent,
-    shape_words,
     temperature_words,
 )
 from worker.trainer.report.page.analysis_sections import (
@@ -21,9 +19,8 @@ from worker.trainer.report.page.analysis_sections import (
     spectrum_section,
 )
 from worker.trainer.report.page.captions import caption
+from worker.trainer.report.page.curve_section import curve_section
 from worker.trainer.report.page.figures import (
-    curve_figure,
-    curve_top,
     ece_spark,
     nice_ceiling,
     pool_bins,
@@ -57,7 +54,7 @@ def report_page(report: Report, pictures: Sequence[SetPicture]) -> str:
         _table_section(report),
         comparison_section(report),
         _reliability_section(report),
-        _curve_section(report),
+        curve_section(report),
         logit_section(report),
         spectrum_section(report),
         _picture_section(pictures),
@@ -108,6 +105,7 @@ def _image_facts(report: Report) -> dict[str, str]:
 def _table_section(report: Report) -> str:
     rows = report.rows
     ends = [max(row.before.ece.mean, row.ece.mean + (row.ece.std or 0.0)) for row in rows]
+    # A little more, so that no dot sits on the edge.
     top = nice_ceiling(max(ends) * 1.02)
     head = "".join(
         f'<th class="{class_}">{name}</th>'
@@ -252,50 +250,6 @@ def _diagram(row: Row, prefix: str = "") -> str:
 
 def _diagram_name(row: Row) -> str:
     return "before calibration" if row.method == "none" else row.calibration
-
-
-def _curve_section(report: Report) -> str:
-    if not report.mts_curves:
-        return ""
-    figures = "".join(
-        _curve_figures(report, training_set.label) for training_set in report.training_sets
-    )
-    return (
-        "<section><h2>Masked temperature scaling: everything hangs on the ratio</h2>"
-        '<p class="caption"><span class="key k-distilled"></span>T fitted on the small set the '
-        'networks were trained on, no further real label used; <span class="key k-validation">'
-        "</span>T fitted on real validation images. At 0\u202f% masked it is plain temperature "
-        "scaling. Line: mean over networks; band: ± one standard deviation. Open circles: some "
-        'network had no best temperature, its limit is shown. <span class="swatch chance"></span>'
-        "Grey: what chance shows for the uncalibrated networks. Whoever picks the lowest point of "
-        f'a curve has used the test labels.</p><div class="grid wide">{figures}</div></section>'
-    )
-
-
-def _curve_figures(report: Report, label: str) -> str:
-    """Draw a training set's curves, a figure a mask, all on one axis."""
-    own = [curve for curve in report.mts_curves if curve.training_set_label == label]
-    if not own:
-        return ""
-    reference = next(row for row in report.rows if row.training_set_label == label)
-    before, chance = reference.ece.mean, reference.null_p95.mean
-    top = curve_top(own, before=before, chance=chance)
-    by_mask: dict[str, list[MtsCurve]] = {}
-    for curve in own:
-        by_mask.setdefault(shape_words(curve.mask), []).append(curve)
-    return "".join(
-        f"<figure><figcaption><b>{escape(label)}</b><span>masked: {escape(masked)}</span>"
-        "</figcaption>"
-        + curve_figure(
-            curves,
-            top=top,
-            before=before,
-            chance=chance,
-            title=f"ECE over the share masked, {masked}, {label}",
-        )
-        + "</figure>"
-        for masked, curves in by_mask.items()
-    )
 
 
 def _picture_section(pictures: Sequence[SetPicture]) -> str:

@@ -77,6 +77,6 @@ def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
         n_shown=len(shown),
         n_images=len(pixels),
         data_url=f"data:image/png;base64,{data}",
-        width=len(shown) * (width + 1) - 1,
+        width=len(shown) * (width + 1) - 1,  # a grey column between two images
         height=height,
     )
