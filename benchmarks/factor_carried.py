@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from benchmarks.mask_ratio import parse_case, ratio_of_means
 from benchmarks.mask_ratio_cases import Case, RealImages, read_real, small_set, train_spec
-from ddcal_core.calibration.half_way import half_way_temperature
 from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.calibration.yardstick import half_way_temperature
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import expected_calibration_error
 from ddcal_core.networks import build_network

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
 from benchmarks.mask_ratio_cases import FOLD_RATIOS, MIX_SHARES, RATIOS, Case, train_spec
-from ddcal_core.calibration.half_way import half_way_temperature
 from ddcal_core.calibration.left_out import likeliest_factor
 from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.calibration.yardstick import half_way_temperature
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 from ddcal_core.networks import build_network
@@ -178,7 +178,7 @@ def _ours(case: Case, arrays: Arrays, half_way: float | None) -> float | None:
         scaled[~kept] /= scale or half_way or 1.0
     if half_way is None or fit_temperature(scaled, labels).status == "worse_than_chance":
         return half_way
-    return half_way * likeliest_factor(scaled, labels)
+    return half_way * likeliest_factor(scaled, labels, "half_way")
 
 
 def _half_way(case: Case, arrays: Arrays, key: str) -> float | None:

@@ -1,14 +1,16 @@
-"""What images left out in turn tell of the factor between the half-way and the best temperature.
+"""What images left out in turn tell of the factor between a yardstick and the best temperature.
 
 Networks of parts of the small set are asked about the images they were not trained on; the factor
 that makes their answers likeliest is taken for the whole set's (`mask_ratio`).
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.calibration.yardstick import YardstickKind
 from ddcal_core.data.labelled import indices_by_class
 from ddcal_core.metrics import negative_log_likelihood
 from ddcal_core.networks import build_network
@@ -17,10 +19,13 @@ from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import train_network
 
-# Mean of log(T with labels / half-way T) over the choosing cases of docs/mask-ratio.md with more
-# than one image a class, and twice their deviation: they are of two data sets alone.
-EXPECTED_FACTOR = 0.54
-FACTOR_LOG_WIDTH = 0.35
+# Mean of log(T with labels / yardstick) over the choosing cases of docs/mask-ratio.md and, as they
+# are of few data sets, more than their deviation.
+PRIORS: Mapping[YardstickKind, tuple[float, float]] = {
+    "half_way": (math.log(0.54), 0.35),
+    "logit_rms": (math.log(0.55), 1.0),
+}
+"""Centre and width of the normal prior on the log of the factor."""
 _LOG_REACH = 4.0
 _COARSE_STEPS = 40  # of 0.1 each way, well inside the width of the prior
 _LOG_TOLERANCE = 1e-6
@@ -73,16 +78,16 @@ def train_fold(
     return network
 
 
-def likeliest_factor(logits: Tensor, labels: Tensor) -> float:
+def likeliest_factor(logits: Tensor, labels: Tensor, kind: YardstickKind) -> float:
     """The temperature of largest posterior under the prior on log factor.
 
-    Minimises  sum_i NLL_i(t) + (log t - log EXPECTED_FACTOR)^2 / (2 FACTOR_LOG_WIDTH^2)  over
-    t within e^+-4 of EXPECTED_FACTOR, to 1e-6 in log t; there is always one, also where all or
-    none are right.
+    Minimises  sum_i NLL_i(t) + (log t - centre)^2 / (2 width^2)  over log t within 4 of the centre
+    of its prior, to 1e-6; there is always one, also where all or none are right.
 
     Args:
-        logits: (N, K), finite.
+        logits: (N, K), finite, over the yardstick.
         labels: int64 (N,), 0 to K - 1.
+        kind: of the yardstick, whose prior it is.
 
     Returns:
         t > 0.
@@ -90,11 +95,11 @@ def likeliest_factor(logits: Tensor, labels: Tensor) -> float:
     Raises:
         ValueError: what `negative_log_likelihood` refuses.
     """
-    centre = math.log(EXPECTED_FACTOR)
+    centre, width = PRIORS[kind]
 
     def cost(log_t: float) -> float:
         nll = negative_log_likelihood(logits, labels, math.exp(log_t))
-        return len(labels) * nll + ((log_t - centre) / FACTOR_LOG_WIDTH) ** 2 / 2
+        return len(labels) * nll + ((log_t - centre) / width) ** 2 / 2
 
     # The NLL is convex in 1 / t, not in log t: look everywhere first.
     steps = range(-_COARSE_STEPS, _COARSE_STEPS + 1)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.records import Record, VersionedRecord, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, is_none, read_record
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
     Optimiser,
@@ -31,10 +31,15 @@ CalibrationStatus = Literal[
     "not_positive",
     "not_finite",
     "one_class",
+    "undetermined",
 ]
 Failure = Literal[
     "over_calibration", "under_calibration", "accuracy_lost", "nearly_uniform", "nearly_certain"
 ]
+
+
+FoundBy = Literal["half_way", "folds", "known_factor", "real_nll"]
+Undetermined = Literal["nothing_learned", "nothing_to_leave_out", "left_out_worse_than_chance"]
 
 
 class Fitted(Record):
@@ -45,6 +50,8 @@ class Fitted(Record):
         fit_on: which images or rows; None for method none.
         mask_ratio: share of pixels masked while T was fitted; None where nothing was, or the ratio
             was left open and T found without one.
+        mask_patch_size: side in pixels of the patches masked, where the mask was found; None for
+            single pixels.
         status: "ok", or why there is nothing to apply or not the best.
         temperature: T > 0; None where there is none, or more than one number was fitted.
         n: images fitted on.
@@ -55,15 +62,19 @@ class Fitted(Record):
         n_draws: masks drawn for each image.
         masked_accuracy: on the masked images, in [0, 1].
         found_by: how, where the ratio was left open.
-        n_folds: networks trained for that.
-        half_way_temperature: T on images midway between two of different classes.
-        factor: temperature / half_way_temperature.
+        undetermined: why nothing tells the temperature, where the status says so.
+        n_folds: networks trained to find it.
+        half_way_temperature: T on images midway between two of different classes; None with two
+            classes.
+        logit_rms: of the logits about their row's mean, on the small set; of two classes alone.
+        factor: temperature over that one of the two.
         left_out_accuracy: of the folds' networks on what each left out, in [0, 1].
     """
 
     method: CalibrationMethod = "none"
     fit_on: FitOn | None = None
     mask_ratio: float | None = None
+    mask_patch_size: int | None = Field(None, exclude_if=is_none)
     status: CalibrationStatus = "ok"
     temperature: float | None = 1.0
     n: int = 0
@@ -73,9 +84,11 @@ class Fitted(Record):
     reached: float | None = None
     n_draws: int | None = None
     masked_accuracy: float | None = None
-    found_by: Literal["half_way", "folds", "known_factor", "real_nll"] | None = None
+    found_by: FoundBy | None = None
+    undetermined: Undetermined | None = Field(None, exclude_if=is_none)
     n_folds: int | None = None
     half_way_temperature: float | None = None
+    logit_rms: float | None = Field(None, exclude_if=is_none)
     factor: float | None = None
     left_out_accuracy: float | None = None
 

@@ -21,6 +21,11 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+def is_empty(value: object) -> bool:
+    """Likewise of a field that is a tuple."""
+    return value == ()
+
+
 class Record(BaseModel):
     """Frozen JSON fields; a key that is not among them is an error, and so are NaN and infinity."""
 

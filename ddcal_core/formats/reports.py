@@ -17,9 +17,10 @@ from ddcal_core.formats.manifests import (
     MadeWith,
     NoSetFactor,
     SetFactor,
+    SetWarning,
     Split,
 )
-from ddcal_core.formats.records import Record, VersionedRecord, is_none, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, is_empty, is_none, read_record
 from ddcal_core.formats.report_analyses import (
     Comparison,
     LogitAnalysis,
@@ -45,6 +46,7 @@ class DistilledSetFacts(Record):
         calibration_factor: for the temperatures of networks trained on the set; None where it was
             not measured.
         n_images: in all.
+        warnings: what the validation scores say against the set.
     """
 
     id: str
@@ -56,6 +58,7 @@ class DistilledSetFacts(Record):
     seconds: float
     calibration_factor: SetFactor | NoSetFactor | None
     n_images: int
+    warnings: tuple[SetWarning, ...] = Field((), exclude_if=is_empty)
 
 
 class KnownTrainingSet(Record):
@@ -195,6 +198,7 @@ class Report(VersionedRecord):
             **super().upgraded(held),
             "rows": _completed(held.get("rows"), {"optimiser": None, "further": None}),
             "mts_curves": _completed(held.get("mts_curves", []), {"mask": {}}),
+            "training_sets": _with_todays_factors(held.get("training_sets")),
         }
 
     def headline_values(self) -> dict[str, Any]:
@@ -206,6 +210,18 @@ class Report(VersionedRecord):
 _STORED = {
     "dataset", "headline", "findings", "n_test", "measured_on", "n_bins", "rows", "calibration_ids",
 }  # fmt: skip
+
+
+def _with_todays_factors(training_sets: object) -> object:
+    """Give each distilled set of several training sets the factor that it carries as version 2."""
+    if not isinstance(training_sets, list):
+        return training_sets
+    return [
+        {**one, "distilled": {**distilled, "calibration_factor": SetFactor.upgraded(factor)}}
+        if (distilled := one.get("distilled")) and (factor := distilled.get("calibration_factor"))
+        else one
+        for one in training_sets
+    ]
 
 
 def _completed(listed: object, lacking: Mapping[str, Any]) -> object:

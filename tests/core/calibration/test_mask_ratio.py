@@ -9,8 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import nn
 
-from ddcal_core.calibration.half_way import half_way_temperature
-from ddcal_core.calibration.left_out import EXPECTED_FACTOR, FACTOR_LOG_WIDTH, likeliest_factor
+from ddcal_core.calibration.left_out import PRIORS, likeliest_factor
 from ddcal_core.calibration.mask_ratio import (
     factor_by_labels,
     ratio_by_labels,
@@ -19,10 +18,15 @@ from ddcal_core.calibration.mask_ratio import (
 )
 from ddcal_core.calibration.masked import fit_masked_temperature
 from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.calibration.yardstick import (
+    half_way_temperature,
+    logit_rms,
+    measure_yardstick,
+)
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.masks import MaskShape, MaskSpec
 from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.train import predict_logits, train_network
 
@@ -100,29 +104,75 @@ def test_half_way_images_are_means_of_unlike_pairs_and_count_for_both_labels():
     assert math.log(found.temperature) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_two_classes_have_no_half_way_temperature():
-    """Midway between the only two classes even odds are best, so nothing is found, by name."""
+def test_two_classes_are_measured_by_the_rms_of_their_logits():
+    """Midway between the only two classes even odds are best: the logits themselves, by NumPy."""
     images, labels = blobs(3, n_classes=2)
     network = trained_on(images, labels, 2)
-    found = temperature_without_labels(network, images, labels, SPEC, facts=facts(2), seed=0)
-    assert (found.temperature, found.factor, found.status) == (None, None, "worse_than_chance")
+    assert half_way_temperature(network, images, labels, seed=0).status == "worse_than_chance"
+    yardstick = measure_yardstick(network, images, labels, seed=0)
+    z = predict_logits(network, images).double().numpy()
+    wanted = np.sqrt(np.mean((z - z.mean(1, keepdims=True)) ** 2))
+    assert (yardstick.kind, yardstick.value) == ("logit_rms", pytest.approx(wanted, rel=1e-9))
+    assert logit_rms(network, images) == yardstick.value
     with pytest.raises(ValueError, match="at least two different labels"):
-        half_way_temperature(network, images, torch.zeros_like(labels), seed=0)
+        measure_yardstick(network, images, torch.zeros_like(labels), seed=0)
 
 
+def test_two_classes_are_calibrated_by_images_left_out():
+    """On fresh images the NLL falls; the factor is that of the folds, on their own scale."""
+    images, labels = blobs(8, n_classes=2, noise=3.0)
+    network = trained_on(images, labels, 2)
+    found = temperature_without_labels(network, images, labels, SPEC, facts=facts(2), seed=0)
+    fresh, fresh_labels = blobs(200, n_classes=2, seed=1, noise=3.0)
+    logits = predict_logits(network, fresh)
+    before, after = (slow_nll(logits, fresh_labels, t) for t in (1.0, found.temperature))
+    assert (found.method, found.undetermined, found.n_folds) == ("folds", None, 5)
+    assert found.temperature == found.yardstick.value * found.factor
+    assert after < before
+
+
+def test_where_nothing_tells_the_temperature_it_is_1():
+    """Two classes of one image, two classes whose folds are wrong, logits that are constant."""
+    images, labels = blobs(1, n_classes=2)
+    network = trained_on(images, labels, 2)
+
+    def find(network, images, labels, n_classes=2):
+        return temperature_without_labels(
+            network, images, labels, SPEC, facts=facts(n_classes), seed=0
+        )
+
+    one_each = find(network, images, labels)
+    crossed = find(network, torch.cat([images, images.roll(1, 0)]), labels.repeat(2))
+    flat = find(Recorder(network, 0.0), images, labels)
+    assert [one.undetermined for one in (one_each, crossed, flat)] == [
+        "nothing_to_leave_out",
+        "left_out_worse_than_chance",
+        "nothing_learned",
+    ]
+    assert {(one.temperature, one.factor) for one in (one_each, crossed, flat)} == {(1.0, None)}
+    assert (crossed.n, crossed.n_folds) == (4, 2)
+    known = temperature_by_factor(Recorder(network, 0.0), images, labels, 2.0, seed=0)
+    assert (known.temperature, known.undetermined) == (1.0, "nothing_learned")
+
+
+@pytest.mark.parametrize("kind", PRIORS)
 @pytest.mark.parametrize("share_right", [0.0, 0.3, 0.8, 1.0])
-def test_the_factor_is_the_likeliest_under_its_prior(share_right):
+def test_the_factor_is_the_likeliest_under_its_prior(share_right, kind):
     """Against SciPy on the written-out cost; finite where all or none are right."""
     generator = seeded_generator(0, "logits")
     logits = torch.randn((20, 4), generator=generator)
     right = torch.rand(20, generator=generator) < share_right
     labels = torch.where(right, logits.argmax(1), logits.argmin(1))
 
+    centre, width = PRIORS[kind]
+
     def cost(log_t):
-        prior = ((log_t - math.log(EXPECTED_FACTOR)) / FACTOR_LOG_WIDTH) ** 2 / 2
+        prior = ((log_t - centre) / width) ** 2 / 2
         return 20 * slow_nll(logits, labels, math.exp(log_t)) + prior
 
-    assert math.log(likeliest_factor(logits, labels)) == pytest.approx(minimiser(cost), abs=1e-5)
+    assert math.log(likeliest_factor(logits, labels, kind)) == pytest.approx(
+        minimiser(cost), abs=1e-5
+    )
 
 
 def test_a_temperature_is_found_from_the_small_set_alone():
@@ -169,7 +219,7 @@ def test_one_image_a_class_leaves_none_out():
     )
     half_way = half_way_temperature(network, images, labels, seed=3)
     assert (found.method, found.factor, found.n, steps) == ("half_way", 1.0, 0, [])
-    assert found.temperature == found.half_way_temperature == half_way.temperature
+    assert found.temperature == found.yardstick.value == half_way.temperature
     assert found.left_out_accuracy is None
 
 
@@ -193,7 +243,7 @@ def test_a_factor_measured_on_real_images_gives_their_temperature_back():
     found = temperature_by_factor(network, images, labels, measured.factor, seed=0)
     exact = fit_temperature(predict_logits(network, real[0]), real[1]).temperature
     assert (measured.temperature, measured.n_real) == (pytest.approx(exact), 300)
-    assert measured.factor == measured.temperature / measured.half_way_temperature
+    assert measured.factor == measured.temperature / measured.yardstick.value
     assert found.temperature == pytest.approx(exact, rel=1e-5)
     assert found.method == "known_factor"
     for wrong in (0.0, -1.0, math.inf, math.nan):
@@ -202,18 +252,19 @@ def test_a_factor_measured_on_real_images_gives_their_temperature_back():
 
 
 def test_the_ratio_of_least_real_nll_is_kept():
-    """Each ratio's T is MTS's own, its NLL NumPy's; the least one wins."""
+    """Each mask's T is MTS's own, its NLL NumPy's; the least one wins, patches among them."""
     small, real = blobs(5), blobs(100, seed=1)
     network = trained_on(*small)
     ratios = (0.0, 0.4, 0.6, 0.8)
-    found = ratio_by_labels(
-        network, small, real, MaskSpec(unit="patch", patch_size=2), seed=0, ratios=ratios
-    )
+    shapes = (MaskShape(), MaskShape(unit="patch", patch_size=2))
+    found = ratio_by_labels(network, small, real, shapes, seed=0, ratios=ratios)
     logits = predict_logits(network, real[0])
-    assert [one.ratio for one in found.tried] == list(ratios)
-    for one in found.tried[1:]:
-        mask = MaskSpec(ratio=one.ratio, unit="patch", patch_size=2)
-        masked = fit_masked_temperature(network, *small, mask, seed=0)
+    masks = [MaskSpec.of(shape, ratio) for shape in shapes for ratio in ratios]
+    assert [one.mask for one in found.tried] == masks
+    for one in found.tried:
+        if one.mask.ratio == 0:
+            continue
+        masked = fit_masked_temperature(network, *small, one.mask, seed=0)
         assert one.temperature == masked.fit.temperature
         assert one.nll == pytest.approx(slow_nll(logits, real[1], one.temperature), rel=1e-6)
     assert found.best == min(found.tried, key=lambda one: one.nll)
@@ -223,6 +274,6 @@ def test_the_ratio_of_least_real_nll_is_kept():
 def test_no_ratio_is_the_answer_where_none_has_a_temperature():
     """A network that is right about every image, never masked, leaves nothing to fit."""
     small = blobs(2, noise=0.1)
-    found = ratio_by_labels(trained_on(*small), small, small, MaskSpec(), seed=0, ratios=(0.0,))
+    found = ratio_by_labels(trained_on(*small), small, small, (MaskShape(),), seed=0, ratios=(0.0,))
     assert found.best is None
     assert found.tried[0].nll == math.inf

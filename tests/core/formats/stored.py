@@ -22,10 +22,27 @@ def stored(name: str) -> dict[str, Any]:
 
 
 def in_todays_words(value: Any) -> Any:
-    """JSON of version 1 with the word for the images fitted on that is used now."""
-    return json.loads(
+    """JSON of version 1 with the word for the images fitted on that is used now.
+
+    A set's factor, measured with one network then, is written as today's with one.
+    """
+    told = json.loads(
         json.dumps(value).replace('"fit_on": "distilled"', '"fit_on": "training_set"')
     )
+    return _with_todays_factors(told)
+
+
+def _with_todays_factors(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_todays_factors(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "labels_used" not in value:
+        return {key: _with_todays_factors(one) for key, one in value.items()}
+    of_the_set = {key: value[key] for key in ("factor", "n_real", "labels_used", "seconds")}
+    of_the_network = {key: value[key] for key in value.keys() - of_the_set.keys()}
+    measured = {"factor": value["factor"], "logit_rms": None, "why_none": None, **of_the_network}
+    return of_the_set | {"measured": [measured]}
 
 
 def without_versions(value: Any) -> Any:

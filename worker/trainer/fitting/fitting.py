@@ -35,7 +35,7 @@ from ddcal_core.specs.calibration import (
     VectorCalibration,
 )
 from ddcal_core.specs.fields import MAX_SEED
-from ddcal_core.specs.masks import AutoMask, MaskSpec
+from ddcal_core.specs.masks import AutoMask, MaskShape, MaskSpec
 from ddcal_core.training.train import predict_logits
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import (
@@ -168,23 +168,11 @@ class Fitter:
                 self._network,
                 (small.images, small.labels),
                 (real.images, real.labels),
-                MaskSpec(),
+                (MaskShape(), _patches_for(self._model.config.image_shape)),
                 seed=self._mask_seed,
             )
             return _described_ratio(by_label)
-        found = self._find_temperature(small)
-        return Fitted(
-            method="mts",
-            fit_on=fit_on,
-            found_by=found.method,
-            status=found.status,
-            temperature=found.temperature,
-            n=found.n,
-            n_folds=found.n_folds,
-            half_way_temperature=found.half_way_temperature,
-            factor=found.factor,
-            left_out_accuracy=found.left_out_accuracy,
-        )
+        return _described_temperature(self._find_temperature(small))
 
     def _find_temperature(self, small: Examples) -> FoundTemperature:
         """By the factor that the small set carries, else from the small set alone."""
@@ -223,6 +211,29 @@ def mask_seed(seed: int, config: ModelConfig) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % MAX_SEED
 
 
+def _patches_for(image_shape: tuple[int, int, int]) -> MaskShape:
+    """Patches of a quarter of the image's shorter side."""
+    return MaskShape(unit="patch", patch_size=max(2, min(image_shape[1:]) // 4))
+
+
+def _described_temperature(found: FoundTemperature) -> Fitted:
+    of_two = found.yardstick.kind == "logit_rms"
+    return Fitted(
+        method="mts",
+        fit_on="training_set",
+        found_by=found.method,
+        status="ok" if found.undetermined is None else "undetermined",
+        undetermined=found.undetermined,
+        temperature=found.temperature,
+        n=found.n,
+        n_folds=found.n_folds,
+        half_way_temperature=None if of_two else found.yardstick.value,
+        logit_rms=found.yardstick.value if of_two else None,
+        factor=found.factor,
+        left_out_accuracy=found.left_out_accuracy,
+    )
+
+
 def _described_ratio(found: FoundRatio) -> Fitted:
     best = found.best
     return Fitted(
@@ -231,7 +242,8 @@ def _described_ratio(found: FoundRatio) -> Fitted:
         found_by="real_nll",
         status="separable" if best is None else "ok",
         temperature=None if best is None else best.temperature,
-        mask_ratio=None if best is None else best.ratio,
+        mask_ratio=None if best is None else best.mask.ratio,
+        mask_patch_size=None if best is None else best.mask.patch_size,
         n=found.n_real,
         nll_after=None if best is None else best.nll,
     )

@@ -20,7 +20,6 @@ from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import (
     DistillSettings,
-    NoSetFactor,
     ScoredStep,
     SetFactor,
     SetProvenance,
@@ -112,7 +111,7 @@ def _provenance(
     params: DistillParams,
     images: RealImages,
     outcome: Outcome,
-    factor: SetFactor | NoSetFactor | None,
+    factor: SetFactor | None,
     task: Task,
     warnings: tuple[SetWarning, ...],
 ) -> SetProvenance:

@@ -1,6 +1,7 @@
 """A calibration's name for people."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ddcal_core.calibration.temperature import Method
 from ddcal_core.formats.calibrations import (
@@ -25,18 +26,27 @@ OPTIMISER_LABELS: Mapping[Method, str] = {
 }
 
 
+# Nothing is masked where the temperature is found without a ratio. Networks of a row may differ in
+# what told theirs.
+_FOUND_LABELS: Mapping[Literal["known_factor", "folds", "half_way"], str] = {
+    "known_factor": "T carried with the set",
+    "folds": "T from the set alone",
+    "half_way": "T from the set alone",
+}
+
+
 def calibration_label(values: CalibrationFindings) -> str:
     """Name a calibration for people: "none", "TS on validation", "MTS 70 % on training set"."""
     if values.method == "none":
         return METHOD_LABELS["none"]
+    if values.found_by is not None and values.found_by != "real_nll":
+        return _FOUND_LABELS[values.found_by]
     optimiser = values.optimiser
     name = METHOD_LABELS[values.method] if optimiser is None else OPTIMISER_LABELS[optimiser]
     return f"{name}{_mask_label(values)} on {str(values.fit_on).replace('_', ' ')}"
 
 
 def _mask_label(values: CalibrationFindings) -> str:
-    if values.found_by == "known_factor":
-        return ", by the set's factor,"
     match values.spec:
         case MaskedTemperatureScaling(mask=AutoMask()):
             return ", ratio found,"

@@ -24,15 +24,17 @@ CONVENTIONS = {
     ),
     "fit_on": (
         "validation: real images cut from the training split, never distilled from or trained on; "
-        "distilled: the small set the network itself was trained on (for a random baseline its "
+        "training set: the small set the network itself was trained on (for a random baseline its "
         "own random images)."
     ),
     "found": (
-        "Ratio left open. Fitted on validation: the ratio of least NLL there. On distilled no "
-        "image is masked: T is a factor times the T at which the network is as unsure midway "
-        "between two images of different classes as it should be. By the set's factor: measured "
-        "with one network and the labels of the validation images when the set was made. Ratio "
-        "found: from networks trained on parts of the set, no real label at all."
+        "Ratio left open. Fitted on validation: the mask of least NLL there, in single pixels or "
+        "patches. On the training set no image is masked: T is a factor times the T at which the "
+        "network is as unsure midway between two images of different classes as it should be, or, "
+        "of two classes, times the root mean square of its logits about their row's mean. T "
+        "carried with the set: the factor was measured with three networks and the labels of the "
+        "validation images when the set was made. T from the set alone: the factor comes from "
+        "networks trained on parts of the set, no real label at all."
     ),
     "mean_std": "Mean and sample standard deviation (n − 1) over networks; none for one network.",
     "verdict": (

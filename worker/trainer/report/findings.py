@@ -35,6 +35,11 @@ STATUS_WORDS: Mapping[RowStatus, str] = {
         "Every image fitted on has the same label: the functions of isotonic regression say that "
         "class and no other."
     ),
+    "undetermined": (
+        "Nothing at hand tells the temperature: the network has learned nothing from its training "
+        "set, or there are two classes, and nothing could be left out, or what was left out was "
+        "guessed worse than by chance. The network is shown as it is, T = 1."
+    ),
     "not_converged": (
         "The optimiser stopped at a temperature that is not the best one, or at one where none is "
         "best. Shown is where it stopped."

@@ -112,4 +112,5 @@ def _distilled(distilled: SetInput) -> DistilledSetFacts:
         seconds=manifest.seconds,
         calibration_factor=manifest.calibration_factor,
         n_images=manifest.n_images,
+        warnings=manifest.warnings,
     )

@@ -90,7 +90,7 @@ def _distilled_words(distilled: DistilledSetFacts) -> str:
         f"by {distilled.method.upper()} in {distilled.distill.iterations:,} iterations (seed "
         f"{distilled.seed}, {distilled.seconds:.0f} s), with "
         f"{percent(distilled.mask_ratio, 0)} of the synthetic pixels masked (MDT)."
-        f"{_factor_words(distilled)}"
+        f"{_factor_words(distilled)}{_warning_words(distilled)}"
     )
 
 
@@ -99,9 +99,14 @@ def _factor_words(distilled: DistilledSetFacts) -> str:
     if measured is None or measured.factor is None:
         return ""
     return (
-        f" It carries a factor of {measured.factor:.3g}, measured on {measured.n_real:,} "
-        "validation images with their labels."
+        f" It carries a factor of {measured.factor:.3g} for the temperatures of its networks, "
+        f"measured with {len(measured.measured)} of them on {measured.n_real:,} validation images "
+        "with their labels."
     )
+
+
+def _warning_words(distilled: DistilledSetFacts) -> str:
+    return "".join(f" Beware: {warning.message}." for warning in distilled.warnings)
 
 
 def _range(values: Sequence[float]) -> str:

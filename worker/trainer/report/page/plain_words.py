@@ -58,6 +58,16 @@ DISTILLATION_WORDS: Mapping[str, str] = {
 }
 
 
+_FOUND_WORDS: Mapping[str, str] = {
+    "ratio found": "that share was not given; the one that serves the validation images best is "
+    "taken.",
+    "T carried with the set": "nothing is masked: T follows from the size of the network's logits "
+    "by a factor that was measured with labels when the set was made.",
+    "T from the set alone": "nothing is masked: T follows from the size of the network's logits by "
+    "a factor that was found without any real label.",
+}
+
+
 def words_section(report: Report) -> str:
     """Say in plain words what the words of this report mean, those alone that it uses."""
     words = dict(_ALWAYS)
@@ -67,8 +77,8 @@ def words_section(report: Report) -> str:
     rows = report.rows
     for row in rows:
         words |= METHOD_WORDS[row.method]
-    if any("ratio found" in row.calibration for row in rows):
-        words["Ratio found"] = "that share was not given; it, or T itself, was found instead."
+    said_of = " ".join(row.calibration for row in rows)
+    words |= {word: said for word, said in _FOUND_WORDS.items() if word in said_of}
     if {"validation", "training_set"} <= {row.fit_on for row in rows}:
         words["On validation, on training set"] = (
             "what T was fitted on: labelled real images kept apart for it, or the small set that "
