@@ -77,7 +77,7 @@ class Ready(Line):
     device: str | None = Field(None, exclude_if=_is_none)
 
 
-class ProgressTold(Line):
+class ProgressReport(Line):
     """Where the job is; see `ddcal_core.progress.Progress`."""
 
     type: Literal["progress"] = "progress"
@@ -111,7 +111,7 @@ class OutputFile(Line):
     media_type: str
 
 
-class OutputTold(Line):
+class JobOutput(Line):
     """One result of a job.
 
     Attributes:
@@ -131,7 +131,7 @@ class Outputs(Line):
     """The job has come to its end."""
 
     type: Literal["outputs"] = "outputs"
-    outputs: tuple[OutputTold, ...]
+    outputs: tuple[JobOutput, ...]
 
 
 class Problem(Line):
@@ -175,7 +175,7 @@ class Stopped(Line):
 
 Verdict = Outputs | Rejected | Failed | Stopped
 """A last word."""
-Message = Ready | ProgressTold | Note | Verdict
+Message = Ready | ProgressReport | Note | Verdict
 _MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 _TYPES = {one.model_fields["type"].default for one in get_args(Message)}
 

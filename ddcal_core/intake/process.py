@@ -22,11 +22,11 @@ from ddcal_core.intake.image_intake import take_in_images
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.intake.job_messages import (
     JobLine,
+    JobOutput,
     OutputFile,
     Outputs,
-    OutputTold,
     Problem,
-    ProgressTold,
+    ProgressReport,
     Ready,
     Rejected,
     Verdict,
@@ -95,7 +95,7 @@ def _run(job: JobLine, channel: JobChannel) -> Verdict:
         time.process_time(),
         json.dumps(facts),
     )
-    taken = OutputTold(resource="dataset", key="dataset", values={"facts": facts}, files=files)
+    taken = JobOutput(resource="dataset", key="dataset", values={"facts": facts}, files=files)
     return Outputs(outputs=(taken,))
 
 
@@ -109,7 +109,7 @@ def _take_in_by_content(
         return logits.facts.model_dump(mode="json"), logits.paths
 
     def report(progress: Progress) -> None:
-        channel.send(ProgressTold(**vars(progress)))
+        channel.send(ProgressReport(**vars(progress)))
 
     options = ImageOptions(**inputs.get("options", {}))
     images = take_in(upload, folder, max_decoded_bytes, options, report)

@@ -20,9 +20,9 @@ from app.shared.store.job_records import Ending, Job
 from app.shared.store.kinds import INTAKE_QUEUE
 from ddcal_core.intake.job_messages import (
     JobError,
+    JobOutput,
     OutputFile,
     Outputs,
-    OutputTold,
     Problem,
     Rejected,
 )
@@ -95,7 +95,7 @@ class RunRecords:
     def _record_outputs(
         self,
         run: Run,
-        outputs: Sequence[OutputTold],
+        outputs: Sequence[JobOutput],
         ending: Ending,
         on_file: Callable[[], None],
     ) -> None:
@@ -148,7 +148,7 @@ class RunRecords:
             (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
 
 
-def _record_output(connection: Connection, job: Job, output: OutputTold) -> str:
+def _record_output(connection: Connection, job: Job, output: JobOutput) -> str:
     if output.resource == "dataset":
         return accept_dataset(connection, job, output.values["facts"])
     return record_result(connection, job, output.resource, output.values)

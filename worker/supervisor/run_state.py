@@ -13,7 +13,7 @@ from ddcal_core.intake.job_messages import (
     Message,
     Note,
     Outputs,
-    ProgressTold,
+    ProgressReport,
     Ready,
     Rejected,
     Stopped,
@@ -85,7 +85,7 @@ class Run:
             case Ready():
                 # The check of uploads computes on none; None would mean that it still loads.
                 self.trainer.device = message.device or "none"
-            case ProgressTold():
+            case ProgressReport():
                 self.progress, self.is_progress_new = self._with_estimate(message), True
                 self.heard_at = self.clock()
             case Note():
@@ -152,7 +152,7 @@ class Run:
             return self.verdict.error
         return JobError(type="trainer_crashed", message=f"the trainer {ending.reason}")
 
-    def _with_estimate(self, told: ProgressTold) -> dict[str, Any]:
+    def _with_estimate(self, told: ProgressReport) -> dict[str, Any]:
         """A trainer's report as users see it: the share done and the seconds left of a phase."""
         now, step, steps = self.clock(), told.step, told.steps
         if told.phase != self.phase:

@@ -128,6 +128,26 @@ class CalibrationInput(Input):
     scaling_path: Path | None = None
 
 
+class NetworksInput(Input):
+    """Networks and all they were made from.
+
+    Attributes:
+        dataset: of all networks, with all of its classes.
+        models: the networks.
+        distilled_sets: by id, those that networks were trained on.
+    """
+
+    dataset: DatasetInput
+    models: tuple[ModelInput, ...]
+    distilled_sets: dict[str, SetInput]
+
+
+class CalibratedNetworksInput(NetworksInput):
+    """Networks with their calibrations, those of one network in the order of the report."""
+
+    calibrations: tuple[CalibrationInput, ...]
+
+
 @dataclass(frozen=True)
 class Task:
     """One job as a kind sees it.

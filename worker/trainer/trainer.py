@@ -20,11 +20,11 @@ from ddcal_core.errors import StoppedError
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.intake.job_messages import (
     JobLine,
+    JobOutput,
     Note,
     OutputFile,
     Outputs,
-    OutputTold,
-    ProgressTold,
+    ProgressReport,
     Ready,
     Verdict,
 )
@@ -105,7 +105,7 @@ class Reporter:
             return
         progress, self._held_back = self._held_back, None
         self._sent_at = time.monotonic()
-        self._channel.send(ProgressTold(**vars(progress)))
+        self._channel.send(ProgressReport(**vars(progress)))
 
 
 def main() -> int:
@@ -125,18 +125,18 @@ def main() -> int:
         outputs = _compute(job, reporter)
         # Nothing may follow the last word.
         reporter.flush()
-        return Outputs(outputs=tuple(map(_told, outputs)))
+        return Outputs(outputs=tuple(map(_job_output, outputs)))
 
     return answer_job(job, channel, work)
 
 
-def _told(output: Output) -> OutputTold:
+def _job_output(output: Output) -> JobOutput:
     """Give a result as the supervisor is told of it."""
     files = tuple(
         OutputFile(name=path.name, path=path, media_type=MEDIA_TYPES[path.suffix])
         for path in output.files
     )
-    return OutputTold(
+    return JobOutput(
         resource=output.resource, key=output.key, values=dict(output.values), files=files
     )
 

@@ -10,13 +10,13 @@ from ddcal_core.intake.job_messages import (
     Failed,
     JobError,
     JobLine,
+    JobOutput,
     Message,
     Note,
     OutputFile,
     Outputs,
-    OutputTold,
     Problem,
-    ProgressTold,
+    ProgressReport,
     Ready,
     Rejected,
     Stopped,
@@ -27,10 +27,10 @@ FILE = OutputFile(name="a.json", path=Path("/w/a.json"), media_type="application
 MESSAGES = [
     Ready(device="cpu"),
     Ready(),
-    ProgressTold(phase="distill", step=1, steps=3, values={"loss": 0.1}, seconds_left=2.5),
+    ProgressReport(phase="distill", step=1, steps=3, values={"loss": 0.1}, seconds_left=2.5),
     Note(code="resumed", message="went on", step=7),
     Outputs(
-        outputs=(OutputTold(resource="model", key="a", values={"x": [1, None]}, files=(FILE,)),)
+        outputs=(JobOutput(resource="model", key="a", values={"x": [1, None]}, files=(FILE,)),)
     ),
     Rejected(problem=Problem(code="invalid_data", detail="wanted a, got b")),
     Failed(error=JobError(type="nan_loss", message="the loss became nan")),
@@ -96,7 +96,7 @@ def test_nonsense_is_refused(line):
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_not_sent(number):
     """Neither as a number nor as null, however deep it lies."""
-    told = OutputTold(resource="model", values={"a": [{"b": number}]}, files=())
+    told = JobOutput(resource="model", values={"a": [{"b": number}]}, files=())
     for line in (Outputs(outputs=(told,)), LINE.model_copy(update={"params": {"x": number}})):
         with pytest.raises(ValueError, match="not JSON compliant"):
             line.encoded()

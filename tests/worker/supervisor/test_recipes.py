@@ -281,6 +281,8 @@ WORDS = "# A comment.\n"
         ("worker/trainer/report/page/captions.py", CODE, REPORTING),
         ("worker/trainer/report/page/page.css", "p {margin: 0}\n", REPORTING),
         ("worker/trainer/report/findings.py", CODE, REPORTING),
+        ("ddcal_core/formats/reports.py", CODE, REPORTING),
+        ("ddcal_core/intake/job_messages.py", CODE, frozenset()),
         ("ddcal_core/specs/methods/mtt.py", CODE, {"distill"}),
         ("ddcal_core/specs/kinds/pipeline.py", CODE, frozenset()),
         ("ddcal_core/intake/process.py", CODE, frozenset()),

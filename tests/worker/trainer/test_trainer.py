@@ -13,7 +13,7 @@ import pytest
 
 from ddcal_core.errors import CoreError, DivergedError, InvalidDataError
 from ddcal_core.intake.job_channel import JobChannel, describe_failure
-from ddcal_core.intake.job_messages import ProgressTold
+from ddcal_core.intake.job_messages import ProgressReport
 from ddcal_core.progress import Progress
 from tests.worker.small_jobs import distill_params, write_dataset
 from worker.trainer.trainer import Reporter
@@ -178,7 +178,7 @@ def test_numbers_that_json_cannot_write_are_refused():
     """An infinite value never reaches the supervisor as invalid JSON."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         JobChannel(io.BytesIO()).send(
-            ProgressTold(phase="a", step=1, steps=2, values={"loss": float("inf")})
+            ProgressReport(phase="a", step=1, steps=2, values={"loss": float("inf")})
         )
 
 

@@ -23,7 +23,7 @@ from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, write_scaling
 from worker.trainer.fitting.fitting import Fitter
-from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, Task, parse_json
+from worker.trainer.inputs import ModelInput, NetworksInput, Task, parse_json
 from worker.trainer.loading import load_model
 from worker.trainer.outputs import Output
 
@@ -33,16 +33,12 @@ PHASE = "calibrate"
 def run(task: Task) -> list[Output]:
     """Calibrate; one calibration a model and spec comes out, models outermost."""
     params = parse_json(CalibrateParams, task.params)
-    models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
-    images = CalibrationImages(
-        parse_json(DatasetInput, task.inputs["dataset"]),
-        {key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()},
-        task.device,
-    )
-    n_steps = len(models) * len(params.calibrate)
+    inputs = parse_json(NetworksInput, task.inputs)
+    images = CalibrationImages(inputs.dataset, inputs.distilled_sets, task.device)
+    n_steps = len(inputs.models) * len(params.calibrate)
     task.on_progress(Progress(phase=PHASE, step=0, steps=n_steps))
     outputs: list[Output] = []
-    for model in models:
+    for model in inputs.models:
         for output in _calibrated(model, params, images, task):
             outputs.append(output)
             task.on_progress(Progress(phase=PHASE, step=len(outputs), steps=n_steps))

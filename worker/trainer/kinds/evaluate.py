@@ -22,10 +22,9 @@ from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, not_fitted, read_scaling
 from worker.trainer.fitting.fitting import Fitter
 from worker.trainer.inputs import (
+    CalibratedNetworksInput,
     CalibrationInput,
-    DatasetInput,
     ModelInput,
-    SetInput,
     Task,
     parse_json,
 )
@@ -54,15 +53,11 @@ def run(task: Task) -> list[Output]:
     """Measure, write report.json and report.html; one report comes out."""
     started = time.monotonic()
     params = parse_json(EvaluateParams, task.params)
-    dataset = parse_json(DatasetInput, task.inputs["dataset"])
-    models = [parse_json(ModelInput, value) for value in task.inputs["models"]]
-    calibrations = [parse_json(CalibrationInput, value) for value in task.inputs["calibrations"]]
-    sets = {
-        key: parse_json(SetInput, value) for key, value in task.inputs["distilled_sets"].items()
-    }
-    images = CalibrationImages(dataset, sets, task.device)
+    inputs = parse_json(CalibratedNetworksInput, task.inputs)
+    models, calibrations = inputs.models, inputs.calibrations
+    images = CalibrationImages(inputs.dataset, inputs.distilled_sets, task.device)
     # Whatever follows sees the classes of these networks alone, as they did.
-    dataset = dataset.of_classes(_common_classes(models))
+    dataset = inputs.dataset.of_classes(_common_classes(models))
     test = load_test_images(dataset)
     networks = {model.id: load_model(model, task.device) for model in models}
     measurer = NetworkMeasurer(
@@ -71,7 +66,7 @@ def run(task: Task) -> list[Output]:
         n_bins=params.evaluate.n_bins,
         seed=params.seed,
     )
-    groups = group_models(models, sets)
+    groups = group_models(models, inputs.distilled_sets)
     founds = _founds(calibrations)
     measured = _measure_all(models, calibrations, founds, measurer, task.on_progress)
     rows = build_rows(groups, measured, n_test=len(test.labels), n_bins=measurer.n_bins)

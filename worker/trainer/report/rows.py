@@ -14,6 +14,7 @@ from ddcal_core.formats.report_rows import (
     NetworkRow,
     RequestedCalibration,
     Row,
+    RowSubject,
     Summary,
     TemperatureSummary,
 )
@@ -89,16 +90,32 @@ class _Placed:
 
 
 def _row(members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: int) -> Row:
-    values, group = members[0].values, placed.group
+    subject = _subject(members, placed, n_test=n_test, n_bins=n_bins)
     after = _mean_metrics([member.after for member in members])
+    verdict = verdict_of(after.ece.mean, after.signed_gap.mean, after.null_p95.mean)
+    fitted = [member.values.failures for member in members]
+    failures = failures_of(subject.method, verdict, subject.status, fitted)
+    ids = [member.calibration_id for member in members]
+    return Row(
+        **dict(subject),
+        **dict(after),
+        before=_mean_metrics([member.before for member in members]),
+        further=_further([member.after for member in members]),
+        verdict=verdict,
+        failures=tuple(failures),
+        calibration_ids=tuple(id_ for id_ in ids if id_ is not None),
+        networks=tuple(map(_network, members)),
+        words=describe_row(after, verdict, subject.status, failures),
+    )
+
+
+def _subject(
+    members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: int
+) -> RowSubject:
+    values, group = members[0].values, placed.group
     ratios = {member.values.mask_ratio for member in members}
     statuses = Counter(member.values.status for member in members)
-    status = common_status(statuses)
-    verdict = verdict_of(after.ece.mean, after.signed_gap.mean, after.null_p95.mean)
-    failures = failures_of(
-        values.method, verdict, status, [member.values.failures for member in members]
-    )
-    return Row(
+    return RowSubject(
         training_set=group.source,
         training_set_label=group.label,
         training_images=group.images,
@@ -113,19 +130,9 @@ def _row(members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: i
         n_networks=len(members),
         n_test=n_test,
         n_bins=n_bins,
-        status=status,
+        status=common_status(statuses),
         statuses=dict(statuses),
         temperature=_temperatures(members),
-        **dict(after),
-        before=_mean_metrics([member.before for member in members]),
-        further=_further([member.after for member in members]),
-        verdict=verdict,
-        failures=tuple(failures),
-        calibration_ids=tuple(
-            member.calibration_id for member in members if member.calibration_id is not None
-        ),
-        networks=tuple(map(_network, members)),
-        words=describe_row(after, verdict, status, failures),
     )
 
 

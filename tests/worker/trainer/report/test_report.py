@@ -23,7 +23,7 @@ from ddcal_core.metrics import ReliabilityBins, ece_interval, null_level
 from ddcal_core.specs.calibration import MaskedTemperatureScaling
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskShape, MaskSpec
-from tests.core.formats.stored import model_config, set_manifest
+from tests.core.formats.stored import model_config, set_manifest, stored
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_label
@@ -338,6 +338,15 @@ def test_a_report_says_its_version(report):
     """Beside its format, as every file does; what is written is read back as the same report."""
     assert (report.format, report.version) == ("ddcal report 1", 2)
     assert read_report(json.dumps(report.as_json(), allow_nan=False)) == report
+
+
+@pytest.mark.parametrize("name", ["report", "logits_report"])
+def test_a_stored_report_of_version_1_has_its_page(name):
+    """Of networks and of uploaded logits: what is read back can be shown."""
+    held = stored(name)
+    text = "".join(Elements(report_page(read_report(held), [])).text)
+    for words in (*held["findings"], *(row["calibration"] for row in held["rows"])):
+        assert words in text
 
 
 def test_further_measures_keep_their_order(report):
