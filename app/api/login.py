@@ -30,8 +30,8 @@ _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 LOGIN = """<main class="login">
 <h1>Log in to ddcal</h1>
-{wrong}<p><code>ddcal key</code> prints the key on the machine and in the folder where
-<code>ddcal serve</code> runs; elsewhere it is what <code>DDCAL_API_KEY</code> was set to.</p>
+{wrong}<p>Run <code>ddcal key</code> in the folder where <code>ddcal serve</code> was started to see
+the key. Where <code>DDCAL_API_KEY</code> is set, that is the key.</p>
 <form method="post" action="/login">
 <input type="hidden" name="next" value="{next}">
 <label for="key">API key</label>

@@ -31,7 +31,8 @@ th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px so
 th { font-weight: 600; color: var(--soft); }
 a { color: var(--bar); }
 small, .soft { color: var(--soft); }
-code { font-size: .85em; overflow-wrap: anywhere; }
+code { font-size: .85em; }
+td code, button { white-space: nowrap; }
 progress { width: 9rem; height: .7rem; accent-color: var(--bar); }
 header { display: flex; justify-content: space-between; align-items: flex-start; gap: 1rem; }
 input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--line);
