@@ -1,5 +1,8 @@
 """Settings: what is refused, and that no error or dump shows a secret."""
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -81,3 +84,16 @@ def test_variables_are_known_in_either_case():
     assert unknown_variables(["ddcal_prot"]) == [
         "ddcal_prot is not a setting and is ignored; did you mean DDCAL_PORT?"
     ]
+
+
+def test_every_setting_stands_in_the_reference_with_its_default():
+    """docs/settings.md is complete, and true."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    rows = dict(re.findall(r"^\| `DDCAL_(\w+)` \| (?:`(.+?)`|unset|empty) \|", page, re.M))
+    told = {name.lower(): text for name, text in rows.items()}
+    assert told.keys() == Settings.model_fields.keys()
+    for name, field in Settings.model_fields.items():
+        if told[name]:
+            assert Settings(**{name: told[name]}).model_dump()[name] == field.default
+        else:
+            assert field.default in (None, "")
