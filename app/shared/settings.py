@@ -59,6 +59,12 @@ def _checked_level(level: str) -> str:
     return level
 
 
+def _required(path: object) -> object:
+    if path == "":  # which would be the present folder, whatever lies in it
+        raise ValueError("a folder is wanted, got an empty name")
+    return path
+
+
 def _upper(level: object) -> object:
     return level.upper() if isinstance(level, str) else level
 
@@ -78,7 +84,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # it would print keys and passwords
     )
 
-    data_folder: Path = Field(
+    data_folder: Annotated[Path, BeforeValidator(_required)] = Field(
         Path("ddcal-data"), description="Artifacts, logs, work folders, and SQLite when used."
     )
     database_url: Annotated[str, AfterValidator(_checked_database_url)] = Field(

@@ -1,10 +1,12 @@
 """What a process does first: it reads its settings, and keeps its files to its own user."""
 
+import contextlib
 import difflib
 import os
+import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +21,11 @@ INVALID_SETTINGS = 2
 """Exit status of a command whose settings cannot be used."""
 
 _OTHERS = 0o077  # what group and others may do
+# What lies directly in a data folder: of the settings' folders, of serve, of workers, of SQLite.
+_OURS = re.compile(
+    r"artifacts|checkpoints|login-tokens|logs|named|redis|run|torch|uploads|work"
+    r"|ddcal\.sqlite(-wal|-shm|-journal)?|serve\.lock|(address|api-key)(\.part)?"
+)
 
 
 def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
@@ -71,39 +78,54 @@ def create_privately() -> None:
 
 
 def private_folder(folder: Path) -> list[str]:
-    """Make a folder, or take all below it from group and others as it stands; links are left alone.
+    """Make a data folder, or take what is ddcal's in it from group and others.
+
+    Files of other names are not ours to close, nor is a folder that holds any: it may be a home.
+    Links are left alone.
 
     Returns:
-        One line for each file or folder of another user, which stays as it is.
+        One line for each thing that stays as it is.
 
     Raises:
         SettingsError: the folder cannot be made or read.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return list(_tighten(os.fspath(folder), os.stat(folder).st_mode))  # noqa: PTH116
+        names = sorted(path.name for path in folder.iterdir())
+        others = [name for name in names if not _OURS.fullmatch(name)]
+        told = list(_tighten(os.fspath(folder), leaving=others))
+        mode = folder.stat().st_mode
+        if not others:
+            told += _closed(os.fspath(folder), mode)
+        elif mode & _OTHERS:
+            kept = f"{folder} holds files that are not ddcal's, such as {others[0]}"
+            told.append(f"{kept}: its own permissions stay {stat.filemode(mode)}")
+        return told
     except OSError as error:
         reason = error.strerror or "cannot be used"
         raise SettingsError(f"invalid settings: data folder {folder}: {reason}") from None
 
 
-def _tighten(path: str, mode: int) -> Iterator[str]:
-    if mode & _OTHERS:
-        try:
-            os.chmod(path, stat.S_IMODE(mode) & ~_OTHERS)  # noqa: PTH101
-        except PermissionError:
-            yield f"{path} belongs to another user: its permissions stay {stat.filemode(mode)}"
-        except FileNotFoundError:  # a running service has deleted it meanwhile
-            return
-    if not stat.S_ISDIR(mode):
+def _tighten(folder: str, *, leaving: Collection[str] = ()) -> Iterator[str]:
+    """Close all below a folder; by names and scandir, as there may be a hundred thousand files."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in leaving or entry.is_symlink():
+                continue
+            # A running service may delete any of them meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                yield from _closed(entry.path, entry.stat(follow_symlinks=False).st_mode)
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _tighten(entry.path)
+
+
+def _closed(path: str, mode: int) -> Iterator[str]:
+    if not mode & _OTHERS:
         return
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if not entry.is_symlink():
-                    yield from _tighten(entry.path, entry.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return
+        os.chmod(path, stat.S_IMODE(mode) & ~_OTHERS)  # noqa: PTH101  names, as above
+    except PermissionError:
+        yield f"{path} belongs to another user: its permissions stay {stat.filemode(mode)}"
 
 
 def _in_words(location: tuple[int | str, ...], message: str) -> str:

@@ -173,6 +173,7 @@ def test_without_a_key_the_service_is_on_loopback_alone(tmp_path, monkeypatch, c
         ("DDCAL_API_KEY", SECRET[:15]),
         ("DDCAL_API_KEY", f" {SECRET}\n"),
         ("DDCAL_DATA_FOLDER", __file__),
+        ("DDCAL_DATA_FOLDER", ""),
     ],
 )
 def test_invalid_settings(tmp_path, monkeypatch, capsys, part, name, value):

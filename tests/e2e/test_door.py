@@ -9,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from app.shared.startup import private_folder
 from tests.file_modes import open_to_others
 from tests.services import TINY_DISTILL, run_ddcal, running_service
 from tests.waiting import until
@@ -51,6 +52,7 @@ def test_another_shell_needs_nothing(keyed, tmp_path):
     assert open_to_others(keyed.folder) == []
     socket = next(path for path in keyed.folder.rglob("*") if stat.S_ISSOCK(path.stat().st_mode))
     assert socket.name == "redis.sock"
+    assert private_folder(keyed.folder) == []  # so nothing in it has a name that is not ours
 
 
 def test_the_key_is_for_curl_and_opens_what_nothing_else_does(keyed):

@@ -18,13 +18,29 @@ def test_what_stood_open_is_closed(tmp_path):
     (folder / "artifacts" / "job_1").mkdir(parents=True)
     (folder / "artifacts" / "job_1" / "digest").write_bytes(b"1")
     (folder / "ddcal.sqlite").write_bytes(b"2")
-    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "artifacts" / "pipe")
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o664)
     assert private_folder(folder) == []
     assert open_to_others(folder) == []
     assert stat.S_IMODE((folder / "ddcal.sqlite").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_not_ours_stays_as_it_is(tmp_path):
+    """A home that somebody has named as the data folder is not closed; what is ours in it is."""
+    for name in ("public_html", "logs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1")
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (told,) = private_folder(tmp_path)
+    assert told == (
+        f"{tmp_path} holds files that are not ddcal's, such as public_html: "
+        "its own permissions stay drwxr-xr-x"
+    )
+    page = tmp_path / "public_html" / "file"
+    assert open_to_others(tmp_path) == [str(path) for path in (tmp_path, page.parent, page)]
 
 
 def test_links_lead_nowhere(tmp_path):
@@ -36,7 +52,7 @@ def test_links_lead_nowhere(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "named").symlink_to(elsewhere)
-    (folder / "nowhere").symlink_to(folder / "nothing")
+    (folder / "torch").symlink_to(folder / "nothing")
     assert private_folder(folder) == []
     assert len(open_to_others(elsewhere)) == 2
 
