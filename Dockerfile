@@ -12,7 +12,7 @@ ENV PYTHONUNBUFFERED=1 \
     DDCAL_DATA_FOLDER=/data
 RUN groupadd --gid 10001 ddcal \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin ddcal \
-    && install --directory --owner=ddcal --group=ddcal --mode=0750 /data
+    && install --directory --owner=ddcal --group=ddcal --mode=0700 /data
 STOPSIGNAL SIGTERM
 
 # Dependencies first: a change of the source alone installs nothing again.

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two processes; each file of tests belongs to one of them (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo serve quick test check long clean
+.PHONY: help demo serve quick test browser check long clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1  \t/'
@@ -32,6 +32,9 @@ quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server
 
 test: $(VENV)/.installed-dev  ## all tests (12 minutes)
 	$(PYTEST)
+
+browser: $(VENV)/.installed-dev  ## log in with a real Chromium (where there is one; 1 minute)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 check:  ## what CI runs: all checks, then all tests (25 minutes)
 	.ci/run

@@ -19,11 +19,13 @@ from app.api import (
     job_events,
     job_submission,
     jobs,
+    login,
     logits,
     metrics,
     pages,
     results,
 )
+from app.api.http.access import Access
 from app.api.http.dependencies import Service
 from app.api.http.errors import answer_problem
 from app.api.http.event_reader import EventReader
@@ -62,7 +64,11 @@ def create_app(
         settings: of this process.
         doorbell: rung for new jobs; default: the settings' broker.
         owner_id: whose every request is, until there are accounts.
+
+    Raises:
+        SettingsError: they have no key and do not say that none is wanted.
     """
+    access = Access(settings, pages=(pages.PATH,))
     registry = CollectorRegistry()
 
     @contextlib.asynccontextmanager
@@ -78,6 +84,7 @@ def create_app(
         writes = SharedTransactions(database.write, database.n_threads, n_together=n_together)
         app.state.service = Service(
             settings=settings,
+            access=access,
             database=database,
             store=ArtifactStore(settings.artifact_folder),
             reader=reader,
@@ -107,13 +114,13 @@ def create_app(
         redirect_slashes=False,
     )
     app.add_middleware(
-        RequestMiddleware, settings=settings, meter=RequestMeter(registry), owner_id=owner_id
+        RequestMiddleware, access=access, meter=RequestMeter(registry), owner_id=owner_id
     )
     for error in ANSWERED_ERRORS:
         app.add_exception_handler(error, answer_problem)
     # The router looks through them in this order: what is asked most comes first.
     by_use = (
-        *(jobs, job_submission, job_events, health, metrics, pages),
+        *(jobs, job_submission, job_events, health, metrics, pages, login),
         *(datasets, logits, results, artifacts),
     )
     for resource in by_use:

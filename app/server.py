@@ -13,8 +13,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.main import create_app
 from app.shared.json_logs import log_as_json
-from app.shared.settings import Settings
-from app.shared.store.database import migrate
+from app.shared.settings import Settings, SettingsError
+from app.shared.startup import create_privately, exit_over_settings
+from app.shared.store.database import migrate, settings_with_database_or_exit
 
 GRACE_SECONDS = 3
 
@@ -38,12 +39,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("action", choices=["api", "migrate"])
     parser.add_argument("--fd", type=int, help="a listening socket's file descriptor")
     arguments = parser.parse_args(argv)
-    settings = Settings()
+    settings = settings_with_database_or_exit()
+    create_privately()
     log_as_json(settings.log_level)
-    if arguments.action == "migrate":
-        migrate(settings)
-    else:
-        answer_http(settings, arguments.fd)
+    try:
+        if arguments.action == "migrate":
+            migrate(settings)
+        else:
+            answer_http(settings, arguments.fd)
+    except SettingsError as error:
+        exit_over_settings(error)
 
 
 def answer_http(settings: Settings, fd: int | None) -> None:

@@ -25,7 +25,6 @@ from typing import Any
 
 import psutil
 
-from app.cli.client import connect
 from app.cli.demo import own_service
 from app.embedded.broker import running_broker
 from app.shared.engine import runs
@@ -185,7 +184,7 @@ def measure_dispatch(folder: Path, options: argparse.Namespace) -> None:
 def measure_recovery(folder: Path, _: argparse.Namespace) -> None:
     """From the kill of a worker, with its trainer, to the job's next attempt."""
     lease = Settings(data_folder=folder).lease_seconds
-    with own_service(folder) as address, connect(address) as client:
+    with own_service(folder) as client:
         job_id = client.submit(LONG_DISTILL)["id"]
         _wait(lambda: client.job(job_id)["state"] == "running" and client.job(job_id)["progress"])
         for process in psutil.process_iter(["cmdline", "environ"]):

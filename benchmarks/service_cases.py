@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.cli.client import Client, ServiceError, connect
+from app.cli.client import Client, ServiceError
 from app.cli.console import failure
 from app.cli.demo import own_service
 from benchmarks.mask_ratio_cases import read_pixels
@@ -82,7 +82,7 @@ def run_cases(
     if not missing:
         return 0
     home = Path(tempfile.mkdtemp(prefix="ddcal-study-"))
-    with own_service(home / "service") as address, connect(address) as client:
+    with own_service(home / "service") as client:
         prepare(client, home)
         n_failed = sum(not _run_case(client, case, home, out) for case in missing)
     if n_failed:

@@ -14,7 +14,7 @@ import pytest
 from app.shared.settings import Settings
 from app.shared.store.database import migrate
 from tests.servers import fresh_postgres_database, running_postgres, temporary_broker
-from tests.tiers import MARKERS, ProgramWatch, markers_for
+from tests.tiers import MARKERS, ProgramWatch, is_to_run, markers_for
 
 _database_numbers = itertools.count()
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -55,6 +55,19 @@ def _add_markers(item: pytest.Item) -> None:
         item.add_marker(name)
 
 
+def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not run here; it is not skipped, as nobody has asked for it."""
+    asked_for = str(config.getoption("markexpr"))
+    left_out = [
+        item
+        for item in items
+        if not is_to_run({marker.name for marker in item.iter_markers()}, asked_for)
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what each test needs; in several processes each file is one's, whole runs come first.
@@ -64,6 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     for item in items:
         _add_markers(item)
+    _deselect(config, items)
     if not getattr(config.option, "loadgroup", False):  # what xdist tells its processes
         return
     items.sort(key=lambda item: item.path.parent.name not in ("e2e", "chaos"))

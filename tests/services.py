@@ -83,13 +83,13 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
 
     Args:
         folder: the data folder.
-        settings: DDCAL_ variables.
+        settings: DDCAL_ variables; DDCAL_NO_KEY="0" has it make a key.
     """
     log_path = folder / "logs" / "serve.log"
     process = spawn(
         [sys.executable, "-m", "app.cli.commands", "serve", "--data-folder", folder, "--port", "0"],
         log_path=log_path,
-        environment={**os.environ, **settings},
+        environment={**os.environ, "DDCAL_NO_KEY": "1", **settings},
     )
     address = folder / "address"
 

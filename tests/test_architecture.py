@@ -36,7 +36,7 @@ def test_the_check_itself_sees_torch():
     "statement",
     [
         "from app.main import create_app; from app.shared.settings import Settings; "
-        "create_app(Settings())",
+        "create_app(Settings(no_key=True))",
         "import app.server",
         "import app.cli.commands",
         "import worker.supervisor.celery_app, worker.supervisor.tasks",

@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from tests.tiers import BY_FIXTURE, BY_PLACE, MARKERS, markers_for, markers_needed
+from tests.browser import chromium
+from tests.tiers import (
+    BY_FIXTURE,
+    BY_PLACE,
+    MARKERS,
+    is_to_run,
+    markers_for,
+    markers_needed,
+)
 
 SERVE = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0"]
 
@@ -26,6 +34,26 @@ def test_markers_follow_from_what_a_test_asks_for(places, fixtures, parameters, 
     assert markers_for(places, fixtures, parameters) == markers
 
 
+@pytest.mark.parametrize(
+    ("markers", "asked_for", "there", "runs"),
+    [
+        ({"broker"}, "", False, True),
+        ({"browser"}, "", True, False),
+        ({"browser"}, "not broker", True, False),
+        ({"browser"}, "browser", True, True),
+        ({"browser"}, "browser", False, False),
+    ],
+)
+def test_a_browser_runs_where_it_is_there_and_asked_for(
+    markers, asked_for, there, runs, tmp_path, monkeypatch
+):
+    """No other run knows of it, so that none is skipped."""
+    if there:
+        (tmp_path / chromium.NAMES[0]).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert is_to_run(markers, asked_for) is runs
+
+
 def test_every_rule_gives_a_marker_that_there_is():
     """No rule names one that pytest does not know."""
     given = {marker for rules in (BY_FIXTURE, BY_PLACE) for row in rules.values() for marker in row}
@@ -40,6 +68,7 @@ def test_every_rule_gives_a_marker_that_there_is():
         (["/wheel/bin/initdb", "-D", "data"], {"postgresql"}),
         ([b"/wheel/valkey-server", "--port", "0"], {"broker"}),
         ([sys.executable, "-m", "worker.trainer.trainer"], {"trainer"}),
+        (["/usr/bin/chromium", "--headless=new"], {"browser"}),
         (SERVE, {"broker", "trainer"}),
         ([sys.executable, "-m", "app.cli.commands", "housekeeping", "serve"], set()),
     ],

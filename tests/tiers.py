@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pytest
 
+from tests.browser import chromium
+
 MARKERS = {
     "postgresql": "runs on a real PostgreSQL",
     "broker": "runs on a real Redis-compatible broker",
     "trainer": "starts a real trainer, alone or within the whole service",
+    "browser": "drives a real Chromium; only runs when asked for by -m, where there is one",
 }
 BY_FIXTURE = {
     "postgres_folder": ("postgresql",),
@@ -29,6 +32,7 @@ BY_FIXTURE = {
 # Where a test's own code starts them: a folder of tests or a file's stem.
 BY_PLACE = {
     "e2e": ("broker", "trainer"),
+    "browser": ("browser",),
     "test_chaos": ("broker",),
     "test_readiness": ("broker",),
     "test_resume": ("trainer",),
@@ -38,6 +42,7 @@ _BY_PROGRAM = {
     "postgres": ("postgresql",),
     "valkey-server": ("broker",),
     "worker.trainer.trainer": ("trainer",),
+    **dict.fromkeys(chromium.NAMES, ("browser",)),
     "celery": ("broker",),
 }
 _BY_COMMAND = {"serve": ("broker", "trainer"), "worker": ("trainer",), "demo": ("trainer",)}
@@ -52,6 +57,13 @@ def markers_for(
     found |= {marker for fixture in fixtures for marker in BY_FIXTURE.get(fixture, ())}
     # Fixtures for both databases ask for the server only once they know their parameter.
     return found | ({"postgresql"} if "postgresql" in parameters else set())
+
+
+def is_to_run(markers: Collection[str], asked_for: str) -> bool:
+    """Whether a test runs at all: those of a browser where it is there, and `-m` names it."""
+    if "browser" not in markers:
+        return True
+    return "browser" in asked_for and chromium.executable() is not None
 
 
 def markers_needed(argv: Sequence[object]) -> set[str]:

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from app.api.http.access import SESSION_COOKIE
 from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
 from app.api.schemas.service import ProblemBody
@@ -16,6 +17,21 @@ REF_TEMPLATE = "#/components/schemas/{model}"
 DESCRIPTION = """Distills image data sets, trains networks on them, calibrates their confidence and
 reports what came of it. A job is submitted, answered with 202, and followed at its `Location`.
 Every refusal is `application/problem+json` with a `code`, and a pointer to each field."""
+SECURITY_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "The service's API key."},
+    "password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any user name, and the API key as the password.",
+    },
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": "Of a browser that has logged in at `/login`; its name ends in `-PORT` "
+        "where the address has a port. A change comes with `X-CSRF-Token` as well.",
+    },
+}
 
 
 def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
@@ -39,8 +55,9 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
         for operation in operations.values():
             _describe_problems(operation["responses"])
     if needs_key:
-        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"key": []}]
+        document["components"]["securitySchemes"] = SECURITY_SCHEMES
+        document["security"] = [{name: []} for name in SECURITY_SCHEMES]
+        document["paths"]["/healthz"]["get"]["security"] = []
     return document
 
 

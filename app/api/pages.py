@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, ServiceDep
 from app.api.job_views import job_body
+from app.api.login import logout_form
+from app.api.page_layout import html_page
 from app.api.schemas.jobs import JobBody
 from app.shared.store.catalog import artifacts_of_resources, results_of_jobs
 from app.shared.store.database import Connection
@@ -20,58 +22,31 @@ router = APIRouter(include_in_schema=False)
 
 N_JOBS = 50
 REFRESH_SECONDS = 5
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+PATH = "/"
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #888; --bar: #3a7bd5; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .2rem; }
-p { color: var(--soft); margin: 0 0 1.2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
-th { font-weight: 600; color: var(--soft); }
-a { color: var(--bar); }
-small, .soft { color: var(--soft); }
-code { font-size: .85em; }
-progress { width: 9rem; height: .7rem; accent-color: var(--bar); }
-.state { white-space: nowrap; }
-.succeeded { color: #2e8b57; } .failed, .expired { color: #c0392b; } .running { color: var(--bar); }
-"""
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="{refresh}">
-<title>ddcal</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>ddcal</h1>
+PAGE = """<header>
+<div><h1>ddcal</h1>
 <p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
 <a href="/v1/datasets">data sets</a> · <a href="/v1/logits">logits</a> ·
-<a href="/openapi.json">API</a></p>
-{content}
-</body>
-</html>
-"""
+<a href="/openapi.json">API</a></p></div>
+{logout}
+</header>
+{content}"""
 
-TABLE = """<table>
+TABLE = """<div class="wide"><table>
 <thead><tr><th>Job</th><th>Data set</th><th>State</th><th>Progress</th><th>Submitted</th>
 <th>Report</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
-</table>"""
+</table></div>"""
 
 EMPTY = """<p>No jobs yet. Submit one:
 <code>ddcal submit FILE.json</code>, or <code>POST /v1/jobs</code>.</p>"""
 
 
-@router.get("/")
-def get_front_page(service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
+@router.get(PATH)
+def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
     """The latest jobs, with progress and links to their reports."""
     with service.database.read() as connection:
         jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
@@ -84,9 +59,11 @@ def get_front_page(service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
         for job in jobs
     ]
     content = TABLE.format(rows="\n".join(rows)) if rows else EMPTY
-    return HTMLResponse(
-        PAGE.format(refresh=REFRESH_SECONDS, style=STYLE, content=content),
-        headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"},
+    logout = logout_form(service.access.key, request.state.session)
+    return html_page(
+        "ddcal",
+        PAGE.format(logout=logout, content=content),
+        refresh_seconds=REFRESH_SECONDS,
     )
 
 

@@ -1,6 +1,6 @@
 """The HTTP client that the command line and users' scripts use.
 
-with connect("http://127.0.0.1:8000") as client:
+with connect() as client:
     job = client.submit({"kind": "pipeline", "params": {...}})
     for job in client.watch(job["id"]):
         print(job["state"])
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from app.cli.finding import service_key, service_url
 from app.cli.folder_zip import zip_of_folder
 
 Json = dict[str, Any]
@@ -67,13 +68,27 @@ class DamagedDownloadError(Exception):
 
 
 @contextlib.contextmanager
-def connect(url: str, *, api_key: str | None = None) -> Iterator["Client"]:
-    """A client of the service at a URL, with its API key where it wants one."""
+def connect(url: str | None = None, *, api_key: str | None = None) -> Iterator["Client"]:
+    """A client of a service.
+
+    Args:
+        url: of the service; default: DDCAL_URL, else the `ddcal serve` that runs on the data folder
+            (DDCAL_DATA_FOLDER, ddcal-data), else http://127.0.0.1:8000.
+        api_key: its key; default: the one that belongs to that URL, as `app.cli.finding` has it.
+
+    Raises:
+        httpx.InvalidURL: the URL cannot be read.
+    """
+    url = url or service_url(os.environ)
+    api_key = api_key or service_key(url, os.environ)
     headers = {"Accept": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
-    # trust_env off: a proxy set for the web has no business with a service on loopback.
-    with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as http:
+    # trust_env off: a proxy set for the web has no business with a service on loopback. Redirects
+    # are not followed: the key is for this service alone.
+    with httpx.Client(
+        base_url=url, headers=headers, timeout=30, trust_env=False, follow_redirects=False
+    ) as http:
         yield Client(http)
 
 

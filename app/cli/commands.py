@@ -16,18 +16,29 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import httpx
-from pydantic import ValidationError
 
 from app.cli.client import Client, DamagedDownloadError, ServiceError, connect
 from app.cli.console import watch
 from app.cli.demo import DemoError, demo
+from app.cli.finding import KEY_VARIABLE, data_folder, service_url
 from app.embedded.broker import BrokerError
+from app.embedded.local_service import kept_key
 from app.embedded.programs import EmbeddedError
 from app.embedded.serve import serve, worker_argv
-from app.shared.settings import Settings
+from app.shared.settings import PREFIX, Settings, SettingsError
+from app.shared.startup import (
+    INVALID_SETTINGS,
+    create_privately,
+    private_folder,
+    read_settings,
+    unknown_variables,
+)
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-TOLD_ERRORS = (ServiceError, DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
+TOLD_ERRORS = (DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
+KEY_HINT = (
+    "\nThe command line takes the key from DDCAL_API_KEY (for DDCAL_URL alone, where that is set), "
+    "or from the data folder of a `ddcal serve` at this URL: DDCAL_DATA_FOLDER, ddcal-data."
+)
 UPLOAD_OPTIONS = ("resize", "colour", "test_fraction", "seed")
 _INTERRUPTED = 130
 _NOT_READ = 141  # as of a program that SIGPIPE ends
@@ -39,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     arguments = _parser().parse_args(argv)
     run: Callable[[Arguments], int] = arguments.run
+    for line in unknown_variables(os.environ):
+        _warn(line)
     try:
         status = run(arguments)
         sys.stdout.flush()
@@ -52,8 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(
             f"no answer from {arguments.url}: {error}. Is the service up (ddcal serve)?"
         )
-    except ValidationError as error:
-        return _complain(_settings_problem(error))
+    except SettingsError as error:
+        _complain(str(error))
+        return INVALID_SETTINGS
+    except httpx.InvalidURL as error:
+        return _complain(f"the service's URL cannot be read: {error}")
+    except ServiceError as error:
+        hint = KEY_HINT if error.status == httpx.codes.UNAUTHORIZED else ""
+        return _complain(f"{error}{hint}")
     except TOLD_ERRORS as error:
         return _complain(str(error))
     return status
@@ -64,20 +83,15 @@ def _complain(text: str) -> int:
     return 1
 
 
-def _settings_problem(error: ValidationError) -> str:
-    lines = [
-        " ".join(["DDCAL_" + str(part).upper() for part in one["loc"]] + [one["msg"]])
-        for one in error.errors()
-    ]
-    return "the settings cannot be: " + "; ".join(lines)
+def _warn(text: str) -> None:
+    print(f"ddcal: warning: {text}", file=sys.stderr)
 
 
 # Parts of the service
 
 
 def _serve(arguments: Arguments) -> int:
-    given = {name: getattr(arguments, name) for name in ("data_folder", "host", "port")}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    settings = _prepared(_given(arguments, "data_folder", "host", "port", "no_key"))
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
@@ -86,40 +100,81 @@ def _serve(arguments: Arguments) -> int:
 
 
 def _api(arguments: Arguments) -> int:
-    for name in ("host", "port"):
-        value = getattr(arguments, name)
-        if value is not None:
-            os.environ[f"DDCAL_{name.upper()}"] = str(value)
-    return _become([sys.executable, "-m", "app.server", "api"])
+    given = _given(arguments, "host", "port", "no_key")
+    _prepared(given)
+    return _become([sys.executable, "-m", "app.server", "api"], given)
 
 
 def _worker(arguments: Arguments) -> int:
+    _prepared({})
     return _become(worker_argv(arguments.queue))
 
 
 def _migrate(_: Arguments) -> int:
+    _prepared({})
     return _become([sys.executable, "-m", "app.server", "migrate"])
 
 
 def _housekeeping(arguments: Arguments) -> int:
-    if arguments.data_folder is not None:
-        os.environ["DDCAL_DATA_FOLDER"] = str(arguments.data_folder)
+    given = _given(arguments, "data_folder")
+    _prepared(given, makes_folder=False)
     dry_run = ["--dry-run"] if arguments.dry_run else []
-    return _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run])
+    return _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run], given)
 
 
-def _become(argv: list[str]) -> NoReturn:
-    """Replace this process, so that signals reach the program itself."""
+Given: TypeAlias = dict[str, Any]
+"""Settings by name, as the command line has them."""
+
+
+def _given(arguments: Arguments, *names: str) -> Given:
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _prepared(given: Given, *, makes_folder: bool = True) -> Settings:
+    """The settings of a part of the service, with its data folder and all that it writes private.
+
+    Raises:
+        SettingsError: before anything is started or written.
+    """
+    settings = read_settings(given)
+    if makes_folder or settings.folder.exists():
+        for line in private_folder(settings.folder):
+            _warn(line)
+    create_privately()
+    return settings
+
+
+def _become(argv: list[str], given: Given | None = None) -> NoReturn:
+    """Replace this process, so that signals reach the program itself.
+
+    Args:
+        argv: the program.
+        given: settings that it finds in its environment.
+    """
     sys.stdout.flush()
-    os.execv(argv[0], argv)  # noqa: S606 -- no shell is the point
+    variables = {f"{PREFIX}{name.upper()}": str(value) for name, value in (given or {}).items()}
+    os.execve(argv[0], argv, {**os.environ, **variables})  # noqa: S606 -- no shell is the point
 
 
 # Using a service
 
 
 def _connect(arguments: Arguments) -> AbstractContextManager[Client]:
-    # The key comes from the environment alone: an option would stand in the list of processes.
-    return connect(arguments.url, api_key=os.environ.get("DDCAL_API_KEY"))
+    arguments.url = arguments.url or service_url(os.environ)
+    # No option for the key: it would stand in the list of processes.
+    return connect(arguments.url)
+
+
+def _key(arguments: Arguments) -> int:
+    folder = arguments.data_folder or data_folder(os.environ)
+    key = (None if arguments.data_folder else os.environ.get(KEY_VARIABLE)) or kept_key(folder)
+    if key is None:
+        return _complain(
+            f"no key in {folder}: `ddcal serve` makes one there, unless DDCAL_API_KEY or --no-key "
+            "is given; for another folder set DDCAL_DATA_FOLDER, or use --data-folder"
+        )
+    print(key)
+    return 0
 
 
 def _submit(arguments: Arguments) -> int:
@@ -208,12 +263,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ddcal",
         description="Distil image data sets and calibrate the networks trained on them.",
-        epilog="The service's key is read from DDCAL_API_KEY; other DDCAL_ variables: the README.",
+        epilog="The service's key is that of DDCAL_API_KEY, or the one that `ddcal serve` keeps "
+        "in its data folder (DDCAL_DATA_FOLDER, ddcal-data). All variables: docs/settings.md.",
     )
     parser.add_argument(
         "--url",
-        default=os.environ.get("DDCAL_URL", DEFAULT_URL),
-        help="the service (DDCAL_URL; %(default)s)",
+        help="the service (DDCAL_URL; else the one that runs on the data folder)",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_services(commands)
@@ -240,13 +295,18 @@ def _add_services(commands: Commands) -> None:
     command.add_argument("--data-folder", type=Path, help="where everything is kept (ddcal-data)")
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (8000)")
+    _add_no_key(command)
 
     command = _add(commands, "api", _api, "Run the HTTP API alone.")
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (8000)")
+    _add_no_key(command)
 
     command = _add(commands, "worker", _worker, "Run a worker alone, one job at a time.")
     command.add_argument("--queue", default="gpu,intake", help="queues to serve (%(default)s)")
+
+    command = _add(commands, "key", _key, "Print the key of a service on this machine, for curl.")
+    command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
 
     _add(commands, "migrate", _migrate, "Bring the database's tables up to date.")
 
@@ -254,6 +314,15 @@ def _add_services(commands: Commands) -> None:
     command = _add(commands, "housekeeping", _housekeeping, text)
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
     command.add_argument("--dry-run", action="store_true", help="only print what would go")
+
+
+def _add_no_key(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--no-key",
+        action="store_true",
+        default=None,  # so that the variable counts where the option is not given
+        help="answer every program of this machine without a key; on a loopback address only",
+    )
 
 
 def _add_uses(commands: Commands) -> None:

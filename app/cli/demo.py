@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 
-from app.cli.client import connect
+from app.cli.client import Client, connect
 from app.cli.console import duration, failure, table, watch
 from app.embedded.children import spawn, stop
-from app.embedded.serve import ADDRESS_FILE
+from app.embedded.local_service import kept_key, running_address
 
 PIPELINE: Mapping[str, Any] = {
     "kind": "pipeline",
@@ -67,8 +67,8 @@ def demo(out: Path, *, pipeline: Mapping[str, Any] = PIPELINE) -> int:
     """
     begun = time.monotonic()
     data_folder = Path(tempfile.mkdtemp(prefix="ddcal-demo-"))
-    with own_service(data_folder) as address, connect(address) as client:
-        _say(f"service up at {address} after {duration(time.monotonic() - begun)}")
+    with own_service(data_folder) as client:
+        _say(f"service up at {client.http.base_url} after {duration(time.monotonic() - begun)}")
         job_id = str(client.submit(pipeline)["id"])
         _say(f"submitted {job_id}: distil, train, calibrate and evaluate on digits")
         job = watch(client, job_id)
@@ -95,8 +95,8 @@ def _only(paths: list[Path], name: str) -> Path:
 
 
 @contextlib.contextmanager
-def own_service(data_folder: Path) -> Iterator[str]:
-    """`ddcal serve` on a free port as long as the context; gives its address.
+def own_service(data_folder: Path) -> Iterator[Client]:
+    """`ddcal serve` on a free port as long as the context; gives its client.
 
     Raises:
         DemoError: it does not start, or ends before the context does.
@@ -122,12 +122,12 @@ def own_service(data_folder: Path) -> Iterator[str]:
     )
     try:
         deadline = time.monotonic() + _START_SECONDS
-        address_file = data_folder / ADDRESS_FILE
-        while not address_file.exists():
+        while (address := running_address(data_folder)) is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoError(f"the service did not start:\n{log_path.read_text()}")
             time.sleep(0.05)
-        yield address_file.read_text()
+        with connect(address, api_key=kept_key(data_folder)) as client:
+            yield client
     except httpx.TransportError as error:
         raise DemoError(f"the service has ended:\n{log_path.read_text()}") from error
     finally:

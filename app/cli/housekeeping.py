@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from app.shared.errors import UnavailableError
-from app.shared.settings import Settings
-from app.shared.store.database import is_at_head, open_database
+from app.shared.store.database import (
+    is_at_head,
+    open_database,
+    settings_with_database_or_exit,
+)
 from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
 
 
@@ -18,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.cli.housekeeping")
     parser.add_argument("--dry-run", action="store_true", help="only look")
     is_dry = parser.parse_args(argv).dry_run
-    settings = Settings()
+    settings = settings_with_database_or_exit()
     if not settings.database_url and not settings.folder.exists():
         return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
     database = open_database(settings)

@@ -10,7 +10,6 @@ kill by the kernel's parent-death signal.
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import socket
@@ -21,9 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr, ValidationError
 
 from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
 from app.embedded.children import wait_or_kill
+from app.embedded.local_service import ADDRESS_FILE, KEY_FILE, hold, keep_key
 from app.embedded.programs import (
     STOP_SECONDS,
     EmbeddedError,
@@ -36,12 +37,11 @@ from app.embedded.programs import (
     start_process,
     stop_in_order,
 )
-from app.shared.settings import Settings
+from app.shared.login_tokens import LIFE_SECONDS, make_token
+from app.shared.settings import LOOPBACK, PREFIX, Settings, SettingsError
 from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
 
-ADDRESS_FILE = "address"
-"""File in the data folder that holds the service's URL while it is up."""
-
+_KEY_VARIABLE = f"{PREFIX}API_KEY"
 _LOOK_SECONDS = 0.1
 _START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
 
@@ -50,17 +50,21 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
     """Run the whole service until `stopping` is set.
 
     Args:
-        settings: host, port (0 takes a free one) and data folder; the broker is the embedded one.
+        settings: host, port (0 takes a free one), data folder, and a key, that no key is wanted, or
+            neither: then the data folder keeps one, made now if need be. The broker is the embedded
+            one.
         tell: called with each line for people.
         stopping: set by a signal handler.
 
     Raises:
         EmbeddedError: another service holds the data folder, the port is taken, or a part does not
             start.
+        SettingsError: the kept key cannot be used.
     """
     folder = settings.folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _exclusively(folder), _listening(settings) as listener, contextlib.ExitStack() as stack:
+        settings = _with_key(settings)
         address = _address(settings.host, listener)
         broker_folder = folder / "redis"
         broker_folder.mkdir(exist_ok=True, mode=0o700)
@@ -83,7 +87,8 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
         _await_api(address, [broker, *parts], tell, stopping)
         if not stopping.is_set():
             with _published(folder / ADDRESS_FILE, address):
-                tell(f"ddcal is ready: {address}   (data and logs: {folder})")
+                for line in _welcome(settings, address):
+                    tell(line)
                 while not stopping.wait(_LOOK_SECONDS):
                     for kept in (broker, *parts):
                         look_after(kept, tell)
@@ -92,9 +97,10 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
 
 
 def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
-    """The environment of serve's children: ours, and where this service's parts are."""
+    """The environment of serve's children: ours without the key, and where the parts are."""
+    ours = {name: value for name, value in os.environ.items() if name.upper() != _KEY_VARIABLE}
     return {
-        **os.environ,
+        **ours,
         "DDCAL_DATA_FOLDER": str(settings.folder),
         "DDCAL_REDIS_URL": url,
         "DDCAL_HOST": settings.host,
@@ -102,6 +108,14 @@ def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
         # torch would leave its folder in /tmp, where nobody clears it away.
         "TORCHINDUCTOR_CACHE_DIR": str(settings.folder / "torch"),
     }
+
+
+def api_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The API's environment: it alone is given the key, where no list of processes shows it."""
+    no_key = {f"{PREFIX}NO_KEY": str(settings.no_key)}
+    if settings.api_key is None:
+        return {**environment, **no_key}
+    return {**environment, **no_key, _KEY_VARIABLE: settings.api_key.get_secret_value()}
 
 
 def worker_argv(queues: str) -> list[str]:
@@ -133,7 +147,7 @@ def service_programs(
         Program(
             "api",
             (sys.executable, "-m", "app.server", "api", "--fd", fd),
-            environment,
+            api_environment(settings, environment),
             _log_path(settings, "api"),
             pass_fds=(listener.fileno(),),
         ),
@@ -158,18 +172,40 @@ def _log_path(settings: Settings, name: str) -> Path:
     return settings.log_folder / f"service-{name}.log"
 
 
+def _with_key(settings: Settings) -> Settings:
+    """The settings with the key that the data folder keeps, where they say nothing of a key."""
+    if settings.no_key or settings.api_key is not None:
+        return settings
+    try:
+        kept = Settings(api_key=SecretStr(keep_key(settings.folder))).api_key
+    except ValidationError:
+        path = settings.folder / KEY_FILE
+        raise SettingsError(f"{path} holds no usable key: delete it, and serve makes one") from None
+    return settings.model_copy(update={"api_key": kept})
+
+
+def _welcome(settings: Settings, address: str) -> Iterator[str]:
+    """What people are told when everything is up."""
+    yield f"ddcal is ready: {address}   (data and logs: {settings.folder})"
+    if settings.no_key:
+        yield "without a key: every program of this machine may use it"
+        return
+    token = make_token(settings.login_folder)
+    minutes = LIFE_SECONDS // 60
+    yield f"in a browser:   {address}/login?token={token}   (once, within {minutes} minutes)"
+    if settings.host not in LOOPBACK:
+        yield f"on {settings.host} key and data travel unencrypted: put a proxy with TLS before it"
+
+
 @contextlib.contextmanager
 def _exclusively(folder: Path) -> Iterator[None]:
-    """Hold a data folder, so that two services do not share it."""
-    with (folder / "serve.lock").open("w") as lock:
-        try:
-            # The kernel lets go of it however serve ends: no stale lock is left to clear away.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EmbeddedError(
-                f"another ddcal serve holds {folder}: stop it, or give another --data-folder"
-            ) from None
-        yield
+    try:
+        with hold(folder):
+            yield
+    except BlockingIOError:
+        raise EmbeddedError(
+            f"another ddcal serve holds {folder}: stop it, or give another --data-folder"
+        ) from None
 
 
 @contextlib.contextmanager

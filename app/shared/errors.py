@@ -4,6 +4,7 @@ DdcalError
 ├── InvalidRequestError    422  fields that cannot be: one Problem each, with a JSON pointer
 ├── MalformedRequestError  400  a body, header or token that cannot be read
 ├── UnauthorizedError      401
+├── ForbiddenError         403  a change that a page of another site may have made up
 ├── NotFoundError          404  also for another owner's
 ├── ConflictError          409  the state forbids it
 ├── GoneError              410  what the request has made before has been deleted
@@ -69,6 +70,13 @@ class UnauthorizedError(DdcalError):
 
     status = 401
     title = "An API key is needed"
+
+
+class ForbiddenError(DdcalError):
+    """A change that may be another site's, not the user's."""
+
+    status = 403
+    title = "This change is not allowed"
 
 
 class NotFoundError(DdcalError):

@@ -1,31 +1,106 @@
 """Everything that can be set, read from the environment with the prefix DDCAL_."""
 
 import os
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "DDCAL_"
+MIN_KEY_LENGTH = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_DATABASES = ("sqlite", "postgresql", "postgresql+psycopg")
+_BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
+
+
+def _checked_key(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if len(text.strip()) < MIN_KEY_LENGTH:
+        what = f"{len(text)} characters" if text.strip() else "a blank one" if text else "none"
+        raise ValueError(f"an API key has at least {MIN_KEY_LENGTH} characters, got {what}")
+    # It travels in a header, and Basic ends a user name at the first colon alone.
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("an API key is made of visible ASCII characters, without spaces")
+    return key
+
+
+def _checked_database_url(url: str) -> str:
+    if url:
+        _require_scheme(url, _DATABASES)
+    return url
+
+
+def _checked_redis_url(url: str) -> str:
+    _require_scheme(url, _BROKERS)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("the URL's host or port cannot be read") from None
+    return url
+
+
+def _require_scheme(url: str, schemes: Iterable[str]) -> None:
+    # Told without the URL, which may hold a password.
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in schemes:
+        wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"a URL is wanted that begins with {wanted}")
+
+
+def _checked_level(level: str) -> str:
+    if level not in LOG_LEVELS:
+        raise ValueError(f"one of {', '.join(LOG_LEVELS)} is wanted, got {level[:40]!r}")
+    return level
+
+
+def _required(path: object) -> object:
+    if path == "":  # which would be the present folder, whatever lies in it
+        raise ValueError("a folder is wanted, got an empty name")
+    return path
+
+
+def _upper(level: object) -> object:
+    return level.upper() if isinstance(level, str) else level
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; its text names each variable and never a secret's value."""
 
 
 class Settings(BaseSettings):
     """Settings of one process, read once at its edge and passed inwards."""
 
-    model_config = SettingsConfigDict(env_prefix="DDCAL_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # it would print keys and passwords
+    )
 
-    data_folder: Path = Field(
+    data_folder: Annotated[Path, BeforeValidator(_required)] = Field(
         Path("ddcal-data"), description="Artifacts, logs, work folders, and SQLite when used."
     )
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="The broker, as Celery reads it."
+    database_url: Annotated[str, AfterValidator(_checked_database_url)] = Field(
+        "", repr=False, description="SQLAlchemy URL; empty: SQLite in the data folder."
+    )
+    redis_url: Annotated[str, AfterValidator(_checked_redis_url)] = Field(
+        "redis://127.0.0.1:6379/0", repr=False, description="The broker, as Celery reads it."
     )
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port.")
-    api_key: SecretStr | None = Field(
-        None, description="When set, every request but healthz needs it as a bearer token."
+    api_key: Annotated[SecretStr, AfterValidator(_checked_key)] | None = Field(
+        None,
+        description="Every request but healthz and a login needs it; `ddcal serve` makes one.",
+    )
+    no_key: bool = Field(
+        False, description="Answer without any key; only where host is a loopback address."
     )
     max_upload_bytes: int = Field(2 * 2**30, ge=1)
     max_decoded_bytes: int = Field(8 * 2**30, ge=1, description="Largest data set after decoding.")
@@ -94,7 +169,7 @@ class Settings(BaseSettings):
     kept_key_days: float = Field(
         7, ge=1, description="A request sent again within so long finds what the first has made."
     )
-    log_level: str = "INFO"
+    log_level: Annotated[str, BeforeValidator(_upper), AfterValidator(_checked_level)] = "INFO"
 
     @model_validator(mode="after")
     def _beats_fit_lease(self) -> "Settings":
@@ -107,11 +182,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _open_only_with_key(self) -> "Settings":
-        if self.host not in LOOPBACK and self.api_key is None:
+    def _open_on_loopback_alone(self) -> "Settings":
+        if self.no_key and self.api_key is not None:
+            raise ValueError("DDCAL_API_KEY and DDCAL_NO_KEY (--no-key) exclude each other")
+        if self.no_key and self.host not in LOOPBACK:
             raise ValueError(
-                f"host {self.host} is reachable from outside: set DDCAL_API_KEY, "
-                "or listen on 127.0.0.1"
+                f"host {self.host} is reachable from outside: without a key (DDCAL_NO_KEY, "
+                "--no-key) the service listens on 127.0.0.1, ::1 or localhost only"
             )
         return self
 
@@ -149,6 +226,11 @@ class Settings(BaseSettings):
     def upload_folder(self) -> Path:
         """Where uploads lie until their intake has ended."""
         return self.folder / "uploads"
+
+    @property
+    def login_folder(self) -> Path:
+        """Where tokens lie that log a browser in once."""
+        return self.folder / "login-tokens"
 
     @property
     def named_folder(self) -> Path:

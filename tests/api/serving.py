@@ -134,7 +134,8 @@ class Api:
 
 @contextlib.contextmanager
 def running_api(settings: Settings, **options) -> Iterator[Api]:
-    """The API on a free port of this machine, served by uvicorn in a thread."""
+    """The API on a free port of this machine, served by uvicorn in a thread; open if keyless."""
+    settings = settings.model_copy(update={"no_key": settings.api_key is None})
     settings.folder.mkdir(parents=True, exist_ok=True)
     app = create_app(settings, SilentBell(), **options)
     listener = socket.socket()

@@ -1,86 +1,9 @@
-import base64
 import socket
-from pathlib import Path
 
 import pytest
 
 from app.shared.settings import Settings
 from tests.api.serving import problem, running_api
-
-KEY = "a-key-of-some-length"
-
-
-@pytest.fixture(scope="module")
-def keyed_api(migrated_sqlite, tmp_path_factory):
-    """A service that needs a key."""
-    folder = tmp_path_factory.mktemp("keyed")
-    database = folder / "ddcal.sqlite"
-    database.write_bytes(Path(migrated_sqlite).read_bytes())
-    settings = Settings(data_folder=folder, database_url=f"sqlite:///{database}", api_key=KEY)
-    with running_api(settings) as api:
-        yield api
-
-
-def basic(password):
-    """An Authorization header as browsers send it."""
-    return "Basic " + base64.b64encode(f"me:{password}".encode()).decode()
-
-
-@pytest.mark.parametrize("path", ["/", "/readyz", "/openapi.json", "/v1/jobs", "/nowhere"])
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": f"Bearer {KEY}x"},
-        {"Authorization": KEY},
-        {"Authorization": "Basic %%%"},
-        {"Authorization": basic("wrong")},
-        {"Authorization": "Bearer é"},
-    ],
-)
-def test_without_the_key_everything_is_refused(keyed_api, path, headers):
-    """Every address, existing or not, answers 401 and says how to come in."""
-    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
-    answer = keyed_api.client.get(path, headers=encoded)
-    problem(answer, 401)
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-
-
-@pytest.mark.parametrize("path", ["/", "/readyz", "/openapi.json", "/v1/jobs"])
-def test_with_the_key_everything_is_open(keyed_api, path):
-    """The key as a bearer token opens every address."""
-    answer = keyed_api.client.get(path, headers={"Authorization": f"Bearer {KEY}"})
-    assert answer.status_code == 200
-
-
-def test_health_needs_no_key(keyed_api):
-    """A probe knows no keys."""
-    assert keyed_api.client.get("/healthz").json() == {"status": "ok"}
-
-
-def test_browsers_may_look_with_basic(keyed_api):
-    """What the front page links to takes the key as a password; nothing that changes does."""
-    headers = {"Authorization": basic(KEY)}
-    assert keyed_api.client.get("/", headers=headers).status_code == 200
-    report = "/v1/artifacts/art_00000000000000000000000000/content"
-    problem(keyed_api.client.get(report, headers=headers), 404)
-    problem(keyed_api.client.get(report), 401)
-    assert "Basic" in keyed_api.client.get("/").headers["www-authenticate"]
-    assert keyed_api.client.get("/v1/jobs", headers=headers).status_code == 200
-    problem(keyed_api.client.post("/v1/jobs", headers=headers, json={}), 401)
-
-
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "10.0.0.1"])
-def test_without_a_key_only_loopback_names_are_answered(shared_api, host):
-    """A web page that lets its own name point here learns nothing."""
-    problem(shared_api.client.get("/v1/jobs", headers={"Host": host}), 421)
-
-
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "[::1]:8000", "127.0.0.1"])
-def test_loopback_names_are_answered(shared_api, host):
-    """Every name of the loopback is good."""
-    assert shared_api.client.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
 def test_a_request_id_is_taken_over(shared_api):

@@ -214,7 +214,7 @@ def running_topology(
         broker_folder.mkdir(parents=True)
         path = stack.enter_context(socket_path(broker_folder))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
-        places = {"data_folder": folder / "data", "database_url": url}
+        places = {"data_folder": folder / "data", "database_url": url, "no_key": True}
         chosen = Settings(**places, redis_url=broker_url(front(path)), **{**QUICK, **settings})
         migrate(chosen)
         made = Topology(

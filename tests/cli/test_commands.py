@@ -101,9 +101,9 @@ def test_key_comes_from_the_environment(service, monkeypatch):
     """DDCAL_API_KEY goes along as a bearer token, and DDCAL_URL says where."""
     url, keys = service
     monkeypatch.setenv("DDCAL_URL", url)
-    monkeypatch.setenv("DDCAL_API_KEY", "secret")
+    monkeypatch.setenv("DDCAL_API_KEY", SECRET)
     main(["watch", "job_failed"])
-    assert set(keys) == {"Bearer secret"}
+    assert set(keys) == {f"Bearer {SECRET}"}
 
 
 def test_file_that_is_no_json(tmp_path, nobody, capsys):
@@ -138,19 +138,95 @@ def test_file_that_is_not_there(tmp_path, nobody, capsys):
     assert "none.json" in capsys.readouterr().err
 
 
-def test_serve_in_the_open_needs_a_key(tmp_path, capsys):
-    """Without an API key the service listens on loopback only."""
-    assert main(["serve", "--data-folder", str(tmp_path), "--host", "0.0.0.0"]) == 1
+SECRET = "a-secret-that-nobody-sees"
+WORKER = ["celery", "-A", "worker.supervisor.celery_app", "worker"]
+PARTS = {
+    "serve": ["serve"],
+    "api": ["api"],
+    "worker": ["worker"],
+    "migrate": ["migrate"],
+    "housekeeping": ["housekeeping"],
+}
+
+
+@pytest.mark.parametrize("part", ["serve", "api"])
+def test_without_a_key_the_service_is_on_loopback_alone(tmp_path, monkeypatch, capsys, part):
+    """--no-key with an address that others reach is refused, before anything is made."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path / "data"))
+    assert main([*PARTS[part], "--no-key", "--host", "0.0.0.0"]) == 2
     told = capsys.readouterr().err
-    assert "DDCAL_API_KEY" in told
+    assert "host 0.0.0.0 is reachable from outside" in told
     assert list(tmp_path.iterdir()) == []
 
 
-def test_setting_that_cannot_be(tmp_path, monkeypatch, capsys):
-    """A wrong variable is named as people set it."""
-    monkeypatch.setenv("DDCAL_LEASE_SECONDS", "soon")
-    assert main(["serve", "--data-folder", str(tmp_path)]) == 1
-    assert "DDCAL_LEASE_SECONDS" in capsys.readouterr().err
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DDCAL_LEASE_SECONDS", "soon"),
+        ("DDCAL_PORT", "tcp://10.0.0.1:8000"),
+        ("DDCAL_LOG_LEVEL", "loud"),
+        ("DDCAL_DATABASE_URL", f"mysql://me:{SECRET}@host/x"),
+        ("DDCAL_REDIS_URL", f"redis://:{SECRET}@host:port/0"),
+        ("DDCAL_API_KEY", ""),
+        ("DDCAL_API_KEY", "   "),
+        ("DDCAL_API_KEY", SECRET[:15]),
+        ("DDCAL_API_KEY", f" {SECRET}\n"),
+        ("DDCAL_DATA_FOLDER", __file__),
+        ("DDCAL_DATA_FOLDER", ""),
+    ],
+)
+def test_invalid_settings(tmp_path, monkeypatch, capsys, part, name, value):
+    """Exit status 2 and one line that names the variable, and tells no secret."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path / "data"))
+    monkeypatch.setenv("DDCAL_API_KEY", SECRET)
+    monkeypatch.setenv(name, value)
+    assert main(PARTS[part]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ddcal: invalid settings: ")
+    assert told.count("\n") == 1
+    assert name in told or "data folder" in told
+    assert SECRET[:15] not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "module",
+    [["app.server", "api"], ["app.server", "migrate"], ["app.cli.housekeeping"], WORKER],
+)
+def test_parts_started_by_their_modules_say_it_alike(tmp_path, module):
+    """No traceback there either, nor of a URL that SQLAlchemy alone can judge."""
+    for url in ("mysql://x", f"postgresql+psycopg://me:{SECRET}@host:port/x"):
+        told = subprocess.run(
+            [sys.executable, "-m", *module],
+            env={
+                **os.environ,
+                "DDCAL_DATA_FOLDER": str(tmp_path),
+                "DDCAL_NO_KEY": "1",
+                "DDCAL_DATABASE_URL": url,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert told.returncode == 2, told.stderr
+        assert "invalid settings: DDCAL_DATABASE_URL" in told.stderr
+        assert "Traceback" not in told.stderr
+        assert SECRET not in told.stderr
+
+
+def test_an_unknown_variable_is_told(monkeypatch, capsys, nobody):
+    """With the setting that it is close to; it stops nothing."""
+    monkeypatch.setenv("DDCAL_APIKEY", SECRET)
+    monkeypatch.setenv("DDCAL_NOTHING_LIKE_IT", "1")
+    main(["--url", nobody, "cancel", "job_1"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "ddcal: warning: DDCAL_APIKEY is not a setting and is ignored; did you mean DDCAL_API_KEY?",
+        "ddcal: warning: DDCAL_NOTHING_LIKE_IT is not a setting and is ignored",
+    ]
 
 
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["submit"], ["serve", "--port", "x"]])

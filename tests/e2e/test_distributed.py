@@ -10,8 +10,11 @@ import pytest
 
 from app.cli.client import connect
 from app.embedded.children import spawn, stop
+from tests.file_modes import open_to_others
 from tests.services import SHORT_PIPELINE, TINY_DISTILL
 from tests.waiting import until
+
+KEY = "a-key-of-the-distributed-form"
 
 
 @pytest.fixture
@@ -27,9 +30,10 @@ def topology(tmp_path, postgres_url, broker_url):
         "DDCAL_PORT": str(port),
         "DDCAL_TRAINER_THREADS": "1",
     }
+    with_key = {**environment, "DDCAL_API_KEY": KEY}
     url = f"http://127.0.0.1:{port}"
 
-    def run(name, *command):
+    def run(name, *command, environment=environment):
         process = spawn(
             [sys.executable, "-m", "app.cli.commands", *command],
             log_path=tmp_path / f"{name}.log",
@@ -41,12 +45,13 @@ def topology(tmp_path, postgres_url, broker_url):
 
     def answers():
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{url}/readyz", trust_env=False).is_success
+            headers = {"Authorization": f"Bearer {KEY}"}
+            return httpx.get(f"{url}/readyz", headers=headers, trust_env=False).is_success
         return False
 
     with contextlib.ExitStack() as running:
         assert run("migrate", "migrate").wait(60) == 0, (tmp_path / "migrate.log").read_text()
-        run("api", "api")
+        run("api", "api", environment=with_key)
         for name in ("one", "two"):
             run(name, "worker")
         until(answers, seconds=60)
@@ -55,10 +60,10 @@ def topology(tmp_path, postgres_url, broker_url):
         yield url
 
 
-def test_two_workers_share_the_work(topology):
-    """Two jobs at once go to two workers, and a pipeline runs to its report."""
+def test_two_workers_share_the_work(topology, tmp_path):
+    """Two jobs at once go to two workers, and a pipeline runs to its report; all of it private."""
     long = {"dataset": "digits", "distill": {**TINY_DISTILL, "iterations": 300}}
-    with connect(topology) as client:
+    with connect(topology, api_key=KEY) as client:
         ids = [
             client.submit({"kind": "distill", "params": {**long, "seed": seed}})["id"]
             for seed in (0, 1)
@@ -70,3 +75,4 @@ def test_two_workers_share_the_work(topology):
         assert len(workers) == len(set(workers)) == 2
         names = [artifact["name"] for artifact in client.artifacts(ended[2]["children"][-1]["id"])]
     assert "report.html" in names
+    assert open_to_others(tmp_path / "data") == []

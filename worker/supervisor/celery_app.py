@@ -26,7 +26,8 @@ from celery.signals import (
 from app.shared.engine.queue import CeleryDoorbell, celery_sender
 from app.shared.json_logs import log_as_json
 from app.shared.settings import Settings
-from app.shared.store.database import open_database
+from app.shared.startup import create_privately
+from app.shared.store.database import open_database, settings_with_database_or_exit
 from app.shared.upkeep.reconciler import Background, start_background
 
 # What the pool's child learns through its environment: which trainers to keep warm, and a name
@@ -66,7 +67,8 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-settings = Settings()
+create_privately()
+settings = settings_with_database_or_exit()
 celery = create_celery(settings)
 
 

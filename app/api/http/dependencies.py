@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from app.api.http.access import Access
 from app.api.http.event_reader import EventReader
 from app.api.http.shared_transactions import SharedTransactions
 from app.shared.errors import NotFoundError
@@ -22,12 +23,14 @@ class Service:
     """The parts of a running API process.
 
     Attributes:
+        access: who may come in.
         reads: for what is read most.
         writes: for what is written most.
         registry: of what /metrics tells.
     """
 
     settings: Settings
+    access: Access
     database: Database
     store: ArtifactStore
     reader: EventReader

@@ -24,9 +24,13 @@ MAX_PATH_SHOWN = 200
 # Headers of a framework's own refusal that stay true of the problem put in its place.
 KEPT_HEADERS = ("allow", "content-range", "www-authenticate", "retry-after", "etag", "connection")
 
+# Two lines: Chromium takes a comma between two challenges for a part of the first.
+CHALLENGES = ('Bearer realm="ddcal"', 'Basic realm="ddcal", charset="UTF-8"')
+
 STATUS_CODES = {
     400: "malformed_request",
     401: "api_key_needed",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "too_large",
@@ -119,12 +123,16 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> Respons
             for one in problem.errors
         ],
     }
-    return Response(
+    response = Response(
         json.dumps(body),
         status_code=problem.status,
         headers={"Cache-Control": "no-store", **problem.headers},
         media_type=PROBLEM_MEDIA_TYPE,
     )
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        for challenge in CHALLENGES:
+            response.headers.append("WWW-Authenticate", challenge)
+    return response
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

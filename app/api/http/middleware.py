@@ -1,17 +1,16 @@
-"""What every request passes first and every answer last: its id, its key, and the last net."""
+"""What every request passes first and every answer last: its id, the door, and the last net."""
 
-import base64
-import binascii
-import hmac
 import logging
 import re
 from random import getrandbits
 from time import perf_counter
+from typing import assert_never
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.http.access import READING, Access
 from app.api.http.errors import (
     MAX_PATH_SHOWN,
     PROBLEM_MEDIA_TYPE,
@@ -21,13 +20,9 @@ from app.api.http.errors import (
     status_problem,
 )
 from app.api.http.request_meter import NO_ROUTE, RequestMeter
-from app.shared.errors import UnauthorizedError
 from app.shared.json_logs import belonging_to
-from app.shared.settings import LOOPBACK, Settings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-OPEN_PATHS = frozenset({"/healthz"})
-READING = frozenset({"GET", "HEAD"})
 CLIENT_GONE = 499  # its number in many logs: nobody was left to be answered
 
 log = logging.getLogger(__name__)
@@ -36,18 +31,15 @@ log = logging.getLogger(__name__)
 class RequestMiddleware:
     """ASGI middleware around the whole application.
 
-    It gives each request its id and its owner, refuses what has no key (or, without one set, what
-    did not come by a loopback name), and sees to it that whatever fails inside leaves as a problem.
+    It gives each request its id and its owner, asks the door whether to let it in, and sees to it
+    that whatever fails inside leaves as a problem.
     """
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, meter: RequestMeter, *, owner_id: str
-    ) -> None:
+    def __init__(self, app: ASGIApp, access: Access, meter: RequestMeter, *, owner_id: str) -> None:
         self._app = app
+        self._access = access
         self._meter = meter
         self._owner_id = owner_id
-        self._api_key = settings.api_key.get_secret_value() if settings.api_key else None
-        self._hosts = LOOPBACK | {settings.host.lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -60,18 +52,24 @@ class RequestMiddleware:
         answer = _Answer(send, path=scope["path"], request_id=request_id)
         with belonging_to(request_id=request_id):
             try:
-                await self._serve(scope, receive, answer, self._refusal(scope, headers))
+                await self._serve(scope, receive, answer, headers)
             finally:
                 self._take_down(scope, answer)
 
     async def _serve(
-        self, scope: Scope, receive: Receive, answer: "_Answer", refusal: Problem | None
+        self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers
     ) -> None:
-        if refusal is not None:
-            await answer.problem(refusal)(scope, receive, answer.send)
-            return
         try:
-            await self._app(scope, receive, answer.send)
+            admission = await self._access.admit(scope, receive, headers)
+            match admission.refusal:
+                case None:
+                    await self._app(scope, admission.receive, answer.send)
+                case Problem() as problem:
+                    await answer.problem(problem)(scope, receive, answer.send)
+                case Response() as response:
+                    await response(scope, receive, answer.send)
+                case _:
+                    assert_never(admission.refusal)
         except Exception as error:
             log.exception("a request has failed")
             # An answer that has begun cannot become a problem: the server cuts the connection.
@@ -87,37 +85,6 @@ class RequestMiddleware:
         if status >= 500 or method not in READING:
             extra = {"status": status, "seconds": round(answer.seconds, 4)}
             log.info("%s %s", method, scope["path"][:MAX_PATH_SHOWN], extra=extra)
-
-    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
-        path: str = scope["path"]
-        if path in OPEN_PATHS:
-            return None
-        if self._api_key is None:
-            return self._host_refusal(headers.get("host", ""))
-        # A browser sends no bearer token by itself: what only reads may come with Basic.
-        may_be_browser = scope["method"] in READING
-        given = _given_key(headers.get("authorization", ""), may_be_browser=may_be_browser)
-        # As bytes: compare_digest refuses text that is not ASCII.
-        if hmac.compare_digest(given.encode(), self._api_key.encode()):
-            return None
-        challenge = 'Bearer realm="ddcal"'
-        if may_be_browser:
-            challenge += ', Basic realm="ddcal", charset="UTF-8"'
-        return Problem(
-            UnauthorizedError.status,
-            "api_key_needed" if not given else "api_key_wrong",
-            UnauthorizedError.title,
-            "send the service's key as 'Authorization: Bearer KEY'",
-            headers={"WWW-Authenticate": challenge},
-        )
-
-    def _host_refusal(self, host: str) -> Problem | None:
-        """Without a key, refuse other names of this machine: a web page may have made them up."""
-        name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
-        if name.strip("[]").lower() in self._hosts:
-            return None
-        detail = "without an API key the service answers to loopback names only (Host: 127.0.0.1)"
-        return Problem(421, "misdirected_host", "Misdirected request", detail)
 
 
 class _Answer:
@@ -153,8 +120,9 @@ class _Answer:
     async def _started(self, message: Message) -> Message:
         headers = MutableHeaders(raw=list(message.get("headers", [])))
         status: int = message["status"]
-        is_problem = headers.get("content-type", "").startswith(PROBLEM_MEDIA_TYPE)
-        if status >= 400 and not is_problem:
+        # A page for people may say what is wrong as well.
+        is_ours = headers.get("content-type", "").startswith((PROBLEM_MEDIA_TYPE, "text/html"))
+        if status >= 400 and not is_ours:
             return await self._replaced(status_problem(status, dict(headers)))
         headers["X-Request-ID"] = self._request_id
         headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -177,16 +145,3 @@ class _Answer:
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
     return given if REQUEST_ID.fullmatch(given) else f"req_{getrandbits(96):024x}"
-
-
-def _given_key(authorization: str, *, may_be_browser: bool) -> str:
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    if scheme.lower() != "basic" or not may_be_browser:
-        return ""
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-    return decoded.partition(":")[2]

@@ -20,14 +20,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.shared.errors import UnavailableError
-from app.shared.settings import Settings
+from app.shared.settings import Settings, SettingsError
+from app.shared.startup import exit_over_settings, settings_or_exit
 from app.shared.store.tables import UtcTime
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "migrate",
     "newest_revision",
     "open_database",
+    "settings_with_database_or_exit",
 ]
 
 MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
@@ -146,6 +148,18 @@ def clock(connection: Connection) -> datetime:
     """The time by the database, which all leases and deadlines go by."""
     now: datetime = connection.execute(select(db_now())).scalar_one()
     return now
+
+
+def settings_with_database_or_exit() -> Settings:
+    """The settings of a process that uses the database; it ends in words where they are invalid."""
+    settings = settings_or_exit()
+    try:
+        make_url(settings.sqlalchemy_url)
+    except (ArgumentError, ValueError):
+        # Neither the URL nor the error, which may quote a password.
+        wanted = "wanted an SQLAlchemy URL: postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME"
+        exit_over_settings(SettingsError(f"invalid settings: DDCAL_DATABASE_URL: {wanted}"))
+    return settings
 
 
 def open_database(settings: Settings) -> Database:

@@ -1,0 +1,194 @@
+"""Which service is meant, and that its key goes to nobody else."""
+
+import http.server
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from app.cli.client import connect
+from app.cli.commands import main
+from app.cli.finding import DEFAULT_URL, service_key, service_url
+from app.embedded.local_service import (
+    ADDRESS_FILE,
+    KEY_FILE,
+    hold,
+    keep_key,
+    kept_key,
+    running_address,
+)
+
+KEY = "a-key-from-the-environment"
+URL = "http://127.0.0.1:8123"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The data folder of a service that is up, with the key that it has made."""
+    with hold(tmp_path):
+        keep_key(tmp_path)
+        (tmp_path / ADDRESS_FILE).write_text(URL)
+        yield tmp_path
+
+
+def test_a_running_service_needs_nothing_said(folder):
+    """Address and key come from its data folder."""
+    environment = {"DDCAL_DATA_FOLDER": str(folder)}
+    assert service_url(environment) == URL
+    assert service_key(URL, environment) == kept_key(folder)
+
+
+def test_the_default_folder_is_that_of_serve(tmp_path, monkeypatch):
+    """ddcal-data below the present folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ddcal-data").mkdir()
+    with hold(tmp_path / "ddcal-data"):
+        keep_key(tmp_path / "ddcal-data")
+        (tmp_path / "ddcal-data" / ADDRESS_FILE).write_text(URL)
+        assert service_url({}) == URL
+        assert service_key(URL, {}) == kept_key(tmp_path / "ddcal-data")
+
+
+def test_without_a_service_it_is_the_default(tmp_path):
+    """No folder, an empty one, or no variable that says anything."""
+    for path in (tmp_path, tmp_path / "none"):
+        environment = {"DDCAL_DATA_FOLDER": str(path), "DDCAL_URL": "", "DDCAL_API_KEY": ""}
+        assert service_url(environment) == DEFAULT_URL
+        assert service_key(DEFAULT_URL, environment) is None
+
+
+def test_what_a_killed_service_has_left_is_not_believed(folder, tmp_path_factory):
+    """Somebody else may listen on its port by now."""
+    left = tmp_path_factory.mktemp("left")
+    for name in (ADDRESS_FILE, KEY_FILE):
+        (left / name).write_text((folder / name).read_text())
+    (left / "serve.lock").touch()
+    assert running_address(folder) == URL
+    assert running_address(left) is None
+    assert service_key(URL, {"DDCAL_DATA_FOLDER": str(left)}) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8124",
+        "http://127.0.0.1",
+        "https://127.0.0.1:8123",
+        "http://localhost:8123",
+        "http://127.0.0.1:8123@evil.example",
+        "http://127.0.0.1:8123.evil.example:80",
+    ],
+)
+def test_the_kept_key_goes_to_its_service_alone(folder, url):
+    """Another port, scheme or name is another service."""
+    environment = {"DDCAL_DATA_FOLDER": str(folder)}
+    try:
+        assert service_key(url, environment) is None
+    except httpx.InvalidURL:
+        assert "evil" in url
+
+
+def test_the_variable_belongs_to_the_address_beside_it(folder):
+    """DDCAL_API_KEY goes to DDCAL_URL where that is set, else to whichever service is named."""
+    both = {"DDCAL_URL": "https://there.example", "DDCAL_API_KEY": KEY}
+    assert service_url(both) == "https://there.example"
+    assert service_key("https://there.example/", both) == KEY
+    assert service_key("https://there.example:443", both) == KEY
+    assert service_key("http://there.example", both) is None
+    assert service_key("https://elsewhere.example", both) is None
+    here = {**both, "DDCAL_DATA_FOLDER": str(folder)}
+    assert service_key(URL, here) == kept_key(folder)
+    assert service_key("https://elsewhere.example", {"DDCAL_API_KEY": KEY}) == KEY
+
+
+@contextmanager
+def listener(location=None):
+    """Somebody on a port of this machine; gives its URL and the keys that it was shown."""
+    keys = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            keys.append(self.headers["Authorization"])
+            self.send_response(200 if location is None else 307)
+            if location is not None:
+                self.send_header("Location", location + self.path)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", keys
+        server.shutdown()
+        thread.join()
+
+
+def test_a_redirect_takes_the_key_nowhere(monkeypatch):
+    """The service that was named gets it; where that points does not even see a request."""
+    monkeypatch.setenv("DDCAL_API_KEY", KEY)
+    with listener() as (elsewhere, seen), listener(elsewhere) as (url, keys):
+        with connect(url) as client:
+            assert client.http.get("/v1/jobs").status_code == 307
+        assert keys == [f"Bearer {KEY}"]
+        assert seen == []
+
+
+def test_scripts_find_the_service_as_the_command_line_does(folder, monkeypatch):
+    """connect() without anything, and with a key given by hand."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(folder))
+    with connect() as client:
+        assert str(client.http.base_url) == URL
+        assert client.http.headers["authorization"] == f"Bearer {kept_key(folder)}"
+    with connect("http://127.0.0.1:1", api_key="by hand") as client:
+        assert client.http.headers["authorization"] == "Bearer by hand"
+    with connect("http://127.0.0.1:1") as client:
+        assert "authorization" not in client.http.headers
+
+
+def test_key_prints_the_key(folder, monkeypatch, capsys):
+    """Alone on its line, for curl; with the variable that one."""
+    assert main(["key", "--data-folder", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{kept_key(folder)}\n"
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(folder))
+    assert main(["key"]) == 0
+    assert capsys.readouterr().out == f"{kept_key(folder)}\n"
+    monkeypatch.setenv("DDCAL_API_KEY", KEY)
+    assert main(["key"]) == 0
+    assert capsys.readouterr().out == f"{KEY}\n"
+
+
+def test_key_of_a_folder_without_one(tmp_path, capsys):
+    """Where it looked, and what to do; nothing on stdout that curl would send."""
+    assert main(["key", "--data-folder", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"no key in {tmp_path}" in told.err
+    assert "--data-folder" in told.err
+
+
+def test_a_url_that_cannot_be_read(capsys):
+    """In words."""
+    assert main(["--url", "http://127.0.0.1:port", "jobs"]) == 1
+    assert "the service's URL cannot be read" in capsys.readouterr().err
+
+
+def test_a_folder_is_held_by_one_and_looked_at_by_many(folder):
+    """Looking takes nothing from the holder; a second holder is refused."""
+    for _ in range(3):
+        assert running_address(folder) == URL
+    with pytest.raises(BlockingIOError), hold(folder):
+        pass
+
+
+def test_a_kept_key_is_made_once_and_private(tmp_path):
+    """The same ever after, 43 characters of which nobody but its user may read one."""
+    key = keep_key(tmp_path)
+    assert keep_key(tmp_path) == kept_key(tmp_path) == key
+    assert len(key) == 43
+    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [KEY_FILE]
