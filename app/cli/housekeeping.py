@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.database import is_at_head, open_database
-from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
+from app.shared.upkeep.housekeeping import Count, keep_house, look_round
+from app.shared.upkeep.scrubbing import missing_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,8 +15,14 @@ from app.shared.engine import runs
 from app.shared.engine.jobs import tell_start
 from app.shared.engine.locks import lock_family
 from app.shared.engine.recipes import Recipe
-from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
-from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
+from app.shared.errors import (
+    ConflictError,
+    DamagedFileError,
+    FencedOutError,
+    NotFoundError,
+    UnavailableError,
+)
+from app.shared.inputs.datasets import accept_dataset, reject_dataset
 from app.shared.inputs.run_inputs import inputs_of
 from app.shared.json_logs import belonging_to
 from app.shared.settings import Settings
@@ -143,6 +149,8 @@ class Supervisor:
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
             self._fail(run, {"type": "user_error", "message": error.detail}, Ending())
+        except DamagedFileError as error:
+            self._fail(run, {"type": "damaged_input", "message": error.detail}, Ending())
         except OSError as error:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
             told = {"type": kind, "message": f"the worker met an error: {error}"}
@@ -152,12 +160,13 @@ class Supervisor:
         """Set a run's trainer to work; False where another job's results stand for its own."""
         with self._database.read() as connection:
             inputs = inputs_of(connection, run.job, self._settings, self._store)
-        line = self._files.job_line(run.job, inputs, worker=self._worker)
-        recipe = self._recipe(run, inputs)
+        line = self._files.job_line(run.job, inputs.given, worker=self._worker)
+        recipe = self._recipe(run, inputs.given)
         if recipe is not None:
             if self._is_reused(run, recipe):
                 return False
             line |= self._files.resumption(run.job, recipe)
+        inputs.verify(self._store, lambda: self._beat(run))
         run.trainer.send(line)
         self._warm.keep()
         self._write(run, lambda connection: _write_start(connection, run.job, recipe))
@@ -179,7 +188,7 @@ class Supervisor:
         """Whether a finished job of the same recipe was found, and the run has ended with it."""
         if not run.job.reuse or run.stop is not None:
             return False
-        copy = self._files.copy_of_finished(run.job, recipe, on_file=lambda: self._beat(run))
+        copy = self._files.copy_of_finished(run.job, recipe, on_read=lambda: self._beat(run))
         if copy is None:
             return False
         ending = Ending(reason=f"took over the results of {copy.job_id}")
@@ -292,7 +301,7 @@ class Supervisor:
         else:
             self._fail(run, run.error(ending), ending)
         if run.job.queue == INTAKE_QUEUE:
-            self._delete_upload(run.job)
+            self._files.delete_upload(run.job)
 
     def _record_outputs(self, run: Run, ending: Ending) -> None:
         """Bytes first, then, in one transaction, the rows and the end of the job."""
@@ -365,13 +374,6 @@ class Supervisor:
                 time.sleep(self._settings.heartbeat_seconds / 4)
             else:
                 return
-
-    def _delete_upload(self, job: Job) -> None:
-        """Delete what has been checked, once no further attempt will read it."""
-        with self._database.read() as connection:
-            awaited = awaited_uploads(connection)
-        if job.params["upload"] not in awaited:
-            (self._settings.upload_folder / job.params["upload"]).unlink(missing_ok=True)
 
 
 def _let_go(run: Run, silent_seconds: float) -> None:
