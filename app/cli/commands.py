@@ -108,6 +108,12 @@ def _housekeeping(arguments: Arguments) -> int:
     return _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run])
 
 
+def _check(arguments: Arguments) -> int:
+    if arguments.data_folder is not None:
+        os.environ["DDCAL_DATA_FOLDER"] = str(arguments.data_folder)
+    return _become([sys.executable, "-m", "app.cli.check"])
+
+
 def _become(argv: list[str]) -> NoReturn:
     """Replace this process, so that signals reach the program itself."""
     sys.stdout.flush()
@@ -254,6 +260,10 @@ def _add_services(commands: Commands) -> None:
     command = _add(commands, "housekeeping", _housekeeping, text)
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
     command.add_argument("--dry-run", action="store_true", help="only print what would go")
+
+    text = "Verify every stored file and the database; prints what is damaged, exit 1 if any is."
+    command = _add(commands, "check", _check, text)
+    command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
 
 
 def _add_uses(commands: Commands) -> None:
