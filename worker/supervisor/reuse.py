@@ -82,14 +82,22 @@ def copy_results(
         files = []
         for file in finished.files:
             if file.resource_id == result.id:
-                files.append(_copy_file(file, run, new_ids, store=store, scratch=scratch))
-                on_read()
+                copied = _copy_file(
+                    file, run, new_ids, store=store, scratch=scratch, on_read=on_read
+                )
+                files.append(copied)
         results.append((result.resource, values, tuple(files)))
     return Copy(job_id=finished.job_id, results=tuple(results))
 
 
 def _copy_file(
-    file: Artifact, run: Job, new_ids: Mapping[str, str], *, store: ArtifactStore, scratch: Path
+    file: Artifact,
+    run: Job,
+    new_ids: Mapping[str, str],
+    *,
+    store: ArtifactStore,
+    scratch: Path,
+    on_read: OnRead,
 ) -> dict[str, Any]:
     row = {
         "name": file.name,
@@ -99,7 +107,7 @@ def _copy_file(
     }
     is_packed = file.media_type == PACKED_TEXT_TYPE
     if (is_packed or file.media_type in TEXT_TYPES) and new_ids:
-        written = store.verified(file).read_bytes()
+        written = store.verified(file, on_read=on_read).read_bytes()
         text = (gzip.decompress(written) if is_packed else written).decode()
         replaced = with_ids_replaced(text, new_ids)
         if replaced != text:
@@ -107,5 +115,5 @@ def _copy_file(
             copy.write_bytes(gzip.compress(data, 6, mtime=0) if is_packed else data)
             stored = store.put(run.id, copy)
             return {**row, "sha256": stored.sha256, "n_bytes": stored.n_bytes}
-    store.take_over(file, run.id)
+    store.take_over(file, run.id, on_read=on_read)
     return row

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 READ_BYTES = 1 << 20
-MAX_FILES = 100_000
+MAX_FILES = 20_000
 N_LOCKS = 16
 # Two changes within one tick of a file system's clock have the same ctime.
 TICK_NS = 2_000_000_000
