@@ -92,9 +92,9 @@ def create_app(
             writes=writes,
             registry=registry,
         )
-        counts = ServiceCollector(database, lambda: reader.n_streams)
-        registry.register(counts)
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
+        counts = ServiceCollector(database, lambda: reader.n_streams, background.scrubber)
+        registry.register(counts)
         try:
             yield
         finally:

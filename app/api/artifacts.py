@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.responses import is_known, json_answer, not_modified, problems
 from app.api.schemas.results import ArtifactBody, artifact_body
-from app.shared.errors import NotFoundError
+from app.shared.errors import DamagedFileError
 from app.shared.store.catalog import Artifact, find_artifact
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
@@ -22,7 +22,7 @@ INLINE_TYPES = ("text/html", "image/png")
 CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The range asked for."},
     304: {"description": "If-None-Match has its ETag."},
-    **problems(404, 416),
+    **problems(404, 416, 500),
 }
 
 
@@ -53,12 +53,15 @@ def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> R
 def get_content(
     request: Request, service: ServiceDep, owner_id: OwnerDep, artifact_id: str
 ) -> Response:
-    """The bytes of a file, whole or a Range; reports and pictures show in a browser."""
+    """The bytes of a file, whole or a Range; reports and pictures show in a browser.
+
+    A file whose bytes are no longer those of its sha256 is not sent: 500, `file_damaged`.
+    """
     artifact = _find(service, owner_id, artifact_id)
     headers = _headers(artifact)
     if is_known(request, headers["ETag"]):
         return not_modified(headers)
-    path, status = _stored(service, artifact)
+    path, status = _stored(service, owner_id, artifact)
     return FileResponse(
         path,
         headers=headers,
@@ -76,15 +79,14 @@ def _find(service: Service, owner_id: str, artifact_id: str) -> Artifact:
         return find_artifact(connection, owner_id, checked_id("art", artifact_id))
 
 
-def _stored(service: Service, artifact: Artifact) -> tuple[Path, os.stat_result]:
-    path = service.store.path(artifact.job_id, artifact.sha256)
+def _stored(service: Service, owner_id: str, artifact: Artifact) -> tuple[Path, os.stat_result]:
     try:
-        # Looked at here: FileResponse would make a 500 of a file that is gone.
+        path = service.store.verified(artifact)
         return path, path.stat()
-    except FileNotFoundError:
-        # Its job was deleted since the row was read.
-        detail = f"the file of artifact {artifact.id} has been deleted"
-        raise NotFoundError("artifact_not_found", detail) from None
+    except (DamagedFileError, FileNotFoundError):
+        # Where its job was deleted since the row was read, it is gone for good reason.
+        _find(service, owner_id, artifact.id)
+        raise
 
 
 def _headers(artifact: Artifact) -> dict[str, str]:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from app.api.http.dependencies import ServiceDep
 from app.api.http.responses import problems
 from app.shared.store.database import Database
+from app.shared.upkeep.scrubbing import Scrubber
 from app.shared.upkeep.service_counts import ServiceCounts, count_service
 
 router = APIRouter(tags=["health"])
@@ -28,18 +29,22 @@ def get_metrics(service: ServiceDep) -> PlainTextResponse:
 
 
 class ServiceCollector(Collector):
-    """What the database says of the service, and how many streams this process has open.
+    """What the database says of the service, and what this process knows by itself.
 
     Asked anew at each scrape: every process that shares a database gives the same counts of it.
 
     Args:
         database: read once a scrape.
         n_streams: how many streams of events are open in this process.
+        scrubber: of this process.
     """
 
-    def __init__(self, database: Database, n_streams: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, n_streams: Callable[[], int], scrubber: Scrubber
+    ) -> None:
         self._database = database
         self._n_streams = n_streams
+        self._scrubber = scrubber
 
     def collect(self) -> Iterator[Metric]:
         """Count everything now.
@@ -52,6 +57,16 @@ class ServiceCollector(Collector):
         yield from _families(found)
         yield GaugeMetricFamily(
             "ddcal_event_streams", "Streams of events open in this process.", self._n_streams()
+        )
+        yield GaugeMetricFamily(
+            "ddcal_damaged_files",
+            "Stored files that this process's housekeeping has found damaged or missing.",
+            len(self._scrubber.damaged),
+        )
+        yield GaugeMetricFamily(
+            "ddcal_database_complaints",
+            "What this process's housekeeping has found wrong with the database.",
+            len(self._scrubber.complaints),
         )
 
 

@@ -122,6 +122,12 @@ def _housekeeping(arguments: Arguments) -> int:
     return _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run], given)
 
 
+def _check(arguments: Arguments) -> int:
+    given = _given(arguments, "data_folder")
+    _prepared(given, makes_folder=False)
+    return _become([sys.executable, "-m", "app.cli.check"], given)
+
+
 Given: TypeAlias = dict[str, Any]
 """Settings by name, as the command line has them."""
 
@@ -314,6 +320,10 @@ def _add_services(commands: Commands) -> None:
     command = _add(commands, "housekeeping", _housekeeping, text)
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
     command.add_argument("--dry-run", action="store_true", help="only print what would go")
+
+    text = "Verify every stored file and the database; prints what is damaged, exit 1 if any is."
+    command = _add(commands, "check", _check, text)
+    command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
 
 
 def _add_no_key(command: argparse.ArgumentParser) -> None:

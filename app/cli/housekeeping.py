@@ -13,7 +13,8 @@ from app.shared.store.database import (
     open_database,
     settings_with_database_or_exit,
 )
-from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
+from app.shared.upkeep.housekeeping import Count, keep_house, look_round
+from app.shared.upkeep.scrubbing import missing_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:

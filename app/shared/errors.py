@@ -12,6 +12,7 @@ DdcalError
 ├── UnsupportedTypeError   415
 ├── UnavailableError       503  the database does not answer
 ├── DiskFullError          507  the disk has too little room left
+├── DamagedFileError       500  a stored file is gone or has other bytes
 └── FencedOutError              a run that lost its lease tried to write; never reaches HTTP
 """
 
@@ -131,6 +132,15 @@ class DiskFullError(DdcalError):
 
     status = 507
     title = "Insufficient storage"
+
+
+class DamagedFileError(DdcalError):
+    """A stored file is missing, or its bytes are not those that were stored."""
+
+    title = "A stored file is damaged"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("file_damaged", detail)
 
 
 class FencedOutError(DdcalError):

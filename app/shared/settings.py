@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     housekeeping_seconds: float = Field(
         3600, gt=0, description="Pause between two rounds of housekeeping."
     )
+    scrub_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="Stored files of so many bytes are verified in a round, each at most once a "
+        "day; 0: none, nor the database.",
+    )
     leftover_seconds: float = Field(
         3600, ge=0, description="A file that no row names is left alone until it is so old."
     )

@@ -1,7 +1,13 @@
-"""Where a run of distillation stands, on disk: enough to go on as if it had never stopped."""
+"""Where a run of distillation stands, on disk: enough to go on as if it had never stopped.
 
+A checkpoint is a safetensors file that carries a sha256 of its own: of all its bytes, header and
+tensors, with 64 zeros where the digest stands.
+"""
+
+import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 
 from ddcal_core.distillation.method import State
 from ddcal_core.errors import InvalidDataError
 
-FORMAT = "ddcal checkpoint 1"
+FORMAT = "ddcal checkpoint 2"
 STATE, BEST = "state/", "best/"
+DIGEST = "sha256"
+_NO_DIGEST = "0" * 64
+# As the header spells it; within the record, which is JSON in a string, quotes have backslashes.
+_SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, recipe: str) -> None:
     # A name of its own: a writer that has lost its job may still be at it beside its successor.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(on_cpu, unfinished, {"checkpoint": json.dumps(record)})
+    unsealed = save(on_cpu, {"checkpoint": json.dumps(record), DIGEST: _NO_DIGEST})
+    unfinished.write_bytes(_with_digest(unsealed, hashlib.sha256(unsealed).hexdigest()))
     _sync(unfinished)
     unfinished.replace(path)
     _sync(path.parent)  # a rename survives a crash only once the folder is on disk
@@ -91,23 +102,41 @@ def read_checkpoint(path: Path, recipe: str, *, device: torch.device | None = No
         device: for its tensors; None for the CPU.
 
     Raises:
-        InvalidDataError: it is cut short, is no checkpoint, or is one of another recipe.
+        InvalidDataError: a byte of it has changed, it is no checkpoint of this format, or one of
+            another recipe.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            record: dict[str, Any] = json.loads((file.metadata() or {}).get("checkpoint", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InvalidDataError(f"wanted a checkpoint in {path.name}; got: {error}") from error
-    if record.get("format") != FORMAT:
-        raise InvalidDataError(
-            f"wanted {FORMAT!r} in {path.name}; got {record.get('format', 'none')!r}"
-        )
+    data = path.read_bytes()
+    _require_seal(data, path.name)
+    n_header = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + n_header])
+    record: dict[str, Any] = json.loads(header["__metadata__"]["checkpoint"])
+    if record["format"] != FORMAT:
+        raise InvalidDataError(f"wanted {FORMAT!r} in {path.name}; got {record['format']!r}")
     if record["recipe"] != recipe:
         raise InvalidDataError(
             f"wanted a checkpoint of recipe {recipe} in {path.name}; got one of {record['recipe']}"
         )
-    return _checkpoint_of(record, {name: value.to(device) for name, value in tensors.items()})
+    return _checkpoint_of(record, {name: value.to(device) for name, value in load(data).items()})
+
+
+def _require_seal(data: bytes, name: str) -> None:
+    """Refuse what does not carry the sha256 of its own bytes."""
+    seal = _SEAL.search(data)
+    if seal is None:
+        raise InvalidDataError(
+            f"wanted {FORMAT!r} with its sha256 in {name}; got none: it is damaged, or of an "
+            "earlier version of ddcal"
+        )
+    wanted, got = seal[1].decode(), hashlib.sha256(_with_digest(data, _NO_DIGEST)).hexdigest()
+    if got != wanted:
+        raise InvalidDataError(
+            f"wanted a checkpoint of sha256 {wanted} in {name}; got {got}: it is damaged"
+        )
+
+
+def _with_digest(data: bytes, digest: str) -> bytes:
+    """A file's bytes with another digest in its place; as they are, where it has none."""
+    return _SEAL.sub(f'"{DIGEST}":"{digest}"'.encode(), data, count=1)
 
 
 def _checkpoint_of(record: Mapping[str, Any], tensors: State) -> Checkpoint:

@@ -1,5 +1,6 @@
 """Experts: networks trained on real images, their parameters kept after each epoch, on disk."""
 
+import hashlib
 import json
 import math
 import os
@@ -29,6 +30,8 @@ from ddcal_core.training.train import check_end_loss
 PHASE = "experts"
 FORMAT = "ddcal experts 1"
 SNAPSHOTS = "snapshots"
+DIGESTS = "digests"
+_DIGEST_BYTES = 32
 _ALIGNMENT = 8  # the format wants tensors to begin at a multiple of it
 
 
@@ -227,8 +230,10 @@ def record_experts(
 ) -> dict[str, Any]:
     """Train experts and write them into one safetensors file, each as soon as it is there.
 
-    Memory is that of one expert, whatever their number. A file that an earlier call with the same
-    arguments has left unfinished is gone on with, after its last whole expert.
+    Memory is that of one expert, whatever their number. The tensor "digests", uint8 (E, 32), has
+    the sha256 of each expert's bytes, zeros of those to come. A file that an earlier call with the
+    same arguments has left unfinished is gone on with, after the last expert up to which all have
+    the bytes that were written.
 
     Args:
         path: of the file.
@@ -254,36 +259,79 @@ def record_experts(
         "experts": spec.model_dump(mode="json"),
         "n_parameters": n_parameters,
     }
-    # Written by hand: safetensors' own writer wants all experts in memory at once.
-    header, n_bytes = _header(shape, full), 4 * math.prod(shape[1:])
-    first = _whole_experts(path, header, n_bytes)
+    layout = _Layout(_header(shape, full), spec.n_experts, 4 * math.prod(shape[1:]))
+    first = _whole_experts(path, layout)
     with path.open("r+b" if first else "wb") as file:
-        file.write(header)
-        # What is left of an expert that was cut off is trained anew.
-        file.truncate(len(header) + first * n_bytes)
-        file.seek(0, os.SEEK_END)
-        for trajectory in training.trajectories(first=first, on_progress=on_progress):
-            file.write(trajectory.numpy().astype("<f4", copy=False).tobytes())
+        # What comes after, an expert that was cut off or is damaged, is trained anew.
+        file.write(layout.header)
+        file.seek(layout.digest_at(first))
+        file.write(bytes(layout.expert_at(0) - layout.digest_at(first)))
+        file.truncate(layout.expert_at(first))
+        trajectories = training.trajectories(first=first, on_progress=on_progress)
+        for expert, trajectory in enumerate(trajectories, start=first):
+            content = trajectory.numpy().astype("<f4", copy=False).tobytes()
+            file.seek(layout.expert_at(expert))
+            file.write(content)
+            file.seek(layout.digest_at(expert))
+            file.write(hashlib.sha256(content).digest())
             file.flush()
+            os.fsync(file.fileno())
     return full
 
 
-def _whole_experts(path: Path, header: bytes, n_bytes: int) -> int:
-    """How many whole experts a file with this header holds; 0 if it is another or not there."""
+@dataclass(frozen=True)
+class _Layout:
+    """Where things stand in a file of experts, in bytes: header, digests, experts.
+
+    Written by hand: safetensors' own writer wants all experts in memory at once.
+    """
+
+    header: bytes
+    n_experts: int
+    n_expert_bytes: int
+
+    def digest_at(self, expert: int) -> int:
+        return len(self.header) + expert * _DIGEST_BYTES
+
+    def expert_at(self, expert: int) -> int:
+        return self.digest_at(self.n_experts) + expert * self.n_expert_bytes
+
+
+def _whole_experts(path: Path, layout: _Layout) -> int:
+    """How many experts a file with this header holds, up to the first cut off or damaged.
+
+    0 if it is another or not there.
+    """
     if not path.exists():
         return 0
     # The header holds seed, spec and facts: where it is the same, so are the experts behind it.
     with path.open("rb") as file:
-        if file.read(len(header)) != header:
+        if file.read(len(layout.header)) != layout.header:
             return 0
-    return (path.stat().st_size - len(header)) // n_bytes
+        for expert in range(layout.n_experts):
+            file.seek(layout.digest_at(expert))
+            digest = file.read(_DIGEST_BYTES)
+            file.seek(layout.expert_at(expert))
+            if hashlib.sha256(file.read(layout.n_expert_bytes)).digest() != digest:
+                return expert
+    return layout.n_experts
 
 
 def _header(shape: tuple[int, int, int], record: Mapping[str, Any]) -> bytes:
-    """The start of a safetensors file of one float32 tensor, whose bytes follow it."""
+    """The start of a safetensors file of digests and experts, whose bytes follow it."""
+    n_digests = shape[0] * _DIGEST_BYTES
     content = {
         "__metadata__": {"experts": json.dumps(record, allow_nan=False)},
-        SNAPSHOTS: {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * math.prod(shape)]},
+        DIGESTS: {
+            "dtype": "U8",
+            "shape": (shape[0], _DIGEST_BYTES),
+            "data_offsets": [0, n_digests],
+        },
+        SNAPSHOTS: {
+            "dtype": "F32",
+            "shape": shape,
+            "data_offsets": [n_digests, n_digests + 4 * math.prod(shape)],
+        },
     }
     text = json.dumps(content).encode()
     text += b" " * (-len(text) % _ALIGNMENT)

@@ -7,6 +7,7 @@ from app.shared.engine import runs
 from app.shared.settings import Settings
 from app.shared.store.job_records import Ending
 from tests.api.serving import SET, problem, running_api
+from tests.damage import flip_a_bit
 from tests.waiting import until
 
 DISTILL = {"dataset": "digits"}
@@ -18,6 +19,8 @@ FAMILIES = {
     "ddcal_leases_lost": "gauge",
     "ddcal_outbox_rings": "gauge",
     "ddcal_event_streams": "gauge",
+    "ddcal_damaged_files": "gauge",
+    "ddcal_database_complaints": "gauge",
     "ddcal_http_requests": "counter",
     "ddcal_http_request_seconds": "histogram",
 }
@@ -193,3 +196,14 @@ def test_counting_makes_no_series_of_its_own(registry):
         "ddcal_http_request_seconds_count",
         "ddcal_http_request_seconds_sum",
     }
+
+
+def test_damage_that_housekeeping_finds_is_counted(migrated_url, tmp_path):
+    """A file altered since it was stored; housekeeping of the next start reads it."""
+    settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)
+    with running_api(settings) as api:
+        job_id, _ = api.make("distill", DISTILL, ("distilled_set", SET, {"a": b"1", "b": b"2"}))
+        flip_a_bit(next((settings.artifact_folder / job_id).iterdir()))
+    with running_api(settings) as api:
+        until(lambda: measured(api)["ddcal_damaged_files", frozenset()] == 1)
+        assert measured(api)["ddcal_database_complaints", frozenset()] == 0

@@ -7,7 +7,7 @@ that place; files in which nothing has to be replaced are the same files.
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import Artifact, record_artifact, record_result
 from app.shared.store.database import Connection
 from app.shared.store.job_records import Job
+from app.shared.store.verification import OnRead
 from ddcal_core.specs.results import Resource
 from worker.supervisor.recipes import with_ids_replaced
 
@@ -56,7 +57,7 @@ def copy_results(
     *,
     store: ArtifactStore,
     scratch: Path,
-    on_file: Callable[[], None],
+    on_read: OnRead,
 ) -> Copy:
     """Take over the files of a finished job.
 
@@ -66,11 +67,14 @@ def copy_results(
         recipe: the run's.
         store: where the files lie.
         scratch: an existing folder to write in.
-        on_file: called after each file.
+        on_read: called after each MiB that is read of them.
 
     Raises:
-        OSError: a file is not there, or cannot be written.
+        DamagedFileError: a file is gone or has other bytes than were stored; none is taken over.
+        OSError: one cannot be read or written.
     """
+    for file in finished.files:
+        store.verified(file, on_read=on_read)
     new_ids = dict(zip(finished.ids, recipe.ids, strict=True))
     results = []
     for result in finished.results:
@@ -78,14 +82,22 @@ def copy_results(
         files = []
         for file in finished.files:
             if file.resource_id == result.id:
-                files.append(_copy_file(file, run, new_ids, store=store, scratch=scratch))
-                on_file()
+                copied = _copy_file(
+                    file, run, new_ids, store=store, scratch=scratch, on_read=on_read
+                )
+                files.append(copied)
         results.append((result.resource, values, tuple(files)))
     return Copy(job_id=finished.job_id, results=tuple(results))
 
 
 def _copy_file(
-    file: Artifact, run: Job, new_ids: Mapping[str, str], *, store: ArtifactStore, scratch: Path
+    file: Artifact,
+    run: Job,
+    new_ids: Mapping[str, str],
+    *,
+    store: ArtifactStore,
+    scratch: Path,
+    on_read: OnRead,
 ) -> dict[str, Any]:
     row = {
         "name": file.name,
@@ -95,7 +107,7 @@ def _copy_file(
     }
     is_packed = file.media_type == PACKED_TEXT_TYPE
     if (is_packed or file.media_type in TEXT_TYPES) and new_ids:
-        written = store.path(file.job_id, file.sha256).read_bytes()
+        written = store.verified(file, on_read=on_read).read_bytes()
         text = (gzip.decompress(written) if is_packed else written).decode()
         replaced = with_ids_replaced(text, new_ids)
         if replaced != text:
@@ -104,5 +116,5 @@ def _copy_file(
             copy.write_bytes(gzip.compress(data, 6, mtime=0) if is_packed else data)
             stored = store.put(run.id, copy)
             return {**row, "sha256": stored.sha256, "n_bytes": stored.n_bytes}
-    store.take_over(file.job_id, run.id, file.sha256)
+    store.take_over(file, run.id, on_read=on_read)
     return row

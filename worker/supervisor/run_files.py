@@ -3,18 +3,24 @@
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.shared.engine.checkpoints import CheckpointStore
-from app.shared.engine.recipes import Recipe, failed_alike, find_finished
-from app.shared.errors import UnavailableError
+from app.shared.engine.recipes import (
+    Finished,
+    Recipe,
+    failed_alike,
+    find_finished,
+    finished_alike,
+)
+from app.shared.errors import DamagedFileError, UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Database
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS
+from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import JobLine
 from worker.supervisor.recipes import computation_of
 from worker.supervisor.reuse import Copy, copy_results
@@ -70,21 +76,31 @@ class RunFiles:
             any(self._checkpoints.take_over(one, job.id) for one in alike)
         return line.model_copy(update={"checkpoint": path})
 
-    def copy_of_finished(
-        self, job: Job, recipe: Recipe, *, on_file: Callable[[], None]
-    ) -> Copy | None:
-        """The results of a finished job of the same recipe, taken over; None if there is none."""
+    def copy_of_finished(self, job: Job, recipe: Recipe, *, on_read: OnRead) -> Copy | None:
+        """The results of a finished job of the same recipe, taken over; None if there is none.
+
+        One with a file that is damaged or gone is passed over.
+        """
         with self._database.read() as connection:
-            finished = find_finished(connection, job, recipe)
-        if finished is None:
-            return None
+            alike = finished_alike(connection, job, recipe)
+        for job_id in alike:
+            with self._database.read() as connection:
+                finished = find_finished(connection, job, recipe, job_id)
+            copy = None if finished is None else self._copy_of(finished, job, recipe, on_read)
+            if copy is not None:
+                return copy
+        return None
+
+    def _copy_of(
+        self, finished: Finished, job: Job, recipe: Recipe, on_read: OnRead
+    ) -> Copy | None:
         scratch = self._scratch(job)
         try:
             return copy_results(
-                finished, job, recipe, store=self._store, scratch=scratch, on_file=on_file
+                finished, job, recipe, store=self._store, scratch=scratch, on_read=on_read
             )
-        except (FileNotFoundError, ValueError) as error:
-            logger.info("job %s: no results taken from %s: %s", job.id, finished.job_id, error)
+        except (DamagedFileError, FileNotFoundError, ValueError) as error:
+            logger.warning("job %s: no results taken from %s: %s", job.id, finished.job_id, error)
             return None
 
     def delete_scratch(self, job: Job) -> None:

@@ -13,7 +13,13 @@ from typing import Any
 from app.shared.engine import runs
 from app.shared.engine.jobs import tell_start
 from app.shared.engine.recipes import Recipe
-from app.shared.errors import ConflictError, FencedOutError, NotFoundError, UnavailableError
+from app.shared.errors import (
+    ConflictError,
+    DamagedFileError,
+    FencedOutError,
+    NotFoundError,
+    UnavailableError,
+)
 from app.shared.inputs.run_inputs import inputs_of
 from app.shared.json_logs import belonging_to
 from app.shared.settings import Settings
@@ -145,6 +151,8 @@ class Supervisor:
             self._conclude(run, run.trainer.end(0))
         except (NotFoundError, ConflictError) as error:
             self._records.fail(run, JobError(type="user_error", message=error.detail), Ending())
+        except DamagedFileError as error:
+            self._records.fail(run, JobError(type="damaged_input", message=error.detail), Ending())
         except OSError as error:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
             told = JobError(type=kind, message=f"the worker met an error: {error}")
@@ -154,12 +162,13 @@ class Supervisor:
         """Set a run's trainer to work; False where another job's results stand for its own."""
         with self._database.read() as connection:
             inputs = inputs_of(connection, run.job, self._settings, self._store)
-        line = self._files.job_line(run.job, inputs, worker=self._worker)
-        recipe = self._recipe(run, inputs)
+        line = self._files.job_line(run.job, inputs.given, worker=self._worker)
+        recipe = self._recipe(run, inputs.given)
         if recipe is not None:
             if self._is_reused(run, recipe):
                 return False
             line = self._files.resumable(line, run.job, recipe)
+        inputs.verify(self._store, lambda: self._beat(run))
         run.trainer.send(line)
         # The next one loads torch, which takes seconds, while this one computes.
         self._warm.keep()
@@ -182,7 +191,7 @@ class Supervisor:
         """Whether a finished job of the same recipe was found, and the run has ended with it."""
         if not run.job.reuse or run.stop is not None:
             return False
-        copy = self._files.copy_of_finished(run.job, recipe, on_file=lambda: self._beat(run))
+        copy = self._files.copy_of_finished(run.job, recipe, on_read=lambda: self._beat(run))
         if copy is None:
             return False
         ending = Ending(reason=f"took over the results of {copy.job_id}")

@@ -14,7 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.api.http.pointers import json_pointer, wanted_and_got
-from app.shared.errors import DdcalError, FieldProblem, InvalidRequestError
+from app.shared.errors import (
+    DamagedFileError,
+    DdcalError,
+    FieldProblem,
+    InvalidRequestError,
+)
 from ddcal_core.errors import InvalidDataError
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -70,6 +75,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 error.status, error.code, error.title, error.detail, errors=error.problems
             )
+        case DamagedFileError():
+            return Problem(error.status, error.code, error.title, error.detail)
         case DdcalError() if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else {}
             return Problem(error.status, error.code, error.title, error.detail, headers=headers)

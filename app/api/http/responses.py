@@ -21,6 +21,7 @@ _DESCRIPTIONS = {
     415: "Not a content type this takes.",
     416: "The range lies outside of the content.",
     422: "What is asked cannot be; `errors` points at each field.",
+    500: "The stored file is damaged: `file_damaged`, with what to do.",
     503: "Something the service needs does not answer.",
     507: "The service's disk has too little room left.",
 }

@@ -20,6 +20,8 @@ from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
 from app.shared.store.tables import jobs
 
+MOST_TRIED = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -50,29 +52,30 @@ class Finished:
     files: tuple[Artifact, ...]
 
 
-def find_finished(connection: Connection, run: Job, recipe: Recipe) -> Finished | None:
-    """A job of the run's owner, kind and recipe that has succeeded and whose results are there.
+def finished_alike(connection: Connection, run: Job, recipe: Recipe) -> Sequence[str]:
+    """Ids of succeeded jobs of the run's owner, kind and recipe, newest first.
 
-    One that has computed comes before those that have taken its results over.
+    Those that have computed come before those that have taken their results over.
     """
-    alike = select(jobs.c.id, jobs.c.recipe_ids).where(
+    statement = select(jobs.c.id).where(
         jobs.c.owner_id == run.owner_id,
         jobs.c.recipe == recipe.digest,
         jobs.c.kind == run.kind,
         jobs.c.state == "succeeded",
     )
-    newest_first = alike.order_by(jobs.c.reused_from.is_not(None), jobs.c.id.desc())
-    for row in connection.execute(newest_first.limit(1)):
-        results = _results_of(connection, run.owner_id, row.id)
-        files = artifacts_of_job(connection, run.owner_id, row.id)
-        if results and len(row.recipe_ids or ()) == len(recipe.ids):
-            return Finished(
-                job_id=row.id,
-                ids=tuple(row.recipe_ids),
-                results=tuple(results),
-                files=tuple(files),
-            )
-    return None
+    newest_first = statement.order_by(jobs.c.reused_from.is_not(None), jobs.c.id.desc())
+    return connection.execute(newest_first.limit(MOST_TRIED)).scalars().all()
+
+
+def find_finished(connection: Connection, run: Job, recipe: Recipe, job_id: str) -> Finished | None:
+    """All that one of them has made; None where it is gone or has no results."""
+    statement = select(jobs.c.recipe_ids).where(jobs.c.id == job_id)
+    ids = connection.execute(statement).scalar_one_or_none()
+    results = _results_of(connection, run.owner_id, job_id)
+    if not results or len(ids or ()) != len(recipe.ids):
+        return None
+    files = artifacts_of_job(connection, run.owner_id, job_id)
+    return Finished(job_id=job_id, ids=tuple(ids or ()), results=tuple(results), files=tuple(files))
 
 
 def failed_alike(connection: Connection, run: Job, recipe: Recipe) -> Sequence[str]:
@@ -83,7 +86,9 @@ def failed_alike(connection: Connection, run: Job, recipe: Recipe) -> Sequence[s
         jobs.c.state == "failed",
         jobs.c.id != run.id,
     )
-    return connection.execute(statement.order_by(jobs.c.id.desc()).limit(10)).scalars().all()
+    return (
+        connection.execute(statement.order_by(jobs.c.id.desc()).limit(MOST_TRIED)).scalars().all()
+    )
 
 
 def _results_of(connection: Connection, owner_id: str, job_id: str) -> list[Result]:

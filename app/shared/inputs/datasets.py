@@ -122,6 +122,19 @@ def awaited_uploads(connection: Connection) -> set[str]:
     return {params["upload"] for params in connection.execute(statement).scalars()}
 
 
+def upload_sha256(connection: Connection, intake: Job) -> str:
+    """The sha256 that an upload had when it came in.
+
+    Raises:
+        NotFoundError: it has been deleted.
+    """
+    statement = select(datasets.c.sha256).where(datasets.c.job_id == intake.id)
+    sha256: str | None = connection.execute(statement).scalar_one_or_none()
+    if sha256 is None:
+        raise NotFoundError("dataset_not_found", "the upload has been deleted")
+    return sha256
+
+
 def require_free_name(connection: Connection, owner_id: str, name: str) -> None:
     """Refuse a taken name early; the insert decides for good.
 

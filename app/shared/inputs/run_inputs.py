@@ -4,13 +4,15 @@ References in params are ids of results, or of the jobs that make them. By the t
 they exist: submission has checked them, and the job was blocked until their makers had ended.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, assert_never
 
 from sqlalchemy import Connection
 
-from app.shared.errors import ConflictError
-from app.shared.inputs.datasets import IMAGES, find_dataset
+from app.shared.errors import ConflictError, DamagedFileError, NotFoundError
+from app.shared.inputs.datasets import IMAGES, find_dataset, upload_sha256
 from app.shared.inputs.logits import find_logits
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
@@ -22,6 +24,7 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.verification import OF_THIS_PROCESS, OnRead
 from ddcal_core.specs.results import Resource
 
 
@@ -43,16 +46,52 @@ def resolve(
     return list(found.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """What a run reads.
+
+    Attributes:
+        given: the `inputs` of its job line.
+        files: the results' files whose paths stand in it.
+        uploads: the sha256 of each upload whose path stands in it.
+    """
+
+    given: dict[str, Any]
+    files: tuple[Artifact, ...]
+    uploads: Mapping[Path, str]
+
+    def verify(self, store: ArtifactStore, on_read: OnRead) -> None:
+        """Verify every file that a trainer is about to read; not within a transaction.
+
+        Raises:
+            DamagedFileError: one is gone or has other bytes than were stored.
+            OSError: this process cannot read it.
+        """
+        for file in self.files:
+            store.verified(file, on_read=on_read)
+        for path, sha256 in self.uploads.items():
+            damage = OF_THIS_PROCESS.damage(path, sha256, on_read=on_read)
+            if damage is not None:
+                raise DamagedFileError(
+                    f"the upload is damaged: {damage}; delete it and send it again"
+                )
+
+
 def inputs_of(
     connection: Connection, job: Job, settings: Settings, store: ArtifactStore
-) -> dict[str, Any]:
-    """The `inputs` of a run's job line, by the kind of the job.
+) -> RunInputs:
+    """What a run reads, by the kind of the job.
 
     Raises:
         NotFoundError: a result or data set the job names has been deleted meanwhile.
         ConflictError: a data set is not ready, or a job it names has made nothing.
     """
     reader = _Reader(connection, job.owner_id, settings, store)
+    given = _given(reader, job)
+    return RunInputs(given=given, files=tuple(reader.files), uploads=reader.uploads)
+
+
+def _given(reader: "_Reader", job: Job) -> dict[str, Any]:
     match job.kind:
         case "intake":
             return reader.intake(job)
@@ -73,7 +112,7 @@ def inputs_of(
 
 
 class _Reader:
-    """Reads rows of one owner and turns them into inputs."""
+    """Reads rows of one owner and turns them into inputs; keeps the files that it hands out."""
 
     def __init__(
         self, connection: Connection, owner_id: str, settings: Settings, store: ArtifactStore
@@ -82,10 +121,14 @@ class _Reader:
         self._owner_id = owner_id
         self._settings = settings
         self._store = store
+        self.files: list[Artifact] = []
+        self.uploads: dict[Path, str] = {}
 
     def intake(self, job: Job) -> dict[str, Any]:
+        path = self._settings.upload_folder / job.params["upload"]
+        self.uploads[path] = upload_sha256(self._connection, job)
         return {
-            "upload_path": str(self._settings.upload_folder / job.params["upload"]),
+            "upload_path": str(path),
             "max_decoded_bytes": self._settings.max_decoded_bytes,
             "content": job.params.get("content", IMAGES),
             "options": job.params.get("options", {}),
@@ -100,7 +143,7 @@ class _Reader:
         if reference is None:
             return {"dataset": dataset, "experts": None}
         experts = self._only_one("expert_set", reference)
-        path = self._file(experts, "experts.safetensors")
+        path = self._path(experts.id, "experts.safetensors")
         return {
             "dataset": dataset,
             "experts": {"id": experts.id, "path": path, "record": experts.details},
@@ -130,7 +173,7 @@ class _Reader:
                 "id": result.id,
                 "model_id": result.columns["model_id"],
                 "values": result.details,
-                "scaling_path": self._files(result.id).get("scaling.json"),
+                "scaling_path": self._path_if_any(result.id, "scaling.json"),
             }
             for result in calibrations
         ]
@@ -153,9 +196,9 @@ class _Reader:
             "models": [
                 {
                     "id": result.id,
-                    "path": self._file(result, "model.safetensors"),
+                    "path": self._path(result.id, "model.safetensors"),
                     "config": result.details,
-                    "input_space_path": self._files(result.id).get("input_space.safetensors"),
+                    "input_space_path": self._path_if_any(result.id, "input_space.safetensors"),
                 }
                 for result in models
             ],
@@ -163,7 +206,7 @@ class _Reader:
         }
 
     def _set_input(self, result: Result) -> dict[str, Any]:
-        path = self._file(result, "distilled_set.safetensors")
+        path = self._path(result.id, "distilled_set.safetensors")
         return {"id": result.id, "path": path, "manifest": result.details}
 
     def _dataset(self, name: str, *, has_test: bool) -> dict[str, Any]:
@@ -171,36 +214,44 @@ class _Reader:
         dataset = find_dataset(self._connection, self._owner_id, name, self._settings)
         if dataset.state != "ready" or dataset.facts is None:
             raise ConflictError("dataset_not_ready", f"data set {name!r} is {dataset.state}")
-        files = {} if dataset.id is None else self._files(dataset.id)
+        paths = {
+            part: self._path_if_any(dataset.id, f"{part}.safetensors")
+            for part in ("train", *(("test",) if has_test else ()))
+            if dataset.id is not None
+        }
         return {
             "name": name,
             "source": dataset.source,
             "facts": dataset.facts.model_dump(mode="json"),
             "named_folder": str(self._settings.named_folder),
             "allow_downloads": self._settings.allow_downloads,
-            "train_path": files.get("train.safetensors"),
-            "test_path": files.get("test.safetensors") if has_test else None,
+            "train_path": paths.get("train"),
+            "test_path": paths.get("test"),
         }
 
     def _logits(self, name: str) -> dict[str, Any]:
         logits = find_logits(self._connection, self._owner_id, name)
         if logits.state != "ready" or logits.facts is None:
             raise ConflictError("logits_not_ready", f"logits {name!r} are {logits.state}")
-        files = self._files(logits.id)
         return {
             "name": name,
             "sha256": logits.sha256,
             "facts": logits.facts.model_dump(mode="json"),
-            "fit_rows_path": files["fit.safetensors"],
-            "test_rows_path": files.get("test.safetensors"),
+            "fit_rows_path": self._path(logits.id, "fit.safetensors"),
+            "test_rows_path": self._path_if_any(logits.id, "test.safetensors"),
         }
 
-    def _file(self, result: Result, name: str) -> str:
-        return self._files(result.id)[name]
+    def _path(self, resource_id: str, name: str) -> str:
+        path = self._path_if_any(resource_id, name)
+        if path is None:
+            raise NotFoundError("input_missing", f"{resource_id} has no {name}")
+        return path
 
-    def _files(self, resource_id: str) -> dict[str, str]:
+    def _path_if_any(self, resource_id: str, name: str) -> str | None:
+        """Where a file lies that a trainer is given, and that is verified before."""
         rows = artifacts_of_resources(self._connection, self._owner_id, [resource_id])
-        return {row.name: self._path(row) for row in rows}
-
-    def _path(self, row: Artifact) -> str:
-        return str(self._store.path(row.job_id, row.sha256))
+        file = next((row for row in rows if row.name == name), None)
+        if file is None:
+            return None
+        self.files.append(file)
+        return str(self._store.path(file.job_id, file.sha256))

@@ -1,8 +1,8 @@
 """The bytes of results: files named by their sha256, in one folder a job.
 
 A file is complete before its name exists (temp name, fsync, rename), and its row is written after
-it, so that a row never points at nothing. A folder a job keeps owners apart and makes deleting a
-job the deletion of a folder.
+it, so that a row never points at nothing. Who uses a file asks for it `verified`. A folder a job
+keeps owners apart and makes deleting a job the deletion of a folder.
 """
 
 import hashlib
@@ -10,6 +10,10 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from app.shared.errors import DamagedFileError
+from app.shared.store.catalog import Artifact
+from app.shared.store.verification import OF_THIS_PROCESS, OnRead, VerifiedFiles, ignore_read
 
 CHUNK_BYTES = 1 << 20
 
@@ -23,10 +27,16 @@ class StoredFile:
 
 
 class ArtifactStore:
-    """Files below one folder, which API and worker share."""
+    """Files below one folder, which API and worker share.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: of the files.
+        verified: what has been hashed; a process has one for all its stores.
+    """
+
+    def __init__(self, folder: Path, verified: VerifiedFiles = OF_THIS_PROCESS) -> None:
         self._folder = folder
+        self._verified = verified
 
     def put(self, job_id: str, source: Path) -> StoredFile:
         """Copy a file in, whole or not at all; the same bytes twice are one file.
@@ -47,24 +57,62 @@ class ArtifactStore:
         _sync_folder(folder)
         return stored
 
-    def take_over(self, from_job_id: str, job_id: str, sha256: str) -> None:
+    def take_over(self, file: Artifact, job_id: str, *, on_read: OnRead = ignore_read) -> None:
         """Give a job a file of another's; either can be deleted and the other keeps its own.
 
+        What the job has under that name is replaced: an earlier attempt may have left it, and
+        it may be damaged since.
+
         Raises:
-            OSError: it is not there, or cannot be written.
+            DamagedFileError: it is gone, or has other bytes than were stored.
+            OSError: it cannot be read or written.
         """
+        source = self.verified(file, on_read=on_read)
         folder = self._folder / job_id
         folder.mkdir(parents=True, exist_ok=True)
-        source = self.path(from_job_id, sha256)
+        temporary = folder / f".{os.getpid()}-{file.sha256}"
+        temporary.unlink(missing_ok=True)
         try:
             # A file here is never changed, so that both may be one.
-            os.link(source, folder / sha256)
-        except FileExistsError:
-            return
+            os.link(source, temporary)
+        except FileNotFoundError:
+            raise _damaged(file, "it is missing") from None
         except OSError:  # a file system without links, or with too many of this file
-            self.put(job_id, source)
+            stored = self.put(job_id, source)
+            if stored.sha256 != file.sha256:
+                raise _damaged(file, "its bytes have just changed") from None
             return
+        try:
+            temporary.rename(folder / file.sha256)
+        finally:
+            temporary.unlink(missing_ok=True)
         _sync_folder(folder)
+
+    def verified(self, file: Artifact, *, on_read: OnRead = ignore_read) -> Path:
+        """Where a file lies whose bytes are those that were stored; see `verification`.
+
+        Args:
+            file: its row.
+            on_read: called after each MiB that had to be read.
+
+        Raises:
+            DamagedFileError: it is gone, or has other bytes.
+            OSError: this process cannot read it.
+        """
+        path = self.path(file.job_id, file.sha256)
+        damage = self._verified.damage(path, file.sha256, on_read=on_read)
+        if damage is not None:
+            raise _damaged(file, damage)
+        return path
+
+    def damage_on_disk(self, file: Artifact, *, on_read: OnRead = ignore_read) -> str | None:
+        """What is wrong with a file as the disk has it now; None where nothing is.
+
+        Raises:
+            OSError: this process cannot read it.
+        """
+        path = self.path(file.job_id, file.sha256)
+        return self._verified.damage(path, file.sha256, on_read=on_read, is_anew=True)
 
     def path(self, job_id: str, sha256: str) -> Path:
         """Where a file lies that has been put."""
@@ -73,6 +121,17 @@ class ArtifactStore:
     def delete_job(self, job_id: str) -> None:
         """Delete all files of a job; of a job without files, nothing."""
         shutil.rmtree(self._folder / job_id, ignore_errors=True)
+
+
+def _damaged(file: Artifact, damage: str) -> DamagedFileError:
+    if file.resource_id.startswith("data_"):
+        remedy = "delete the upload and send it again"
+    else:
+        remedy = (
+            f"submit what {file.job_id} was asked for again: what is damaged is computed anew, "
+            "never taken over"
+        )
+    return DamagedFileError(f"{file.name} of {file.resource_id} is damaged: {damage}; {remedy}")
 
 
 def _copy(source: Path, target: Path) -> StoredFile:

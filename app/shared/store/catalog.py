@@ -170,7 +170,7 @@ def find_artifact(connection: Connection, owner_id: str, artifact_id: str) -> Ar
     row = connection.execute(statement).one_or_none()
     if row is None:
         raise NotFoundError("artifact_not_found", f"there is no artifact {artifact_id}")
-    return _artifact(row)
+    return artifact_of(row)
 
 
 def artifacts_of_resources(
@@ -259,8 +259,9 @@ def _result(resource: Resource, row: Row[Any]) -> Result:
 def _artifacts(connection: Connection, owner_id: str, which: ColumnElement[bool]) -> list[Artifact]:
     statement = select(artifacts).where(artifacts.c.owner_id == owner_id, which)
     statement = statement.order_by(artifacts.c.resource_id, artifacts.c.name)
-    return [_artifact(row) for row in connection.execute(statement)]
+    return [artifact_of(row) for row in connection.execute(statement)]
 
 
-def _artifact(row: Row[Any]) -> Artifact:
+def artifact_of(row: Row[Any]) -> Artifact:
+    """A row of the table of files."""
     return Artifact(**{name: getattr(row, name) for name in Artifact.__dataclass_fields__})

@@ -20,7 +20,8 @@ from app.shared.engine.runs import lost_jobs, recover_lost
 from app.shared.settings import Settings
 from app.shared.store.database import Database, db_now
 from app.shared.store.tables import jobs
-from app.shared.upkeep.housekeeping import keep_house, missing_files
+from app.shared.upkeep.housekeeping import keep_house
+from app.shared.upkeep.scrubbing import Scrubber, missing_files
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Background:
     stopping: threading.Event
     committed: threading.Event
     threads: tuple[threading.Thread, ...]
+    scrubber: Scrubber
 
     def stop(self) -> None:
         """Ask all to stop and wait until they have."""
@@ -110,7 +112,7 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
 
     Housekeeping has a thread of its own: a long round holds up no job.
     """
-    stopping = threading.Event()
+    stopping, scrubber = threading.Event(), Scrubber(database, settings)
 
     def relay() -> None:
         database.committed.wait(settings.reconcile_seconds)
@@ -128,7 +130,8 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
         keep_house(database, settings, is_stopping=stopping.is_set)
         missing = missing_files(database, settings, is_stopping=stopping.is_set)
         if n_missing := sum(1 for _ in missing):
-            logger.warning("%d files that rows name are missing: ddcal housekeeping", n_missing)
+            logger.warning("%d files that rows name are missing: ddcal check", n_missing)
+        scrubber.scrub(is_stopping=stopping.is_set)
         stopping.wait(settings.housekeeping_seconds)
 
     threads = tuple(
@@ -137,7 +140,7 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
     )
     for thread in threads:
         thread.start()
-    return Background(stopping, database.committed, threads)
+    return Background(stopping, database.committed, threads, scrubber)
 
 
 def _repeat(step: Callable[[], None], stopping: threading.Event) -> None:

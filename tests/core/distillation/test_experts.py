@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 
@@ -74,15 +75,19 @@ def test_snapshots_differ_from_one_another(tmp_path):
     assert float(distances.min()) > 0.01
 
 
-def test_file_is_one_tensor_that_safetensors_reads(tmp_path):
-    """Shape (experts, snapshots, parameters), float32, and the record beside it."""
+def test_the_file_is_one_that_safetensors_reads(tmp_path):
+    """Snapshots (experts, snapshots, parameters), float32, their digests, and the record."""
     spec = expert_spec_of(n_experts=3, epochs=2)
     written = recorded(tmp_path / "experts", spec, record={"split": {"seed": 7}}).record
-    (name, tensor), *others = load_file(tmp_path / "experts").items()
-    assert not others
+    tensors = load_file(tmp_path / "experts")
+    assert {name: value.dtype for name, value in tensors.items()} == {
+        "digests": torch.uint8,
+        "snapshots": torch.float32,
+    }
     network = build_network(spec, FACTS, seeded_generator(0))
     n_parameters = sum(p.numel() for p in network.parameters())
-    assert (name, tensor.shape, tensor.dtype) == ("snapshots", (3, 3, n_parameters), torch.float32)
+    assert tensors["snapshots"].shape == (3, 3, n_parameters)
+    assert tensors["digests"].shape == (3, 32)
     with safe_open(tmp_path / "experts", "pt") as file:
         assert json.loads(file.metadata()["experts"]) == written
     assert written["experts"] == spec.model_dump(mode="json")
@@ -177,6 +182,42 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, n_reports, n_torn):
     record_experts(path, training_of(spec), {}, on_progress=again.append)
     assert again[0].step == 1 + n_reports // 3 * 3
     assert path.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "place", "first_step"),
+    [("snapshots", -1, 4), ("snapshots", 0, 1), ("digests", 40, 4), ("digests", 0, 1)],
+)
+def test_a_damaged_expert_is_trained_anew(tmp_path, tensor, place, first_step):
+    """A bit flipped in an expert that was whole: it goes on before it, to the same bytes."""
+    spec = expert_spec_of(n_experts=3)
+    recorded(tmp_path / "whole", spec)
+    path = tmp_path / "stopped"
+
+    def stop(report):
+        if report.step == 7:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        record_experts(path, training_of(spec), {}, on_progress=stop)
+    content = bytearray(path.read_bytes())
+    n_header = int.from_bytes(content[:8], "little")
+    start = json.loads(content[8 : 8 + n_header])[tensor]["data_offsets"][0]
+    content[place if place < 0 else 8 + n_header + start + place] ^= 1
+    path.write_bytes(content)
+    again = []
+    record_experts(path, training_of(spec), {}, on_progress=again.append)
+    assert again[0].step == first_step
+    assert path.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_each_expert_has_its_digest(tmp_path):
+    """As hashlib says of the bytes of its snapshots."""
+    experts = recorded(tmp_path / "x", expert_spec_of())
+    digests = load_file(tmp_path / "x")["digests"]
+    for expert, digest in enumerate(digests):
+        snapshots = torch.stack([experts.snapshot(expert, k) for k in range(experts.n_epochs + 1)])
+        assert bytes(digest.tolist()) == hashlib.sha256(snapshots.numpy().tobytes()).digest()
 
 
 def test_a_file_of_another_recipe_is_not_gone_on_with(tmp_path):

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -360,10 +361,30 @@ def test_what_is_no_checkpoint_of_the_run_is_refused(tmp_path):
     whole = path.read_bytes()
     for length in (0, 5, 100, len(whole) - 1):
         short.write_bytes(whole[:length])
-        with pytest.raises(InvalidDataError, match="wanted a checkpoint in short; got"):
+        with pytest.raises(InvalidDataError, match="in short; got"):
             read_checkpoint(short, RECIPE)
     with pytest.raises(InvalidDataError, match="recipe beef in c; got one of 5e1f"):
         read_checkpoint(path, "beef")
-    save_file({"x": torch.zeros(1)}, short)
-    with pytest.raises(InvalidDataError, match="wanted 'ddcal checkpoint 1' in short; got 'none'"):
-        read_checkpoint(short, RECIPE)
+
+
+def test_a_byte_changed_anywhere_is_refused(tmp_path):
+    """In the header's length, its record, the digest itself, a tensor: one bit, at every place."""
+    path = tmp_path / "c"
+    write_checkpoint(path, full_checkpoint(), RECIPE)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(InvalidDataError, match="damaged"):
+            read_checkpoint(path, RECIPE)
+    path.write_bytes(whole)
+    assert read_checkpoint(path, RECIPE).step == 7
+
+
+def test_a_checkpoint_of_an_earlier_format_is_refused_in_words(tmp_path):
+    """Those without a digest of their own are not gone on from."""
+    record = {"format": "ddcal checkpoint 1", "recipe": RECIPE, "step": 7}
+    save_file({"state/a": torch.zeros(1)}, tmp_path / "c", {"checkpoint": json.dumps(record)})
+    with pytest.raises(InvalidDataError, match=r"wanted 'ddcal checkpoint 2' .* earlier version"):
+        read_checkpoint(tmp_path / "c", RECIPE)

@@ -2,17 +2,38 @@
 
 import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from app.shared.errors import DamagedFileError
 from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import Artifact
+from app.shared.store.verification import VerifiedFiles
+from tests.damage import flip_a_bit
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
     """An empty store."""
     return ArtifactStore(tmp_path / "artifacts")
+
+
+def put(store: ArtifactStore, tmp_path: Path, resource_id: str = "mdl_1") -> Artifact:
+    """A file of job_1, as its row has it."""
+    (tmp_path / "made.bin").write_bytes(b"same")
+    stored = store.put("job_1", tmp_path / "made.bin")
+    return Artifact(
+        id="art_1",
+        job_id="job_1",
+        resource_id=resource_id,
+        name="model.safetensors",
+        media_type="a/b",
+        sha256=stored.sha256,
+        n_bytes=stored.n_bytes,
+        created_at=datetime.now(UTC),
+    )
 
 
 def files_below(folder: Path) -> list[str]:
@@ -84,5 +105,64 @@ def test_a_file_is_on_the_disk_before_its_name(
 
     file, folder = path.stat().st_ino, path.parent.stat().st_ino
     assert told == [("synced", file), ("named", file), ("synced", folder)]
-    store.take_over("job_1", "job_2", path.name)
-    assert told[3:] == [("synced", store.path("job_2", path.name).parent.stat().st_ino)]
+
+
+def test_a_file_is_taken_over_as_it_is(store: ArtifactStore, tmp_path: Path) -> None:
+    """One file under two names; no temporary one stays; what stood there is replaced."""
+    file = put(store, tmp_path)
+    store.take_over(file, "job_2")
+    taken = store.path("job_2", file.sha256)
+    assert taken.samefile(store.path("job_1", file.sha256))
+    taken.unlink()
+    taken.write_bytes(b"from an earlier attempt, and damaged since")
+
+    store.take_over(file, "job_2")
+    store.take_over(file, "job_2")
+
+    assert taken.read_bytes() == b"same"
+    assert files_below(tmp_path / "artifacts") == [file.sha256] * 2
+
+
+def test_without_links_a_file_is_copied(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that has none, or has too many of this file."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(31, "Too many links")
+
+    file = put(store, tmp_path)
+    monkeypatch.setattr(os, "link", refuse)
+    store.take_over(file, "job_2")
+
+    taken = store.path("job_2", file.sha256)
+    assert taken.read_bytes() == b"same"
+    assert not taken.samefile(store.path("job_1", file.sha256))
+
+
+def test_a_damaged_file_is_neither_given_out_nor_taken_over(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    """The error names the file, whose it is, and what to do."""
+    file = put(store, tmp_path)
+    assert store.verified(file) == store.path("job_1", file.sha256)
+    flip_a_bit(store.path("job_1", file.sha256))
+    anew = ArtifactStore(tmp_path / "artifacts", VerifiedFiles())
+
+    for use in (anew.verified, lambda file: anew.take_over(file, "job_2")):
+        with pytest.raises(DamagedFileError) as caught:
+            use(file)
+        told = r"model.safetensors of mdl_1 is damaged: its bytes have sha256 "
+        assert caught.value.detail.startswith(told)
+        assert "submit what job_1 was asked for again" in caught.value.detail
+    assert files_below(tmp_path / "artifacts") == [file.sha256]
+
+
+def test_a_lost_file_of_an_upload_says_to_upload_it_again(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    """No job computes it anew."""
+    file = put(store, tmp_path, "data_1")
+    store.delete_job("job_1")
+    with pytest.raises(DamagedFileError, match="it is missing; delete the upload and send"):
+        store.verified(file)

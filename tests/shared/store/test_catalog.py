@@ -165,7 +165,7 @@ def test_only_an_evaluation_learns_where_the_test_images_are(
         distill = jobs.insert_job(connection, OWNER, new_job(params={"dataset": "mine"}))
 
     with database.read() as connection:
-        inputs = inputs_of(connection, distill, migrated_settings, store)
+        inputs = inputs_of(connection, distill, migrated_settings, store).given
 
     assert inputs["dataset"]["train_path"].endswith("trai" * 16)
     assert inputs["dataset"]["test_path"] is None
@@ -179,7 +179,7 @@ def test_an_evaluation_gets_its_models_sets_and_calibrations(
     with database.write() as connection:
         params = {"calibrations": [chain.jobs["calibrate"].id]}
         job = jobs.insert_job(connection, OWNER, new_job(kind="evaluate", params=params))
-        inputs = inputs_of(connection, job, migrated_settings, ArtifactStore(tmp_path))
+        inputs = inputs_of(connection, job, migrated_settings, ArtifactStore(tmp_path)).given
 
     assert [model["id"] for model in inputs["models"]] == [chain.model_id]
     assert list(inputs["distilled_sets"]) == [chain.set_id]

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,16 @@ from app.shared.errors import ConflictError
 from app.shared.settings import Settings
 from app.shared.store import tables
 from app.shared.store.artifacts import ArtifactStore
-from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.catalog import (
+    Artifact,
+    artifacts_of_job,
+    record_artifact,
+    record_result,
+)
 from app.shared.store.database import Database, db_now
 from app.shared.store.job_records import Ending, Job
-from app.shared.upkeep.housekeeping import Count, keep_house, look_round, missing_files
+from app.shared.upkeep.housekeeping import Count, keep_house, look_round
+from app.shared.upkeep.scrubbing import missing_files
 from app.shared.upkeep.waste import waste_by_rule
 from tests.shared.conftest import OWNER, new_job
 
@@ -65,6 +72,12 @@ def put(settings: Settings, job_id: str, content: bytes, name: str = "made") -> 
     source.unlink()
     time.sleep(0.01)  # older than nothing
     return stored.sha256
+
+
+def files_of(database: Database, job: Job) -> list[Artifact]:
+    """The rows of a job's files."""
+    with database.read() as connection:
+        return artifacts_of_job(connection, OWNER, job.id)
 
 
 @pytest.fixture
@@ -140,10 +153,11 @@ def test_a_young_file_stays_and_so_does_one_with_a_row(
     """An hour is left to whoever is at it; one just linked from an old file is young too."""
     job = finish(submit())
     store = ArtifactStore(house.artifact_folder)
-    old = put(house, job.id, b"old")
-    os.utime(store.path(job.id, old), (1, 1))
+    (row,) = files_of(database, job)
+    old = replace(row, sha256=put(house, job.id, b"old"))
+    os.utime(store.path(job.id, old.sha256), (1, 1))
     other = submit()
-    store.take_over(job.id, other.id, old)
+    store.take_over(old, other.id)
     assert went(database, kept(house, leftover_seconds=3600)) == {}
     assert went(database, house) == {"files that no row names": (2, 6)}
     assert len(list((house.artifact_folder / job.id).iterdir())) == 1

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
@@ -10,8 +11,14 @@ import pytest
 
 from app.shared.engine import deletion, jobs
 from app.shared.store.artifacts import ArtifactStore
-from app.shared.store.catalog import Result, artifacts_of_resources, results_of_jobs
+from app.shared.store.catalog import (
+    Result,
+    artifacts_of_job,
+    artifacts_of_resources,
+    results_of_jobs,
+)
 from app.shared.store.job_records import Job, NewJob
+from tests.damage import flip_a_bit
 from tests.worker.supervised import DEAD, OWNER, SET_OUTPUT, Bench
 
 # A set and a model as the kinds make them, as far as ids go.
@@ -213,3 +220,97 @@ def test_a_pipeline_hears_of_a_child_that_is_taken_over(bench: Callable[..., Ben
     assert made.job(pipeline.id).started_at is not None
     told = [event.data["state"] for event in made.events(pipeline.id, "child")]
     assert told[-2:] == ["running", "succeeded"]
+
+
+def path_of(made: Bench, job: Job, name: str) -> Path:
+    """Where a job's file lies."""
+    with made.database.read() as connection:
+        (row,) = (row for row in artifacts_of_job(connection, OWNER, job.id) if row.name == name)
+    return ArtifactStore(made.settings.artifact_folder).path(job.id, row.sha256)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink], ids=["a bit", "gone"])
+def test_damaged_results_are_computed_anew(
+    bench: Callable[..., Bench], damage: Callable[[Path], None]
+) -> None:
+    """None of their files is linked or copied; those after take over what was computed."""
+    made = bench(CHAIN_OUTPUTS)
+    first = made.submit()
+    made.supervisor().work()
+    damage(path_of(made, first, "distilled_set.safetensors"))
+    second, third = made.submit(), made.submit()
+
+    made.supervisor().work()
+
+    assert made.job(second.id).reused_from is None
+    assert made.job(third.id).reused_from == second.id
+    for job in (second, third):
+        (result,) = results(made, "distilled_set", job)
+        assert files(made, result) == {"distilled_set.safetensors": b"{}"}
+
+
+def test_one_damaged_file_of_several_keeps_the_others_from_being_taken(
+    bench: Callable[..., Bench],
+) -> None:
+    """Results are taken over whole or not at all."""
+    made = bench(CHAIN_OUTPUTS)
+    distill = made.submit()
+    params = {"training_set": {"source": "distilled", "distilled_set": distill.id}}
+    first = made.submit(kind="train", params=params, needs=(distill.id,))
+    made.supervisor().work()
+    flip_a_bit(path_of(made, first, "table.csv.gz"))
+    second = made.submit(kind="train", params=params, needs=(distill.id,), max_attempts=1)
+
+    made.supervisor().work()
+
+    assert (made.job(second.id).state, made.job(second.id).reused_from) == ("succeeded", None)
+    (result,) = results(made, "model", second)
+    assert gzip.decompress(files(made, result)["table.csv.gz"]).decode().startswith("set_")
+
+
+def test_the_next_finished_job_is_tried(bench: Callable[..., Bench]) -> None:
+    """Where the newest is damaged, an older one of the same recipe is whole."""
+    made = bench(SET_OUTPUT)
+    older, newer = made.submit(), made.submit(reuse=False)
+    made.supervisor().work()
+    flip_a_bit(path_of(made, newer, "manifest.json"))
+    third = made.submit()
+
+    made.supervisor().work()
+
+    assert made.job(third.id).reused_from == older.id
+
+
+def test_what_an_earlier_attempt_has_left_damaged_is_replaced(bench: Callable[..., Bench]) -> None:
+    """It had linked the file, or had put it, before its worker was lost."""
+    made = bench(SET_OUTPUT)
+    first = made.submit()
+    made.supervisor().work()
+    second = made.submit()
+    left = ArtifactStore(made.settings.artifact_folder).path(
+        second.id, path_of(made, first, "manifest.json").name
+    )
+    left.parent.mkdir()
+    left.write_bytes(b"!!")
+
+    made.supervisor().work()
+
+    assert made.job(second.id).reused_from == first.id
+    assert left.read_bytes() == b"{}"
+
+
+def test_what_is_made_of_a_set_computed_anew_is_taken_over(bench: Callable[..., Bench]) -> None:
+    """As in a pipeline asked for again: the same bytes come out, so the next recipe is the same."""
+    made = bench(CHAIN_OUTPUTS)
+    chains = []
+    for _ in range(2):
+        distill = made.submit()
+        params = {"training_set": {"source": "distilled", "distilled_set": distill.id}}
+        train = made.submit(kind="train", params=params, needs=(distill.id,))
+        made.supervisor().work()
+        chains.append((made.job(distill.id), made.job(train.id)))
+        flip_a_bit(path_of(made, distill, "distilled_set.safetensors"))
+
+    (_, first), (distill, second) = chains
+    assert (distill.state, distill.reused_from) == ("succeeded", None)
+    assert (second.state, second.reused_from) == ("succeeded", first.id)

@@ -1,5 +1,6 @@
 """A trainer that was started and never says that it is ready."""
 
+import hashlib
 from collections.abc import Callable
 
 from app.shared.inputs.datasets import NewDataset, find_dataset, insert_dataset
@@ -70,7 +71,8 @@ def test_a_check_of_an_upload_that_never_answers_is_given_up(bench: Callable[...
         kind="intake", params={"upload": "u.npz"}, queue="intake", dataset="mine", max_attempts=1
     )
     with made.database.write() as connection:
-        insert_dataset(connection, OWNER, NewDataset(name="mine", sha256="0" * 64, n_bytes=1), job)
+        new = NewDataset(name="mine", sha256=hashlib.sha256(b"x").hexdigest(), n_bytes=1)
+        insert_dataset(connection, OWNER, new, job)
     clock = AdvancedClock()
     thread = in_background(made.supervisor("intake", clock=clock))
     # The next one is started once this one has been sent its job.

@@ -1,5 +1,6 @@
 """One run of one job, with real child processes that play a trainer in every mood."""
 
+import hashlib
 import json
 import os
 import signal
@@ -316,7 +317,8 @@ def upload(made: Bench) -> Job:
     (made.settings.upload_folder / "u.npz").write_bytes(b"x")
     job = made.submit(kind="intake", params={"upload": "u.npz"}, queue="intake", dataset="mine")
     with made.database.write() as connection:
-        insert_dataset(connection, OWNER, NewDataset(name="mine", sha256="0" * 64, n_bytes=1), job)
+        new = NewDataset(name="mine", sha256=hashlib.sha256(b"x").hexdigest(), n_bytes=1)
+        insert_dataset(connection, OWNER, new, job)
     return job
 
 

@@ -158,7 +158,7 @@ def _last_checkpoint(task: Task) -> Checkpoint | None:
         return None
     try:
         checkpoint = read_checkpoint(task.checkpoint, task.recipe, device=task.device)
-    except InvalidDataError as error:
+    except (InvalidDataError, OSError) as error:
         task.on_note("checkpoint_unusable", f"started from the beginning: {error}")
         return None
     task.on_note("resumed", f"went on after step {checkpoint.step}", step=checkpoint.step)

@@ -1,0 +1,94 @@
+"""`ddcal check`: what it prints, and its exit status."""
+
+import hashlib
+import shutil
+
+import pytest
+
+from app.cli.check import main
+from app.shared.engine import runs
+from app.shared.engine.jobs import insert_job
+from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.catalog import record_artifact, record_result
+from app.shared.store.database import open_database
+from app.shared.store.job_records import Ending, NewJob
+from tests.damage import flip_a_bit
+from tests.services import run_ddcal
+
+
+@pytest.fixture
+def folder(migrated_sqlite, tmp_path, monkeypatch):
+    """A data folder with one file of one job."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copyfile(migrated_sqlite, folder / "ddcal.sqlite")
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(folder))
+    database = open_database(Settings())
+    (tmp_path / "manifest.json").write_bytes(b"{}")
+    with database.write() as connection:
+        job = NewJob(kind="distill", params={"dataset": "digits"}, queue="gpu")
+        insert_job(connection, "local", job)
+        run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
+        values = {"dataset": "digits", "method": "dm", "images_per_class": 1}
+        set_id = record_result(connection, run, "distilled_set", values)
+        stored = ArtifactStore(folder / "artifacts").put(run.id, tmp_path / "manifest.json")
+        record_artifact(
+            connection, run, set_id, name="manifest.json", media_type="application/json",
+            sha256=stored.sha256, n_bytes=stored.n_bytes,
+        )  # fmt: skip
+        runs.succeed(connection, run, Ending())
+    database.close()
+    return folder
+
+
+def stored_file(folder):
+    """The one file."""
+    (path,) = (folder / "artifacts").glob("*/*")
+    return path
+
+
+def test_what_is_whole_is_counted(folder, capsys):
+    """Exit 0."""
+    assert main() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "the database: every page, index and foreign key was checked",
+        "the files: 1 of 2 bytes; damaged: 0",
+    ]
+
+
+def test_a_damaged_file_is_named(folder, capsys):
+    """Exit 1; also as people call it."""
+    flip_a_bit(stored_file(folder))
+    assert main() == 1
+    _, damaged, summary = capsys.readouterr().out.splitlines()
+    assert damaged.startswith("damaged: manifest.json of set_")
+    assert hashlib.sha256(b"{}").hexdigest() in damaged
+    assert summary == "the files: 1 of 2 bytes; damaged: 1"
+    ran = run_ddcal("check", "--data-folder", folder, folder=folder.parent)
+    assert (ran.returncode, ran.stdout.splitlines()[1]) == (1, damaged)
+
+
+def test_a_damaged_database_is_told_and_its_rows_are_not_relied_on(folder, capsys):
+    """Exit 1, and no file is looked at by what it says."""
+    path = folder / "ddcal.sqlite"
+    path.write_bytes(path.read_bytes()[:8192] + b"\xff" * 8192 + path.read_bytes()[16384:])
+    assert main() == 1
+    told = capsys.readouterr().out
+    assert told.startswith("damaged: the database: ")
+    assert told.endswith("no file was verified: the database comes first\n")
+
+
+def test_a_database_without_tables_is_told_of(tmp_path, monkeypatch, capsys):
+    """As by `ddcal housekeeping`."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path))
+    assert main() == 1
+    assert "ddcal migrate" in capsys.readouterr().err
+
+
+def test_where_there_is_no_data_none_is_made(tmp_path, monkeypatch, capsys):
+    """The folder that was looked for is named."""
+    monkeypatch.setenv("DDCAL_DATA_FOLDER", str(tmp_path / "new"))
+    assert main() == 1
+    assert str(tmp_path / "new") in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

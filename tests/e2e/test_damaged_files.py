@@ -1,0 +1,69 @@
+"""A bit flipped in every file of a pipeline under the running service, real trainers at work."""
+
+from app.cli.client import connect
+from tests.damage import flip_a_bit
+from tests.services import SHORT_PIPELINE, run_ddcal
+
+PIPELINE = {**SHORT_PIPELINE, "reuse": True, "params": {**SHORT_PIPELINE["params"], "seed": 12}}
+# Of the same bytes whoever makes them: texts have ids and times.
+LEARNED = (".safetensors", ".npz", ".pt2", ".png")
+
+
+def run(client):
+    """The pipeline, ended well."""
+    job = list(client.watch(client.submit(PIPELINE)["id"]))[-1]
+    assert job["state"] == "succeeded"
+    return job
+
+
+def files_of(client, pipeline):
+    """All files that its children have made."""
+    return [file for child in pipeline["children"] for file in client.artifacts(child["id"])]
+
+
+def damage(service, files):
+    """Flip a bit in each; equal files of a job are one."""
+    for path in {service.folder / "artifacts" / file["job_id"] / file["sha256"] for file in files}:
+        flip_a_bit(path)
+
+
+def learned(files):
+    """sha256 of what was learned, by name."""
+    return sorted(
+        (file["name"], file["sha256"]) for file in files if file["name"].endswith(LEARNED)
+    )
+
+
+def test_damaged_files_are_told_of_and_computed_anew(service):
+    """None is served or taken over; the same request makes the same bytes again."""
+    with connect(service.url) as client:
+        first = run(client)
+        whole = files_of(client, first)
+        assert {file["name"] for file in whole} >= {
+            "distilled_set.safetensors",
+            "manifest.json",
+            "model.safetensors",
+            "report.html",
+            "report.json",
+        }
+        damage(service, whole)
+        for file in whole:
+            answer = client.http.get(file["url"])
+            assert (answer.status_code, answer.json()["code"]) == (500, "file_damaged"), file
+
+        second = run(client)
+        assert [child["reused_from"] for child in second["children"]] == [None] * 4
+        anew = files_of(client, second)
+        assert learned(anew) == learned(whole)
+        for file in anew:
+            assert client.http.get(file["url"]).status_code == 200, file
+
+        # One child damaged: it alone is computed, and what was made of it is taken over.
+        damage(service, [file for file in anew if file["name"] == "model.safetensors"])
+        third = run(client)
+        computed = [child["reused_from"] is None for child in third["children"]]
+        assert computed == [child["role"] == "train" for child in third["children"]]
+
+        ran = run_ddcal("check", "--data-folder", service.folder)
+        assert ran.returncode == 1
+        assert ran.stdout.count("damaged: ") == len(whole) + 2 + 1
