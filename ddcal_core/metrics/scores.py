@@ -171,6 +171,22 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         )
 
 
+def check_classes(logits: Tensor, n_classes: int) -> None:
+    """Check that logits are of as many classes as something was fitted on.
+
+    Args:
+        logits: (N, K), finite.
+        n_classes: K as it was fitted.
+
+    Raises:
+        ValueError: another shape, NaN or infinite.
+    """
+    if logits.ndim != 2 or logits.shape[1] != n_classes:
+        raise ValueError(f"wanted logits (N, {n_classes}), got shape {tuple(logits.shape)}")
+    if not bool(logits.isfinite().all()):
+        raise ValueError("wanted finite logits, got NaN or infinite ones")
+
+
 def _is_finite(scores: Tensor) -> bool:
     # NaN and infinities survive a sum, which takes one pass and no memory. A sum that is not
     # finite may have overflowed: only then every number is looked at.

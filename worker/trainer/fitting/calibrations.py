@@ -8,13 +8,9 @@ from typing import Generic, Literal, TypeVar, assert_never
 
 from torch import Tensor
 
+from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
 from ddcal_core.calibration.masked import MaskedFit, TemperatureFit
-from ddcal_core.calibration.scaling import (
-    IsotonicScaling,
-    VectorScaling,
-    fit_isotonic,
-    fit_vector_scaling,
-)
+from ddcal_core.calibration.vector_scaling import VectorScaling, fit_vector_scaling
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import (
     CalibrationFindings,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
-from ddcal_core.calibration.scaling import VectorScaling
+from ddcal_core.calibration.vector_scaling import VectorScaling
 from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
     INPUT_SPACE_FILE,
