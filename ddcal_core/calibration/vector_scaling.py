@@ -5,12 +5,13 @@ It can change predictions, unlike a temperature, and needs many more labels than
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ddcal_core.calibration.masked_classes import gaps_of, masked_gap
 from ddcal_core.calibration.temperature_solver import RootStatus, solve_exactly
 from ddcal_core.metrics import check_logits
 from ddcal_core.metrics.class_major import row_chunks
@@ -20,7 +21,10 @@ VectorStatus = RootStatus | Literal["not_converged"]
 
 _LAST_DECREMENT = 1e-12
 _MOST_STEPS = 100
+_MOST_HALVINGS = 60
+_LARGEST_ERROR = 1e-9  # of the objective, relative above 1 nat, for a solution to be called one
 _SUFFICIENT = 1e-4  # share of the promised decrease that a step has to bring (Armijo's rule)
+_LARGEST_GAP = 1e300  # sums of more leave float64
 _ROUNDING = 1e-14  # near the minimum the decrease drowns in the objective's rounding
 
 
@@ -31,10 +35,13 @@ class VectorScaling:
     Attributes:
         weights: w, K of them, for logits shifted to mean 0 in each row.
         biases: v, K of them, with sum 0.
+        masked_gap: values that far below their row's largest, or farther, are masks of a class:
+            no part of the row's mean, and of probability 0; None where the rows fitted on had none.
     """
 
     weights: tuple[float, ...]
     biases: tuple[float, ...]
+    masked_gap: float | None = None
 
     def apply(self, logits: Tensor) -> Tensor:
         """Calibrated probabilities.
@@ -48,9 +55,16 @@ class VectorScaling:
         Raises:
             ValueError: the classes are others in number.
         """
+        return torch.softmax(self.scores(logits), 1)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """W z + v, float64 (N, K), -inf at masks; see `apply`."""
         check_classes(logits, len(self.weights))
         weights, biases = logits.new_tensor([self.weights, self.biases], dtype=torch.float64)
-        return torch.softmax(_centred(logits) * weights + biases, 1)
+        inputs, is_masked = _centred(logits, self.masked_gap)
+        # Weights on inputs of any size may leave float64.
+        scores: Tensor = (inputs * weights + biases).clamp(min=-_LARGEST_GAP, max=_LARGEST_GAP)
+        return scores.masked_fill_(is_masked, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -58,9 +72,10 @@ class VectorFit:
     """A vector scaling, or why there is none.
 
     Attributes:
-        scaling: None unless status is "ok".
-        status: "ok"; of the temperature where that has none (see `temperature`), as there is no
-            scale to start from then; or "not_converged".
+        scaling: what was found; None where there is no temperature.
+        status: "ok", the least to 1e-9 nats; of the temperature where that has none (see
+            `temperature`), as there is no scale to start from then; or "not_converged": the
+            scaling is where Newton's method stopped, which is not known to be the least.
         temperature: the exact one, w = 1 / T and v = 0 being where regularisation pulls to.
         n: rows of logits fitted on.
         iterations: Newton steps.
@@ -75,16 +90,6 @@ class VectorFit:
     iterations: int
     nll_before: float
     nll_after: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Objective:
-    """The penalised mean NLL at parameters (u, v), with gradient (2K,) and Hessian (2K, 2K)."""
-
-    value: float
-    nll: float
-    gradient: Tensor
-    hessian: Tensor
 
 
 def fit_vector_scaling(
@@ -124,77 +129,158 @@ def fit_vector_scaling(
     if root.temperature is None:
         nll = root.nll_before
         return VectorFit(None, root.status, None, n, 0, nll, nll)
-    parameters = logits.new_zeros(2 * n_classes, dtype=torch.float64)
-    scale, ridge = 1 / root.temperature, prior_precision / n
-    parameters, nll_after, steps = _minimise(logits, labels, parameters, scale, ridge)
-    is_solved = steps <= _MOST_STEPS
-    weights = tuple(((1 + parameters[:n_classes]) * scale).tolist())
-    biases = tuple(parameters[n_classes:].tolist())
+    gap = masked_gap(logits, labels)
+    problem = _Problem(
+        logits=logits,
+        labels=labels,
+        scale=1 / root.temperature,
+        ridge=prior_precision / n,
+        masked_gap=gap if math.isfinite(gap) else None,
+    )
+    found = _minimise(problem)
+    stretch, biases = found.at.parameters.view(2, n_classes)
+    weights = tuple(((1 + stretch) * problem.scale).tolist())
+    scaling = VectorScaling(weights, tuple(biases.tolist()), problem.masked_gap)
+    nll = _nll(scaling, logits, labels)
+    # Inputs so large that they see the rounding of a weight ask for more digits than it has.
+    is_as_found = abs(nll - found.at.nll) <= _LARGEST_ERROR * max(1.0, found.at.nll)
     return VectorFit(
-        scaling=VectorScaling(weights, biases) if is_solved else None,
-        status="ok" if is_solved else "not_converged",
+        scaling=scaling,
+        status="ok" if found.is_least and is_as_found else "not_converged",
         temperature=root.temperature,
         n=n,
-        iterations=min(steps, _MOST_STEPS),
+        iterations=found.steps,
         nll_before=root.nll_before,
-        nll_after=nll_after if is_solved else root.nll_before,
+        nll_after=nll,
     )
 
 
-def _centred(logits: Tensor) -> Tensor:
-    wide = logits.double()
-    return wide - wide.mean(1, keepdim=True)
+def _nll(scaling: VectorScaling, logits: Tensor, labels: Tensor) -> float:
+    total = sum(
+        float(functional.cross_entropy(scaling.scores(logits[part]), labels[part], reduction="sum"))
+        for part in row_chunks(logits)
+    )
+    return total / len(labels)
 
 
-def _minimise(
-    logits: Tensor, labels: Tensor, parameters: Tensor, scale: float, ridge: float
-) -> tuple[Tensor, float, int]:
-    """Where the objective is least, the mean NLL there, and steps; too many where not found."""
-    at = _objective(logits, labels, parameters, scale, ridge)
-    for step in range(1, _MOST_STEPS + 1):
+def _centred(logits: Tensor, gap: float | None) -> tuple[Tensor, Tensor]:
+    """Rows with mean 0 over what is not masked, float64 and 0 at masks; and what is masked."""
+    shifted = -gaps_of(logits).clamp(max=_LARGEST_GAP)
+    is_masked = shifted <= -(math.inf if gap is None else gap)
+    kept = shifted.masked_fill_(is_masked, 0.0)
+    mean = kept.sum(1, keepdim=True) / (~is_masked).sum(1, keepdim=True)
+    return (kept - mean).masked_fill_(is_masked, 0.0), is_masked
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What is minimised: logits (N, K) and labels, w = (1 + u) scale, ridge of u and v."""
+
+    logits: Tensor
+    labels: Tensor
+    scale: float
+    ridge: float
+    masked_gap: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """The penalised mean NLL at parameters (u, v), with gradient (2K,) and Hessian (2K, 2K)."""
+
+    parameters: Tensor
+    value: float
+    nll: float
+    gradient: Tensor
+    hessian: Tensor
+
+
+class _Minimum(NamedTuple):
+    at: _Point
+    steps: int
+    is_least: bool
+
+
+def _minimise(problem: _Problem) -> _Minimum:
+    """Newton's method with halving, until what a step promises, or can still bring, is nothing."""
+    at = _point(problem, problem.logits.new_zeros(2 * problem.logits.shape[1], dtype=torch.float64))
+    steps = 0
+    while steps < _MOST_STEPS:
+        steps += 1
         # The ridge keeps the Hessian regular, for classes without a label as well.
-        direction = -torch.linalg.solve(at.hessian, at.gradient)
+        factor, failure = torch.linalg.cholesky_ex(at.hessian)
+        if int(failure) or not bool(at.gradient.isfinite().all()):
+            break
+        direction = -torch.cholesky_solve(at.gradient[:, None], factor)[:, 0]
         decrement = -float(direction @ at.gradient)
-        share = 1.0
-        while True:
-            moved = parameters + share * direction
-            there = _objective(logits, labels, moved, scale, ridge)
-            wanted = at.value - _SUFFICIENT * share * decrement
-            if there.value <= wanted + _ROUNDING * max(1.0, abs(at.value)):
-                break
-            share /= 2
-        parameters, at = moved, there
+        there = _descended(problem, at, direction, decrement)
+        if there is None:
+            break
+        at = there
         if decrement <= _LAST_DECREMENT:
-            return parameters, at.nll, step
-    return parameters, at.nll, _MOST_STEPS + 1
+            break
+    # What is minimised is convex with curvature of at least the ridge: so far is it at most above
+    # its least value, however the steps went.
+    error = float(at.gradient.square().sum()) / (2 * problem.ridge)
+    return _Minimum(at, steps, error <= _LARGEST_ERROR * max(1.0, abs(at.value)))
 
 
-def _objective(
-    logits: Tensor, labels: Tensor, parameters: Tensor, scale: float, ridge: float
-) -> _Objective:
-    n, n_classes = logits.shape
+def _descended(problem: _Problem, at: _Point, direction: Tensor, decrement: float) -> _Point | None:
+    """The first point on the way that is lower by enough; None where there is none."""
+    for halvings in range(_MOST_HALVINGS):
+        share = 0.5**halvings
+        there = _point(problem, at.parameters + share * direction)
+        wanted = at.value - _SUFFICIENT * share * decrement
+        if there.value <= wanted + _ROUNDING * max(1.0, abs(at.value)):
+            return there
+    return None
+
+
+def _point(problem: _Problem, parameters: Tensor) -> _Point:
+    n, n_classes = problem.logits.shape
     stretch, biases = parameters.view(2, n_classes)
     nll = parameters.new_zeros(())
     gradient = parameters.new_zeros((2, n_classes))
     hessian = parameters.new_zeros((2 * n_classes, 2 * n_classes))
-    for part in row_chunks(logits):
-        inputs = _centred(logits[part]) * scale
-        scores = inputs * (1 + stretch) + biases
-        nll += functional.cross_entropy(scores, labels[part], reduction="sum")
-        p = torch.softmax(scores, 1)
-        excess = p - functional.one_hot(labels[part], n_classes)
+    for part in row_chunks(problem.logits):
+        inputs, is_masked = _centred(problem.logits[part], problem.masked_gap)
+        inputs *= problem.scale
+        scores = (inputs * (1 + stretch) + biases).masked_fill_(is_masked, -math.inf)
+        labels = problem.labels[part]
+        nll += functional.cross_entropy(scores, labels, reduction="sum")
+        p, rest = _probabilities_and_rests(scores)
+        # By the rest, as a label's p - 1 rounds to 0 where large inputs still count it.
+        excess = p.scatter(1, labels[:, None], -rest.gather(1, labels[:, None]))
         gradient += torch.stack([(excess * inputs).sum(0), excess.sum(0)])
-        # Rows (p z, p): the Hessian is the sum of diag(p) x x' less that of their outer products.
-        weighted = torch.cat([p * inputs, p], 1)
-        hessian -= weighted.T @ weighted
-        square, cross = (p * inputs * inputs).sum(0), (p * inputs).sum(0)
-        blocks = torch.stack([torch.stack([square, cross]), torch.stack([cross, p.sum(0)])])
-        hessian += torch.diag_embed(blocks).transpose(1, 2).reshape(hessian.shape)
+        hessian += _curvature(p, rest, inputs)
     mean = nll / n
-    penalty = ridge / 2 * parameters.square().sum()
-    return _Objective(
+    penalty = problem.ridge / 2 * parameters.square().sum()
+    return _Point(
+        parameters=parameters,
         value=float(mean + penalty),
         nll=float(mean),
-        gradient=gradient.flatten() / n + ridge * parameters,
-        hessian=hessian / n + ridge * torch.eye(len(parameters), dtype=torch.float64).to(hessian),
+        gradient=gradient.flatten() / n + problem.ridge * parameters,
+        hessian=hessian / n + problem.ridge * torch.eye(len(parameters)).to(hessian),
     )
+
+
+def _probabilities_and_rests(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax p of each row, and 1 - p without the rounding where p is nearly 1."""
+    top = scores.argmax(1, keepdim=True)
+    weights = (scores - scores.gather(1, top)).exp()
+    others = weights.scatter(1, top, 0.0).sum(1, keepdim=True)
+    total = 1 + others
+    rest = (total - weights).scatter(1, top, others)
+    return weights / total, rest / total
+
+
+def _curvature(p: Tensor, rest: Tensor, inputs: Tensor) -> Tensor:
+    """Sum over rows of (diag p - p p') times (z, 1)(z, 1)', (2K, 2K)."""
+    n_classes = inputs.shape[1]
+    weighted = torch.cat([p * inputs, p], 1)
+    curvature = -(weighted.T @ weighted)
+    # Not as a difference of squares, which for large inputs has no digit left.
+    spread = p * rest
+    curvature.diagonal().copy_(torch.cat([(spread * inputs * inputs).sum(0), spread.sum(0)]))
+    for side in (n_classes, -n_classes):
+        curvature.diagonal(side).copy_((spread * inputs).sum(0))
+    return curvature
