@@ -165,9 +165,9 @@ def _nll(scaling: VectorScaling, logits: Tensor, labels: Tensor) -> float:
 
 def _centred(logits: Tensor, gap: float | None) -> tuple[Tensor, Tensor]:
     """Rows with mean 0 over what is not masked, float64 and 0 at masks; and what is masked."""
-    shifted = -gaps_of(logits).clamp(max=_LARGEST_GAP)
-    is_masked = shifted <= -(math.inf if gap is None else gap)
-    kept = shifted.masked_fill_(is_masked, 0.0)
+    gaps = gaps_of(logits)
+    is_masked = torch.zeros_like(gaps, dtype=torch.bool) if gap is None else gaps >= gap
+    kept = -gaps.clamp(max=_LARGEST_GAP).masked_fill_(is_masked, 0.0)
     mean = kept.sum(1, keepdim=True) / (~is_masked).sum(1, keepdim=True)
     return (kept - mean).masked_fill_(is_masked, 0.0), is_masked
 

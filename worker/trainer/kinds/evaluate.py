@@ -88,7 +88,7 @@ def run(task: Task) -> list[Output]:
     about = {
         "name": dataset.name,
         "n_test": len(test.labels),
-        **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape"}),
+        **dataset.facts.model_dump(mode="json", include={"class_names", "image_shape", "notes"}),
     }
     predicted = [
         (one, measurer.predict(one.model.id, founds[one.calibration_id])) for one in measured

@@ -179,7 +179,7 @@ def build_report(
     """Put everything together that report.json holds.
 
     Args:
-        dataset: name, facts and number of test images.
+        dataset: name, facts, notes and number of test images.
         groups: the training sets.
         rows: from `build_rows`.
         curves: the MTS curves.
@@ -192,7 +192,7 @@ def build_report(
         "version": VERSION,
         "dataset": dataset["name"],
         "headline": said[0],
-        "findings": said,
+        "findings": [said[0], *dataset["notes"], *said[1:]],
         "n_test": dataset["n_test"],
         "n_bins": rows[0]["n_bins"],
         "class_names": dataset["class_names"],
