@@ -30,6 +30,7 @@ from app.api.http.dependencies import Service
 from app.api.http.errors import answer_problem
 from app.api.http.event_reader import EventReader
 from app.api.http.middleware import RequestMiddleware
+from app.api.http.reading import ReadingMiddleware
 from app.api.http.request_meter import RequestMeter
 from app.api.http.shared_transactions import SharedTransactions
 from app.api.metrics import ServiceCollector
@@ -113,6 +114,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(ReadingMiddleware)
     app.add_middleware(
         RequestMiddleware, access=access, meter=RequestMeter(registry), owner_id=owner_id
     )

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,22 @@ from fastapi.responses import FileResponse, Response
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.responses import is_known, json_answer, not_modified, problems
 from app.api.schemas.results import ArtifactBody, artifact_body
-from app.shared.errors import DamagedFileError
+from app.shared.errors import DamagedFileError, MalformedRequestError
 from app.shared.store.catalog import Artifact, find_artifact
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
 # A report runs nothing and fetches nothing: it is data that happens to be read in a browser.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_RANGE = re.compile(r"([0-9]{1,30})-([0-9]{0,30})|-[0-9]{1,30}")
 INLINE_TYPES = ("text/html", "image/png")
 CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The range asked for."},
     304: {"description": "If-None-Match has its ETag."},
-    **problems(404, 416, 500),
+    **problems(400, 404, 416, 500),
 }
 
 
-@router.head("/{artifact_id}", responses=problems(404), summary="Does a file exist?")
 @router.get(
     "/{artifact_id}",
     response_model=ArtifactBody,
@@ -38,12 +39,6 @@ def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> R
     return json_answer(artifact_body(_find(service, owner_id, artifact_id)))
 
 
-@router.head(
-    "/{artifact_id}/content",
-    response_class=FileResponse,
-    responses=CONTENT_ANSWERS,
-    summary="A file's headers",
-)
 @router.get(
     "/{artifact_id}/content",
     response_class=FileResponse,
@@ -58,6 +53,7 @@ def get_content(
     A file whose bytes are no longer those of its sha256 is not sent: 500, `file_damaged`.
     """
     artifact = _find(service, owner_id, artifact_id)
+    _check_range(request.headers.get("range"))
     headers = _headers(artifact)
     if is_known(request, headers["ETag"]):
         return not_modified(headers)
@@ -72,6 +68,26 @@ def get_content(
             "inline" if artifact.media_type in INLINE_TYPES else "attachment"
         ),
     )
+
+
+def _check_range(given: str | None) -> None:
+    """Say what is wrong with a Range of bytes, as the framework's refusal has no reason.
+
+    Raises:
+        MalformedRequestError: it is no list of ranges, or one ends before it starts.
+    """
+    if given is None:
+        return
+    unit, _, ranges = given.partition("=")
+    for one in ranges.split(","):
+        match = _RANGE.fullmatch(one.strip())
+        is_backwards = match and match[1] and match[2] and int(match[1]) > int(match[2])
+        if match is None or is_backwards:
+            raise MalformedRequestError(
+                "malformed_range",
+                f"wanted a Range such as {unit.strip()}=0-99, 100- or -50, from the first byte to "
+                f"the last; got {one.strip()[:40]!r}",
+            )
 
 
 def _find(service: Service, owner_id: str, artifact_id: str) -> Artifact:

@@ -1,10 +1,12 @@
 """/v1/logits: logits and labels of models made elsewhere, to be calibrated without an image."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
@@ -18,11 +20,13 @@ from app.api.intakes import (
     why_not,
 )
 from app.api.schemas.uploads import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
+from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.inputs.datasets import LOGITS
 from app.shared.inputs.logits import Logits, find_logits, list_logits
 from app.shared.store.database import Connection
+from ddcal_core.intake.structure.logit_values import undeclared_values
 from ddcal_core.intake.structure.logits_structure import inspect_logits
-from ddcal_core.specs.logits import LogitsFacts, LogitsName
+from ddcal_core.specs.logits import LogitsFacts, LogitsName, Values
 
 router = APIRouter(prefix="/v1/logits", tags=["logits"])
 
@@ -41,12 +45,22 @@ curl -X POST -H 'Content-Type: application/json' \\
 UPLOAD_BODY = {
     "parameters": [KEY_HEADER],
     **upload_body(
-        "A .npz with logits_fit (N, K) float32 or float64, the network's outputs before the "
-        "softmax, and labels_fit (N,) integers from 0; optionally logits_test and labels_test, "
-        "other rows to measure on, and class_names (K,). Names are shared with data sets."
+        "A .npz with logits_fit (N, K) float16, float32 or float64, the network's outputs before "
+        "the softmax (or log probabilities), and labels_fit (N,) or (N, 1) integers from 0; "
+        "optionally logits_test and labels_test, other rows to measure on, and class_names (K,). "
+        "Names are shared with data sets."
     ),
     "x-codeSamples": [{"lang": "Shell", "source": SAMPLE}],
 }
+
+
+class LogitsUpload(BaseModel):
+    """The parameters of an upload of logits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: LogitsName
+    values: Values = None
 
 
 @router.get("", response_model=LogitsList, summary="List uploaded logits")
@@ -76,16 +90,16 @@ async def upload_logits(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
-    name: Annotated[LogitsName, Query()],
+    asked: Annotated[LogitsUpload, Query()],
 ) -> Response:
     """Upload a .npz as the raw body: its structure is checked at once, its content by a job."""
     upload = AskedUpload(
         owner_id=owner_id,
-        name=name,
+        name=asked.name,
         content=LOGITS,
-        options={},
+        options=asked.model_dump(exclude={"name"}, exclude_none=True),
         key=idempotency_key(request),
-        inspect=_inspect,
+        inspect=_inspection(asked.values),
     )
     return await answer_upload(request, service, upload, _shown)
 
@@ -99,9 +113,18 @@ def remove_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Respons
     return Response(status_code=204)
 
 
-def _inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
-    inspect_logits(path, max_decoded_bytes)
-    return {}
+def _inspection(values: Values) -> Callable[[Path, int], dict[str, Any]]:
+    """The check of an upload's structure, and of what its numbers look like where not declared."""
+
+    def inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
+        structure = inspect_logits(path, max_decoded_bytes)
+        detail = undeclared_values(path, structure) if values is None else None
+        if detail is not None:
+            problem = FieldProblem("/query/values", "not_logits", detail)
+            raise InvalidRequestError("invalid_parameters", detail, [problem])
+        return {"options": {} if values is None else {"values": values}}
+
+    return inspect
 
 
 def _shown(service: Service, owner_id: str, name: str) -> LogitsBody:

@@ -1,7 +1,8 @@
 """What a submission looks like, one model a kind; shared by submission and the OpenAPI document."""
 
 import contextlib
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
@@ -18,6 +19,10 @@ from ddcal_core.specs.kinds.train import TrainParams
 
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 MAX_PRIORITY = 100
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 LAST_YEAR = 9999  # in which an offset can lead to a year that cannot be written
 
 
@@ -26,7 +31,8 @@ def _rfc3339(value: object) -> object:
     if isinstance(value, datetime):
         return value
     with contextlib.suppress(ValueError):
-        if isinstance(value, str):
+        # Python's reader takes week dates and dates without separators as well.
+        if isinstance(value, str) and _RFC3339.fullmatch(value.upper()):
             return datetime.fromisoformat(value.upper())
     wanted = "Input should be a time such as 2026-01-31T12:00:00Z (RFC 3339)"
     raise PydanticCustomError("datetime_type", wanted)
@@ -35,8 +41,14 @@ def _rfc3339(value: object) -> object:
 def _is_aware(time: datetime) -> datetime:
     if time.tzinfo is None:
         raise ValueError(f"wanted a time with its offset, such as {time.isoformat()}Z")
-    if time.year >= LAST_YEAR:
-        raise ValueError(f"wanted a time before the year {LAST_YEAR}, got {time.isoformat()}")
+    try:
+        year = time.astimezone(UTC).year
+    except OverflowError:  # an offset that leads beyond the years 1 to 9999
+        year = LAST_YEAR
+    if year >= LAST_YEAR:
+        raise ValueError(
+            f"wanted a time from the year 1 to before {LAST_YEAR} in UTC, got {time.isoformat()}"
+        )
     return time
 
 

@@ -12,8 +12,10 @@ The paper names the first three without a rule; the rules are ours.
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from ddcal_core.calibration.masked_classes import gaps_of, masked_gap
 from ddcal_core.metrics import check_scores, signed_calibration_gap
 
 Failure = Literal[
@@ -72,22 +74,36 @@ def accuracy_failure(
     return "accuracy_lost" if is_lost else None
 
 
-def logit_spread(logits: Tensor) -> float:
+def logit_spread(logits: Tensor, labels: Tensor) -> float:
     """How far the largest logit stands above the mean of its row, mean over rows.
+
+    Masked classes (`masked_classes`) are no part of a row.
 
     Args:
         logits: (N, K), N, K >= 1, floating point, finite.
+        labels: int64 (N,), 0 to K - 1.
 
     Returns:
-        At least 0, in units of the logits, so of the temperature; 0 for constant rows.
+        At least 0, in units of the logits, so of the temperature; 0 for constant rows. At most
+        the largest float64.
 
     Raises:
-        ValueError: no rows, or not finite.
+        ValueError: no rows, not finite, or a label out of range.
     """
-    # The check wants labels; any that are in range will do.
-    check_scores(logits, logits.argmax(1))
-    wide = logits.double()
-    return float((wide.amax(1) - wide.mean(1)).mean())
+    check_scores(logits, labels)
+    gaps = gaps_of(logits)
+    is_kept = gaps < masked_gap(logits, labels)
+    # In units of the largest, whose sums would leave float64 for logits near its end.
+    largest = torch.finfo(torch.float64).max
+    unit = max(float(gaps.where(is_kept, 0.0).clamp(max=largest).max()), 1.0)
+    kept = gaps.where(is_kept, 0.0).clamp(max=largest) / unit
+    return min(unit * float((kept.sum(1) / is_kept.sum(1)).mean()), largest)
+
+
+def relative_temperature(temperature: float, spread: float) -> float | None:
+    """T over the spread of the logits; None where that is no finite number."""
+    relative = temperature / spread if spread else math.inf
+    return relative if math.isfinite(relative) else None
 
 
 def temperature_failure(temperature: float, spread: float) -> Failure | None:

@@ -7,6 +7,9 @@ A(0) and B before solving:
     A(0) = 0       unidentified       constant rows: every T gives the same probabilities
     B = 0          separable          every label has the largest logit: T -> 0
     B >= A(0)      worse_than_chance  labels no better than the row's mean: T -> infinity
+
+A root beyond e^-700 or e^700, for gaps of 1e-300 or logits of 1e304, goes with the limit it is next
+to. Masked classes (`masked_classes`) are left out throughout.
 """
 
 import itertools
@@ -32,6 +35,7 @@ _LAST_STEP = 1e-5  # the error left after a step of Halley's goes with its cube
 _LAST_BRACKET = 1e-12
 _FIRST_STEP_LIMIT = 4.0  # of log b, doubled until the root is bracketed
 _MAX_LOG = 700.0  # exp overflows just above
+_LEAST_LABEL_GAP = 1e-300  # log b of the root is at most log(log K / B): below _MAX_LOG from here
 _START_ROWS = (2**9, 2**13)  # of the rough solutions that the whole starts from
 _ROUGH_STEP = 0.05
 _MANY_NUMBERS = 2**17
@@ -75,9 +79,6 @@ def solve_exactly(logits: Tensor, labels: Tensor, n_draws: int = 1) -> Root:
 
     Returns:
         The root to 1e-9 relative, or the status that says why there is none.
-
-    Raises:
-        ValueError: gaps that differ by more than float64 can hold.
     """
     samples = samples_of(logits, labels)
     is_coarse_safe = _is_float32_safe(samples)
@@ -86,11 +87,14 @@ def solve_exactly(logits: Tensor, labels: Tensor, n_draws: int = 1) -> Root:
         is_coarse_safe, opening = False, opening_of(samples, torch.float64)
     status = _status(opening)
     if status != "ok":
-        return Root(None, status, 0, opening.nll, _nll_limit(samples, status), None)
+        return _no_root(samples, opening, status)
     log_b, n_coarse = _starting_log_b(samples, opening), 0
     if is_coarse_safe:
         log_b, n_coarse = _solve_coarsely(samples, opening, log_b)
     point, step, n_fine = _solve(samples, opening, log_b, last_step=_LAST_STEP)
+    log_t = math.log(samples.scale) - math.log(point.b) - step
+    if abs(log_t) >= _MAX_LOG or abs(math.log(point.b)) >= _MAX_LOG:
+        return _no_root(samples, opening, "separable" if log_t < 0 else "worse_than_chance")
     # No pass is spent on the last step. The slope of the NLL in log b, -b excess, falls to 0 over
     # it, about linearly: the decrease is half of slope times step.
     return Root(
@@ -101,6 +105,10 @@ def solve_exactly(logits: Tensor, labels: Tensor, n_draws: int = 1) -> Root:
         nll_after=point.nll - point.b * point.excess * step / 2,
         standard_error=_standard_error(point, n_draws),
     )
+
+
+def _no_root(samples: Samples, opening: Opening, status: RootStatus) -> Root:
+    return Root(None, status, 0, opening.nll, _nll_limit(samples, status), None)
 
 
 def _is_float32_safe(samples: Samples) -> bool:
@@ -123,7 +131,7 @@ def _status(opening: Opening) -> RootStatus:
     # First, as the label of a constant row has the largest logit, too.
     if opening.spread == 0:
         return "unidentified"
-    if opening.is_separable:
+    if opening.is_separable or opening.label_gap < _LEAST_LABEL_GAP:
         return "separable"
     if opening.above_mean <= _CHANCE_TOLERANCE * opening.spread:
         return "worse_than_chance"
@@ -134,7 +142,8 @@ def _nll_limit(samples: Samples, status: RootStatus) -> float:
     """What the NLL falls to where there is no least one."""
     n_classes, n = samples.columns.shape
     if status != "separable":
-        return math.log(n_classes)
+        kept = samples.n_kept
+        return math.log(n_classes) if kept is None else float(kept.log().mean())
     n_largest = (samples.columns == samples.largest).sum(0)
     return float(n_largest.double().log().sum()) / n
 
@@ -153,6 +162,7 @@ def _starting_log_b(samples: Samples, opening: Opening) -> float:
             columns=samples.columns[:, stride].contiguous(),
             largest=samples.largest[stride],
             at_label=samples.at_label[stride],
+            n_kept=None if samples.n_kept is None else samples.n_kept[stride],
         )
         few_opening = opening_of(few, torch.float64)
         if _status(few_opening) != "ok":
@@ -179,7 +189,7 @@ def _solve(
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Point, float, int]:
     """A point where A(b) = B but for a last step in log b, that step, and the points it took."""
-    target = opening.spread - opening.above_mean
+    target = opening.label_gap
     low, high = -math.inf, math.inf
     limit, previous = _FIRST_STEP_LIMIT, math.inf
     for iteration in itertools.count(1):
@@ -188,7 +198,8 @@ def _solve(
         step = _step(point, target)
         if abs(step) <= last_step:
             return point, step, iteration
-        if high - low <= _LAST_BRACKET:  # near chance rounding hides the slope
+        # Near chance rounding hides the slope.
+        if high - low <= _LAST_BRACKET or abs(log_b) >= _MAX_LOG:
             return point, 0.0, iteration
         step = max(-limit, min(limit, step))
         if math.isinf(low) or math.isinf(high):
@@ -197,17 +208,17 @@ def _solve(
         # before, gives way to bisection, so that the search ends whatever the logits are.
         elif not low < log_b + step < high or abs(step) > abs(previous) / 2:
             step = (low + high) / 2 - log_b
-        log_b, previous = log_b + step, step
-        if abs(log_b) > _MAX_LOG:
-            raise ValueError("the logits' gaps differ by more than float64 can hold")
+        log_b, previous = max(-_MAX_LOG, min(_MAX_LOG, log_b + step)), step
     raise AssertionError  # for type checkers: count() does not end
 
 
 def _step(point: Point, target: float) -> float:
     """Halley's step in log b on log A - log B."""
     level = target + point.excess
-    if level <= 0 or point.fall <= 0:
+    if level <= 0:
         return -math.inf  # so far right that A has rounded to 0
+    if point.fall <= 0:
+        return math.copysign(math.inf, point.excess)  # flat to rounding: the sign alone tells
     newton = math.log1p(point.excess / target) * level / point.fall
     # With g = log A: g'' / g' = A'' / A' - g', A' = -fall, A'' / A' = 1 + skew.
     bend = 1 + newton * (1 + point.skew + point.fall / level) / 2
@@ -218,8 +229,9 @@ def _step(point: Point, target: float) -> float:
 def _standard_error(point: Point, n_draws: int) -> float | None:
     """Standard error of log T: sqrt(Var(s) / n) / (b mean Var_p z), s = z_y - E_p[z]."""
     n_samples = len(point.residual) // n_draws
-    if n_samples < 2:
+    if n_samples < 2 or point.fall <= 0:  # near chance rounding hides the slope
         return None
     # Draws of one sample are not independent: their mean is one observation.
     per_sample = point.residual.view(n_draws, n_samples).mean(0)
-    return math.sqrt(float(per_sample.var(correction=0)) / n_samples) / point.fall
+    error = math.sqrt(float(per_sample.var(correction=0)) / n_samples) / point.fall
+    return error if math.isfinite(error) else None

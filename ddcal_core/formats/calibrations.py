@@ -160,11 +160,17 @@ class _ScalingFile(VersionedRecord):
 
 
 class VectorScalingFile(_ScalingFile):
-    """scaling.json of vector scaling: K weights and biases."""
+    """scaling.json of vector scaling: K weights and biases.
+
+    Attributes:
+        masked_gap: from how far below the row's largest on a value masks its class; None where no
+            class was masked.
+    """
 
     method: Literal["vector"] = "vector"
     weights: tuple[float, ...]
     biases: tuple[float, ...]
+    masked_gap: float | None = None
 
 
 class IsotonicScalingFile(_ScalingFile):

@@ -48,6 +48,7 @@ class LogitsCalibrationFile(LogitsCalibrationValues):
     Attributes:
         weights: of vector scaling, K of them.
         biases: likewise.
+        masked_gap: likewise, see `VectorScalingFile`.
         probabilities: of isotonic regression, for each class where its line has its knots.
         shares: likewise, the values there.
         apply: logits -> probabilities, as a formula or in words; None where nothing was found.
@@ -57,6 +58,7 @@ class LogitsCalibrationFile(LogitsCalibrationValues):
 
     weights: tuple[float, ...] | None = None
     biases: tuple[float, ...] | None = None
+    masked_gap: float | None = None
     probabilities: tuple[tuple[float, ...], ...] | None = None
     shares: tuple[tuple[float, ...], ...] | None = None
     apply: str | None

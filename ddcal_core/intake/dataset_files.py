@@ -1,14 +1,17 @@
 """A data set as the trainer reads it: a safetensors file a split, and what is known of it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.npz_arrays import safetensors_header
+from ddcal_core.intake.repeats import RowDigests, shared_rows
 from ddcal_core.specs.facts import DatasetFacts
 
 
@@ -27,12 +30,24 @@ class TakenDataset:
     test_path: Path
 
 
+class WrittenSplit(NamedTuple):
+    """What was seen of a split's images while they were written.
+
+    Attributes:
+        histogram: how often each pixel value occurs in each channel, int64 (C, 256).
+        digests: of the images, of pixels alone.
+    """
+
+    histogram: NDArray[np.int64]
+    digests: RowDigests
+
+
 def write_split(
     path: Path,
     labels: NDArray[np.int64],
     image_shape: tuple[int, int, int],
     chunks: Iterable[NDArray[np.uint8]],
-) -> NDArray[np.int64]:
+) -> WrittenSplit:
     """Write one split as safetensors, images a chunk at a time.
 
     Args:
@@ -43,10 +58,10 @@ def write_split(
             where C is 1.
 
     Returns:
-        How often each pixel value occurs in each channel, int64 (C, 256).
+        Pixel counts and digests.
     """
     n_channels, height, width = image_shape
-    histogram = np.zeros((n_channels, 256), np.int64)
+    histogram, digests = np.zeros((n_channels, 256), np.int64), RowDigests()
     with path.open("wb") as file:
         # Labels first: they need alignment.
         images_shape = (len(labels), *image_shape)
@@ -58,8 +73,35 @@ def write_split(
             channels_first = images.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
             for c in range(n_channels):
                 histogram[c] += np.bincount(channels_first[:, c].ravel(), minlength=256)
-            file.write(channels_first.tobytes())
-    return histogram
+            written = channels_first.tobytes()
+            file.write(written)
+            digests.add(written, math.prod(image_shape))
+    return WrittenSplit(histogram, digests)
+
+
+def check_leak(train: WrittenSplit, test: WrittenSplit) -> tuple[int, str | None]:
+    """Count the test images that are training images as well, to the last pixel.
+
+    Returns:
+        How many, and words for the facts' notes where there are any.
+
+    Raises:
+        InvalidDataError: every one is, by more than chance.
+    """
+    shared = shared_rows(train.digests, test.digests)
+    if shared.is_all and not shared.may_be_chance:
+        raise InvalidDataError(
+            "wanted test images that are not trained on; every one of the "
+            f"{shared.n:,} test images is also a training image, in whatever order or file"
+        )
+    if shared.n == 0:
+        return 0, None
+    n_test = len(test.digests.as_array())
+    return shared.n, (
+        f"{shared.n:,} of the {n_test:,} test images ({100 * shared.n / n_test:.1f} %) are also "
+        "training images, to the last pixel, which flatters every number measured on them. Take "
+        "them out of either part."
+    )
 
 
 def channel_statistics(

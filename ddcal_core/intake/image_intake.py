@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.intake.dataset_files import TakenDataset, channel_statistics, write_split
+from ddcal_core.intake.dataset_files import (
+    TakenDataset,
+    channel_statistics,
+    check_leak,
+    write_split,
+)
 from ddcal_core.intake.image_decoding import decode_image
 from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure, LabelledEntry
 from ddcal_core.intake.structure.zip_directory import ZipEntry, read_entry
@@ -64,13 +69,12 @@ def take_in_images(
             )
         train_path, test_path = (folder / f"{part}.safetensors" for part in ("train", "test"))
         train_labels, test_labels = _labels(structure.train), _labels(structure.test)
-        histogram = write_split(
-            train_path, train_labels, image_shape, decoding.chunks(structure.train)
-        )
-        write_split(test_path, test_labels, image_shape, decoding.chunks(structure.test))
+        train = write_split(train_path, train_labels, image_shape, decoding.chunks(structure.train))
+        test = write_split(test_path, test_labels, image_shape, decoding.chunks(structure.test))
         decoding.conclude()
     _LOG.info("%d files passed over; done to images: %s", structure.n_ignored, decoding.told())
-    mean, std = channel_statistics(histogram)
+    mean, std = channel_statistics(train.histogram)
+    n_shared, note = check_leak(train, test)
     n_classes = len(structure.class_names)
     facts = DatasetFacts(
         image_shape=image_shape,
@@ -79,6 +83,8 @@ def take_in_images(
         test_class_counts=_counts(test_labels, n_classes),
         mean=mean,
         std=std,
+        n_test_in_train=n_shared,
+        notes=() if note is None else (note,),
     )
     return TakenDataset(facts, train_path, test_path)
 

@@ -21,6 +21,8 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import MAX_CLASSES, clean_class_name
 from ddcal_core.intake.structure.npz_headers import NpyHeader, read_npy_header
 
+COUNTED_FROM_ONE = " (they look counted from 1: subtract 1 from every label)"
+
 _CHUNK_BYTES = 4 * 2**20
 
 
@@ -41,16 +43,17 @@ def open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 def read_labels(
     archive: zipfile.ZipFile, key: str, *, n_classes: int = MAX_CLASSES
 ) -> NDArray[np.int64]:
-    """Read labels (N,), each 0 to n_classes - 1.
+    """Read labels (N,) or (N, 1), each 0 to n_classes - 1.
 
     Raises:
         InvalidDataError: a label out of that range.
     """
-    labels = _read_whole(archive, key)
+    labels = _read_whole(archive, key).reshape(-1)
     smallest, largest = int(labels.min()), int(labels.max())
     if smallest < 0 or largest >= n_classes:
         raise InvalidDataError(
             f"{key}: wanted labels 0 to {n_classes - 1}; got {smallest} to {largest}"
+            + (COUNTED_FROM_ONE if (smallest, largest) == (1, n_classes) else "")
         )
     return labels.astype(np.int64)
 
@@ -65,7 +68,8 @@ def count_labels(key: str, labels: NDArray[np.int64], *, n_classes: int) -> tupl
     if largest >= n_classes:
         raise InvalidDataError(
             f"{key}: wanted labels 0 to {n_classes - 1}, as there are {n_classes} classes; "
-            f"got {largest}"
+            f"got {int(labels.min())} to {largest}"
+            + (COUNTED_FROM_ONE if (int(labels.min()), largest) == (1, n_classes) else "")
         )
     return tuple(int(count) for count in np.bincount(labels, minlength=n_classes))
 

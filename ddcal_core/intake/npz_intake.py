@@ -7,8 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.intake.dataset_files import TakenDataset, channel_statistics, write_split
+from ddcal_core.intake.dataset_files import (
+    TakenDataset,
+    channel_statistics,
+    check_leak,
+    write_split,
+)
 from ddcal_core.intake.npz_arrays import (
+    COUNTED_FROM_ONE,
     count_labels,
     open_npz,
     read_class_names,
@@ -47,11 +53,12 @@ def _take_in(archive: zipfile.ZipFile, structure: NpzStructure, folder: Path) ->
     }
     _check_train_counts(counts["train"], class_names)
     paths = {part: folder / f"{part}.safetensors" for part in ("train", "test")}
-    histograms = {}
+    written = {}
     for part, path in paths.items():
         chunks = row_chunks(archive, structure.headers[f"x_{part}"], f"x_{part}")
-        histograms[part] = write_split(path, labels[part], structure.image_shape, chunks)
-    mean, std = channel_statistics(histograms["train"])
+        written[part] = write_split(path, labels[part], structure.image_shape, chunks)
+    mean, std = channel_statistics(written["train"].histogram)
+    n_shared, note = check_leak(written["train"], written["test"])
     facts = DatasetFacts(
         image_shape=structure.image_shape,
         class_names=class_names,
@@ -59,6 +66,8 @@ def _take_in(archive: zipfile.ZipFile, structure: NpzStructure, folder: Path) ->
         test_class_counts=counts["test"],
         mean=mean,
         std=std,
+        n_test_in_train=n_shared,
+        notes=() if note is None else (note,),
     )
     return TakenDataset(facts, paths["train"], paths["test"])
 
@@ -71,9 +80,10 @@ def _count_classes(labels: NDArray[np.int64]) -> int:
 
 
 def _check_train_counts(counts: tuple[int, ...], class_names: tuple[str, ...]) -> None:
+    hint = COUNTED_FROM_ONE if counts[0] == 0 and min(counts[1:]) > 0 else ""
     for k, count in enumerate(counts):
         if count < MIN_TRAIN_IMAGES_PER_CLASS:
             raise InvalidDataError(
                 f"y_train: wanted at least {MIN_TRAIN_IMAGES_PER_CLASS} training images of each "
-                f"class; got {count} of class {k} ({class_names[k]!r})"
+                f"class; got {count} of class {k} ({class_names[k]!r}){hint}"
             )

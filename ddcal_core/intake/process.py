@@ -36,6 +36,7 @@ from ddcal_core.intake.npz_intake import take_in_npz
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
+from ddcal_core.specs.logits import LogitsOptions
 from ddcal_core.specs.uploads import ImageOptions
 
 _LOG = logging.getLogger("ddcal.intake")
@@ -105,7 +106,8 @@ def _take_in_by_content(
     """Take in what the upload is said to hold; give its facts and its files."""
     upload, max_decoded_bytes = Path(inputs["upload_path"]), int(inputs["max_decoded_bytes"])
     if inputs.get("content") == "logits":
-        logits = take_in_logits(upload, folder, max_decoded_bytes)
+        declared = LogitsOptions(**inputs.get("options", {}))
+        logits = take_in_logits(upload, folder, max_decoded_bytes, declared)
         return logits.facts.model_dump(mode="json"), logits.paths
 
     def report(progress: Progress) -> None:

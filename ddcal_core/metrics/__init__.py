@@ -30,6 +30,7 @@ from ddcal_core.metrics.scores import (
     check_logits,
     check_scores,
     negative_log_likelihood,
+    probabilities_at,
     signed_calibration_gap,
 )
 from ddcal_core.metrics.smooth import smooth_calibration_error
@@ -58,6 +59,7 @@ __all__ = [
     "maximum_calibration_error",
     "negative_log_likelihood",
     "null_level",
+    "probabilities_at",
     "reliability_bins",
     "root_mean_square_calibration_error",
     "signed_calibration_gap",

@@ -53,6 +53,19 @@ def accuracy(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(1) == labels).double().mean())
 
 
+def probabilities_at(logits: Tensor, temperature: float) -> Tensor:
+    """softmax(z / T), in float64, for logits and temperatures of any size.
+
+    Args:
+        logits: (N, K), finite.
+        temperature: T > 0.
+
+    Returns:
+        (N, K), rows summing to 1.
+    """
+    return torch.softmax(_tempered(logits, temperature), 1)
+
+
 def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float = 1.0) -> float:
     """Mean of logsumexp(z / T) - z_y / T, in nats.
 
@@ -72,8 +85,7 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float =
     check_scores(logits, labels)
     if not 0 < temperature < math.inf:
         raise ValueError(f"wanted a finite temperature above 0, got {temperature}")
-    # Widened before the division: a small T takes float32 logits to infinity.
-    return float(functional.cross_entropy(logits.double() / temperature, labels))
+    return float(functional.cross_entropy(_tempered(logits, temperature), labels))
 
 
 def brier_score(probabilities: Tensor, labels: Tensor) -> float:
@@ -169,6 +181,28 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
             "wanted logits, got what looks like probabilities: every row is in [0, 1] and "
             "sums to 1; pass the network's output before the softmax, or log probabilities"
         )
+
+
+def check_classes(logits: Tensor, n_classes: int) -> None:
+    """Check that logits are of as many classes as something was fitted on.
+
+    Args:
+        logits: (N, K), finite.
+        n_classes: K as it was fitted.
+
+    Raises:
+        ValueError: another shape, NaN or infinite.
+    """
+    if logits.ndim != 2 or logits.shape[1] != n_classes:
+        raise ValueError(f"wanted logits (N, {n_classes}), got shape {tuple(logits.shape)}")
+    if not bool(logits.isfinite().all()):
+        raise ValueError("wanted finite logits, got NaN or infinite ones")
+
+
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """(z - max z) / T in float64: what leaves float64 is -inf, which softmax takes."""
+    wide = logits.double()
+    return (wide - wide.amax(1, keepdim=True)) / temperature
 
 
 def _is_finite(scores: Tensor) -> bool:

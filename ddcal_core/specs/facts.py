@@ -13,6 +13,8 @@ class DatasetFacts(Spec):
         test_class_counts: test images of each class.
         mean: of each channel over the training images, of pixels in [0, 1].
         std: likewise; never 0.
+        n_test_in_train: test images that are also training images, to the last pixel.
+        notes: what is odd about the data and what to do about it, a sentence or two each.
     """
 
     image_shape: tuple[int, int, int]
@@ -21,6 +23,8 @@ class DatasetFacts(Spec):
     test_class_counts: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    n_test_in_train: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:

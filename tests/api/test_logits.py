@@ -12,6 +12,9 @@ FACTS = {
     "fit_class_counts": [10, 10, 10],
     "test_class_counts": [7, 7, 6],
     "dtype": "float32",
+    "values": "logits",
+    "n_test_in_fit": 0,
+    "notes": [],
 }
 CALIBRATION = {
     "model_id": None, "logits": "mine", "dataset": "mine", "method": "ts", "fit_on": "fit rows",
@@ -75,6 +78,23 @@ def test_a_wrong_structure_is_refused_at_once(shared_api, changes, words):
     assert shared_api.uploads() == []
     assert shared_api.n_jobs() == before
     problem(shared_api.client.get("/v1/logits/wrong"), 404)
+
+
+def test_probabilities_are_a_422_that_names_the_field(api):
+    """Undeclared they leave nothing; declared as either they are taken, and the job is told."""
+    halves = np.full((30, 3), 1 / 3, np.float32)
+    body = problem(upload(api, logits_fit=halves), 422)
+    assert [(one["pointer"], one["code"]) for one in body["errors"]] == [
+        ("/query/values", "not_logits")
+    ]
+    assert "values=probabilities" in body["detail"]
+    assert api.uploads() == []
+    wrong = problem(upload(api, values="percent"), 422)
+    assert [one["pointer"] for one in wrong["errors"]] == ["/query/values"]
+    answer = upload(api, values="probabilities", logits_fit=halves)
+    assert answer.status_code == 202
+    job = api.job(answer.json()["job_id"])
+    assert job["params"]["options"] == {"values": "probabilities"}
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "x" * 65, "a\0b"])

@@ -37,9 +37,9 @@ def test_unknown_addresses_are_404(shared_api, path):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/jobs", "GET, POST"),
-        ("DELETE", "/v1/datasets", "GET, POST"),
-        ("PATCH", "/v1/jobs/job_00000000000000000000000000", "DELETE, GET"),
+        ("PUT", "/v1/jobs", "GET, HEAD, POST"),
+        ("DELETE", "/v1/datasets", "GET, HEAD, POST"),
+        ("PATCH", "/v1/jobs/job_00000000000000000000000000", "DELETE, GET, HEAD"),
         ("GET", "/v1/jobs/job_00000000000000000000000000/cancel", "POST"),
         ("POST", "/v1/artifacts/art_00000000000000000000000000/content", "GET, HEAD"),
     ],
@@ -160,3 +160,27 @@ def test_what_is_no_http_does_not_harm(shared_api):
         connection.sendall(b"\x16\x03\x01garbage\r\n\r\n")
         connection.recv(1000)
     assert shared_api.client.get("/healthz").status_code == 200
+
+
+def test_head_is_wherever_get_is(shared_api):
+    """The same status and headers without a body, of every address of the document; streams end."""
+    job = shared_api.submit("distill", {"dataset": "digits"})["id"]
+    shared_api.client.post(f"/v1/jobs/{job}/cancel")
+    paths = shared_api.client.get("/openapi.json").json()["paths"]
+    readable = [path for path, methods in paths.items() if "get" in methods]
+    assert len(readable) > 20
+    for path in ["/", "/openapi.json", *readable]:
+        at = path.replace("{job_id}", job).replace("{name}", "digits")
+        head, get = shared_api.client.head(at), shared_api.client.get(at)
+        assert (head.status_code, head.content) == (get.status_code, b""), at
+        if head.status_code == 200 and path not in {"/", "/metrics", "/readyz"}:
+            assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_a_query_says_each_thing_once(shared_api):
+    """Which of two values would count is for nobody to guess; every address refuses it."""
+    for path in ("/v1/jobs", "/v1/datasets", "/v1/models", "/readyz"):
+        body = problem(shared_api.client.get(path + "?a=1&b=2&a=1"), 422)
+        assert [(one["pointer"], one["code"]) for one in body["errors"]] == [
+            ("/query/a", "repeated")
+        ]

@@ -112,6 +112,9 @@ def test_a_download_is_the_file_with_its_digest(api, chain):
     head = api.client.head(url)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(BYTES))
+    head = api.client.head(url, headers={"Range": "bytes=0-9"})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(BYTES)))
+    assert "content-range" not in head.headers
 
 
 def test_a_known_file_is_not_sent_again(api, chain):
@@ -131,6 +134,8 @@ def test_a_known_file_is_not_sent_again(api, chain):
         ("bytes=-5", 206, BYTES[-5:]),
         ("bytes=10000-99999", 206, BYTES[10000:]),
         ("bytes=" + ",".join(["0-1"] * 200), 200, BYTES),
+        ("rows=0-9", 200, BYTES),
+        ("nonsense", 200, BYTES),
     ],
 )
 def test_ranges_are_served(api, chain, given, status, expected):
@@ -140,12 +145,22 @@ def test_ranges_are_served(api, chain, given, status, expected):
     assert (answer.status_code, answer.content) == (status, expected)
 
 
-@pytest.mark.parametrize(("given", "status"), [("bytes=10240-", 416), ("bytes=5-2", 400)])
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("bytes=10240-", 416),
+        ("bytes=5-2", 400),
+        ("bytes=x", 400),
+        ("bytes=", 400),
+        ("bytes=0-1,7-3", 400),
+    ],
+)
 def test_wrong_ranges_are_problems(api, chain, given, status):
-    """As every refusal is; 416 says how long the file is."""
+    """As every refusal is, with the reason; 416 says how long the file is."""
     url = content(api, "distilled-sets", chain["distilled-sets"], "set.npz")
     answer = api.client.get(url, headers={"Range": given})
-    problem(answer, status)
+    words = "lies outside of the content" if status == 416 else "wanted a Range such as bytes=0-99"
+    assert words in problem(answer, status)["detail"]
     if status == 416:
         assert answer.headers["content-range"] == f"bytes */{len(BYTES)}"
 

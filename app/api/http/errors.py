@@ -85,7 +85,7 @@ def problem_of(error: Exception) -> Problem:
         case RequestValidationError():
             return _invalid_parameters(error)
         case HTTPException():
-            return status_problem(error.status_code, error.headers or {})
+            return status_problem(error.status_code, error.headers or {}, str(error.detail))
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return Problem(507, "disk_full", "Insufficient storage", "the service's disk is full")
         case ClientDisconnect():
@@ -94,10 +94,15 @@ def problem_of(error: Exception) -> Problem:
             return status_problem(500)
 
 
-def status_problem(status: int, headers: Mapping[str, str] | None = None) -> Problem:
-    """The problem for a status that came without words of ours."""
+def status_problem(
+    status: int, headers: Mapping[str, str] | None = None, reason: str = ""
+) -> Problem:
+    """The problem for a status that came without words of ours; the framework's reason if any."""
     title = HTTPStatus(status).phrase
     kept = {key: value for key, value in (headers or {}).items() if key.lower() in KEPT_HEADERS}
+    kept = {
+        key: _with_head(value) if key.lower() == "allow" else value for key, value in kept.items()
+    }
     if status >= 500 and status != HTTPStatus.SERVICE_UNAVAILABLE:
         detail = "something went wrong on the server; its log has more under this request_id"
         return Problem(status, "internal", title, detail, headers=kept)
@@ -110,7 +115,7 @@ def status_problem(status: int, headers: Mapping[str, str] | None = None) -> Pro
         status,
         STATUS_CODES.get(status, "refused"),
         title,
-        details.get(status, title),
+        details.get(status, reason or title),
         headers=kept,
     )
 
@@ -170,6 +175,12 @@ def _invalid_parameters(error: RequestValidationError) -> Problem:
     )
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in problems[:3])
     return Problem(422, "invalid_parameters", InvalidRequestError.title, detail, errors=problems)
+
+
+def _with_head(methods: str) -> str:
+    """The methods of an address, HEAD among them where GET is (`reading`)."""
+    listed = {method.strip() for method in methods.split(",")}
+    return ", ".join(sorted(listed | ({"HEAD"} if "GET" in listed else set())))
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:

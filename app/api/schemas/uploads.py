@@ -24,6 +24,8 @@ class FactsBody(Body):
     test_class_counts: list[int]
     mean: list[float] = Field(description="Of each channel, of pixels in [0, 1].")
     std: list[float]
+    n_test_in_train: int = Field(description="Test images that are also training images.")
+    notes: list[str] = Field(description="What is odd about the data, and what to do.")
 
 
 class ImageFilesBody(Body):
@@ -72,6 +74,9 @@ class LogitsFactsBody(Body):
     fit_class_counts: list[int]
     test_class_counts: list[int]
     dtype: str = Field(examples=["float32"])
+    values: str = Field(description="What was sent: logits or probabilities.")
+    n_test_in_fit: int = Field(description="Rows to measure on that were also sent to fit on.")
+    notes: list[str] = Field(description="What is odd about them, and what to do.")
 
 
 class LogitsBody(Body):

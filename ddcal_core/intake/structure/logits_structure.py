@@ -1,7 +1,7 @@
 """The structure of uploaded logits, read without decoding a number (standard library only).
 
-A zip of .npy files: logits_fit (N, K) and labels_fit (N,) to fit on; optionally logits_test and
-labels_test to measure on, and class_names.
+A zip of .npy files: logits_fit (N, K) and labels_fit (N,) or (N, 1) to fit on; optionally
+logits_test and labels_test to measure on, and class_names.
 """
 
 import re
@@ -10,14 +10,19 @@ from pathlib import Path
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import MAX_CLASSES
-from ddcal_core.intake.structure.npz_headers import NpyHeader, read_headers
-from ddcal_core.intake.structure.npz_structure import check_class_names, check_labels
+from ddcal_core.intake.structure.npz_headers import (
+    BOOL_DTYPE,
+    INTEGER_DTYPE,
+    NpyHeader,
+    read_headers,
+)
+from ddcal_core.intake.structure.npz_structure import check_class_names
 
 REQUIRED_KEYS = ("logits_fit", "labels_fit")
 OPTIONAL_KEYS = ("logits_test", "labels_test", "class_names")
 MIN_ROWS = 2
 
-_LOGITS_DTYPE = re.compile(r"[<>=|]?f[48]")
+_LOGITS_DTYPE = re.compile(r"[<>=|]?f[248]")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ def inspect_logits(path: Path, max_decoded_bytes: int) -> LogitsStructure:
 def _check_part(part: str, headers: dict[str, NpyHeader]) -> None:
     key, header = f"logits_{part}", headers[f"logits_{part}"]
     if not _LOGITS_DTYPE.fullmatch(header.dtype):
-        raise InvalidDataError(f"{key}: wanted dtype float32 or float64; got {header.dtype!r}")
+        raise InvalidDataError(
+            f"{key}: wanted dtype float16, float32 or float64; got {header.dtype!r}"
+        )
     if len(header.shape) != 2:
         raise InvalidDataError(
             f"{key}: wanted one row of K numbers a prediction, shape (N, K); got {header.shape}"
@@ -87,7 +94,16 @@ def _check_part(part: str, headers: dict[str, NpyHeader]) -> None:
         raise InvalidDataError(
             f"{key}: wanted 2 to {MAX_CLASSES} columns, one a class; got {n_classes}"
         )
-    check_labels(f"labels_{part}", headers[f"labels_{part}"], n_rows, of="a row")
+    _check_labels(f"labels_{part}", headers[f"labels_{part}"], n_rows)
+
+
+def _check_labels(key: str, header: NpyHeader, n_rows: int) -> None:
+    if not (INTEGER_DTYPE.fullmatch(header.dtype) or BOOL_DTYPE.fullmatch(header.dtype)):
+        raise InvalidDataError(f"{key}: wanted an integer dtype, or bool; got {header.dtype!r}")
+    if header.shape not in ((n_rows,), (n_rows, 1)):
+        raise InvalidDataError(
+            f"{key}: wanted one label a row, shape ({n_rows},) or ({n_rows}, 1); got {header.shape}"
+        )
 
 
 def _check_names(header: NpyHeader, n_classes: int) -> None:

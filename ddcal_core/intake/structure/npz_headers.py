@@ -22,6 +22,7 @@ from ddcal_core.intake.structure.zip_directory import find_directory
 MAX_COMPRESSION_RATIO = 1_000
 TEXT_DTYPE = re.compile(r"[<>=|]?U([0-9]{1,6})")
 INTEGER_DTYPE = re.compile(r"[<>=|]?[iu]([1248])")
+BOOL_DTYPE = re.compile(r"[|]?b(1)")
 
 _MAX_HEADER_BYTES = 4_096
 _MAX_SIZE = 2**40
@@ -38,7 +39,7 @@ _UNREADABLE = (
 )
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
 _ENCRYPTED_FLAG = 0x1
-_FLOAT_DTYPE = re.compile(r"[<>=|]?f([48])")
+_FLOAT_DTYPE = re.compile(r"[<>=|]?f([248])")
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def read_npy_header(stream: IO[bytes]) -> NpyHeader:
         stream: at the start of the .npy; left at its first byte of data.
 
     Raises:
-        InvalidDataError: no such header, too long a one, or a dtype other than integers, float32,
-            float64 and text.
+        InvalidDataError: no such header, too long a one, or a dtype other than integers, bool,
+            float16, float32, float64 and text.
     """
     start = stream.read(8)
     if len(start) < 8 or start[:6] != b"\x93NUMPY":
@@ -147,14 +148,20 @@ def _is_size(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MAX_SIZE
 
 
+def _number_dtype(dtype: str) -> re.Match[str] | None:
+    kinds = (INTEGER_DTYPE, BOOL_DTYPE, _FLOAT_DTYPE)
+    return next(filter(None, (kind.fullmatch(dtype) for kind in kinds)), None)
+
+
 def _itemsize(dtype: str) -> int:
-    if match := INTEGER_DTYPE.fullmatch(dtype) or _FLOAT_DTYPE.fullmatch(dtype):
+    if match := _number_dtype(dtype):
         return int(match[1])
     if match := TEXT_DTYPE.fullmatch(dtype):
         return 4 * int(match[1])
     hint = " (object arrays hold pickled code and are never read)" if "O" in dtype else ""
     raise InvalidDataError(
-        f"wanted arrays of integers, float32, float64 or text (U); got dtype {dtype[:40]!r}{hint}"
+        "wanted arrays of integers, bool, float16, float32, float64 or text (U); got dtype "
+        f"{dtype[:40]!r}{hint}"
     )
 
 

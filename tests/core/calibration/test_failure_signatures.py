@@ -67,17 +67,17 @@ def test_accuracy_is_lost_below_half_of_what_is_beyond_guessing(masked, clean, f
 def test_spread_is_the_largest_logit_above_its_rows_mean():
     """By hand for two rows, at any offset of a row; constant rows have none."""
     logits = torch.tensor([[3.0, 0.0, 0.0], [10.0, 16.0, 10.0]])
-    assert logit_spread(logits) == pytest.approx((2 + 4) / 2)
-    assert logit_spread(torch.full((4, 3), 7.0)) == 0
+    assert logit_spread(logits, torch.tensor([0, 1])) == pytest.approx((2 + 4) / 2)
+    assert logit_spread(torch.full((4, 3), 7.0), torch.zeros(4, dtype=torch.int64)) == 0
     with pytest.raises(ValueError, match="NaN"):
-        logit_spread(torch.full((4, 3), math.nan))
+        logit_spread(torch.full((4, 3), math.nan), torch.zeros(4, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
 def test_temperatures_are_judged_relative_to_the_logits(scale):
     """The same probabilities get the same name at any scale of the logits."""
     logits = torch.tensor([[0.0, 3.0, 0.0]], dtype=torch.float64) * scale
-    spread = logit_spread(logits)
+    spread = logit_spread(logits, torch.tensor([1]))
     assert spread == pytest.approx(2 * scale)
     assert temperature_failure(1.0 * scale, spread) is None
     assert temperature_failure(20.1 * scale, spread) == "nearly_uniform"

@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
+from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
 from ddcal_core.calibration.masked import fit_temperature
-from ddcal_core.calibration.scaling import IsotonicScaling, fit_isotonic, fit_vector_scaling
+from ddcal_core.calibration.vector_scaling import fit_vector_scaling
 from ddcal_core.metrics import negative_log_likelihood
 from ddcal_core.seeding import seeded_generator
 

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.logits_intake import take_in_logits
 from ddcal_core.intake.structure.logits_structure import inspect_logits
+from ddcal_core.specs.logits import LogitsOptions
 
 LIMIT = 10**9
 N, K = 40, 4
@@ -45,9 +46,10 @@ def save(folder, values):
     return path
 
 
-def take(folder, values):
-    """Save the arrays and take them in."""
-    return take_in_logits(save(folder, values), folder, LIMIT)
+def take(folder, arrays_sent, *, values=None):
+    """Save the arrays and take them in, declared or not."""
+    options = LogitsOptions(values=values)
+    return take_in_logits(save(folder, arrays_sent), folder, LIMIT, options)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -102,15 +104,18 @@ def test_facts_are_those_numpy_finds(tmp_path):
         ({"logits_fit": None}, "wanted the arrays logits_fit, labels_fit and optionally"),
         ({"extra": np.zeros(3)}, "got .*'extra.npy'"),
         ({"labels_test": None}, "wanted logits_test and labels_test, or neither; got logits_test"),
-        ({"logits_fit": np.zeros((N, K), int)}, "logits_fit: wanted dtype float32 or float64"),
-        ({"logits_fit": np.zeros((N, K), np.float16)}, "logits_fit.npy: .*got dtype '<f2'"),
+        (
+            {"logits_fit": np.zeros((N, K), int)},
+            "logits_fit: wanted dtype float16, float32",
+        ),
+        ({"logits_fit": np.zeros((N, K), complex)}, "logits_fit.npy: .*got dtype '<c16'"),
         ({"logits_fit": np.zeros(N)}, r"logits_fit: wanted one row of K numbers.*got \(40,\)"),
         ({"logits_fit": np.zeros((0, K)), "labels_fit": LABELS[:0]}, "at least 2 rows; got 0"),
         ({"logits_fit": np.zeros((1, K)), "labels_fit": LABELS[:1]}, "at least 2 rows; got 1"),
         ({"logits_fit": np.zeros((N, 1))}, "wanted 2 to 1000 columns, one a class; got 1"),
         ({"logits_fit": np.zeros((N, 0))}, "wanted 2 to 1000 columns, one a class; got 0"),
         ({"logits_test": np.zeros((20, 3))}, "wanted 4 columns, as logits_fit has; got 3"),
-        ({"labels_fit": LABELS[:-1]}, r"labels_fit: wanted one label a row, shape \(40,\); got"),
+        ({"labels_fit": LABELS[:-1]}, r"labels_fit: wanted one label a row, shape \(40,\) or"),
         ({"labels_fit": LABELS.astype(float)}, "labels_fit: wanted an integer dtype"),
         ({"labels_fit": np.eye(K)[LABELS].astype(int)}, r"labels_fit: wanted one label a row"),
         ({"class_names": np.array(["a", "b"])}, "wanted 4 names, one a column of the logits; got"),
@@ -146,12 +151,12 @@ LOGITS = arrays()["logits_fit"]
         ({"logits_fit": softmax(LOGITS)}, "logits_fit: wanted logits.*looks like probabilities"),
         (
             {"logits_fit": softmax(LOGITS).astype(np.float16).astype(np.float32)},
-            "all of its 40 rows are in .* and sum to 1",
+            "looks like probabilities .*sum to 1",
         ),
         ({"logits_test": softmax(LOGITS)[:20]}, "logits_test: wanted logits.*probabilities"),
         (
             {"logits_test": LOGITS, "labels_test": LABELS},
-            "logits_test: wanted rows that nothing was fitted on; got the very rows",
+            "logits_test: wanted rows that nothing was fitted on; every one of its 40 rows",
         ),
         ({"class_names": np.array(["a", "b", "a ", "c"])}, "distinct names; got 'a' twice"),
     ],
@@ -171,13 +176,142 @@ def test_numbers_that_cannot_be_used_are_refused(tmp_path, changes, message):
         np.eye(K, dtype=np.float32)[LABELS] * 9,
         LOGITS * 1e4,
         LOGITS * 1e-4,
-        np.vstack([softmax(LOGITS[:-1]), LOGITS[-1:]]),
+        np.vstack([softmax(LOGITS[:20]), LOGITS[20:]]),
+        np.random.default_rng(3).uniform(0, 1, (N, K)),
+        np.random.default_rng(4).uniform(0, 0.5, (N, K)),
+        np.abs(LOGITS),
+        np.where(LOGITS > 0, LOGITS, -1e30),
+        np.where(LOGITS > 0, LOGITS, np.finfo(np.float32).min),
     ],
-    ids=["log probabilities", "zeros", "ones", "all right", "large", "small", "one row of logits"],
+    ids=[
+        *("log probabilities", "zeros", "ones", "all right", "large", "small", "half logits"),
+        *("in 0 to 1", "sums near 1", "no negative", "masked", "masked by finfo.min"),
+    ],
 )
 def test_logits_that_a_fit_has_a_word_for_are_taken(tmp_path, logits):
     """Log probabilities, constants, perfect and odd scales are no faults of the file."""
     assert take(tmp_path, arrays(logits_fit=logits)).facts.n_fit == N
+
+
+P = softmax(LOGITS)
+DRESSES = {
+    "plain": P,
+    "half precision": P.astype(np.float16),
+    "one decimal": P.round(1),
+    "two decimals": P.round(2),
+    "percent": 100 * P,
+    "whole percent": (100 * P).round(),
+    "per mille": 1000 * P,
+    "an empty row": np.where(np.arange(N)[:, None] == 7, 0, P),
+    "an odd row": np.where(np.arange(N)[:, None] == 7, LOGITS, P),
+    "decided": np.eye(K)[P.argmax(1)],
+}
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_probabilities_in_any_dress_are_named(tmp_path, dress):
+    """Undeclared they are refused; declared, their softmax is what was sent."""
+    values = arrays(**FIT_ONLY, logits_fit=DRESSES[dress])
+    with pytest.raises(InvalidDataError, match=r"add values=probabilities.*or values=logits"):
+        take(tmp_path, values)
+    with pytest.raises(InvalidDataError, match="add values=probabilities"):
+        take(tmp_path, values | {"logits_fit": np.asfortranarray(DRESSES[dress])})
+    if dress == "an odd row":
+        with pytest.raises(InvalidDataError, match=r"wanted probabilities.*got -"):
+            take(tmp_path, values, values="probabilities")
+        return
+    result = take(tmp_path, values, values="probabilities")
+    assert result.facts.values == "probabilities"
+    sent = DRESSES[dress].astype(float)
+    sums = sent.sum(1, keepdims=True)
+    wanted = np.where(sums > 0, sent / np.where(sums > 0, sums, 1), 1 / K)
+    taken = softmax(load_file(result.paths[0])["logits"].astype(float))
+    assert np.abs(taken - wanted).max() < 0.01
+    assert [("all zeros" in note) for note in result.facts.notes] == [True] * (
+        dress == "an empty row"
+    )
+
+
+@pytest.mark.parametrize("deviation", [3.0, 5.0])
+def test_sigmoids_are_named_and_logits_in_their_range_are_not(tmp_path, deviation):
+    """Outputs pressed against 0 and 1 are refused until declared, as either."""
+    outputs = 1 / (1 + np.exp(-np.random.default_rng(5).normal(size=(N, K)) * deviation))
+    values = arrays(**FIT_ONLY, logits_fit=outputs)
+    with pytest.raises(InvalidDataError, match=r"looks like sigmoids.*values=probabilities"):
+        take(tmp_path, values)
+    for declared in ("logits", "probabilities"):
+        assert take(tmp_path, values, values=declared).facts.n_fit == N
+    with pytest.raises(InvalidDataError, match="reverse their sign"):
+        take(tmp_path, arrays(**FIT_ONLY, logits_fit=-np.log(P)))
+
+
+def test_a_zero_is_half_of_the_smallest_probability(tmp_path):
+    """And at most 0.01 / K of its row, so that it takes nothing from what was sent."""
+    sent = np.full((N, K), 0.25)
+    sent[0] = [0.5, 0.5, 0, 0]
+    sent[1] = [0.998, 0.001, 0.001, 0]
+    logits = load_file(
+        take(tmp_path, arrays(**FIT_ONLY, logits_fit=sent), values="probabilities").paths[0]
+    )
+    rows = np.exp(logits["logits"])
+    assert rows[0] == pytest.approx([0.5, 0.5, 0.0005, 0.0005])
+    assert rows[1] == pytest.approx([0.998, 0.001, 0.001, 0.0005])
+
+
+def test_narrow_logits_columns_of_labels_and_bools_are_taken(tmp_path):
+    """float16 becomes float32, (N, 1) a row, bool 0 and 1: the numbers stay the same."""
+    half = LOGITS.astype(np.float16)
+    result = take(tmp_path, arrays(**FIT_ONLY, logits_fit=half, labels_fit=LABELS[:, None]))
+    written = load_file(result.paths[0])
+    assert result.facts.dtype == "float32"
+    assert np.array_equal(written["logits"], half.astype(np.float32))
+    assert np.array_equal(written["labels"], LABELS)
+    is_second = LABELS % 2 == 1
+    result = take(tmp_path, arrays(**FIT_ONLY, logits_fit=LOGITS[:, :2], labels_fit=is_second))
+    assert np.array_equal(load_file(result.paths[0])["labels"], is_second.astype(int))
+
+
+def test_rows_fitted_on_are_found_in_any_order(tmp_path):
+    """All: refused. Some: counted and told. By the rule of digests, beyond repeats."""
+    shuffled = np.random.default_rng(6).permutation(N)
+    everything = {"logits_test": LOGITS[shuffled], "labels_test": LABELS[shuffled]}
+    for some in (everything, {key: values[:15] for key, values in everything.items()}):
+        with pytest.raises(InvalidDataError, match="also stands in logits_fit, in whatever order"):
+            take(tmp_path, arrays(**some))
+    mixed = arrays()["logits_test"].copy()
+    mixed[3:8] = LOGITS[20:25].astype(np.float64)
+    facts = take(tmp_path, arrays(logits_test=mixed.astype(np.float64))).facts
+    assert facts.n_test_in_fit == 5
+    assert any("5 of the 20 rows of logits_test also stand in" in note for note in facts.notes)
+    coarse = np.random.default_rng(7).integers(0, 2, (N + 20, K)).astype(np.float32)
+    facts = take(tmp_path, arrays(logits_fit=coarse[:N], logits_test=coarse[N:])).facts
+    assert facts.n_test_in_fit > 10
+    assert any("may be chance" in note for note in facts.notes)
+    facts = take(tmp_path, arrays()).facts
+    assert (facts.n_test_in_fit, facts.notes) == (0, ())
+
+
+def test_what_is_odd_about_labels_is_told_with_what_to_do(tmp_path):
+    """Reversed sign, other order, other count, absent class; a poor network that guesses is not."""
+    generator = np.random.default_rng(8)
+    labels = generator.integers(0, K, 400)
+    logits = generator.normal(size=(400, K)) + 4 * np.eye(K)[labels]
+
+    def notes(own_logits, own_labels):
+        values = {"logits_fit": own_logits, "labels_fit": own_labels}
+        return " ".join(take(tmp_path, values).facts.notes)
+
+    assert notes(logits, labels) == ""
+    assert "sign is probably reversed" in notes(-logits, labels)
+    assert "in different orders" in notes(logits[:, [1, 2, 3, 0]], labels)
+    assert "bring labels and columns into one order" in notes(np.roll(logits, 1, axis=1), labels)
+    assert "has no row of class '2'" in notes(logits, np.where(labels == 2, 3, labels))
+    from_one = np.where(labels == 0, 1, labels)
+    assert "If your labels count from 1" in notes(logits, from_one)
+    guesses = generator.normal(size=(400, K))
+    assert notes(guesses, labels) == ""
+    with pytest.raises(InvalidDataError, match="look counted from 1"):
+        notes(logits, labels + 1)
 
 
 def test_the_process_takes_logits_where_it_is_told_to(tmp_path):

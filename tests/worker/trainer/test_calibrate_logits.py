@@ -299,3 +299,55 @@ def test_the_same_job_gives_the_same_numbers(tmp_path, job):
     """But for its seconds."""
     _, again = calibrate(tmp_path, FIT, TEST)
     assert again["rows"] == job[1]["rows"]
+
+
+ALL = [
+    {"method": "none"}, {"method": "ts"}, {"method": "ts", "optimiser": "lbfgs_50"},
+    {"method": "ts", "optimiser": "lbfgs_200"}, {"method": "vector"}, {"method": "isotonic"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", [-1e9, -1e17, -1e30, float(np.finfo(np.float32).min), -1.7e308])
+def test_a_masked_class_changes_no_calibration(tmp_path, mask):
+    """Every method ends, and temperature and ECE are those without the class; none certain."""
+    logits, labels = FIT[0][:400], FIT[1][:400]
+    labels = np.where(labels == K - 1, 0, labels)
+    masked = logits.copy()
+    masked[:, K - 1] = mask
+    outputs, report = calibrate(tmp_path / "masked", (masked, labels), calibrate=ALL)
+    alone, _ = calibrate(tmp_path / "alone", (masked[:, :-1], labels), calibrate=ALL)
+    found = outputs["calibration_ts"].values
+    assert found["temperature"] == pytest.approx(
+        alone["calibration_ts"].values["temperature"], rel=1e-12
+    )
+    assert found["logit_spread"] == pytest.approx(
+        alone["calibration_ts"].values["logit_spread"], rel=1e-12
+    )
+    assert "nearly_certain" not in found["failures"]
+    row = next(row for row in report["rows"] if row["calibration"] == "TS on fit rows")
+    assert row["ece"]["mean"] == pytest.approx(
+        ece((masked[:, :-1], labels), found["temperature"]), abs=1e-9
+    )
+    assert outputs["calibration_vector"].values["status"] == "ok"
+
+
+@pytest.mark.parametrize("size", [1e17, 1e30, 1e100, 1.7e308])
+def test_rows_that_exploded_end_in_a_report(tmp_path, size):
+    """No error in the service, whatever a few finite values do to a method."""
+    logits, labels = FIT[0][:200].copy(), FIT[1][:200]
+    logits[3, (labels[3] + 1) % K], logits[4, labels[4]] = size, size
+    logits[5] *= size / 1e3
+    _, report = calibrate(tmp_path, (np.nan_to_num(logits), labels), calibrate=ALL)
+    assert len(report["rows"]) == len(ALL)
+
+
+def test_what_was_odd_about_the_upload_stands_in_the_report(tmp_path):
+    """Notes follow the headline; how many test rows were fitted on is among the facts."""
+    inputs = {"logits": logits_input(tmp_path / "in", FIT, TEST)}
+    inputs["logits"]["facts"] |= {"notes": ["Odd, so do this."], "n_test_in_fit": 7}
+    outputs = run_kind("calibrate", {"logits": "net"}, inputs, tmp_path / "out")
+    files = next(output for output in outputs if output.key == "report")
+    report = json.loads(file_of(files, "report.json").read_text())
+    assert report["findings"][1] == "Odd, so do this."
+    assert report["facts"]["test rows also fitted on"] == "7"
+    assert "Odd, so do this." in file_of(files, "report.html").read_text()

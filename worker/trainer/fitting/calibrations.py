@@ -8,14 +8,9 @@ from typing import Generic, Literal, TypeVar, assert_never
 
 from torch import Tensor
 
+from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
 from ddcal_core.calibration.masked import MaskedFit, TemperatureFit
-from ddcal_core.calibration.scaling import (
-    IsotonicScaling,
-    VectorScaling,
-    fit_isotonic,
-    fit_vector_scaling,
-)
-from ddcal_core.errors import InvalidDataError
+from ddcal_core.calibration.vector_scaling import VectorScaling, fit_vector_scaling
 from ddcal_core.formats.calibrations import (
     CalibrationFindings,
     CalibrationMethod,
@@ -42,6 +37,7 @@ APPLY_WORDS: Mapping[CalibrationMethod, str] = {
     "isotonic": "for each class, the line through (probabilities, shares) at its softmax "
     "probability; then divide each row by its sum, 1 / K where that is 0",
 }
+_WITH_MASKS = ", over the classes less than masked_gap below the row's largest logit alone"
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,10 @@ class Found(Generic[ValuesT_co]):
     def apply(self) -> str | None:
         """How to get probabilities from logits; None where there is nothing to apply."""
         is_something = self.scaling is not None or self.values.temperature is not None
-        return APPLY_WORDS[self.values.method] if is_something else None
+        if not is_something:
+            return None
+        has_masks = isinstance(self.scaling, VectorScaling) and self.scaling.masked_gap is not None
+        return APPLY_WORDS[self.values.method] + (_WITH_MASKS if has_masks else "")
 
     def scores(self, logits: Tensor) -> Tensor:
         """Give logits whose softmax, at the temperature found if there is one, is what was found.
@@ -143,7 +142,6 @@ def fit_scaling(
         What was found, and the scaling where there is one.
 
     Raises:
-        InvalidDataError: vector scaling did not converge.
         ValueError: what `fit_temperature` refuses.
     """
     if method == "isotonic":
@@ -153,11 +151,6 @@ def fit_scaling(
         )
         return found, isotonic.scaling
     vector = fit_vector_scaling(logits, labels)
-    if vector.status == "not_converged":
-        raise InvalidDataError(
-            f"vector scaling: wanted a solution within {vector.iterations} steps of Newton's "
-            "method; got none for these logits: leave vector out"
-        )
     found = Fitted(
         method=method,
         fit_on=fit_on,
@@ -182,7 +175,7 @@ def write_scaling(folder: Path, found: Found[CalibrationFindings]) -> tuple[Path
 def _scaling_file(values: CalibrationFindings, scaling: Scaling, apply: str | None) -> ScalingFile:
     assert values.fit_on is not None
     match scaling:
-        case VectorScaling(weights=weights, biases=biases):
+        case VectorScaling(weights=weights, biases=biases, masked_gap=gap):
             return VectorScalingFile(
                 fit_on=values.fit_on,
                 status=values.status,
@@ -190,6 +183,7 @@ def _scaling_file(values: CalibrationFindings, scaling: Scaling, apply: str | No
                 apply=apply,
                 weights=weights,
                 biases=biases,
+                masked_gap=gap,
             )
         case IsotonicScaling(probabilities=probabilities, shares=shares):
             return IsotonicScalingFile(
@@ -211,8 +205,8 @@ def read_scaling(path: Path) -> Scaling:
         InvalidDataError: the file holds none.
     """
     match read_scaling_file(path):
-        case VectorScalingFile(weights=weights, biases=biases):
-            return VectorScaling(weights, biases)
+        case VectorScalingFile(weights=weights, biases=biases, masked_gap=gap):
+            return VectorScaling(weights, biases, gap)
         case IsotonicScalingFile(probabilities=probabilities, shares=shares):
             return IsotonicScaling(probabilities, shares)
         case unknown:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import assert_never
 
-import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration.failure_signatures import (
@@ -12,6 +11,7 @@ from ddcal_core.calibration.failure_signatures import (
     accuracy_failure,
     direction_failure,
     logit_spread,
+    relative_temperature,
     temperature_failure,
 )
 from ddcal_core.calibration.mask_ratio import (
@@ -24,7 +24,7 @@ from ddcal_core.calibration.mask_ratio import (
 from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperature
 from ddcal_core.formats.calibrations import CalibrationValues, FitOn, Fitted, Judged
 from ddcal_core.formats.manifests import ModelConfig
-from ddcal_core.metrics import accuracy, signed_calibration_gap
+from ddcal_core.metrics import accuracy, probabilities_at, signed_calibration_gap
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
@@ -135,7 +135,7 @@ class Fitter:
     def _judged(self, fit_on: FitOn, found: Fitted) -> Judged:
         """Look at the unmasked images under what was found, and name what went wrong."""
         logits, labels = self._logits_on(fit_on), self._images.of(self._model, fit_on).labels
-        clean_accuracy, spread = accuracy(logits, labels), logit_spread(logits)
+        clean_accuracy, spread = accuracy(logits, labels), logit_spread(logits, labels)
         failures: list[Failure | None] = []
         if found.masked_accuracy is not None:
             n_classes = logits.shape[1]
@@ -145,9 +145,9 @@ class Fitter:
         signed_gap = relative = None
         if found.temperature is not None:
             failures.append(temperature_failure(found.temperature, spread))
-            probabilities = torch.softmax(logits.double() / found.temperature, 1)
+            probabilities = probabilities_at(logits, found.temperature)
             signed_gap = signed_calibration_gap(probabilities, labels)
-            relative = found.temperature / spread if spread else None
+            relative = relative_temperature(found.temperature, spread)
             # Images trained on are all right, whatever the confidence: they tell no direction.
             if fit_on == "validation":
                 failures.append(direction_failure(probabilities, labels))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.export import ExportedProgram
 
-from ddcal_core.calibration.scaling import VectorScaling
+from ddcal_core.calibration.vector_scaling import VectorScaling
 from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
     INPUT_SPACE_FILE,
@@ -67,12 +67,14 @@ def _write_files(
     """Write the model as it was, what was found, and the program that has it inside.
 
     An isotonic scaling has no program: its functions, thousands of numbers, stand in scaling.json.
+    Neither has a vector scaling of logits that mask classes.
     """
     weights, config = folder / "model.safetensors", folder / "config.json"
     # The very bytes of the model's own file, so that the artifact store can tell they are.
     weights.write_bytes(model.path.read_bytes())
     scaling, temperature = found.scaling, found.values.temperature
-    has_program = temperature is not None or isinstance(scaling, VectorScaling)
+    is_foldable = isinstance(scaling, VectorScaling) and scaling.masked_gap is None
+    has_program = temperature is not None or is_foldable
     exported = (folder / "calibrated_model.pt2",) if has_program else ()
     for path in exported:
         if isinstance(scaling, VectorScaling):

@@ -12,7 +12,11 @@ from typing import Literal, assert_never
 
 from torch import Tensor
 
-from ddcal_core.calibration.failure_signatures import logit_spread, temperature_failure
+from ddcal_core.calibration.failure_signatures import (
+    logit_spread,
+    relative_temperature,
+    temperature_failure,
+)
 from ddcal_core.calibration.masked import fit_temperature
 from ddcal_core.formats.calibrations import CalibrationFindings, Fitted, Judged
 from ddcal_core.formats.logits_calibrations import (
@@ -94,7 +98,7 @@ def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInpu
         case LogitsTemperatureScaling():
             fit = fit_temperature(rows["logits"], rows["labels"], method=spec.optimiser)
             fitted = described(fit, FIT_ROWS)
-            judged = _judged(rows["logits"], fit.temperature)
+            judged = _judged(rows, fit.temperature)
         case _:
             assert_never(spec)
     values = LogitsCalibrationValues(
@@ -103,15 +107,15 @@ def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInpu
     return Found(values, scaling)
 
 
-def _judged(logits: Tensor, temperature: float | None) -> Judged:
+def _judged(rows: Mapping[str, Tensor], temperature: float | None) -> Judged:
     """Hold a temperature against the logits' own size; which way it errs the report tells."""
-    spread = logit_spread(logits)
+    spread = logit_spread(rows["logits"], rows["labels"])
     if temperature is None:
         return Judged(logit_spread=spread)
     failure = temperature_failure(temperature, spread)
     return Judged(
         logit_spread=spread,
-        relative_temperature=temperature / spread if spread else None,
+        relative_temperature=relative_temperature(temperature, spread),
         failures=() if failure is None else (failure,),
     )
 

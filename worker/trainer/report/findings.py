@@ -41,8 +41,7 @@ STATUS_WORDS: Mapping[RowStatus, str] = {
         "guessed worse than by chance. The network is shown as it is, T = 1."
     ),
     "not_converged": (
-        "The optimiser stopped at a temperature that is not the best one, or at one where none is "
-        "best. Shown is where it stopped."
+        "The optimiser stopped short of the best fit, or none is best. Shown is where it stopped."
     ),
     "not_positive": (
         "The optimiser ended at a temperature below 0, which is none. The network is shown as it "
@@ -226,7 +225,7 @@ def _of_calibrations(rows: Sequence[Row]) -> str:
             sentences.append(_capitalised(f"{_listed(worse)} made it worse."))
     short = [row.calibration for row in fitted if row.status == "not_converged"]
     if short:
-        sentences.append(f"{_listed(short)} stopped short of the best temperature.")
+        sentences.append(f"{_listed(short)} stopped short of the best fit.")
     failed = [row.calibration for row in rows if not is_fitted(row.status)]
     if failed:
         has = "has" if len(failed) == 1 else "have"

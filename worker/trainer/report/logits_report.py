@@ -58,7 +58,12 @@ def logits_report(
     return Report(
         dataset=logits.name,
         headline=said[0],
-        findings=tuple(said if is_held_out else [*said, _NOT_HELD_OUT]),
+        findings=(
+            said[0],
+            *facts.notes,
+            *said[1:],
+            *(() if is_held_out else (_NOT_HELD_OUT,)),
+        ),
         n_test=rows[0].n_test,
         measured_on=on,
         n_bins=rows[0].n_bins,
@@ -105,6 +110,8 @@ def _facts(logits: LogitsInput, n_bins: int) -> dict[str, str]:
         "rows measured on": f"{facts.n_test:,}" if facts.n_test else "the same",
         "classes": f"{facts.n_classes:,}",
         "numbers": facts.dtype,
+        "sent as": facts.values,
+        "test rows also fitted on": f"{facts.n_test_in_fit:,}",
         "ECE bins": str(n_bins),
     }
 

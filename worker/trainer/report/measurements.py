@@ -29,6 +29,7 @@ from ddcal_core.metrics import (
     maximum_calibration_error,
     negative_log_likelihood,
     null_level,
+    probabilities_at,
     reliability_bins,
     root_mean_square_calibration_error,
     signed_calibration_gap,
@@ -105,7 +106,7 @@ def predict(
     elif status == "worse_than_chance":
         confidence = torch.full((len(logits),), 1 / logits.shape[1], dtype=torch.float64)
     else:
-        confidence = torch.softmax(logits.double() / (temperature or 1.0), 1).amax(1)
+        confidence = probabilities_at(logits, temperature or 1.0).amax(1)
     return Predictions(confidence, predicted, predicted == labels)
 
 
@@ -161,7 +162,7 @@ def ece_and_gap(
     if status == "worse_than_chance":
         limit = infinite_temperature_limit(logits, labels)
         return limit.ece, limit.signed_gap
-    probabilities = torch.softmax(logits.double() / (temperature or 1.0), 1)
+    probabilities = probabilities_at(logits, temperature or 1.0)
     return (
         expected_calibration_error(probabilities, labels, n_bins),
         signed_calibration_gap(probabilities, labels),
@@ -171,8 +172,7 @@ def ece_and_gap(
 def _at_temperature(
     logits: Tensor, labels: Tensor, temperature: float, n_bins: int, generator: torch.Generator
 ) -> Measurement:
-    # float32 rounds confidences within 3e-8 of 1 up to 1.
-    probabilities = torch.softmax(logits.double() / temperature, 1)
+    probabilities = probabilities_at(logits, temperature)
     # The null level draws before the interval: the other way round both would be other numbers.
     null = null_level(probabilities.amax(1), n_bins, generator=generator)
     interval = ece_interval(

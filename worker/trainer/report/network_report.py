@@ -60,7 +60,7 @@ def build_report(
     return Report(
         dataset=dataset.name,
         headline=said[0],
-        findings=tuple(said),
+        findings=(said[0], *dataset.facts.notes, *said[1:]),
         n_test=rows[0].n_test,
         n_bins=rows[0].n_bins,
         class_names=dataset.facts.class_names,

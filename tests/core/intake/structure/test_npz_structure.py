@@ -97,7 +97,7 @@ def test_format_version_two_is_read():
     ("changes", "message"),
     [
         ({"x_train": np.zeros((6, 8, 8))}, "x_train: wanted dtype uint8, 0 to 255; got '<f8'"),
-        ({"x_train": np.zeros((6, 8, 8), np.float16)}, "float32, float64 .*got dtype '<f2'"),
+        ({"x_train": np.zeros((6, 8, 8), np.complex64)}, "float32, float64 .*got dtype '<c8'"),
         ({"x_train": np.zeros((6, 8, 8), np.int8)}, "x_train: wanted dtype uint8"),
         ({"x_train": np.zeros((6, 8), np.uint8)}, r"x_train: wanted shape.*\(6, 8\)"),
         ({"x_train": np.zeros((6, 8, 8, 2), np.uint8)}, "x_train: wanted shape"),
