@@ -34,7 +34,13 @@ CalibrationStatus = Literal[
     "undetermined",
 ]
 Failure = Literal[
-    "over_calibration", "under_calibration", "accuracy_lost", "nearly_uniform", "nearly_certain"
+    "costs_accuracy",
+    "class_wiped_out",
+    "over_calibration",
+    "under_calibration",
+    "accuracy_lost",
+    "nearly_uniform",
+    "nearly_certain",
 ]
 
 
@@ -170,7 +176,7 @@ class VectorScalingFile(_ScalingFile):
     method: Literal["vector"] = "vector"
     weights: tuple[float, ...]
     biases: tuple[float, ...]
-    masked_gap: float | None = None
+    masked_gap: float | None = Field(None, exclude_if=is_none)
 
 
 class IsotonicScalingFile(_ScalingFile):

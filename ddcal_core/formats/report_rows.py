@@ -249,6 +249,8 @@ class Row(MeanMetrics, RowSubject):
     """One row of the table: the networks of one training set under one calibration.
 
     Attributes:
+        guessing: test accuracy of naming the largest class every time, in [0, 1]; None in reports
+            from before it was measured.
         before: the numbers of the same networks at T = 1.
         further: other measures; None where some network is at a limit.
         verdict: which way the row is miscalibrated, if by more than chance shows.
@@ -258,6 +260,7 @@ class Row(MeanMetrics, RowSubject):
         words: the row in a sentence or two.
     """
 
+    guessing: float | None
     before: MeanMetrics
     further: FurtherMeasures[Summary] | None
     verdict: Verdict

@@ -196,7 +196,7 @@ class Report(VersionedRecord):
         return {
             **nothing,
             **super().upgraded(held),
-            "rows": _completed(held.get("rows"), {"optimiser": None, "further": None}),
+            "rows": _completed(held.get("rows"), _LACKING),
             "mts_curves": _completed(held.get("mts_curves", []), {"mask": {}}),
             "training_sets": _with_todays_factors(held.get("training_sets")),
         }
@@ -210,6 +210,9 @@ class Report(VersionedRecord):
 _STORED = {
     "dataset", "headline", "findings", "n_test", "measured_on", "n_bins", "rows", "calibration_ids",
 }  # fmt: skip
+
+
+_LACKING = {"optimiser": None, "further": None, "guessing": None}
 
 
 def _with_todays_factors(training_sets: object) -> object:

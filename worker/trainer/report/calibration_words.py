@@ -26,10 +26,11 @@ OPTIMISER_LABELS: Mapping[Method, str] = {
 }
 
 
+CARRIED = "T carried with the set"
 # Nothing is masked where the temperature is found without a ratio. Networks of a row may differ in
 # what told theirs.
 _FOUND_LABELS: Mapping[Literal["known_factor", "folds", "half_way"], str] = {
-    "known_factor": "T carried with the set",
+    "known_factor": CARRIED,
     "folds": "T from the set alone",
     "half_way": "T from the set alone",
 }

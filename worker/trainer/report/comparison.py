@@ -10,8 +10,8 @@ from torch.nn import functional
 from ddcal_core.formats.report_analyses import Comparison, EceDifference, Rival
 from ddcal_core.formats.report_rows import Row
 from ddcal_core.metrics.binned import bin_index
-from worker.trainer.report.findings import is_fitted, percent
 from worker.trainer.report.measurements import Predictions
+from worker.trainer.report.row_words import is_guessing, may_win, percent
 
 N_RESAMPLES = 500
 # 500 resamples of half a million rows at once would take gigabytes.
@@ -113,9 +113,12 @@ def compare(
         generator: a CPU generator.
 
     Returns:
-        None where there is nothing to compare.
+        None where there is nothing to compare, or the networks guess. A calibration that costs
+        accuracy or a class is not compared.
     """
-    fitted = sorted((row for row in rows if is_fitted(row.status)), key=lambda row: row.ece.mean)
+    if any(is_guessing(row) for row in rows):
+        return None
+    fitted = sorted((row for row in rows if may_win(row)), key=lambda row: row.ece.mean)
     if len(fitted) < 2:
         return None
     best = fitted[0]
@@ -149,7 +152,7 @@ def compare(
 def _start(best: Row, n_compared: int) -> str:
     name = "No calibration" if best.method == "none" else best.calibration
     return (
-        f"{best.training_set_label}: {name} has the lowest ECE of {n_compared}, "
+        f"{best.training_set_label}: {name} has the lowest ECE of {n_compared} rows compared, "
         f"{percent(best.ece.mean)}."
     )
 

@@ -1,175 +1,10 @@
-"""What the numbers say, in words."""
+"""What the numbers say, in words: the findings of a report, the main one first."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
-from ddcal_core.formats.calibrations import CalibrationStatus, Failure
-from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
-
-# The signed gap has to explain this share of the ECE to give the miscalibration a direction.
-_DIRECTED_SHARE = 0.5
-
-_VERDICT_WORDS: dict[Verdict, str] = {
-    "over-confident": "over-confident",
-    "under-confident": "under-confident",
-    "off both ways": "over-confident here and under-confident there",
-    "within chance": "as well calibrated as this test can tell",
-}
-
-STATUS_WORDS: Mapping[RowStatus, str] = {
-    "ok": "",
-    "separable": (
-        "No temperature is best: the network gets every image it was fitted on right, so the NLL "
-        "keeps falling as T → 0. Shown is that limit: every prediction at confidence 1, "
-        "ECE = 1 − accuracy, NLL infinite as soon as one prediction is wrong."
-    ),
-    "worse_than_chance": (
-        "No finite temperature is best: on the images fitted on, the labels are no likelier than "
-        "chance, so the NLL keeps falling as T → ∞. Shown is that limit: every class at 1/K, "
-        "ECE = |accuracy − 1/K|."
-    ),
-    "unidentified": (
-        "Every temperature fits alike: the logits are constant on the images fitted on. "
-        "The network is shown as it is, T = 1."
-    ),
-    "one_class": (
-        "Every image fitted on has the same label: the functions of isotonic regression say that "
-        "class and no other."
-    ),
-    "undetermined": (
-        "Nothing at hand tells the temperature: the network has learned nothing from its training "
-        "set, or there are two classes, and nothing could be left out, or what was left out was "
-        "guessed worse than by chance. The network is shown as it is, T = 1."
-    ),
-    "not_converged": (
-        "The optimiser stopped short of the best fit, or none is best. Shown is where it stopped."
-    ),
-    "not_positive": (
-        "The optimiser ended at a temperature below 0, which is none. The network is shown as it "
-        "is, T = 1."
-    ),
-    "not_finite": ("The optimiser ended at no number. The network is shown as it is, T = 1."),
-    "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
-}
-
-FAILURE_WORDS: Mapping[Failure, str] = {
-    "over_calibration": (
-        "Over-calibrated: what was fitted leaves too little confidence, so that the network is "
-        "under-confident after it, whatever it was before."
-    ),
-    "under_calibration": (
-        "Under-calibrated: what was fitted leaves too much confidence, so that the network is "
-        "over-confident after it, whatever it was before."
-    ),
-    "accuracy_lost": (
-        "Accuracy lost: so much was masked while T was fitted that the network kept less than half "
-        "of the accuracy beyond guessing that it has on the same images unmasked."
-    ),
-    "nearly_uniform": (
-        "Nearly uniform: T is more than 10 times the spread of the logits (largest minus mean of a "
-        "row), so that every class gets about the same probability."
-    ),
-    "nearly_certain": (
-        "Nearly certain: T is less than a fiftieth of the spread of the logits (largest minus mean "
-        "of a row), so that nearly every prediction is given confidence 1."
-    ),
-}
-_FAILED_DIRECTION: Mapping[Verdict, Failure] = {
-    "over-confident": "under_calibration",
-    "under-confident": "over_calibration",
-}
-
-
-def percent(fraction: float, digits: int = 1) -> str:
-    """Write a fraction as percent, with a narrow space and a true minus sign."""
-    number = f"{100 * fraction:.{digits}f}"
-    # "−0.0" would read as a small negative number.
-    if float(number) == 0:
-        number = number.lstrip("-")
-    return f"{number} %".replace("-", "−").replace(" ", "\u202f")
-
-
-_NO_TEMPERATURE = ("vector", "isotonic")
-_FITTED = ("ok", "not_converged", "one_class")
-
-
-def is_fitted(status: RowStatus) -> bool:
-    """Whether what is shown is a calibration that was found, be it not the best of its kind."""
-    return status in _FITTED
-
-
-def common_status(statuses: Iterable[CalibrationStatus]) -> RowStatus:
-    """One status for several networks: theirs, or "mixed"; some short of the best is short."""
-    seen = set(statuses)
-    if seen == {"ok", "not_converged"}:
-        return "not_converged"
-    return seen.pop() if len(seen) == 1 else "mixed"
-
-
-def verdict_of(ece: float, signed_gap: float, null_p95: float) -> Verdict:
-    """Name the direction of a miscalibration, if there is more of it than chance shows.
-
-    Args:
-        ece: in [0, 1].
-        signed_gap: mean confidence - accuracy.
-        null_p95: 95 % point of the ECE that a perfectly calibrated model shows.
-    """
-    if ece <= null_p95:
-        return "within chance"
-    if signed_gap > _DIRECTED_SHARE * ece:
-        return "over-confident"
-    if signed_gap < -_DIRECTED_SHARE * ece:
-        return "under-confident"
-    return "off both ways"
-
-
-def failures_of(
-    method: str, verdict: Verdict, status: RowStatus, fitted: Iterable[Sequence[Failure]]
-) -> list[Failure]:
-    """Name what went wrong in one row of the table.
-
-    Args:
-        method: of the calibration; none cannot fail.
-        verdict: on the test images, which decides whether too much or too little was scaled.
-        status: of the fits; where there is no temperature the status says what went wrong.
-        fitted: the failures that each network's calibration was given when it was fitted.
-    """
-    if method == "none":
-        return []
-    seen = {name for names in fitted for name in names} - set(_FAILED_DIRECTION.values())
-    if is_fitted(status) and verdict in _FAILED_DIRECTION:
-        seen.add(_FAILED_DIRECTION[verdict])
-    return [name for name in FAILURE_WORDS if name in seen]
-
-
-def describe_row(
-    shown: MeanMetrics, verdict: Verdict, status: RowStatus, failures: Iterable[Failure]
-) -> str:
-    """Say in a sentence or two what one row of the table shows."""
-    ece, gap, chance = shown.ece.mean, shown.signed_gap.mean, shown.null_p95.mean
-    words = {
-        "over-confident": f"Over-confident: confidence exceeds accuracy by {percent(gap)}",
-        "under-confident": f"Under-confident: confidence falls short of accuracy by "
-        f"{percent(-gap)}",
-        "off both ways": "Miscalibrated both ways: over-confident in some bins, under-confident "
-        "in others",
-        "within chance": "Within what chance shows",
-    }[verdict]
-    level = f"ECE {percent(ece)}, chance alone reaches {percent(chance)}"
-    failed = [FAILURE_WORDS[name] for name in failures]
-    return " ".join(filter(None, [f"{words} ({level}).", STATUS_WORDS[status], *failed]))
-
-
-def temperature_words(row: Row) -> str:
-    """Write a row's temperature, or what stands in its place."""
-    found, status = row.temperature, row.status
-    limits = {"separable": "→ 0", "worse_than_chance": "→ ∞", "unidentified": "any"}
-    if status in limits:
-        return limits[status]
-    if found.mean is None:
-        return "–" if row.method in _NO_TEMPERATURE and is_fitted(status) else "none"
-    deviation = "" if found.std is None else f" ± {found.std:.2g}"
-    some = f" ({found.n} of {row.n_networks})" if status == "mixed" else ""
-    return f"{found.mean:.3g}{deviation}{some}" if row.method != "none" else "1"
+from ddcal_core.formats.report_rows import Row
+from worker.trainer.report.calibration_words import CARRIED
+from worker.trainer.report.row_words import VERDICT_WORDS, is_fitted, is_guessing, may_win, percent
 
 
 def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
@@ -186,16 +21,57 @@ def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         by_set.setdefault(row.training_set_index, []).append(row)
     (as_it_is, *calibrated), *others = by_set.values()
-    first = (
-        f"On {dataset}, {_networks(as_it_is)} trained on {as_it_is.training_images} "
-        f"{_are(as_it_is)} {_confidence_words(as_it_is)}."
-    )
+    if is_guessing(as_it_is):
+        headline, further = _of_guessing(dataset, as_it_is), ""
+    else:
+        headline = " ".join([_as_trained(dataset, as_it_is), *_by_what_was_used(calibrated)])
+        further = _of_calibrations(calibrated)
     others_alike = [own[0] for own in others if own[0].loss == as_it_is.loss]
     of_losses = [own for own in others if own[0].loss != as_it_is.loss]
-    said = [first, _of_calibrations(calibrated), _of_others(others_alike)]
+    said = [headline, further, _of_others(others_alike)]
     if of_losses:
         said.append(_of_losses([[as_it_is, *calibrated], *of_losses]))
     return [sentence for sentence in said if sentence]
+
+
+def _as_trained(dataset: str, row: Row) -> str:
+    return (
+        f"On {dataset}, {_networks(row)} trained on {row.training_images} "
+        f"{_are(row)} {_confidence_words(row)}."
+    )
+
+
+def _of_guessing(dataset: str, row: Row) -> str:
+    guess = "guesses" if row.n_networks == 1 else "guess"
+    assert row.guessing is not None
+    return (
+        f"On {dataset}, {_networks(row)} trained on {row.training_images} {guess}: accuracy "
+        f"{percent(row.accuracy.mean)}, where naming the largest class every time gets "
+        f"{percent(row.guessing)}. No calibration of {'it' if row.n_networks == 1 else 'them'} is "
+        "recommended."
+    )
+
+
+def _by_what_was_used(rows: Sequence[Row]) -> list[str]:
+    """Say the best of those that used no label, labels when the set was made, and labels now.
+
+    They are the best on test, so that none of this is a way to choose.
+    """
+    alone = [row for row in rows if row.fit_on == "training_set" and row.calibration != CARRIED]
+    groups = (
+        ("From its training images alone, ", alone),
+        ("With labels used when the set was made, ", [r for r in rows if r.calibration == CARRIED]),
+        ("With labelled validation images, ", [row for row in rows if row.fit_on == "validation"]),
+        ("", [row for row in rows if row.fit_on == "fit rows"]),
+    )
+    said = []
+    for lead, group in groups:
+        winners = [row for row in group if may_win(row)]
+        if winners:
+            best = min(winners, key=lambda row: row.ece.mean)
+            of_several = " (the best of several)" if len(winners) > 1 else ""
+            said.append(_capitalised(f"{lead}{best.calibration}{of_several} {_effect(best)}."))
+    return said
 
 
 def _networks(row: Row) -> str:
@@ -208,21 +84,18 @@ def _are(row: Row) -> str:
 
 def _confidence_words(row: Row) -> str:
     ece, share, chance = (percent(one.mean) for one in (row.ece, row.accuracy, row.null_p95))
-    verdict = _VERDICT_WORDS[row.verdict]
+    verdict = VERDICT_WORDS[row.verdict]
     return f"{verdict}: ECE {ece} at {share} accuracy, where chance alone reaches {chance}"
 
 
 def _of_calibrations(rows: Sequence[Row]) -> str:
-    # Best on test, so a reader must not take it for a way to choose: hence "of those tried".
-    fitted = [row for row in rows if is_fitted(row.status)]
+    """Say which calibrations did harm, stopped short or were not found."""
     sentences = []
-    if fitted:
-        best = min(fitted, key=lambda row: row.ece.mean)
-        lead = f"Of the {len(rows)} calibrations tried, " if len(rows) > 1 else ""
-        sentences.append(_capitalised(f"{lead}{best.calibration} {_effect(best)}."))
-        worse = [row.calibration for row in fitted if _change(row) > 0 and row is not best]
-        if worse:
-            sentences.append(_capitalised(f"{_listed(worse)} made it worse."))
+    worse = [row.calibration for row in rows if is_fitted(row.status) and _change(row) > 0]
+    if worse:
+        sentences.append(_capitalised(f"{_listed(worse)} made the ECE worse."))
+    sentences += [_cost_words(row) for row in rows if is_fitted(row.status) and not may_win(row)]
+    fitted = [row for row in rows if is_fitted(row.status)]
     short = [row.calibration for row in fitted if row.status == "not_converged"]
     if short:
         sentences.append(f"{_listed(short)} stopped short of the best fit.")
@@ -231,6 +104,14 @@ def _of_calibrations(rows: Sequence[Row]) -> str:
         has = "has" if len(failed) == 1 else "have"
         sentences.append(_capitalised(f"{_listed(failed)} {has} no best temperature."))
     return " ".join(sentences)
+
+
+def _cost_words(row: Row) -> str:
+    before, after = percent(row.before.accuracy.mean), percent(row.accuracy.mean)
+    cost = f"takes the accuracy from {before} to {after}"
+    if "class_wiped_out" in row.failures:
+        cost += " and no longer names a class that the networks named before"
+    return _capitalised(f"{row.calibration} {cost}; it is not counted among the best.")
 
 
 def _capitalised(sentence: str) -> str:
@@ -246,14 +127,14 @@ def _effect(row: Row) -> str:
     how = f"does not lower the ECE ({ece})" if _change(row) >= 0 else f"brings the ECE to {ece}"
     if row.verdict == "within chance":
         return f"{how}, within what chance shows"
-    return f"{how}; the networks are then {_VERDICT_WORDS[row.verdict]}"
+    return f"{how}; the networks are then {VERDICT_WORDS[row.verdict]}"
 
 
 def _of_others(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     said = [
-        f"those trained on {row.training_images} are {_VERDICT_WORDS[row.verdict]} "
+        f"those trained on {row.training_images} are {VERDICT_WORDS[row.verdict]} "
         f"(ECE {percent(row.ece.mean)} at {percent(row.accuracy.mean)} accuracy)"
         for row in rows
     ]

@@ -1,7 +1,7 @@
 """A mask: in a label, and where masks have to be told apart."""
 
 from ddcal_core.specs.masks import MaskShape, MaskSpec
-from worker.trainer.report.findings import percent
+from worker.trainer.report.row_words import percent
 
 
 def mask_words(mask: MaskSpec) -> str:

@@ -58,6 +58,8 @@ class Measurement:
         ece_interval: 95 % for the ECE on all images of this kind (`metrics.ece_interval`); None
             at a limit.
         further: other measures of the same predictions; None at a limit.
+        predicted: how often each class is predicted.
+        guessing: accuracy of naming the largest class every time, in [0, 1].
     """
 
     accuracy: float
@@ -70,6 +72,8 @@ class Measurement:
     bins: ReliabilityBins
     ece_interval: tuple[float, float] | None = None
     further: FurtherMeasures[float] | None = None
+    predicted: tuple[int, ...] = ()
+    guessing: float = 0.0
 
 
 # Tensors have no one truth value, so that values of this class are equal to themselves alone.
@@ -133,10 +137,14 @@ def measure(
         generator: draws the null level.
     """
     if status == "separable":
-        return _at_zero(logits, labels, n_bins, generator)
-    if status == "worse_than_chance":
-        return _at_infinity(logits, labels, n_bins, generator)
-    return _at_temperature(logits, labels, temperature or 1.0, n_bins, generator)
+        measured = _at_zero(logits, labels, n_bins, generator)
+    elif status == "worse_than_chance":
+        measured = _at_infinity(logits, labels, n_bins, generator)
+    else:
+        measured = _at_temperature(logits, labels, temperature or 1.0, n_bins, generator)
+    predicted = logits.argmax(1).bincount(minlength=logits.shape[1])
+    guessing = float(labels.bincount().max()) / len(labels)
+    return dataclasses.replace(measured, predicted=tuple(predicted.tolist()), guessing=guessing)
 
 
 def ece_and_gap(

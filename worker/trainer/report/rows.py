@@ -1,10 +1,11 @@
 """Measurements of many networks -> the rows of a report's table."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ddcal_core.formats.calibrations import CalibrationFindings
+from ddcal_core.formats.calibrations import CalibrationFindings, Failure
 from ddcal_core.formats.report_rows import (
     FURTHER,
     METRICS,
@@ -20,12 +21,6 @@ from ddcal_core.formats.report_rows import (
 )
 from ddcal_core.metrics import ReliabilityBins
 from worker.trainer.report.calibration_words import calibration_label
-from worker.trainer.report.findings import (
-    common_status,
-    describe_row,
-    failures_of,
-    verdict_of,
-)
 from worker.trainer.report.measurements import (
     Measurement,
     mean_and_deviation,
@@ -33,6 +28,7 @@ from worker.trainer.report.measurements import (
     wilson_interval,
 )
 from worker.trainer.report.network_words import loss_words
+from worker.trainer.report.row_words import common_status, describe_row, failures_of, verdict_of
 from worker.trainer.report.training_sets import Network, TrainingSet
 
 
@@ -53,6 +49,10 @@ class Measured:
     values: CalibrationFindings
     after: Measurement
     before: Measurement
+
+
+LEAST_PREDICTED = 5
+"""Predictions of a class without which its disappearance is no more than chance."""
 
 
 def build_rows(
@@ -94,11 +94,15 @@ def _row(members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: i
     after = _mean_metrics([member.after for member in members])
     verdict = verdict_of(after.ece.mean, after.signed_gap.mean, after.null_p95.mean)
     fitted = [member.values.failures for member in members]
-    failures = failures_of(subject.method, verdict, subject.status, fitted)
+    failures = [
+        *_costs(members, n_test),
+        *failures_of(subject.method, verdict, subject.status, fitted),
+    ]
     ids = [member.calibration_id for member in members]
     return Row(
         **dict(subject),
         **dict(after),
+        guessing=members[0].after.guessing,
         before=_mean_metrics([member.before for member in members]),
         further=_further([member.after for member in members]),
         verdict=verdict,
@@ -107,6 +111,25 @@ def _row(members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: i
         networks=tuple(map(_network, members)),
         words=describe_row(after, verdict, subject.status, failures),
     )
+
+
+def _costs(members: Sequence[Measured], n_test: int) -> list[Failure]:
+    """Name what a calibration that changes predictions has taken from its networks."""
+    before, after = (
+        sum(one.accuracy for one in of) / len(members)
+        for of in ([m.before for m in members], [m.after for m in members])
+    )
+    found: list[Failure] = []
+    if before - after > 2 * math.sqrt(before * (1 - before) / n_test):
+        found.append("costs_accuracy")
+    if any(_is_class_wiped_out(member.before, member.after) for member in members):
+        found.append("class_wiped_out")
+    return found
+
+
+def _is_class_wiped_out(before: Measurement, after: Measurement) -> bool:
+    pairs = zip(before.predicted, after.predicted, strict=True)
+    return any(n >= LEAST_PREDICTED and n_left == 0 for n, n_left in pairs)
 
 
 def _subject(

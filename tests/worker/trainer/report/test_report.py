@@ -28,13 +28,7 @@ from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.comparison import compare
-from worker.trainer.report.findings import (
-    failures_of,
-    findings,
-    percent,
-    temperature_words,
-    verdict_of,
-)
+from worker.trainer.report.findings import findings
 from worker.trainer.report.measurements import (
     ece_and_gap,
     mean_and_deviation,
@@ -53,6 +47,7 @@ from worker.trainer.report.page.figures import (
 )
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
+from worker.trainer.report.row_words import failures_of, percent, temperature_words, verdict_of
 from worker.trainer.report.rows import Measured, build_rows
 from worker.trainer.report.training_sets import group_models, network_of
 
@@ -502,13 +497,15 @@ def test_percent_is_written_for_people():
 
 
 def test_findings_name_what_failed_and_what_helped(report):
-    """The first sentence tells of the network as it is, the second of the calibrations."""
+    """The headline tells of the network as it is and as calibrated, the next of what failed."""
     first, second, third = findings("digits", report.rows)
     assert first.startswith(
         "On digits, the 2 networks trained on 2 distilled images per class are over-confident: ECE"
     )
     assert "TS on training set has no best temperature." in second
-    assert "MTS 70\u202f% on training set brings the ECE to" in second
+    assert (
+        "From its training images alone, MTS 70\u202f% on training set brings the ECE to" in first
+    )
     assert third.startswith("For comparison, those trained on 8 real images are")
 
 
@@ -532,8 +529,53 @@ def test_a_calibration_that_hurts_is_said_to(report):
     """No praise for the least bad: an ECE that rises is called so."""
     none, _, masked, _ = report.rows
     worse = changed(masked, ece=Summary(mean=0.9, std=0.0), verdict="under-confident")
-    _, said = findings("digits", [none, worse])
-    assert "does not lower the ECE (90.0\u202f%)" in said
+    headline, said = findings("digits", [none, worse])
+    assert "does not lower the ECE (90.0\u202f%)" in headline
+    assert said == "MTS 70\u202f% on training set made the ECE worse."
+
+
+def test_what_costs_accuracy_or_a_class_is_never_the_best(report):
+    """However low its ECE: it is not counted, and what it cost is said."""
+    none, _, masked, _ = report.rows
+    vector = changed(masked, calibration="vector scaling on validation", fit_on="validation")
+    best = {"ece": Summary(mean=0.0, std=0.0), "failures": ("costs_accuracy", "class_wiped_out")}
+    costly = changed(vector, **best, accuracy=Summary(mean=0.403, std=0.0))
+    headline, said = findings("digits", [none, masked, costly])
+    assert "vector scaling" not in headline
+    before = f"{100 * costly.before.accuracy.mean:.1f}\u202f%"
+    assert (
+        f"Vector scaling on validation takes the accuracy from {before} to 40.3\u202f% and no "
+        "longer names a class that the networks named before; it is not counted among the best."
+    ) in said
+
+
+def test_what_was_used_is_said_of_each_best(report):
+    """Nothing but the training images, labels when the set was made, labels now."""
+    none, _, masked, _ = report.rows
+    carried = changed(masked, calibration="T carried with the set")
+    labelled = changed(masked, calibration="TS on validation", fit_on="validation")
+    (headline,) = findings("digits", [none, masked, carried, labelled])
+    for said in (
+        "From its training images alone, MTS 70\u202f% on training set brings",
+        "With labels used when the set was made, T carried with the set brings",
+        "With labelled validation images, TS on validation brings",
+    ):
+        assert said in headline
+
+
+def test_networks_that_guess_are_said_to_and_nothing_is_recommended(report):
+    """Within two standard errors of naming the largest class every time."""
+    none, _, masked, _ = report.rows
+    accuracy = Summary(mean=0.34, std=0.0)
+    before = none.before.model_copy(update={"accuracy": accuracy})
+    rows = [
+        changed(row, accuracy=accuracy, before=before, guessing=1 / 3) for row in (none, masked)
+    ]
+    (headline,) = findings("digits", rows)
+    assert headline.endswith(
+        "guess: accuracy 34.0\u202f%, where naming the largest class every time gets 33.3\u202f%. "
+        "No calibration of them is recommended."
+    )
 
 
 def test_temperatures_in_words(report):

@@ -148,7 +148,9 @@ def test_the_winner_is_compared_with_nothing_and_the_next():
     found = compare(rows, shown, generator=seeded_generator(0))
     assert (found.winner, found.n_compared) == ("A", 3)
     assert [rival.calibration for rival in found.rivals] == ["none", "B"]
-    assert found.words.startswith("distilled: A has the lowest ECE of 3, 2.0\u202f%. It is")
+    assert found.words.startswith(
+        "distilled: A has the lowest ECE of 3 rows compared, 2.0\u202f%. It is"
+    )
     assert "than no calibration by" in found.words
     assert "over 2 networks" in found.words
 

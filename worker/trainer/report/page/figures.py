@@ -11,8 +11,8 @@ from html import escape
 from ddcal_core.formats.report_analyses import MtsCurve
 from ddcal_core.formats.report_rows import Bins, Row
 from ddcal_core.metrics import ReliabilityBins
-from worker.trainer.report.findings import is_fitted, percent
 from worker.trainer.report.measurements import wilson_interval
+from worker.trainer.report.row_words import is_fitted, percent
 
 _BINS_SIDE = 200
 _BINS_LEFT, _BINS_TOP = 38, 10

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ddcal_core.formats.report_rows import Row
-from worker.trainer.report.findings import percent
+from worker.trainer.report.row_words import percent
 
 _FURTHER_HEADS = {
     "root_mean_square_calibration_error": "root mean square",

@@ -11,9 +11,9 @@ from ddcal_core.formats.reports import (
     ReportedTrainingSet,
 )
 from worker.trainer.report.data_words import data_sentences
-from worker.trainer.report.findings import percent
 from worker.trainer.report.network_words import augmentation_words, loss_words, network_words
 from worker.trainer.report.page.captions import is_of_rows
+from worker.trainer.report.row_words import percent
 
 _TERMS = {
     "temperature": "temperature",

@@ -6,13 +6,6 @@ from pathlib import Path
 
 from ddcal_core.formats.report_rows import OpenSummary, Row, Summary, Verdict
 from ddcal_core.formats.reports import Report
-from worker.trainer.report.findings import (
-    FAILURE_WORDS,
-    STATUS_WORDS,
-    is_fitted,
-    percent,
-    temperature_words,
-)
 from worker.trainer.report.page.analysis_sections import (
     comparison_section,
     logit_section,
@@ -30,6 +23,13 @@ from worker.trainer.report.page.further_measures import further_section
 from worker.trainer.report.page.notes import lineage_section, method_section, network_section
 from worker.trainer.report.page.pictures import SetPicture
 from worker.trainer.report.page.plain_words import words_section
+from worker.trainer.report.row_words import (
+    FAILURE_WORDS,
+    STATUS_WORDS,
+    is_fitted,
+    percent,
+    temperature_words,
+)
 
 MAX_DIAGRAMS_PER_SET = 9
 
