@@ -9,30 +9,30 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 
 from app.cli.client import Client, DamagedDownloadError, ServiceError, connect
-from app.cli.console import watch
+from app.cli.console import warn, watch
 from app.cli.demo import DemoError, demo
 from app.cli.finding import KEY_VARIABLE, data_folder, service_url
+from app.cli.parts import (
+    become_api,
+    become_check,
+    become_housekeeping,
+    become_migrations,
+    become_worker,
+    run_serve,
+)
 from app.embedded.broker import BrokerError
 from app.embedded.local_service import kept_key
 from app.embedded.programs import EmbeddedError
-from app.embedded.serve import serve, worker_argv
-from app.shared.settings import PREFIX, Settings, SettingsError
-from app.shared.startup import (
-    INVALID_SETTINGS,
-    create_privately,
-    private_folder,
-    read_settings,
-    unknown_variables,
-)
+from app.shared.settings import SettingsError
+from app.shared.startup import INVALID_SETTINGS, unknown_variables
 
 TOLD_ERRORS = (DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
 KEY_HINT = (
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[Arguments], int] = arguments.run
     for line in unknown_variables(os.environ):
-        _warn(line)
+        warn(line)
     try:
         status = run(arguments)
         sys.stdout.flush()
@@ -81,85 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _complain(text: str) -> int:
     print(f"ddcal: {text}", file=sys.stderr)
     return 1
-
-
-def _warn(text: str) -> None:
-    print(f"ddcal: warning: {text}", file=sys.stderr)
-
-
-# Parts of the service
-
-
-def _serve(arguments: Arguments) -> int:
-    settings = _prepared(_given(arguments, "data_folder", "host", "port", "no_key"))
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopping.set())
-    serve(settings, tell=lambda line: print(line, flush=True), stopping=stopping)
-    return 0
-
-
-def _api(arguments: Arguments) -> int:
-    given = _given(arguments, "host", "port", "no_key")
-    _prepared(given)
-    return _become([sys.executable, "-m", "app.server", "api"], given)
-
-
-def _worker(arguments: Arguments) -> int:
-    _prepared({})
-    return _become(worker_argv(arguments.queue))
-
-
-def _migrate(_: Arguments) -> int:
-    _prepared({})
-    return _become([sys.executable, "-m", "app.server", "migrate"])
-
-
-def _housekeeping(arguments: Arguments) -> int:
-    given = _given(arguments, "data_folder")
-    _prepared(given, makes_folder=False)
-    dry_run = ["--dry-run"] if arguments.dry_run else []
-    return _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run], given)
-
-
-def _check(arguments: Arguments) -> int:
-    given = _given(arguments, "data_folder")
-    _prepared(given, makes_folder=False)
-    return _become([sys.executable, "-m", "app.cli.check"], given)
-
-
-Given: TypeAlias = dict[str, Any]
-"""Settings by name, as the command line has them."""
-
-
-def _given(arguments: Arguments, *names: str) -> Given:
-    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
-
-
-def _prepared(given: Given, *, makes_folder: bool = True) -> Settings:
-    """The settings of a part of the service, with its data folder and all that it writes private.
-
-    Raises:
-        SettingsError: before anything is started or written.
-    """
-    settings = read_settings(given)
-    if makes_folder or settings.folder.exists():
-        for line in private_folder(settings.folder):
-            _warn(line)
-    create_privately()
-    return settings
-
-
-def _become(argv: list[str], given: Given | None = None) -> NoReturn:
-    """Replace this process, so that signals reach the program itself.
-
-    Args:
-        argv: the program.
-        given: settings that it finds in its environment.
-    """
-    sys.stdout.flush()
-    variables = {f"{PREFIX}{name.upper()}": str(value) for name, value in (given or {}).items()}
-    os.execve(argv[0], argv, {**os.environ, **variables})  # noqa: S606 -- no shell is the point
 
 
 # Using a service
@@ -297,32 +218,32 @@ def _add_services(commands: Commands) -> None:
     command = _add(commands, "demo", _demo, "Run a pipeline on digits through the whole service.")
     command.add_argument("--out", type=Path, default=Path("ddcal-demo"), help="folder of results")
 
-    command = _add(commands, "serve", _serve, "Run the whole service, with broker and worker.")
+    command = _add(commands, "serve", run_serve, "Run the whole service, with broker and worker.")
     command.add_argument("--data-folder", type=Path, help="where everything is kept (ddcal-data)")
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (8000)")
     _add_no_key(command)
 
-    command = _add(commands, "api", _api, "Run the HTTP API alone.")
+    command = _add(commands, "api", become_api, "Run the HTTP API alone.")
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (8000)")
     _add_no_key(command)
 
-    command = _add(commands, "worker", _worker, "Run a worker alone, one job at a time.")
+    command = _add(commands, "worker", become_worker, "Run a worker alone, one job at a time.")
     command.add_argument("--queue", default="gpu,intake", help="queues to serve (%(default)s)")
 
     command = _add(commands, "key", _key, "Print the key of a service on this machine, for curl.")
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
 
-    _add(commands, "migrate", _migrate, "Bring the database's tables up to date.")
+    _add(commands, "migrate", become_migrations, "Bring the database's tables up to date.")
 
     text = "Remove what nobody will read again, as the service does every hour; prints how much."
-    command = _add(commands, "housekeeping", _housekeeping, text)
+    command = _add(commands, "housekeeping", become_housekeeping, text)
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
     command.add_argument("--dry-run", action="store_true", help="only print what would go")
 
     text = "Verify every stored file and the database; prints what is damaged, exit 1 if any is."
-    command = _add(commands, "check", _check, text)
+    command = _add(commands, "check", become_check, text)
     command.add_argument("--data-folder", type=Path, help="of the service (ddcal-data)")
 
 

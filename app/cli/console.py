@@ -136,3 +136,8 @@ def failure(job: Json) -> str:
     """A job's error in one line."""
     error = job["error"]
     return f"{error['type']}: {error['message']}" if error else "no error recorded"
+
+
+def warn(text: str) -> None:
+    """Tell of something that stops nothing."""
+    print(f"ddcal: warning: {text}", file=sys.stderr)

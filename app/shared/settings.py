@@ -22,11 +22,13 @@ _BROKERS = ("redis", "rediss", "redis+socket", "sentinel")
 def _checked_key(key: SecretStr) -> SecretStr:
     text = key.get_secret_value()
     if len(text.strip()) < MIN_KEY_LENGTH:
-        what = f"{len(text)} characters" if text.strip() else "a blank one" if text else "none"
-        raise ValueError(f"an API key has at least {MIN_KEY_LENGTH} characters, got {what}")
+        what = (
+            f"{len(text)} characters" if text.strip() else "a blank one" if text else "an empty one"
+        )
+        raise ValueError(f"an API key needs at least {MIN_KEY_LENGTH} characters, got {what}")
     # It travels in a header, and Basic ends a user name at the first colon alone.
     if not re.fullmatch(r"[!-~]+", text):
-        raise ValueError("an API key is made of visible ASCII characters, without spaces")
+        raise ValueError("an API key consists of visible ASCII characters, without spaces")
     return key
 
 
@@ -50,18 +52,18 @@ def _require_scheme(url: str, schemes: Iterable[str]) -> None:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in schemes:
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise ValueError(f"a URL is wanted that begins with {wanted}")
+        raise ValueError(f"wanted a URL that begins with {wanted}")
 
 
 def _checked_level(level: str) -> str:
     if level not in LOG_LEVELS:
-        raise ValueError(f"one of {', '.join(LOG_LEVELS)} is wanted, got {level[:40]!r}")
+        raise ValueError(f"wanted one of {', '.join(LOG_LEVELS)}, got {level[:40]!r}")
     return level
 
 
 def _required(path: object) -> object:
     if path == "":  # which would be the present folder, whatever lies in it
-        raise ValueError("a folder is wanted, got an empty name")
+        raise ValueError("wanted a folder, got an empty name")
     return path
 
 
