@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_never_served(api, made, name):
     flip_a_bit(paths[name])
     detail = damaged(api.client.get(urls[name]))
     assert name in detail
-    assert f"submit what {job_id} was asked for again" in detail
+    assert f"submit the request of {job_id}, or of its pipeline, again" in detail
     damaged(api.client.get(urls[name], headers={"Range": "bytes=0-1"}))
     head = api.client.head(urls[name])
     assert (head.status_code, head.headers.get("etag")) == (500, None)

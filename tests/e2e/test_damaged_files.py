@@ -58,12 +58,17 @@ def test_damaged_files_are_told_of_and_computed_anew(service):
         for file in anew:
             assert client.http.get(file["url"]).status_code == 200, file
 
-        # One child damaged: it alone is computed, and what was made of it is taken over.
-        damage(service, [file for file in anew if file["name"] == "model.safetensors"])
+        # Calibrations carry the weights they belong to: these two are computed, and what was made
+        # of them is taken over.
+        weights = [file for file in anew if file["name"] == "model.safetensors"]
+        damage(service, weights)
         third = run(client)
-        computed = [child["reused_from"] is None for child in third["children"]]
-        assert computed == [child["role"] == "train" for child in third["children"]]
+        computed = {child["kind"] for child in third["children"] if child["reused_from"] is None}
+        assert computed == {"train", "calibrate"}
 
         ran = run_ddcal("check", "--data-folder", service.folder)
         assert ran.returncode == 1
-        assert ran.stdout.count("damaged: ") == len(whole) + 2 + 1
+        *lines, summary = ran.stdout.splitlines()
+        n_damaged = len(whole) + len(weights)
+        assert sum(line.startswith("damaged: ") for line in lines) == n_damaged
+        assert summary.endswith(f"damaged: {n_damaged:,}")

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from sqlalchemy import Connection
 
 from app.shared.errors import ConflictError, DamagedFileError, NotFoundError
-from app.shared.inputs.datasets import IMAGES, find_dataset, upload_sha256
+from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, upload_sha256
 from app.shared.inputs.logits import find_logits
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
@@ -214,20 +214,20 @@ class _Reader:
         dataset = find_dataset(self._connection, self._owner_id, name, self._settings)
         if dataset.state != "ready" or dataset.facts is None:
             raise ConflictError("dataset_not_ready", f"data set {name!r} is {dataset.state}")
-        paths = {
-            part: self._path_if_any(dataset.id, f"{part}.safetensors")
-            for part in ("train", *(("test",) if has_test else ()))
-            if dataset.id is not None
-        }
         return {
             "name": name,
             "source": dataset.source,
             "facts": dataset.facts.model_dump(mode="json"),
             "named_folder": str(self._settings.named_folder),
             "allow_downloads": self._settings.allow_downloads,
-            "train_path": paths.get("train"),
-            "test_path": paths.get("test"),
+            "train_path": self._part(dataset, "train"),
+            "test_path": self._part(dataset, "test") if has_test else None,
         }
+
+    def _part(self, dataset: Dataset, part: str) -> str | None:
+        if dataset.id is None:  # a named one, whose files its reader knows
+            return None
+        return self._path_if_any(dataset.id, f"{part}.safetensors")
 
     def _logits(self, name: str) -> dict[str, Any]:
         logits = find_logits(self._connection, self._owner_id, name)

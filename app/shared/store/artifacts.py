@@ -128,8 +128,8 @@ def _damaged(file: Artifact, damage: str) -> DamagedFileError:
         remedy = "delete the upload and send it again"
     else:
         remedy = (
-            f"submit what {file.job_id} was asked for again: what is damaged is computed anew, "
-            "never taken over"
+            f"submit the request of {file.job_id}, or of its pipeline, again: what is damaged is "
+            "computed anew"
         )
     return DamagedFileError(f"{file.name} of {file.resource_id} is damaged: {damage}; {remedy}")
 

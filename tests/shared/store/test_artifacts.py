@@ -154,7 +154,7 @@ def test_a_damaged_file_is_neither_given_out_nor_taken_over(
             use(file)
         told = r"model.safetensors of mdl_1 is damaged: its bytes have sha256 "
         assert caught.value.detail.startswith(told)
-        assert "submit what job_1 was asked for again" in caught.value.detail
+        assert "submit the request of job_1, or of its pipeline, again" in caught.value.detail
     assert files_below(tmp_path / "artifacts") == [file.sha256]
 
 

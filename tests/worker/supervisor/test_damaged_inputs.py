@@ -11,16 +11,30 @@ from app.shared.engine import runs
 from app.shared.inputs.datasets import NewDataset, accept_dataset, find_dataset, insert_dataset
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
-from app.shared.store.job_records import Ending, Job
+from app.shared.store.job_queries import children_by_parent
+from app.shared.store.job_records import Ending, Job, new_id
+from app.submission.requests import PipelineRequest
+from app.submission.submit import retry, submit
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.damage import flip_a_bit
 from tests.waiting import until
 from tests.worker.supervised import OWNER, AdvancedClock, Bench
+from tests.worker.supervisor.test_reuse import CHAIN_OUTPUTS
 
 # Tells that it was given its job, and ends.
 TELL_TALE = '(folder / "given").touch()\n' + (
     'say(type="failed", error={"type": "given", "message": "it was given the job"})\n'
 )
+# The first training flips a bit of the set that it is given, and dies; later ones make a model.
+HURTS_ITS_INPUT = """
+marker = folder.parents[1] / "hurt"
+if job["kind"] == "train" and not marker.exists():
+    marker.touch()
+    path = pathlib.Path(job["inputs"]["distilled_set"]["path"])
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 PARTS = ("train.safetensors", "test.safetensors")
 
 
@@ -215,3 +229,41 @@ def test_the_lease_is_prolonged_while_a_large_file_is_verified(
     assert error is not None
     assert error["type"] == "damaged_input"
     assert len(beats) >= 20
+
+
+def test_a_pipeline_that_failed_by_a_damaged_file_is_retried_with_a_new_one(
+    bench: Callable[..., Bench],
+) -> None:
+    """A set is damaged while a network is trained on it: the next attempt is not given it."""
+    made = bench(HURTS_ITS_INPUT + CHAIN_OUTPUTS)
+    params = {
+        "dataset": "digits",
+        "distill": {"images_per_class": 1},
+        "baselines": [],
+        "calibrate": [{"method": "none"}],
+    }
+    request = PipelineRequest.model_validate({"kind": "pipeline", "params": params})
+    with made.database.write() as connection:
+        first = submit(connection, made.settings, OWNER, request, job_id=new_id("job"))
+    made.supervisor().work()
+    children = children_of(made, first)
+    assert [made.job(first.id).state, children["distill"].state] == ["failed", "succeeded"]
+    assert [outcome for outcome, _ in made.outcomes(children["train"].id)] == ["failed"] * 2
+    error = children["train"].error
+    assert error is not None
+    assert error["type"] == "damaged_input"
+
+    with made.database.write() as connection:
+        again = retry(connection, made.settings, OWNER, first.id, job_id=new_id("job"))
+    made.supervisor().work()
+
+    anew = children_of(made, again)
+    assert (anew["distill"].state, anew["distill"].reused_from) == ("succeeded", None)
+    assert anew["train"].state == "succeeded"
+
+
+def children_of(made: Bench, pipeline: Job) -> dict[str, Job]:
+    """The children of a pipeline, by kind."""
+    with made.database.read() as connection:
+        found = children_by_parent(connection, OWNER, [pipeline.id])[pipeline.id]
+    return {child.kind: child for child in found}
