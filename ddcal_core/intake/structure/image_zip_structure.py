@@ -211,7 +211,7 @@ def _check_empty_folders(images: list[_Image], names: list[str]) -> None:
     }
     if empty:
         raise InvalidDataError(
-            f"wanted images in every class folder; got {len(empty):,} folders without any: "
+            f"wanted images in every class folder; folders without any: {len(empty):,}, "
             f"{_shown(empty)} (fill them, or take them out of the zip)"
         )
 

@@ -110,7 +110,7 @@ def test_a_class_folder_without_an_image_is_refused(inspect, folders, around, le
     """Empty, or with nothing but what systems leave: named with what to do."""
     part = "train/" if folders is FOLDERS else ""
     names = [f"{around}{name}" for name in [*folders, f"{part}bird/{left}", f"{part}eel/{left}"]]
-    with pytest.raises(InvalidDataError, match=r"got 2 folders without any: .*bird'.*eel'"):
+    with pytest.raises(InvalidDataError, match=r"folders without any: 2, .*bird'.*eel'"):
         inspect(names)
 
 

@@ -167,7 +167,7 @@ def report():
         for fit_on in ("training_set", "validation")
     ]
     about = {"name": EVIL, "n_test": 200, "class_names": [EVIL, "b", "c", "d"]}
-    about["image_shape"] = [1, 8, 8]
+    about |= {"image_shape": [1, 8, 8], "notes": ["Odd, so do this."]}
     made_with = {"torch": "2", "device": "cpu", "threads": 1, "seed": 0, "seconds": 1.0}
     logits = {one.id: sample(seed=k)[0] for k, one in enumerate(models)}
     logit_analyses = logit_analysis(groups, logits)
