@@ -37,6 +37,7 @@ from ddcal_core.specs.uploads import DEFAULT_TEST_FRACTION, Colour, ImageOptions
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
+MOST_NAMES = 20
 SAMPLE = """zip -qr my-images.zip my-images     # my-images/cat/1.png, my-images/dog/1.png, ...
 curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
      'http://127.0.0.1:8000/v1/datasets?name=pets&resize=32&colour=rgb&test_fraction=0.2&seed=0'
@@ -144,7 +145,8 @@ def _inspection(options: ImageOptions) -> Callable[[Path, int], dict[str, Any]]:
             split = {"split": "folders", "test_fraction": None, "seed": None}
         found = {
             "n_images": len(structure.train) + len(structure.test),
-            "n_ignored": structure.n_ignored,
+            "n_ignored": len(structure.ignored),
+            "ignored": list(structure.ignored[:MOST_NAMES]),
             "resize": options.resize,
             "colour": options.colour,
             **split,

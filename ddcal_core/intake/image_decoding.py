@@ -8,15 +8,21 @@ What is done to an image on the way, and nothing else:
 - of several pictures in a JPEG (MPO) the first is taken;
 - it is brought to grey or RGB, then cropped and resampled, if that is asked for.
 
+What a decoder warns of, such as JPEG data that do not come out even, is told; the pixels are taken.
+Bytes that decode without a complaint may still not be those that were written: no format but PNG,
+with its checksums, can tell.
+
 Refused, for there is no one way to do it: 16 bits a channel, transparent pixels, animations.
 """
 
+import contextlib
 import io
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -60,10 +66,12 @@ class DecodedImage:
         pixels: uint8 (H, W, C), C 1 for grey and 3 for colour.
         changes: what had to be done besides what was asked for: "turned", "palette", "alpha
             dropped", "CMYK".
+        warnings: what decoders said of it and went on.
     """
 
     pixels: NDArray[np.uint8]
     changes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
@@ -84,10 +92,14 @@ def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
     if wanted == "PNG":
         _check_png_header(data)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as caught:
             # Pillow speaks of broken EXIF and goes on without it; so do we.
-            warnings.simplefilter("ignore", UserWarning)
-            return _decoded(data, wanted, options)
+            warnings.simplefilter("always", UserWarning)
+            decoded = _decoded(data, wanted, options)
+        said = [str(one.message) for one in caught]
+        if wanted == "JPEG":
+            said += _libjpeg_warnings(data)
+        return replace(decoded, warnings=tuple(said))
     except UnidentifiedImageError:
         raise InvalidDataError(f"wanted a whole {wanted}; got no more than its start") from None
     except _UNREADABLE as error:
@@ -101,6 +113,24 @@ def _decoded(data: bytes, image_format: str, options: ImageOptions) -> DecodedIm
         if image_format == "PNG" and getattr(image, "is_animated", False):
             raise InvalidDataError("wanted one picture; got an animation")
         return _as_asked(image, options)
+
+
+def _libjpeg_warnings(data: bytes) -> list[str]:
+    """What libjpeg warns of and Pillow does not pass on; decoded once more, as small as can be."""
+
+    def decode(*, strict: bool) -> None:
+        simplejpeg.decode_jpeg(
+            data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8, strict=strict
+        )
+
+    try:
+        decode(strict=True)
+    except ValueError as warning:
+        # An error as well, and not a warning alone, is one of colours that only Pillow converts.
+        with contextlib.suppress(ValueError):
+            decode(strict=False)
+            return [str(warning)]
+    return []
 
 
 def _check_png_header(data: bytes) -> None:

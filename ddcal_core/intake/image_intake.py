@@ -72,7 +72,7 @@ def take_in_images(
         train = write_split(train_path, train_labels, image_shape, decoding.chunks(structure.train))
         test = write_split(test_path, test_labels, image_shape, decoding.chunks(structure.test))
         decoding.conclude()
-    _LOG.info("%d files passed over; done to images: %s", structure.n_ignored, decoding.told())
+    _LOG.info("%d files passed over; done to images: %s", len(structure.ignored), decoding.told())
     mean, std = channel_statistics(train.histogram)
     n_shared, note = check_leak(train, test)
     n_classes = len(structure.class_names)
@@ -84,7 +84,7 @@ def take_in_images(
         mean=mean,
         std=std,
         n_test_in_train=n_shared,
-        notes=() if note is None else (note,),
+        notes=tuple(one for one in (note, decoding.warnings_note()) if one is not None),
     )
     return TakenDataset(facts, train_path, test_path)
 
@@ -110,6 +110,7 @@ class _Decoding:
     first: tuple[str, tuple[int, ...]] | None = None
     problems: list[str] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
+    warned: list[str] = field(default_factory=list)
 
     def find_shape(self, entries: Sequence[LabelledEntry]) -> tuple[int, int, int]:
         """(C, H, W) of the first image that can be decoded, which all others have to have."""
@@ -144,6 +145,18 @@ class _Decoding:
         """What was done to how many images: "3 turned, 1 palette"."""
         return ", ".join(f"{n} {what}" for what, n in sorted(self.changes.items())) or "nothing"
 
+    def warnings_note(self) -> str | None:
+        """Name the files that decoders warned of; None where there are none."""
+        if not self.warned:
+            return None
+        more = len(self.warned) - MAX_PROBLEMS_TOLD
+        return (
+            f"The decoder warned of {len(self.warned):,} of {self.n_images:,} image files, whose "
+            "pixels may be wrong; look at them, or send them anew: "
+            + "; ".join(self.warned[:MAX_PROBLEMS_TOLD])
+            + (f"; and {more:,} more" if more > 0 else "")
+        )
+
     def _tried(self, entry: ZipEntry) -> NDArray[np.uint8] | None:
         try:
             decoded = decode_image(read_entry(self.file, entry), self.options)
@@ -152,6 +165,8 @@ class _Decoding:
             self._note(entry, error)
             return None
         self.changes.update(decoded.changes)
+        if decoded.warnings:
+            self.warned.append(f"{entry.name}: {'; '.join(decoded.warnings)}")
         return decoded.pixels
 
     def _check_shape(self, pixels: NDArray[np.uint8]) -> None:

@@ -144,7 +144,7 @@ def _empty_note(part: str, rows: list[int]) -> str | None:
         return None
     some = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     return (
-        f"{len(rows):,} rows of logits_{part} are all zeros (row {some}), which is no "
+        f"All zeros in logits_{part}: {len(rows):,} (row {some}). That is no "
         "distribution; they were taken as 1 / K for every class. Leave them out if they hold no "
         "prediction."
     )

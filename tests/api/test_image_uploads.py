@@ -31,7 +31,8 @@ def test_a_zip_of_folders_is_accepted_and_checked_by_a_job(api):
     body = answer.json()
     assert body["state"] == "checking"
     assert body["image_files"] == {
-        "n_images": 10, "n_ignored": 2, "split": "folders", "test_fraction": None, "seed": None,
+        "n_images": 10, "n_ignored": 2, "ignored": ["train/.DS_Store", "__MACOSX/._train"],
+        "split": "folders", "test_fraction": None, "seed": None,
         "resize": 32, "colour": "grey",
     }  # fmt: skip
     job = api.job(body["job_id"])

@@ -33,6 +33,7 @@ class ImageFilesBody(Body):
 
     n_images: int
     n_ignored: int = Field(description="Files passed over, such as .DS_Store and __MACOSX.")
+    ignored: list[str] = Field([], description="Names of the first 20 of these.")
     split: str = Field(description="By folders (train, test) or by seed.", examples=["folders"])
     test_fraction: float | None = Field(description="Of each class, where split by seed.")
     seed: int | None

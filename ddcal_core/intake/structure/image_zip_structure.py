@@ -3,8 +3,9 @@
     train/CLASS/FILE and test/CLASS/FILE    or    CLASS/FILE, split by seed
 
 all in one folder more, if an archiver has put one around. Files are PNG or JPEG by their names'
-ends; what they hold is for the intake process to see. What operating systems leave in folders is
-passed over; any other file is refused, so that no image is left out unseen.
+ends; what they hold is for the intake process to see. What operating systems and tools leave in
+folders is passed over and named; any other file, an image in any other folder that starts with a
+dot, and a class folder without an image are refused, so that nothing is left out unseen.
 """
 
 import hashlib
@@ -30,6 +31,12 @@ MAX_FILE_BYTES = 32 * 2**20
 
 _PARTS = ("train", "test")
 _CLUTTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+_CLUTTER_FOLDERS = frozenset(
+    {
+        *("__macosx", ".git", ".svn", ".ipynb_checkpoints", ".idea", ".vscode", ".thumbnails"),
+        *(".trashes", ".spotlight-v100", ".fseventsd", ".temporaryitems", ".appledouble"),
+    }
+)
 _ARCHIVES = (".zip", ".npz", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _WANTED = "train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"
 
@@ -50,14 +57,14 @@ class ImageZipStructure:
         train: training images, by class, then by name; at least 2 of each class.
         test: test images, likewise; at least 1 of each class.
         is_split: whether they were told apart by seed, for want of folders.
-        n_ignored: files that operating systems had left in the folders.
+        ignored: names of files that were passed over, such as .DS_Store.
     """
 
     class_names: tuple[str, ...]
     train: tuple[LabelledEntry, ...]
     test: tuple[LabelledEntry, ...]
     is_split: bool
-    n_ignored: int
+    ignored: tuple[str, ...]
 
 
 class _Image(NamedTuple):
@@ -80,11 +87,15 @@ def inspect_image_zip(
     Raises:
         InvalidDataError: the zip is no such data set; says what was wanted and what was got.
     """
-    entries = [entry for entry in read_directory(path) if not entry.name.endswith("/")]
+    everything = read_directory(path)
+    entries = [entry for entry in everything if not entry.name.endswith("/")]
     kept = [entry for entry in entries if not _is_clutter(entry.name)]
+    ignored = tuple(entry.name for entry in entries if _is_clutter(entry.name))
+    _check_hidden(ignored)
     _check_kinds(kept)
     _check_sizes(kept, max_decoded_bytes, options)
     images = _placed(kept)
+    _check_empty_folders(images, [entry.name for entry in everything])
     class_names = _class_names(images)
     is_split = not images[0].part
     if is_split:
@@ -101,11 +112,28 @@ def inspect_image_zip(
         )
         for part in _PARTS
     )
-    return ImageZipStructure(class_names, train, test, is_split, len(entries) - len(kept))
+    return ImageZipStructure(class_names, train, test, is_split, ignored)
 
 
 def _is_clutter(name: str) -> bool:
     return any(part.startswith(".") or part.lower() in _CLUTTER for part in name.split("/"))
+
+
+def _check_hidden(ignored: Iterable[str]) -> None:
+    """Refuse images in folders of the user's that merely start with a dot: a class `.net`, say."""
+    hidden: dict[str, int] = {}
+    for name in ignored:
+        *folders, file_name = name.split("/")
+        dotted = [folder for folder in folders if folder.startswith(".")]
+        is_image = file_name.lower().endswith(IMAGE_SUFFIXES) and not file_name.startswith("._")
+        if is_image and dotted and not _CLUTTER_FOLDERS & {folder.lower() for folder in folders}:
+            hidden[dotted[0]] = hidden.get(dotted[0], 0) + 1
+    if hidden:
+        folder, n = next(iter(hidden.items()))
+        raise InvalidDataError(
+            "wanted no folders whose names start with a dot, which are passed over as hidden; got "
+            f"{folder!r} with {n:,} image files: rename it, or take it out of the zip"
+        )
 
 
 def _check_kinds(entries: list[ZipEntry]) -> None:
@@ -153,14 +181,39 @@ def _placed(entries: list[ZipEntry]) -> list[_Image]:
     if (depth, _are_parts(tops)) not in ((1, False), (2, True)):
         raise InvalidDataError(f"wanted {_WANTED}; got {_shown(names)}")
     class_names: dict[str, str] = {}
+    spelled: dict[tuple[str, str], str] = {}
     images = []
     for entry in entries:
         *parts, folder, file_name = entry.name.split("/")[n_around:]
         if folder not in class_names:
             class_names[folder] = clean_class_name(folder, where="class folder")
         part = sys.intern(parts[0].lower()) if parts else ""
+        first = spelled.setdefault((part, class_names[folder]), folder)
+        if first != folder:
+            raise InvalidDataError(
+                "wanted class folders of different names; got "
+                f"{first!r} and {folder!r}, which differ in spaces at the ends or in the Unicode "
+                "form of their letters alone: rename one, or put their images into one folder"
+            )
         images.append(_Image(part, class_names[folder], file_name, entry))
     return images
+
+
+def _check_empty_folders(images: list[_Image], names: list[str]) -> None:
+    """Refuse folders beside those of the classes that hold no image."""
+    full = {image.entry.name.rpartition("/")[0] for image in images}
+    beside = {folder.rpartition("/")[0] for folder in full}
+    others = {name.rpartition("/")[0] for name in names} - full - beside
+    empty = {
+        folder
+        for folder in others
+        if folder and folder.rpartition("/")[0] in beside and not _is_clutter(folder)
+    }
+    if empty:
+        raise InvalidDataError(
+            f"wanted images in every class folder; folders without any: {len(empty):,}, "
+            f"{_shown(empty)} (fill them, or take them out of the zip)"
+        )
 
 
 def _depth(name: str) -> int:

@@ -251,3 +251,60 @@ def test_memory_does_not_grow_with_the_zip(tmp_path):
     )
     assert (status, messages[-1]["type"]) == (0, "outputs"), json.dumps(messages[-1])
     assert (tmp_path / "train.safetensors").stat().st_size > 115_000_000
+
+
+def some_are_test_images(members, n):
+    """The first n training images of each class, as test images of other names and classes."""
+    other = {"cat": "dog", "dog": "cat"}
+    copies = {
+        f"test/{other[name]}/copy-{k}.png": members[f"train/{name}/{k}.png"]
+        for name in other
+        for k in range(n)
+    }
+    return {**members, **copies}
+
+
+def test_test_images_that_are_trained_on_are_found_by_their_pixels(take):
+    """A share is counted and told, whatever names and classes; none is silent; all is refused."""
+    members = class_folders(n_train=6, n_test=2)
+    facts = take(some_are_test_images(members, 3)).facts
+    assert facts.n_test_in_train == 6
+    assert "6 of the 10 test images (60.0 %) are also training images" in facts.notes[0]
+    facts = take(members).facts
+    assert (facts.n_test_in_train, facts.notes) == (0, ())
+    trained = {name: pixels for name, pixels in members.items() if name.startswith("train/")}
+    with pytest.raises(InvalidDataError, match="every one of the 12 test images is also a train"):
+        take(some_are_test_images(trained, 6))
+
+
+def test_copies_that_a_split_by_seed_parts_are_told(take):
+    """Each file twice in one folder: about half of the test images have their copy trained on."""
+    members = one_level(n=10)
+    copies = {name.replace(".png", "-copy.png"): pixels for name, pixels in members.items()}
+    taken = take({**members, **copies})
+    facts = taken.facts
+    train, test = load_file(taken.train_path), load_file(taken.test_path)
+    known = {image.tobytes() for image in train["images"]}
+    shared = sum(image.tobytes() in known for image in test["images"])
+    assert facts.n_test_in_train == shared > 0
+
+
+@pytest.mark.parametrize("damage", ["zeros", "noise"])
+def test_what_the_decoder_warns_of_is_counted_and_named(take, damage):
+    """JPEG data with a hole decode to something, and do not come out even."""
+    smooth = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    members = {
+        f"{name}/{k}.jpg": encoded(
+            np.stack([smooth, smooth.T, noise(k + 10 * (name == "dog"), 64, 64)], 2), "JPEG"
+        )
+        for name in ("cat", "dog")
+        for k in range(4)
+    }
+    assert take(members).facts.notes == ()
+    data = members["cat/2.jpg"]
+    half = len(data) // 2
+    hole = bytes(400) if damage == "zeros" else bytes(noise(9, 400) // 2)
+    facts = take({**members, "cat/2.jpg": data[:half] + hole + data[half + 400 :]}).facts
+    assert facts.train_class_counts == (3, 3)
+    assert facts.notes[0].startswith("The decoder warned of 1 of 8 image files")
+    assert "cat/2.jpg: Corrupt JPEG data" in facts.notes[0]

@@ -227,7 +227,7 @@ def test_probabilities_in_any_dress_are_named(tmp_path, dress):
     wanted = np.where(sums > 0, sent / np.where(sums > 0, sums, 1), 1 / K)
     taken = softmax(load_file(result.paths[0])["logits"].astype(float))
     assert np.abs(taken - wanted).max() < 0.01
-    assert [("all zeros" in note) for note in result.facts.notes] == [True] * (
+    assert [("All zeros" in note) for note in result.facts.notes] == [True] * (
         dress == "an empty row"
     )
 

@@ -256,3 +256,24 @@ def test_intake_never_loads_torch():
     """The intake process stays light: no torch behind its imports."""
     code = "import sys, ddcal_core.intake.process; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
+
+
+def test_test_arrays_that_are_trained_on_are_refused_or_told(tmp_path):
+    """In any order: all of them is an error, a share stands in the facts."""
+    values = arrays()
+    order = np.random.default_rng(1).permutation(40)
+    shuffled = {"x_test": values["x_train"][order], "y_test": values["y_train"][order]}
+    with pytest.raises(InvalidDataError, match="every one of the 40 test images is also a train"):
+        take(tmp_path, values | shuffled)
+    values["x_test"][:5] = values["x_train"][10:15]
+    facts = take(tmp_path, values).facts
+    assert facts.n_test_in_train == 5
+    assert "5 of the 20 test images (25.0 %)" in facts.notes[0]
+
+
+def test_labels_that_count_from_one_are_named(tmp_path):
+    """With what to do, not as a class without an image."""
+    values = arrays()
+    values |= {key: values[key] + 1 for key in ("y_train", "y_test")}
+    with pytest.raises(InvalidDataError, match="look counted from 1: subtract 1 from every label"):
+        take(tmp_path, values)

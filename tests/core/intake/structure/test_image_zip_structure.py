@@ -51,7 +51,7 @@ def test_train_and_test_folders_are_found(inspect):
         for label, name in enumerate(("cat", "dog"))
         for k in range(2)
     ]
-    assert (structure.is_split, structure.n_ignored) == (False, 0)
+    assert (structure.is_split, structure.ignored) == (False, ())
 
 
 @pytest.mark.parametrize("names", [FOLDERS, ONE_LEVEL])
@@ -99,8 +99,38 @@ def test_what_systems_leave_in_folders_is_passed_over_and_counted(inspect):
         ".git/HEAD",
     ]
     structure = inspect([*FOLDERS, *clutter])
-    assert structure.n_ignored == len(clutter)
+    assert len(structure.ignored) == len(clutter)
     assert (len(structure.train), len(structure.test)) == (6, 4)
+
+
+@pytest.mark.parametrize("folders", [FOLDERS, ONE_LEVEL])
+@pytest.mark.parametrize("around", ["", "My images/"])
+@pytest.mark.parametrize("left", ["", ".DS_Store", "Thumbs.db", "._0.png"])
+def test_a_class_folder_without_an_image_is_refused(inspect, folders, around, left):
+    """Empty, or with nothing but what systems leave: named with what to do."""
+    part = "train/" if folders is FOLDERS else ""
+    names = [f"{around}{name}" for name in [*folders, f"{part}bird/{left}", f"{part}eel/{left}"]]
+    with pytest.raises(InvalidDataError, match=r"folders without any: 2, .*bird'.*eel'"):
+        inspect(names)
+
+
+@pytest.mark.parametrize("name", [".net/1.png", "train/.net/1.png", "cat/.thumbs/1.jpg"])
+def test_images_in_a_hidden_folder_are_refused(inspect, name):
+    """A class that starts with a dot is not left out unsaid; what tools keep there is clutter."""
+    folders = FOLDERS if name.startswith("train") else ONE_LEVEL
+    with pytest.raises(InvalidDataError, match=r"start with a dot.*with 1 image files: rename"):
+        inspect([*folders, name])
+    clutter = [".ipynb_checkpoints/1-checkpoint.png", ".git/logo.png"]
+    assert set(inspect([*folders, *clutter]).ignored) == set(clutter)
+
+
+@pytest.mark.parametrize("other", ["cat ", " cat", "cat\u3000"])
+def test_folders_that_would_become_one_class_are_refused(inspect, other):
+    """Told apart by spaces at the ends alone; or by Unicode form."""
+    with pytest.raises(InvalidDataError, match="differ in spaces at the ends or in the Unicode"):
+        inspect([*ONE_LEVEL, f"{other}/1.jpg", f"{other}/2.jpg"])
+    with pytest.raises(InvalidDataError, match="differ in spaces"):
+        inspect([*ONE_LEVEL, "K\u00e4fer/1.jpg", "Ka\u0308fer/2.jpg"])
 
 
 def by_hand(names, fraction_of_ten, seed):
