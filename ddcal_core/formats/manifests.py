@@ -168,66 +168,43 @@ class CalibratedModelConfig(ModelConfig):
 
 
 class FactorTraining(Record):
-    """How a network was trained that a set's factor was measured with."""
+    """How the one network was trained that a set's factor was measured with."""
 
     epochs: int
     batch_size: int
     lr: float
 
 
-class FactorMeasurement(Record):
-    """What one network of a set says of the set's factor.
-
-    Attributes:
-        factor: temperature over half_way_temperature or logit_rms; None where there is none.
-        temperature: exact T on labelled real images; None where there is none.
-        half_way_temperature: T on images midway between two of the set; None where there is none.
-        logit_rms: of the logits about their row's mean, on the set; of two classes alone.
-        network: name and options.
-        train: how it was trained.
-        validation_accuracy: of the network, in [0, 1]; None where training it failed.
-        why_none: why there is no factor.
-    """
-
-    factor: float | None = None
-    temperature: float | None = None
-    half_way_temperature: float | None = None
-    logit_rms: float | None = None
-    network: DescribedNetwork
-    train: FactorTraining
-    validation_accuracy: float | None = None
-    why_none: str | None = None
-
-
 class SetFactor(VersionedRecord):
     """The factor that a distilled set carries, and how it was measured.
 
     Attributes:
-        factor: geometric mean of those measured; None where none was.
+        factor: temperature over half_way_temperature or logit_rms; None where there is none.
+        why_none: why there is no factor.
+        temperature: exact T on labelled real images; None where there is none.
+        half_way_temperature: T on images midway between two of the set; None where there is none.
+        logit_rms: of the logits about their row's mean, on the set; of two classes alone.
         n_real: labelled real images it was measured on.
         labels_used: which labels, in words.
-        measured: with each network.
+        network: the one it was measured with.
+        train: how that was trained.
+        validation_accuracy: of that, in [0, 1].
         seconds: of all this.
     """
 
     KIND: ClassVar[str] = "set's factor"
 
     factor: float | None
+    why_none: str | None = Field(None, exclude_if=is_none)
+    temperature: float | None
+    half_way_temperature: float | None
+    logit_rms: float | None = Field(None, exclude_if=is_none)
     n_real: int
     labels_used: str
-    measured: tuple[FactorMeasurement, ...]
+    network: DescribedNetwork
+    train: FactorTraining
+    validation_accuracy: float
     seconds: float
-
-    @classmethod
-    def upgraded(cls, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Give version 1, which one network measured, as version 2."""
-        if "why_none" in held or "measured" in held:
-            return super().upgraded(held)
-        told = super().upgraded(held)
-        of_network = set(FactorMeasurement.model_fields) & set(told)
-        measurement = {name: told[name] for name in of_network}
-        kept = {name: value for name, value in told.items() if name in cls.model_fields}
-        return {**kept, "measured": [measurement]}
 
 
 class NoSetFactor(VersionedRecord):
@@ -235,7 +212,7 @@ class NoSetFactor(VersionedRecord):
 
     Attributes:
         factor: None.
-        why_none: what went wrong with the networks it was to be measured with.
+        why_none: what went wrong with the network it was to be measured with.
     """
 
     KIND: ClassVar[str] = "set's factor"

@@ -198,7 +198,6 @@ class Report(VersionedRecord):
             **super().upgraded(held),
             "rows": _completed(held.get("rows"), _LACKING),
             "mts_curves": _completed(held.get("mts_curves", []), {"mask": {}}),
-            "training_sets": _with_todays_factors(held.get("training_sets")),
         }
 
     def headline_values(self) -> dict[str, Any]:
@@ -213,18 +212,6 @@ _STORED = {
 
 
 _LACKING = {"optimiser": None, "further": None, "guessing": None}
-
-
-def _with_todays_factors(training_sets: object) -> object:
-    """Give each distilled set of several training sets the factor that it carries as version 2."""
-    if not isinstance(training_sets, list):
-        return training_sets
-    return [
-        {**one, "distilled": {**distilled, "calibration_factor": SetFactor.upgraded(factor)}}
-        if (distilled := one.get("distilled")) and (factor := distilled.get("calibration_factor"))
-        else one
-        for one in training_sets
-    ]
 
 
 def _completed(listed: object, lacking: Mapping[str, Any]) -> object:

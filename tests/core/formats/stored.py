@@ -24,8 +24,8 @@ def stored(name: str) -> dict[str, Any]:
 def in_todays_words(value: Any) -> Any:
     """JSON of version 1 as version 2 has it.
 
-    With the word for the images fitted on that is used now; a set's factor, measured with one
-    network then, as today's with one; facts without notes; rows that do not know guessing.
+    With the word for the images fitted on that is used now, facts without notes, and rows that do
+    not know what guessing gets.
     """
     told = json.loads(
         json.dumps(value).replace('"fit_on": "distilled"', '"fit_on": "training_set"')
@@ -38,18 +38,12 @@ def _with_later_fields(value: Any) -> Any:
         return [_with_later_fields(one) for one in value]
     if not isinstance(value, dict):
         return value
-    if "labels_used" not in value:
-        later = (
-            {"notes": [], "n_test_in_train": 0}
-            if {"train_class_counts", "class_names"} <= value.keys()
-            else {}
-        )
-        later |= {"guessing": None} if {"before", "calibration"} <= value.keys() else {}
-        return later | {key: _with_later_fields(one) for key, one in value.items()}
-    of_the_set = {key: value[key] for key in ("factor", "n_real", "labels_used", "seconds")}
-    of_the_network = {key: value[key] for key in value.keys() - of_the_set.keys()}
-    measured = {"factor": value["factor"], "logit_rms": None, "why_none": None, **of_the_network}
-    return of_the_set | {"measured": [measured]}
+    later = {"notes": [], "n_test_in_train": 0} if value.keys() >= _FACTS else {}
+    later |= {"guessing": None} if value.keys() >= _ROW else {}
+    return later | {key: _with_later_fields(one) for key, one in value.items()}
+
+
+_FACTS, _ROW = {"train_class_counts", "class_names"}, {"before", "calibration"}
 
 
 def without_versions(value: Any) -> Any:

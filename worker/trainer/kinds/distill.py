@@ -20,6 +20,7 @@ from ddcal_core.distillation.selection import selection_by_validation
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import (
     DistillSettings,
+    NoSetFactor,
     ScoredStep,
     SetFactor,
     SetProvenance,
@@ -111,7 +112,7 @@ def _provenance(
     params: DistillParams,
     images: RealImages,
     outcome: Outcome,
-    factor: SetFactor | None,
+    factor: SetFactor | NoSetFactor | None,
     task: Task,
     warnings: tuple[SetWarning, ...],
 ) -> SetProvenance:

@@ -32,7 +32,7 @@ CONVENTIONS = {
         "patches. On the training set no image is masked: T is a factor times the T at which the "
         "network is as unsure midway between two images of different classes as it should be, or, "
         "of two classes, times the root mean square of its logits about their row's mean. T "
-        "carried with the set: the factor was measured with three networks and the labels of the "
+        "carried with the set: the factor was measured with one network and the labels of the "
         "validation images when the set was made. T from the set alone: the factor comes from "
         "networks trained on parts of the set, no real label at all."
     ),

@@ -100,8 +100,7 @@ def _factor_words(distilled: DistilledSetFacts) -> str:
         return ""
     return (
         f" It carries a factor of {measured.factor:.3g} for the temperatures of its networks, "
-        f"measured with {len(measured.measured)} of them on {measured.n_real:,} validation images "
-        "with their labels."
+        f"measured with one of them on {measured.n_real:,} validation images with their labels."
     )
 
 
