@@ -8,6 +8,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from ddcal_core.specs.calibration import CALIBRATIONS
+from ddcal_core.specs.distillation import METHODS
+
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
@@ -111,3 +114,16 @@ def test_files_for_machines_fit_their_schemas(schema, path):
     command = [checker, "--builtin-schema", f"vendor.{schema}", path]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("README.md", [*METHODS, *CALIBRATIONS]),
+        ("docs/backbones.md", METHODS),
+    ],
+)
+def test_every_method_and_calibration_is_documented(page, words):
+    """Named in code type, as requests have it."""
+    text = (ROOT / page).read_text()
+    assert [word for word in words if f"`{word}`" not in text] == []

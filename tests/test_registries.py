@@ -1,6 +1,7 @@
 """Every registry is complete: who adds a member is told of each place that has to know it."""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -131,3 +132,11 @@ def test_calibrations_of_logits_are_those_that_need_no_image():
         for word in get_args(member.model_fields["method"].annotation)
     }
     assert named == set(CALIBRATIONS) - {"mts"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_compared_with_its_formula(method):
+    """Some test of the core makes its spec."""
+    tests = (Path(__file__).parent / "core" / "distillation").glob("test_*.py")
+    made = f"{METHODS[method].__name__}("
+    assert [path.name for path in tests if made in path.read_text()]

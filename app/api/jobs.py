@@ -64,15 +64,12 @@ class JobListQuery(BaseModel):
     page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
     page_token: str | None = Field(None, max_length=200)
 
-    def filters(self) -> dict[str, str]:
-        """Wanted values, by column."""
-        wanted = {
-            "state": self.state,
-            "kind": self.kind,
-            "dataset": self.dataset,
-            "parent_id": self.parent and self.parent.replace("none", ""),
-        }
-        return {name: value for name, value in wanted.items() if value is not None}
+    def filters(self) -> dict[str, str | int]:
+        """Wanted values, by column: each field but those of the page is one."""
+        wanted = self.model_dump(exclude={"page_size", "page_token"}, exclude_none=True)
+        if "parent" in wanted:
+            wanted["parent_id"] = wanted.pop("parent").replace("none", "")
+        return wanted
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")

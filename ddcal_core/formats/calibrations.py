@@ -15,7 +15,7 @@ from ddcal_core.specs.calibration import (
     TemperatureScaling,
     in_todays_word,
 )
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import Spec, members_of
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
 TrainingSource = Literal["distilled", "random", "herding", "full"]
@@ -188,10 +188,8 @@ class IsotonicScalingFile(_ScalingFile):
 
 
 ScalingFile = VectorScalingFile | IsotonicScalingFile
-SCALING_FILES: Mapping[str, type[VectorScalingFile] | type[IsotonicScalingFile]] = {
-    "vector": VectorScalingFile,
-    "isotonic": IsotonicScalingFile,
-}
+SCALING_FILES: Mapping[str, type[ScalingFile]] = members_of(ScalingFile, "method")
+"""The methods that find more than one number -> what holds it."""
 
 
 def read_scaling_file(path: Path) -> ScalingFile:

@@ -14,12 +14,12 @@ MAX_PAGE_SIZE = 200
 _KEY = re.compile(r"[a-z]{3,5}_[0-9a-z]{26}")
 
 
-def page_token(last_id: str, filters: Mapping[str, str | None]) -> str:
+def page_token(last_id: str, filters: Mapping[str, str | int | None]) -> str:
     """A token for what comes after `last_id`; it works with the same filters only."""
     return base64.urlsafe_b64encode(f"{last_id}.{_digest(last_id, filters)}".encode()).decode()
 
 
-def page_position(token: str | None, filters: Mapping[str, str | None]) -> str | None:
+def page_position(token: str | None, filters: Mapping[str, str | int | None]) -> str | None:
     """The id after which a page starts, None for the first page.
 
     The token grants nothing: every list is filtered by owner whatever it says.
@@ -42,6 +42,6 @@ def page_position(token: str | None, filters: Mapping[str, str | None]) -> str |
     return last_id
 
 
-def _digest(last_id: str, filters: Mapping[str, str | None]) -> str:
+def _digest(last_id: str, filters: Mapping[str, str | int | None]) -> str:
     text = json.dumps([last_id, sorted(filters.items())])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -51,7 +51,7 @@ def list_jobs(
     connection: Connection,
     owner_id: str,
     *,
-    filters: Mapping[str, str],
+    filters: Mapping[str, str | int],
     after: str | None = None,
     limit: int = 50,
 ) -> list[Job]:
@@ -60,13 +60,14 @@ def list_jobs(
     Args:
         connection: a read transaction.
         owner_id: whose.
-        filters: wanted values of columns: state, kind, dataset, parent_id ("" for none).
+        filters: wanted values by column; "" for a job that has none.
         after: the id that the page before ended with.
         limit: most jobs in the answer.
     """
     statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id)
     for name, value in filters.items():
-        statement = statement.where(jobs.c[name] == (value or None))
+        # 0 and False are values to look for.
+        statement = statement.where(jobs.c[name] == (None if value == "" else value))
     if after is not None:
         statement = statement.where(jobs.c.id < after)
     rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))

@@ -144,23 +144,27 @@ def fit_scaling(
     Raises:
         ValueError: what `fit_temperature` refuses.
     """
-    if method == "isotonic":
-        isotonic = fit_isotonic(logits, labels)
-        found = Fitted(
-            method=method, fit_on=fit_on, status=isotonic.status, temperature=None, n=isotonic.n
-        )
-        return found, isotonic.scaling
-    vector = fit_vector_scaling(logits, labels)
-    found = Fitted(
-        method=method,
-        fit_on=fit_on,
-        status=vector.status,
-        temperature=None,
-        n=vector.n,
-        nll_before=finite_or_none(vector.nll_before),
-        nll_after=finite_or_none(vector.nll_after),
-    )
-    return found, vector.scaling
+    match method:
+        case "isotonic":
+            isotonic = fit_isotonic(logits, labels)
+            found = Fitted(
+                method=method, fit_on=fit_on, status=isotonic.status, temperature=None, n=isotonic.n
+            )
+            return found, isotonic.scaling
+        case "vector":
+            vector = fit_vector_scaling(logits, labels)
+            found = Fitted(
+                method=method,
+                fit_on=fit_on,
+                status=vector.status,
+                temperature=None,
+                n=vector.n,
+                nll_before=finite_or_none(vector.nll_before),
+                nll_after=finite_or_none(vector.nll_after),
+            )
+            return found, vector.scaling
+        case _:
+            assert_never(method)
 
 
 def write_scaling(folder: Path, found: Found[CalibrationFindings]) -> tuple[Path, ...]:

@@ -5,10 +5,12 @@ Uploaded logits, which have no model here, are for `calibrate_logits`.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import assert_never
 
 import torch
 from torch.export import ExportedProgram
 
+from ddcal_core.calibration.isotonic import IsotonicScaling
 from ddcal_core.calibration.vector_scaling import VectorScaling
 from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
@@ -64,24 +66,14 @@ def _calibrated(
 def _write_files(
     folder: Path, model: ModelInput, found: Found[CalibrationValues], program: ExportedProgram
 ) -> tuple[Path, ...]:
-    """Write the model as it was, what was found, and the program that has it inside.
-
-    An isotonic scaling has no program: its functions, thousands of numbers, stand in scaling.json.
-    Neither has a vector scaling of logits that mask classes.
-    """
+    """Write the model as it was, what was found, and the program that has it inside."""
     weights, config = folder / "model.safetensors", folder / "config.json"
     # The very bytes of the model's own file, so that the artifact store can tell they are.
     weights.write_bytes(model.path.read_bytes())
-    scaling, temperature = found.scaling, found.values.temperature
-    is_foldable = isinstance(scaling, VectorScaling) and scaling.masked_gap is None
-    has_program = temperature is not None or is_foldable
-    exported = (folder / "calibrated_model.pt2",) if has_program else ()
-    for path in exported:
-        if isinstance(scaling, VectorScaling):
-            save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
-        elif temperature is not None:
-            save_program(program, temperature, path)
-    said = calibrated_config(model.config, found.values, apply=found.apply, has_program=has_program)
+    exported = _write_program(folder / "calibrated_model.pt2", found, program)
+    said = calibrated_config(
+        model.config, found.values, apply=found.apply, has_program=bool(exported)
+    )
     write_json(config, said.as_json())
     files = (*exported, weights, config, *write_scaling(folder, found))
     if model.input_space_path is None:
@@ -89,3 +81,26 @@ def _write_files(
     space = folder / INPUT_SPACE_FILE
     space.write_bytes(model.input_space_path.read_bytes())
     return (*files, space)
+
+
+def _write_program(
+    path: Path, found: Found[CalibrationValues], program: ExportedProgram
+) -> tuple[Path, ...]:
+    """Write the program with what was found folded in, where it can be.
+
+    An isotonic scaling has none: its functions, thousands of numbers, stand in scaling.json.
+    Neither has a vector scaling of logits that mask classes.
+    """
+    scaling, temperature = found.scaling, found.values.temperature
+    match scaling:
+        case VectorScaling(masked_gap=None):
+            save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
+        case VectorScaling() | IsotonicScaling():
+            return ()
+        case None:
+            if temperature is None:
+                return ()
+            save_program(program, temperature, path)
+        case _:
+            assert_never(scaling)
+    return (path,)

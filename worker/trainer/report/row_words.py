@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
 
-from ddcal_core.formats.calibrations import CalibrationStatus, Failure
+from ddcal_core.formats.calibrations import SCALING_FILES, CalibrationStatus, Failure
 from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
@@ -96,13 +97,23 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{number} %".replace("-", "−").replace(" ", "\u202f")
 
 
-_NO_TEMPERATURE = ("vector", "isotonic")
-_FITTED = ("ok", "not_converged", "one_class")
-
-
 def is_fitted(status: RowStatus) -> bool:
     """Whether what is shown is a calibration that was found, be it not the best of its kind."""
-    return status in _FITTED
+    match status:
+        case "ok" | "not_converged" | "one_class":
+            return True
+        case (
+            "separable"
+            | "worse_than_chance"
+            | "unidentified"
+            | "undetermined"
+            | "not_positive"
+            | "not_finite"
+            | "mixed"
+        ):
+            return False
+        case _:
+            assert_never(status)
 
 
 def may_win(row: Row) -> bool:
@@ -190,7 +201,7 @@ def temperature_words(row: Row) -> str:
     if status in limits:
         return limits[status]
     if found.mean is None:
-        return "–" if row.method in _NO_TEMPERATURE and is_fitted(status) else "none"
+        return "–" if row.method in SCALING_FILES and is_fitted(status) else "none"
     deviation = "" if found.std is None else f" ± {found.std:.2g}"
     some = f" ({found.n} of {row.n_networks})" if status == "mixed" else ""
     return f"{found.mean:.3g}{deviation}{some}" if row.method != "none" else "1"
