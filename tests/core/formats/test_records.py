@@ -39,10 +39,18 @@ def in_todays_words(value):
     )
 
 
+# Fields that came with version 2, and what they are in what was written before.
+LATER = {"n_test_in_train": 0, "notes": [], "masked_gap": None}
+
+
 def without_versions(value):
-    """JSON without any `version`."""
+    """JSON without any `version`, and without later fields that say nothing."""
     if isinstance(value, dict):
-        return {key: without_versions(one) for key, one in value.items() if key != "version"}
+        return {
+            key: without_versions(one)
+            for key, one in value.items()
+            if key != "version" and (key not in LATER or one != LATER[key])
+        }
     return [without_versions(one) for one in value] if isinstance(value, list) else value
 
 

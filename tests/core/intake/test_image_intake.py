@@ -294,7 +294,9 @@ def test_what_the_decoder_warns_of_is_counted_and_named(take, damage):
     """JPEG data with a hole decode to something, and do not come out even."""
     smooth = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
     members = {
-        f"{name}/{k}.jpg": encoded(np.stack([smooth, smooth.T, noise(k + 10 * (name == "dog"), 64, 64)], 2), "JPEG")
+        f"{name}/{k}.jpg": encoded(
+            np.stack([smooth, smooth.T, noise(k + 10 * (name == "dog"), 64, 64)], 2), "JPEG"
+        )
         for name in ("cat", "dog")
         for k in range(4)
     }
