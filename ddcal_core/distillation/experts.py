@@ -25,7 +25,7 @@ from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.methods.method import MethodSpec
 from ddcal_core.training.augmentation import augment_each
-from ddcal_core.training.train import check_end_loss
+from ddcal_core.training.end_loss import check_end_loss
 
 PHASE = "experts"
 FORMAT = "ddcal experts 1"

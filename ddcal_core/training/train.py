@@ -11,11 +11,10 @@ from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
 from ddcal_core.training.augmentation import augment_each
+from ddcal_core.training.end_loss import check_end_loss
 from ddcal_core.training.losses import training_loss
 
 LR_FACTOR = 0.1
-WORST_END = 10.0
-"""Loss after training, as a multiple of that of guessing, beyond which training has blown up."""
 
 
 def train_network(
@@ -86,27 +85,6 @@ def train_network(
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
     check_end_loss(spec.epochs, loss, predict_logits(network, images[:1]).shape[1])
-
-
-def check_end_loss(step: int, loss: float, n_classes: int) -> None:
-    """Is a network's training loss, when all is done, one of training that has not blown up?
-
-    Args:
-        step: the last, from 1.
-        loss: mean per image over the last epoch, in nats.
-        n_classes: number of classes K; to guess costs ln K.
-
-    Raises:
-        DivergedError: it is more than 10 times that of guessing.
-    """
-    guessing = math.log(n_classes)
-    if loss > WORST_END * guessing:
-        raise DivergedError(
-            step,
-            loss,
-            what="the training loss",
-            wanted=f"guessing costs ln {n_classes} = {guessing:.2f}: use a smaller lr",
-        )
 
 
 def _train_epoch(

@@ -76,8 +76,9 @@ def test_a_job_runs_from_ready_to_outputs(trainer, tmp_path):
     trainer.send("distill", params, {"dataset": write_dataset(tmp_path)})
     (*progress, outputs), status = trainer.end()
     assert status == 0
-    assert {message["type"] for message in progress} == {"progress"}
-    told = [message for message in progress if message["phase"] == "distill"]
+    # So small a set may guess, which is told as a note.
+    assert {message["type"] for message in progress} <= {"progress", "note"}
+    told = [message for message in progress if message.get("phase") == "distill"]
     # The start is scored before the first step.
     assert (told[0]["step"], told[-1]["step"]) == (0, 3)
     assert {message["steps"] for message in told} == {3}
