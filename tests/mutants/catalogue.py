@@ -107,11 +107,18 @@ TRAINERS = (
         ("tests/worker/supervisor/test_limits.py::test_a_trainer_is_the_first_to_be_killed",),
     ),
     Mutant(
-        "intake-without-a-memory-limit",
+        "limits-of-memory-are-not-set",
         "app/shared/launcher.py",
         "        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))\n",
         "        pass\n",
-        ("tests/shared/test_processes.py::test_a_child_has_the_memory_that_it_may_take",),
+        ("tests/shared/test_processes.py::test_the_address_space_is_limited",),
+    ),
+    Mutant(
+        "intake-started-without-its-limit",
+        "worker/supervisor/trainer_process.py",
+        "        return TrainerProcess(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)\n",
+        "        return TrainerProcess(INTAKE_ARGV)\n",
+        ("tests/worker/supervisor/test_starts.py::test_an_intake_may_take_so_much_memory",),
     ),
 )
 
@@ -263,4 +270,138 @@ USERS = (
     ),
 )
 
-MUTANTS = (*PROCESSES, *TRAINERS, *BROKER, *DATABASE, *DISK, *USERS)
+SILENCE = (
+    Mutant(
+        "late-starts-are-waited-for",
+        "worker/supervisor/time_limits.py",
+        "    is_late = now - trainer.started > settings.start_seconds\n",
+        "    is_late = now < trainer.started\n",
+        ("tests/worker/supervisor/test_starts.py::test_a_trainer_that_never_answers_is_replaced",),
+    ),
+    Mutant(
+        "hanging-trainers-are-left-alone",
+        "worker/supervisor/time_limits.py",
+        '    return "stall" if now - run.heard_at > patience else None\n',
+        "    return None\n",
+        ("tests/worker/supervisor/test_limits.py::test_a_job_that_always_hangs_fails_by_name",),
+    ),
+    Mutant(
+        "watchdog-never-bites",
+        "worker/supervisor/watchdog.py",
+        "                elif silent < self._patience_seconds:\n",
+        "                elif self._patience_seconds:\n",
+        (
+            "tests/worker/supervisor/test_faults.py::"
+            "test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease",
+        ),
+    ),
+    Mutant(
+        "cancels-of-lost-runs-stay",
+        _RUNS,
+        '    if run.state == "cancelling":\n        return _end_run',
+        '    if run.state == "cancelled":\n        return _end_run',
+        (
+            "tests/shared/upkeep/test_reconciler.py::test_a_cancel_whose_supervisor_is_gone_ends",
+            "tests/shared/upkeep/test_reconciler.py::test_a_cancel_that_takes_too_long_ends",
+        ),
+    ),
+)
+
+BYTES = (
+    Mutant(
+        "damaged-files-are-served",
+        "app/api/artifacts.py",
+        "        path = service.store.verified(artifact)\n",
+        "        path = service.store.path(artifact.job_id, artifact.sha256)\n",
+        ("tests/api/test_damaged_files.py::test_a_flipped_bit_is_never_served",),
+    ),
+    Mutant(
+        "changed-times-are-not-looked-at",
+        "app/shared/store/verification.py",
+        "            if seen is None or seen != _as_seen(status, seen.sha256):\n",
+        "            if seen is None:\n",
+        (
+            "tests/shared/store/test_verification.py::"
+            "test_a_change_is_seen_by_a_process_that_has_verified_the_file",
+        ),
+    ),
+    Mutant(
+        "damaged-inputs-are-read",
+        "app/shared/inputs/run_inputs.py",
+        "        for file in self.files:\n            store.verified(file, on_read=on_read)\n",
+        "        del store\n",
+        (
+            "tests/worker/supervisor/test_damaged_inputs.py::"
+            "test_a_job_fails_by_each_damaged_file_that_it_reads",
+        ),
+    ),
+    Mutant(
+        "damaged-uploads-are-checked",
+        "app/shared/inputs/run_inputs.py",
+        "            if damage is not None:\n                raise",
+        "            if damage is on_read:\n                raise",
+        ("tests/worker/supervisor/test_damaged_inputs.py::test_a_damaged_upload_is_not_checked",),
+    ),
+    Mutant(
+        "damaged-results-are-taken-over",
+        "app/shared/store/verification.py",
+        "        return None if found == sha256 else",
+        "        return None if found != sha256[:1] else",
+        ("tests/worker/supervisor/test_reuse.py::test_damaged_results_are_computed_anew",),
+    ),
+    Mutant(
+        "damaged-checkpoints-are-read",
+        "ddcal_core/distillation/checkpoints.py",
+        "    if got != wanted:\n        raise InvalidDataError(\n"
+        '            f"wanted a checkpoint of sha256',
+        "    if not got:\n        raise InvalidDataError(\n"
+        '            f"wanted a checkpoint of sha256',
+        ("tests/core/distillation/test_loop.py::test_a_byte_changed_anywhere_is_refused",),
+    ),
+)
+
+ACCESS = (
+    Mutant(
+        "short-keys-are-taken",
+        "app/shared/settings.py",
+        "    if len(text.strip()) < MIN_KEY_LENGTH:\n",
+        "    if len(text) < 0:\n",
+        (
+            "tests/shared/test_settings.py::"
+            "test_a_key_that_anyone_could_guess_or_nobody_could_send_is_refused",
+        ),
+    ),
+    Mutant(
+        "keys-compared-by-equality",
+        "app/api/http/api_key.py",
+        '        return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._text)\n',
+        '        return given.encode("utf-8", "surrogatepass") == self._text\n',
+        ("tests/api/test_api_key.py::test_keys_are_compared_in_constant_time",),
+    ),
+    Mutant(
+        "pages-of-other-sites-may-change",
+        "app/api/http/access.py",
+        '        return site not in ("same-origin", "none")\n',
+        "        return False\n",
+        ("tests/api/test_access.py::test_changes_of_another_site_are_refused",),
+    ),
+    Mutant(
+        "the-data-folder-stays-open",
+        "app/shared/startup.py",
+        "        os.chmod(path, stat.S_IMODE(mode) & ~_OTHERS)",
+        "        os.chmod(path, stat.S_IMODE(mode))",
+        ("tests/shared/test_startup.py::test_what_stood_open_is_closed",),
+    ),
+)
+
+MUTANTS = (
+    *PROCESSES,
+    *TRAINERS,
+    *SILENCE,
+    *BROKER,
+    *DATABASE,
+    *DISK,
+    *BYTES,
+    *USERS,
+    *ACCESS,
+)

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 from app.shared.inputs.datasets import NewDataset, find_dataset, insert_dataset
+from app.shared.store.kinds import INTAKE_QUEUE
 from tests.waiting import until
 from tests.worker.supervised import (
     OWNER,
@@ -13,6 +15,7 @@ from tests.worker.supervised import (
     Bench,
     in_background,
 )
+from worker.supervisor.trainer_process import INTAKE_MEMORY_BYTES, start_trainer
 
 MUTE = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(3600)\n"
 ANSWERS = PRELUDE + SET_OUTPUT
@@ -118,3 +121,15 @@ def test_one_that_has_long_been_ready_is_used(bench: Callable[..., Bench]) -> No
 
     assert len(made.started) == 2  # the one that ran the job, and the next
     supervisor.close()
+
+
+def test_an_intake_may_take_so_much_memory() -> None:
+    """What strangers send is decoded with a limit on the address space, set by the kernel."""
+    intake = start_trainer(INTAKE_QUEUE)
+    try:
+        limits = Path(f"/proc/{intake.pid}/limits")
+        until(lambda: f"{INTAKE_MEMORY_BYTES}" in limits.read_text())
+        (line,) = (one for one in limits.read_text().splitlines() if "address space" in one)
+        assert line.split()[3:5] == [str(INTAKE_MEMORY_BYTES)] * 2
+    finally:
+        intake.end(0)
