@@ -1,10 +1,12 @@
 """The trainer's words and files know every member of every union; what lacks one is named."""
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
 
 from ddcal_core.formats.calibrations import CalibrationMethod, Failure, TrainingSource
+from ddcal_core.formats.logits_calibrations import LogitsCalibrationFile
 from ddcal_core.formats.report_rows import RowStatus
 from ddcal_core.specs.calibration import CALIBRATIONS, Optimiser
 from ddcal_core.specs.distillation import METHODS
@@ -12,7 +14,7 @@ from ddcal_core.specs.networks import NETWORK_OPTIONS
 from ddcal_core.specs.training import TRAINING_SETS
 from tests.worker.supervisor import test_resume
 from tests.worker.trainer import test_baselines, test_distill, test_logits_edges
-from worker.trainer.fitting.calibrations import APPLY_WORDS
+from worker.trainer.fitting.calibrations import APPLY_WORDS, Scaling
 from worker.trainer.report.calibration_words import METHOD_LABELS, OPTIMISER_LABELS
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.network_words import NETWORK_LABELS
@@ -84,3 +86,9 @@ def test_every_member_is_in_the_table(table, registry):
 def test_every_calibration_has_its_convention(method):
     """The report says what it is, under its name."""
     assert METHOD_LABELS[method].lower() in CONVENTIONS["temperature"].lower()
+
+
+@pytest.mark.parametrize("scaling", get_args(Scaling))
+def test_every_scaling_fits_in_the_file_of_logits(scaling):
+    """It has a field for each of the scaling's."""
+    assert {one.name for one in fields(scaling)} <= set(LogitsCalibrationFile.model_fields)
