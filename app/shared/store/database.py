@@ -29,6 +29,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import exit_over_settings, settings_or_exit
+from app.shared.store.outages import is_away, is_away_by_driver
 from app.shared.store.tables import UtcTime
 
 __all__ = [
@@ -139,7 +140,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except (DBAPIError, PoolTimeoutError) as error:
-        if _is_passing(error):
+        if isinstance(error, PoolTimeoutError) or is_away(error):
             raise UnavailableError.of_database() from error
         raise
 
@@ -233,35 +234,10 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
         try:
             driver.execute(begin)
         except sqlite3.OperationalError as error:
-            if _says_passing(error):
+            if is_away_by_driver(error):
                 raise UnavailableError.of_database() from error
             raise
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
     return engine
-
-
-def _is_passing(error: DBAPIError | PoolTimeoutError) -> bool:
-    """Is this the database being away or busy, rather than a wrong statement?"""
-    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
-        return True
-    return _says_passing(error.orig)
-
-
-def _says_passing(error: BaseException | None) -> bool:
-    text = str(error).lower()
-    passing = (
-        "locked",
-        "lock timeout",
-        "statement timeout",
-        "deadlock",
-        "connect",
-        "closed",
-        "terminat",
-        "shutting down",
-        "starting up",
-        "disk is full",
-        "no space left",
-    )
-    return any(word in text for word in passing)
