@@ -146,9 +146,15 @@ class Client:
         with zip_of_folder(path) as packed:
             return self._upload("/v1/datasets", name, packed, options)
 
-    def upload_logits(self, name: str, path: Path) -> Json:
-        """Upload an .npz of logits and labels of a model made elsewhere."""
-        return self._upload("/v1/logits", name, path, {})
+    def upload_logits(self, name: str, path: Path, values: str | None = None) -> Json:
+        """Upload an .npz of logits and labels of a model made elsewhere.
+
+        Args:
+            name: as they are to be called.
+            path: the .npz.
+            values: "logits" or "probabilities", where the service would not know.
+        """
+        return self._upload("/v1/logits", name, path, {} if values is None else {"values": values})
 
     def _upload(
         self, collection: str, name: str, path: Path, options: Mapping[str, str | float]

@@ -166,9 +166,11 @@ def _upload(arguments: Arguments) -> int:
     }
     if arguments.logits and options:
         return _complain(f"logits have no {', '.join(options)}: these are for image files")
+    if arguments.values and not arguments.logits:
+        return _complain("--values says what logits are: use it with --logits")
     with _connect(arguments) as client:
         if arguments.logits:
-            uploaded = client.upload_logits(arguments.name, arguments.file)
+            uploaded = client.upload_logits(arguments.name, arguments.file, arguments.values)
         else:
             uploaded = client.upload_dataset(arguments.name, arguments.file, **options)
         print(uploaded["name"], uploaded["state"])
@@ -289,6 +291,9 @@ def _add_uses(commands: Commands) -> None:
         help=".npz, zip of images in class folders, or the folder itself",
     )
     command.add_argument("--logits", action="store_true", help="logits of a model made elsewhere")
+    command.add_argument(
+        "--values", choices=["logits", "probabilities"], help="what these are, where in doubt"
+    )
     command.add_argument("--resize", type=int, metavar="SIDE", help="bring images to this side")
     command.add_argument("--colour", choices=["grey", "rgb"], help="bring images to this")
     command.add_argument(

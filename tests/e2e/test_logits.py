@@ -12,7 +12,6 @@ import pytest
 
 from app.cli.client import connect
 from tests.services import run_ddcal
-from tests.waiting import until
 
 
 def post_as_curl(words, folder):
@@ -73,19 +72,16 @@ def test_its_files_are_downloaded_by_method(service, pasted):
     assert found["apply"] == "softmax(logits / temperature)"
 
 
-def test_probabilities_are_rejected_in_words(service, tmp_path):
-    """By the intake process, told where the upload is looked at; a job on them is refused."""
+def test_probabilities_are_refused_in_words(service, tmp_path):
+    """Before anything is kept, with the field that says what they are; then they are taken."""
     rows = np.random.default_rng(0).dirichlet(np.ones(5), size=50)
     np.savez(tmp_path / "p.npz", logits_fit=rows, labels_fit=np.arange(50) % 5)
     sent = run_ddcal("upload", "--logits", "wrong", tmp_path / "p.npz", url=service.url)
-    assert sent.returncode == 0, sent.stderr
+    assert sent.returncode == 1
+    assert "values" in sent.stderr
+    assert "probabilities" in sent.stderr
     with connect(service.url) as client:
-        until(lambda: client.get("/v1/logits/wrong")["state"] != "checking", seconds=30)
-        body = client.get("/v1/logits/wrong")
-    assert body["state"] == "rejected"
-    assert "wanted logits" in body["problem"]["detail"]
-    request = tmp_path / "job.json"
-    request.write_text(json.dumps({"kind": "calibrate", "params": {"logits": "wrong"}}))
-    refused = run_ddcal("submit", request, url=service.url)
-    assert refused.returncode == 1
-    assert "looks like probabilities" in refused.stderr
+        assert "wrong" not in {one["name"] for one in client.get("/v1/logits")["items"]}
+    declared = ("upload", "--logits", "right", tmp_path / "p.npz", "--values", "probabilities")
+    taken = run_ddcal(*declared, url=service.url)
+    assert taken.returncode == 0, taken.stderr
