@@ -308,7 +308,7 @@ def test_a_ratio_left_open_is_found_and_says_how(pipeline, tmp_path):
     assert alone["temperature"] == pytest.approx(alone["half_way_temperature"] * alone["factor"])
     assert (alone["n"], alone["n_folds"]) == (6, 2)
     assert by_labels["found_by"] == "real_nll"
-    side = by_labels["mask_patch_size"]
+    side = by_labels.get("mask_patch_size")
     patches = {} if side is None else {"unit": "patch", "patch_size": side}
     fixed = [{"method": "mts", "mask": {"ratio": by_labels["mask_ratio"], **patches}}]
     (again,) = pipeline.calibrate(models, fixed, tmp_path / "fixed")
