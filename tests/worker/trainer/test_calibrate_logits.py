@@ -149,7 +149,7 @@ def test_the_page_is_whole_and_escaped(job):
     for absent in ("None", "distilled images", "<dt>image</dt>", "NaN"):
         assert absent not in page
     assert report["measured_on"] == "test rows"
-    assert len(report["findings"]) == 1
+    assert len(report["findings"]) == 2
     assert report["headline"].startswith(f"On the test rows of {NAME}, the network trained on data")
 
 

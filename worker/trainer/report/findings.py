@@ -1,6 +1,6 @@
 """What the numbers say, in words: the findings of a report, the main one first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ddcal_core.formats.report_rows import Row
 from worker.trainer.report.calibration_words import CARRIED
@@ -24,8 +24,10 @@ def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
     if is_guessing(as_it_is):
         headline, further = _of_guessing(dataset, as_it_is), ""
     else:
-        headline = " ".join([_as_trained(dataset, as_it_is), *_by_what_was_used(calibrated)])
-        further = _of_calibrations(calibrated)
+        best = _best_by_what_was_used(calibrated)
+        headline = _headline(dataset, as_it_is, best)
+        named = [_capitalised(f"{one.calibration} {_effect(one)}.") for one in best.values()]
+        further = " ".join([*named, _of_calibrations(calibrated, best)]).strip()
     others_alike = [own[0] for own in others if own[0].loss == as_it_is.loss]
     of_losses = [own for own in others if own[0].loss != as_it_is.loss]
     said = [headline, further, _of_others(others_alike)]
@@ -34,10 +36,13 @@ def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def _as_trained(dataset: str, row: Row) -> str:
+def _headline(dataset: str, row: Row, best: Mapping[str, Row]) -> str:
+    """Say how far off networks are as trained, and what is left by what a calibration has seen."""
+    eces = [f"{percent(one.ece.mean)} {used}" for used, one in best.items()]
+    after = f"; once calibrated {_listed(eces)}" if eces else ""
     return (
-        f"On {dataset}, {_networks(row)} trained on {row.training_images} "
-        f"{_are(row)} {_confidence_words(row)}."
+        f"On {dataset}, {_networks(row)} trained on {row.training_images} {_are(row)} "
+        f"{_confidence_words(row)}{after}."
     )
 
 
@@ -52,26 +57,25 @@ def _of_guessing(dataset: str, row: Row) -> str:
     )
 
 
-def _by_what_was_used(rows: Sequence[Row]) -> list[str]:
-    """Say the best of those that used no label, labels when the set was made, and labels now.
+def _best_by_what_was_used(rows: Sequence[Row]) -> dict[str, Row]:
+    """The best that saw no label, labels when the set was made, and labels now, by these words.
 
     They are the best on test, so that none of this is a way to choose.
     """
-    alone = [row for row in rows if row.fit_on == "training_set" and row.calibration != CARRIED]
-    groups = (
-        ("From its training images alone, ", alone),
-        ("With labels used when the set was made, ", [r for r in rows if r.calibration == CARRIED]),
-        ("With labelled validation images, ", [row for row in rows if row.fit_on == "validation"]),
-        ("", [row for row in rows if row.fit_on == "fit rows"]),
-    )
-    said = []
-    for lead, group in groups:
+    groups = {
+        "from the training images alone": [
+            row for row in rows if row.fit_on == "training_set" and row.calibration != CARRIED
+        ],
+        "with labels used when the set was made": [r for r in rows if r.calibration == CARRIED],
+        "with labelled validation images": [row for row in rows if row.fit_on == "validation"],
+        "by the rows fitted on": [row for row in rows if row.fit_on == "fit rows"],
+    }
+    found = {}
+    for used, group in groups.items():
         winners = [row for row in group if may_win(row)]
         if winners:
-            best = min(winners, key=lambda row: row.ece.mean)
-            of_several = " (the best of several)" if len(winners) > 1 else ""
-            said.append(_capitalised(f"{lead}{best.calibration}{of_several} {_effect(best)}."))
-    return said
+            found[used] = min(winners, key=lambda row: row.ece.mean)
+    return found
 
 
 def _networks(row: Row) -> str:
@@ -88,10 +92,12 @@ def _confidence_words(row: Row) -> str:
     return f"{verdict}: ECE {ece} at {share} accuracy, where chance alone reaches {chance}"
 
 
-def _of_calibrations(rows: Sequence[Row]) -> str:
+def _of_calibrations(rows: Sequence[Row], best: Mapping[str, Row]) -> str:
     """Say which calibrations did harm, stopped short or were not found."""
     sentences = []
-    worse = [row.calibration for row in rows if is_fitted(row.status) and _change(row) > 0]
+    named = [row.calibration for row in best.values()]
+    harmful = [row.calibration for row in rows if is_fitted(row.status) and _change(row) > 0]
+    worse = [calibration for calibration in harmful if calibration not in named]
     if worse:
         sentences.append(_capitalised(f"{_listed(worse)} made the ECE worse."))
     sentences += [_cost_words(row) for row in rows if is_fitted(row.status) and not may_win(row)]
