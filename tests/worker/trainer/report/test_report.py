@@ -556,8 +556,8 @@ def test_what_was_used_is_said_of_each_best(report):
     headline, said = findings("digits", [none, masked, carried, labelled])
     ece = f"{100 * masked.ece.mean:.1f}\u202f%"
     assert headline.endswith(
-        f"; once calibrated {ece} from the training images alone, {ece} with labels used when the set was made "
-        f"and {ece} with labelled validation images."
+        f"; once calibrated {ece} from the training images alone, {ece} with labels used when the "
+        f"set was made and {ece} with labelled validation images."
     )
     for name in ("MTS 70\u202f% on training set", "T carried with the set", "TS on validation"):
         assert f"{name} brings the ECE to {ece}" in said
