@@ -26,7 +26,6 @@ from tests.worker.supervised import (
     DEAD,
     OBEDIENT,
     OWNER,
-    PRELUDE,
     PROGRESS,
     SET_OUTPUT,
     STUBBORN,
@@ -391,12 +390,20 @@ def test_a_check_that_crashed_is_tried_again_on_the_same_file(
 def test_a_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     """A kill -9 of the supervisor leaves no trainer behind, not even one that ignores signals."""
     note = tmp_path / "pid"
+    # It says nothing more and reads nothing: no pipe that breaks ends it.
+    busy = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        'print(\'{"type": "ready"}\', flush=True); time.sleep(600)'
+    )
     program = (
         "import sys; sys.path.insert(0, '.')\n"
         "from worker.supervisor.trainer_process import TrainerProcess\n"
-        f"trainer = TrainerProcess([sys.executable, '-c', {PRELUDE + STUBBORN!r}])\n"
+        f"trainer = TrainerProcess([sys.executable, '-c', {busy!r}])\n"
         f"open({str(note)!r}, 'w').write(str(trainer.pid))\n"
-        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+        # Not before it is at work: one that only starts looks for its parent by itself.
+        "import os, signal, time\n"
+        "while not trainer.has_spoken(): time.sleep(0.01)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     status = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", program])
     assert status == -signal.SIGKILL
