@@ -48,7 +48,7 @@ say(type="stopped")
 STUBBORN = """
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 say(type="progress", phase="distill", step=0, steps=4, values={})
-time.sleep(60)
+time.sleep(3600)
 """
 DEAD = "os.kill(os.getpid(), signal.SIGKILL)\n"
 BROKEN = 'say(type="failed", error={"type": "nan_loss", "message": "the loss became nan"})\n'
