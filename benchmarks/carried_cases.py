@@ -6,14 +6,13 @@ that all rules are compared on the same networks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.mask_ratio_cases import BATCH_SIZE, DM, N_POOL, WIDTH, read_pixels
+from benchmarks.mask_ratio_cases import BATCH_SIZE, DM, N_POOL, WIDTH, Case, read_pixels
 from ddcal_core.calibration.left_out import fold_of_each
 from ddcal_core.calibration.yardstick import pairs_of_unlike
 from ddcal_core.data.class_choice import facts_of_classes
@@ -68,28 +67,6 @@ LATER: dict[str, Callable[[TrainSpec], dict[str, Any]]] = {
 """Networks that have the small set alone."""
 
 
-@dataclass(frozen=True)
-class CarriedCase:
-    """What one file of logits is about.
-
-    Attributes:
-        dataset: a key of DATASETS.
-        source: "random" or "dm".
-        images_per_class: of the small set.
-        seed: of the split, the small set and all networks.
-    """
-
-    dataset: str
-    source: str
-    images_per_class: int
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """The case in one word, the stem of its file."""
-        return f"{self.dataset}-{self.source}-{self.images_per_class}-{self.seed}"
-
-
 def read_dataset(name: str, folder: Path, cache: Path) -> tuple[DatasetFacts, Any, Any]:
     """The facts, training and test images of a case's data set, classes picked."""
     base, classes = DATASETS[name]
@@ -117,7 +94,7 @@ def _joined(parts: list[LabelledImages]) -> LabelledImages:
     return LabelledImages(images, labels)
 
 
-def make_case(case: CarriedCase, folder: Path, cache: Path) -> dict[str, Any]:
+def make_case(case: Case, folder: Path, cache: Path) -> dict[str, Any]:
     """Make the small set, train its networks and give their logits by network and images."""
     facts, train, test = read_dataset(case.dataset, folder, cache)
     space = Standard(facts)
@@ -150,7 +127,7 @@ def make_case(case: CarriedCase, folder: Path, cache: Path) -> dict[str, Any]:
 
 
 def _small_set(
-    case: CarriedCase, pool: tuple[Tensor, Tensor], facts: DatasetFacts
+    case: Case, pool: tuple[Tensor, Tensor], facts: DatasetFacts
 ) -> tuple[Tensor, Tensor]:
     if case.source == "dm":
         spec = DmSpec(images_per_class=case.images_per_class, **DM)
@@ -195,7 +172,7 @@ def _spec(usual: TrainSpec, change: dict[str, Any]) -> TrainSpec:
 
 
 def _trained(
-    case: CarriedCase,
+    case: Case,
     small: tuple[Tensor, Tensor],
     facts: DatasetFacts,
     spec: TrainSpec,
@@ -207,7 +184,7 @@ def _trained(
 
 
 def _folds(
-    case: CarriedCase, small: tuple[Tensor, Tensor], facts: DatasetFacts, usual: TrainSpec
+    case: Case, small: tuple[Tensor, Tensor], facts: DatasetFacts, usual: TrainSpec
 ) -> list[dict[str, Tensor]]:
     """The first network's folds: logits on what each leaves out, and on views of the rest."""
     images, labels = small

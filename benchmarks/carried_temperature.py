@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.carried_cases import FIRSTS, LATER, CarriedCase, make_case
-from benchmarks.mask_ratio import ratio_of_means
+from benchmarks.carried_cases import FIRSTS, LATER, make_case
+from benchmarks.mask_ratio import parse_case, ratio_of_means
+from benchmarks.mask_ratio_cases import Case
 from ddcal_core.calibration.temperature import fit_temperature
 from ddcal_core.metrics import expected_calibration_error
 
@@ -29,16 +30,10 @@ NOISE = 0.01
 """A rise of the ECE of which 2,500 test images tell."""
 
 
-def all_cases(datasets: Sequence[str]) -> list[CarriedCase]:
+def all_cases(datasets: Sequence[str]) -> list[Case]:
     """Two sources, 1 and 10 images a class, one seed."""
     made = itertools.product(datasets, ("random", "dm"), (1, 10), (0,))
-    return sorted((CarriedCase(*one) for one in made), key=lambda case: case.images_per_class)
-
-
-def parse_case(name: str) -> CarriedCase:
-    """DATASET-SOURCE-IMAGES_PER_CLASS-SEED."""
-    dataset, source, images_per_class, seed = name.split("-")
-    return CarriedCase(dataset, source, int(images_per_class), int(seed))
+    return sorted((Case(*one) for one in made), key=lambda case: case.images_per_class)
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Transfer:
         ece: on test in [0, 1], by rule; where a rule gives no T, that of the untouched network.
     """
 
-    case: CarriedCase
+    case: Case
     n_classes: int
     ece: dict[str, float]
 

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ddcal_core.distillation.checkpoints import Checkpoint
 from ddcal_core.distillation.method import PHASE, DistillationMethod, DistilledSet, State
@@ -199,7 +200,7 @@ class _Run:
             self._check_rate(step, made.learned_lr)
 
     def _check_rate(self, step: int, lr: float) -> None:
-        start = self._method.distilled_set(self._method.initial_state()).learned_lr
+        start = self._start_lr
         assert start is not None
         if not start / FARTHEST_RATE <= lr <= start * FARTHEST_RATE:
             raise DivergedError(
@@ -209,6 +210,10 @@ class _Run:
                 wanted=f"it must stay within {FARTHEST_RATE:,.0f} times its start, {start:g}, "
                 "either way",
             )
+
+    @cached_property
+    def _start_lr(self) -> float | None:
+        return self._method.distilled_set(self._method.initial_state()).learned_lr
 
     def outcome(self, checkpoint: Checkpoint) -> Outcome:
         is_last = checkpoint.best_state is None
