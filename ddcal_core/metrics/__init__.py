@@ -31,6 +31,7 @@ from ddcal_core.metrics.scores import (
     check_scores,
     negative_log_likelihood,
     probabilities_at,
+    share_noise,
     signed_calibration_gap,
 )
 from ddcal_core.metrics.smooth import smooth_calibration_error
@@ -62,6 +63,7 @@ __all__ = [
     "probabilities_at",
     "reliability_bins",
     "root_mean_square_calibration_error",
+    "share_noise",
     "signed_calibration_gap",
     "smooth_calibration_error",
 ]

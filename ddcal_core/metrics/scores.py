@@ -199,6 +199,16 @@ def check_classes(logits: Tensor, n_classes: int) -> None:
         raise ValueError("wanted finite logits, got NaN or infinite ones")
 
 
+def share_noise(share: float, n: int) -> float:
+    """Two standard errors of a share seen in n independent samples, as 95 % of them stay within.
+
+    Args:
+        share: in [0, 1], such as an accuracy.
+        n: samples, at least 1.
+    """
+    return 2 * math.sqrt(share * (1 - share) / n)
+
+
 def _tempered(logits: Tensor, temperature: float) -> Tensor:
     """(z - max z) / T in float64: what leaves float64 is -inf, which softmax takes."""
     wide = logits.double()

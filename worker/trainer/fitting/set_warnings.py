@@ -1,13 +1,12 @@
 """What the validation scores of a distilled set say against it."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from ddcal_core.distillation.loop import Outcome
 from ddcal_core.distillation.selection import MAX_VALIDATION_IMAGES
 from ddcal_core.formats.manifests import SetWarning
+from ddcal_core.metrics import share_noise
 
 
 def set_warnings(outcome: Outcome, labels: Tensor) -> tuple[SetWarning, ...]:
@@ -26,13 +25,12 @@ def set_warnings(outcome: Outcome, labels: Tensor) -> tuple[SetWarning, ...]:
     score, start = outcome.scores[outcome.chosen_step], outcome.scores[0]
     n_scored = min(len(labels), MAX_VALIDATION_IMAGES)
     guessing = float(torch.bincount(labels).max()) / len(labels)
-    noise = 2 * math.sqrt(guessing * (1 - guessing) / n_scored)
     scored = f"a network trained on the set gets {score:.1%} of {n_scored:,} validation images"
     found = []
     if score < start:
         message = f"{scored} right; on the images that the distillation began from, {start:.1%}"
         found.append(SetWarning(code="below_start", message=message))
-    if score <= guessing + noise:
+    if score <= guessing + share_noise(guessing, n_scored):
         message = f"{scored} right; naming the largest class always gets {guessing:.1%}"
         found.append(SetWarning(code="guesses", message=message))
     return tuple(found)

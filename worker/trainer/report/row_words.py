@@ -1,11 +1,11 @@
 """One row of the table in words: its verdict, its status, what went wrong."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
 from ddcal_core.formats.calibrations import SCALING_FILES, CalibrationStatus, Failure
 from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
+from ddcal_core.metrics import share_noise
 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
 _DIRECTED_SHARE = 0.5
@@ -128,8 +128,7 @@ def is_guessing(row: Row) -> bool:
     """
     if row.guessing is None:
         return False
-    noise = 2 * math.sqrt(row.guessing * (1 - row.guessing) / row.n_test)
-    return row.before.accuracy.mean <= row.guessing + noise
+    return row.before.accuracy.mean <= row.guessing + share_noise(row.guessing, row.n_test)
 
 
 def common_status(statuses: Iterable[CalibrationStatus]) -> RowStatus:

@@ -1,6 +1,5 @@
 """Measurements of many networks -> the rows of a report's table."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ddcal_core.formats.report_rows import (
     Summary,
     TemperatureSummary,
 )
-from ddcal_core.metrics import ReliabilityBins
+from ddcal_core.metrics import ReliabilityBins, share_noise
 from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.measurements import (
     Measurement,
@@ -120,7 +119,7 @@ def _costs(members: Sequence[Measured], n_test: int) -> list[Failure]:
         for of in ([m.before for m in members], [m.after for m in members])
     )
     found: list[Failure] = []
-    if before - after > 2 * math.sqrt(before * (1 - before) / n_test):
+    if before - after > share_noise(before, n_test):
         found.append("costs_accuracy")
     if any(_is_class_wiped_out(member.before, member.after) for member in members):
         found.append("class_wiped_out")
