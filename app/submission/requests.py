@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
 
 from ddcal_core.specs.fields import Spec
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
@@ -34,8 +33,7 @@ def _rfc3339(value: object) -> object:
         # Python's reader takes week dates and dates without separators as well.
         if isinstance(value, str) and _RFC3339.fullmatch(value.upper()):
             return datetime.fromisoformat(value.upper())
-    wanted = "Input should be a time such as 2026-01-31T12:00:00Z (RFC 3339)"
-    raise PydanticCustomError("datetime_type", wanted)
+    raise ValueError("wanted a time such as 2026-01-31T12:00:00Z (RFC 3339)")
 
 
 def _is_aware(time: datetime) -> datetime:
@@ -113,8 +111,6 @@ class TrainRequest(Request):
 
 
 OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
-UNION_TAGS = frozenset({OF_MODELS, OF_LOGITS})
-"""Names of union members as validation errors give them, which no body has."""
 
 
 def _calibrated(params: object) -> str:

@@ -5,16 +5,19 @@ refused request is written.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
-from app.shared.errors import ConflictError
+from app.shared.errors import ConflictError, FieldProblem
 from app.shared.settings import Settings
 from app.shared.store.database import Connection, Database, clock
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import KINDS, NO_QUEUE
 from app.submission.kind_checks import Plan, check_request
+from app.submission.lookups import check_names
 from app.submission.pipeline import children_of_pipeline
 from app.submission.references import CheckContext
 from app.submission.requests import JOB_REQUESTS, JobRequest, PipelineRequest
@@ -55,6 +58,15 @@ def submit(
     # What a pipeline needs, its first children wait for.
     children = children_of_pipeline(request, new, new.needs)
     return insert_pipeline(connection, owner_id, replace(new, needs=()), children)
+
+
+def problems_of_names(
+    connection: Connection, settings: Settings, owner_id: str, params: Mapping[str, Any]
+) -> list[FieldProblem]:
+    """What a submission that is refused for other fields names and is not there."""
+    context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
+    check_names(context, params)
+    return context.problems
 
 
 def retry(

@@ -85,6 +85,19 @@ def list_datasets(connection: Connection, owner_id: str, settings: Settings) -> 
     return [_named(name, settings) for name in NAMED_DATASETS] + uploads
 
 
+def dataset_names(connection: Connection, owner_id: str) -> list[str]:
+    """The names of all data sets that an owner's jobs may name."""
+    return [*NAMED_DATASETS, *upload_names(connection, owner_id, IMAGES)]
+
+
+def upload_names(connection: Connection, owner_id: str, content: str) -> list[str]:
+    """The names of an owner's uploads of one content, the newest 1,000."""
+    statement = select(datasets.c.name).where(
+        datasets.c.owner_id == owner_id, datasets.c.content == content
+    )
+    return list(connection.execute(statement.order_by(datasets.c.id.desc()).limit(1000)).scalars())
+
+
 def uploads_of(owner_id: str, content: str, name: str | None = None) -> Select[Any]:
     """The rows of an owner's uploads of one content, by name; of one name, if given.
 
