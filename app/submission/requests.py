@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
+from app.submission.description_fields import Name, Notes, Tags
 from ddcal_core.specs.fields import Spec
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -53,6 +54,9 @@ def _is_aware(time: datetime) -> datetime:
 Time = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_is_aware)]
 
 
+TAKEN_ON = "The jobs of a pipeline take it on, and so do retries and results."
+
+
 class Request(Spec):
     """What a submission of any kind may say beside its params."""
 
@@ -87,6 +91,11 @@ class Request(Spec):
         "inputs by content, software, threads, device) may stand for this one's, and a failed "
         "one's checkpoint may be gone on from; of a pipeline, for each of its jobs.",
     )
+    name: Name | None = Field(
+        None, description=f"What you call it, for lists and searches. {TAKEN_ON}"
+    )
+    tags: Tags | None = Field(None, description=f"Key -> value, to find it by. {TAKEN_ON}")
+    notes: Notes | None = Field(None, description=f"Anything worth remembering. {TAKEN_ON}")
 
 
 class ExpertsRequest(Request):

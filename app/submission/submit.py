@@ -22,6 +22,12 @@ from app.submission.pipeline import children_of_pipeline
 from app.submission.references import CheckContext
 from app.submission.requests import JOB_REQUESTS, JobRequest, PipelineRequest
 
+REPEATED = (
+    "kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse", "name", "tags",
+    "notes",
+)  # fmt: skip
+"""What a retry asks for again."""
+
 
 def submit(
     connection: Connection,
@@ -101,8 +107,7 @@ def retry(
         what = f"an ended one of {', '.join(JOB_REQUESTS)}, without success"
         detail = f"wanted {what}; got {job.kind} {retry_of}, which is {job.state}"
         raise ConflictError("job_not_retryable", detail)
-    names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
-    asked = {name: getattr(job, name) for name in names}
+    asked = {name: getattr(job, name) for name in REPEATED}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
     request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
     return submit(
@@ -156,6 +161,9 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         expires_at=request.expires_at,
         max_attempts=settings.max_attempts,
         reuse=request.reuse,
+        name=request.name,
+        tags=request.tags or None,
+        notes=request.notes,
         # Several references may lead to the same job.
         needs=tuple(dict.fromkeys(needs)),
     )

@@ -5,6 +5,7 @@ Nothing of the validator shows: no name of a class, no code or phrase of its own
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -206,12 +207,22 @@ def _meant_by_name(model: type[BaseModel], place: Place, path: Path) -> str:
     if near is not None:
         return f'; did you mean "{near}"?'
     for root, start in ((holder, (*path, *above)), (model, path)):
-        fields = dict(reversed(list(fields_below(root))))
+        fields = _paths_by_name(root)
         known = next((word for word in words if word in fields), None)
         found = known or nearest(name, fields, cutoff=0.8)
         if found is not None:
             return _at((*start, *fields[found]))
     return ""
+
+
+@cache
+def _paths_by_name(model: type[BaseModel]) -> dict[str, Path]:
+    """The nearest field of each name, and of each OBJECT.FIELD, below a model."""
+    found: dict[str, Path] = {}
+    for name, place in fields_below(model):
+        found.setdefault(name, place)
+        found.setdefault(".".join(map(str, place[-2:])), place)
+    return found
 
 
 def _at(path: Path) -> str:

@@ -8,6 +8,8 @@ from app.api.http.errors import problem_of, problem_response
 from app.shared.errors import FieldProblem, InvalidRequestError
 
 _RANGE = b"range"
+REPEATABLE = frozenset({"tag"})
+"""Parameters that a query may have several times."""
 
 
 class ReadingMiddleware:
@@ -77,7 +79,7 @@ def _repeated(query: bytes) -> InvalidRequestError | None:
             f"/query/{name[:40]}", "repeated", f"wanted {name[:40]!r} once, got it {n} times"
         )
         for name in dict.fromkeys(names)
-        if (n := names.count(name)) > 1
+        if name not in REPEATABLE and (n := names.count(name)) > 1
     ]
     if not problems:
         return None

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
-from app.shared.store.catalog import artifacts_of_job, list_results
+from app.shared.store.catalog import Wanted, artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
 from app.shared.store.database import clock as database_clock
 from app.shared.upkeep.reconciler import reconcile
@@ -276,7 +276,7 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     ends = [event for event in made.events(job.id, "state") if event.data["state"] == "succeeded"]
     assert len(ends) == 1
     with made.database.read() as connection:
-        assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
+        assert len(list_results(connection, OWNER, "distilled_set", wanted=Wanted())) == 1
 
 
 def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., Bench]) -> None:
