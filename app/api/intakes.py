@@ -16,7 +16,7 @@ from app.api.http.dependencies import Service, current_owner, service_of
 from app.api.http.idempotency import REPLAYED, keyed
 from app.api.http.request_bodies import require_declared_length, require_media_type
 from app.api.http.responses import json_answer
-from app.api.http.searching import TagOf, asked_change
+from app.api.http.searching import TagOf, asked_change, written
 from app.api.http.uploads import Upload, receive_upload
 from app.api.job_views import retry_after
 from app.shared.engine.deletion import delete_files
@@ -173,7 +173,7 @@ async def answer_change(
     def change(connection: Connection) -> None:
         change_upload(connection, owner_id, content, name, given)
 
-    await service.writes.run(lambda: change)
+    await written(service, change)
     return json_answer(await run_in_threadpool(show, service, owner_id, name))
 
 

@@ -22,6 +22,7 @@ from app.shared.store.job_queries import (
     Attempt,
     attempts_of,
     children_of,
+    first_waiting,
     place_in_queue,
     shown_state,
 )
@@ -82,8 +83,12 @@ def whole_job_body(connection: Connection, job: Job, children: Sequence[Job]) ->
 
 def waiting_place(connection: Connection, job: Job | JobVersion) -> int | None:
     """A job's place in the queue, asked for only where it can have one."""
-    waits = job.state == "queued" or (is_composite(job.kind) and not job.is_terminal)
-    return place_in_queue(connection, job.id) if waits else None
+    if job.state == "queued":
+        return place_in_queue(connection, job.id)
+    if job.is_terminal or not is_composite(job.kind):
+        return None
+    first = first_waiting(connection, job.id)
+    return None if first is None else place_in_queue(connection, first)
 
 
 def progress_body(job: Job) -> ProgressBody | None:

@@ -17,7 +17,7 @@ from app.api.http.dependencies import (
 from app.api.http.paging import page_position, page_token
 from app.api.http.preferences import PREFER, wait_seconds
 from app.api.http.responses import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
-from app.api.http.searching import PagedQuery, asked_change, change_body
+from app.api.http.searching import PagedQuery, asked_change, change_body, written
 from app.api.job_logs import log_lines
 from app.api.job_views import (
     children_of_job,
@@ -154,7 +154,7 @@ async def describe_job(request: Request) -> Response:
         job = find_job(connection, owner_id, wanted)
         return json_answer(whole_job_body(connection, job, children_of_job(connection, job)))
 
-    return await service.writes.run(lambda: change)
+    return await written(service, change)
 
 
 @router.post(

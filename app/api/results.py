@@ -16,7 +16,7 @@ from app.api.http.dependencies import (
 )
 from app.api.http.paging import page_position, page_token
 from app.api.http.responses import json_answer, problems
-from app.api.http.searching import PagedQuery, SearchQuery, asked_change, change_body
+from app.api.http.searching import PagedQuery, SearchQuery, asked_change, change_body, written
 from app.api.schemas.results import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
     NEWEST_FIRST,
@@ -271,4 +271,4 @@ async def _change(request: Request, resource: Resource) -> Response:
         describe_result(connection, owner_id, resource, wanted, given)
         return _shown(connection, owner_id, resource, wanted)
 
-    return await service.writes.run(lambda: change)
+    return await written(service, change)

@@ -20,8 +20,8 @@ def _one_line(text: str) -> str:
 
 
 def _inner(text: str) -> str:
-    """Text without the blanks that may stand in it."""
-    return text.replace(" ", "")
+    """Text without what may stand in it alone of its kind: blanks, and the joiners of scripts."""
+    return text.translate({ord(one): None for one in " \u200c\u200d"})
 
 
 def _several_lines(text: str) -> str:

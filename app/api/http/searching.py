@@ -1,12 +1,16 @@
 """What every list can be searched for, and the change of what is said of a thing."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.http.dependencies import Service
 from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from app.api.http.request_bodies import json_bytes, read_json, validated
+from app.shared.store.database import Connection
 from app.shared.store.descriptions import MAX_TAG_VALUE, MAX_TAGS, TAG_KEY, Search
 from app.submission.description_fields import UploadDescription
 from app.submission.requests import Time
@@ -14,6 +18,7 @@ from app.submission.requests import Time
 _VALUE = rf"[^\x00-\x1f\x7f]{{1,{MAX_TAG_VALUE}}}"
 TagOf = Annotated[str, Field(pattern=rf"^{TAG_KEY}:{_VALUE}$")]
 WantedTag = Annotated[str, Field(pattern=rf"^{TAG_KEY}(:{_VALUE})?$")]
+T = TypeVar("T")
 DescriptionT = TypeVar("DescriptionT", bound=UploadDescription)
 
 
@@ -76,3 +81,13 @@ async def asked_change(request: Request, model: type[DescriptionT]) -> dict[str,
     """
     change = validated(model, read_json(await json_bytes(request)))
     return change.model_dump(exclude_unset=True)
+
+
+async def written(service: Service, change: Callable[[Connection], T]) -> T:
+    """What a change gives, in a transaction of its own: of several, each would lock a row."""
+
+    def write() -> T:
+        with service.database.write() as connection:
+            return change(connection)
+
+    return await run_in_threadpool(write)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.store.job_records import first_id
-from app.shared.store.tables import search_terms
+from app.shared.store.tables import jobs, search_terms
 
 MAX_NAME, MAX_NOTES = 100, 2_000
 MAX_TAGS, MAX_TAG_VALUE = 16, 100
@@ -115,6 +115,10 @@ def change_description(
         InvalidRequestError: it would have more than `MAX_TAGS` tags.
     """
     which = (table.c.owner_id == owner_id, table.c.id == resource_id)
+    if "job_id" in table.c:
+        # The job first, as who deletes it does; its terms name it.
+        maker = select(jobs.c.id).join(table, table.c.job_id == jobs.c.id).where(*which)
+        connection.execute(maker.with_for_update(read=True, key_share=True, of=jobs))
     row = connection.execute(select(table).where(*which).with_for_update()).one_or_none()
     if row is None:
         return False

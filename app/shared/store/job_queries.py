@@ -25,6 +25,21 @@ _ONE_JOB = select(*JOB_COLUMNS).where(
     jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
 )
 
+_own = jobs.alias("own")
+_FIRST_ONES = (
+    select(jobs.c.id)
+    .join(_own, and_(jobs.c.queue == _own.c.queue, jobs.c.state == "queued"))
+    .where(_own.c.id == bindparam("wanted"))
+    .where(
+        or_(
+            jobs.c.priority > _own.c.priority,
+            and_(jobs.c.priority == _own.c.priority, jobs.c.id < _own.c.id),
+        )
+    )
+    .limit(LAST_PLACE - 1)
+)
+_N_BEFORE = select(func.count()).select_from(_FIRST_ONES.subquery())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -119,27 +134,23 @@ def _is_shown_as(state: str) -> ColumnElement[bool]:
     return or_(jobs.c.state == "running", and_(jobs.c.state == "blocked", has_begun))
 
 
-def place_in_queue(connection: Connection, job_id: str) -> int | None:
-    """How many jobs a worker would take before this one, and one; at most `LAST_PLACE`.
+def place_in_queue(connection: Connection, job_id: str) -> int:
+    """How many jobs a worker would take before a queued one, and one; at most `LAST_PLACE`."""
+    n_before: int = connection.execute(_N_BEFORE, {"wanted": job_id}).scalar_one()
+    return n_before + 1
 
-    Of a pipeline the place of its first waiting job. None where nothing of it waits in a queue, or
-    something of it runs.
-    """
+
+def first_waiting(connection: Connection, pipeline_id: str) -> str | None:
+    """The job of a pipeline that a worker would take first; None where none waits, or one runs."""
     row = jobs.c
-    own = select(row.id, row.queue, row.priority, row.state).where(
-        or_(row.id == job_id, row.parent_id == job_id), row.state.in_(("queued", *ACTIVE_STATES))
+    own = select(row.id, row.state).where(
+        row.parent_id == pipeline_id, row.state.in_(("queued", *ACTIVE_STATES))
     )
     found = connection.execute(own.order_by(row.priority.desc(), row.id)).all()
     if not found or any(one.state != "queued" for one in found):
         return None
-    first = found[0]
-    is_before = or_(
-        row.priority > first.priority, and_(row.priority == first.priority, row.id < first.id)
-    )
-    before = select(row.id).where(row.queue == first.queue, row.state == "queued", is_before)
-    counted = select(func.count()).select_from(before.limit(LAST_PLACE - 1).subquery())
-    n_before: int = connection.execute(counted).scalar_one()
-    return n_before + 1
+    first: str = found[0].id
+    return first
 
 
 def children_of(connection: Connection, owner_id: str, job_id: str) -> list[Job]:

@@ -36,6 +36,13 @@ def measured(resource: Resource, values: Values) -> dict[str, float | None]:
 
 def record_measured(connection: Connection, report: Values) -> None:
     """Write into calibrations and their models what a new report has measured of them."""
+    every = {one for row in report.get("rows", ()) for one in row.get("calibration_ids", ())}
+    # Reports that end at once lock what they share in one order.
+    measured_ones = select(calibrations.c.model_id).where(calibrations.c.id.in_(every))
+    held = measured_ones.order_by(calibrations.c.id).with_for_update()
+    model_ids = set(connection.execute(held).scalars())
+    of_models = select(models.c.id).where(models.c.id.in_(model_ids)).order_by(models.c.id)
+    connection.execute(of_models.with_for_update())
     for row in report.get("rows", ()):
         ids = row.get("calibration_ids", ())
         after, before = _numbers(row), _numbers(row.get("before") or {})
