@@ -275,7 +275,7 @@ def test_a_stop_ends_a_running_intake(tmp_path):
 
 
 def test_a_stop_while_a_line_is_logged_is_heeded_too(tmp_path):
-    """logging swallows every Exception that is raised meanwhile."""
+    """Logging swallows every Exception that is raised meanwhile."""
     np.savez(tmp_path / "upload.npz", **arrays())
     status, messages = run_process(tmp_path, "-c", STOPPED_WHILE_IT_LOGS)
     assert (status, messages[-1]) == (0, {"type": "stopped"})
