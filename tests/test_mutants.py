@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.mutants.__main__ import sample
+from tests.mutants.__main__ import sample, survivors
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant, StaleMutantError
 from tests.test_guarantees import names_in, promises
@@ -71,3 +71,46 @@ def test_a_stale_mutant_says_so():
         stale = Mutant("stale", "app/shared/engine/runs.py", before, "x", ())
         with pytest.raises(StaleMutantError, match="write the mutant anew"):
             stale.mutated()
+
+
+ONE = "ONE, TWO = 1, 2\n"
+TESTS = """
+from numbers_of_ours import ONE, TWO
+
+def test_one():
+    assert ONE == 1
+
+def test_two():
+    assert TWO >= 2
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Sources of one module, and its tests."""
+    (tmp_path / "numbers_of_ours.py").write_text(ONE)
+    (tmp_path / "test_numbers.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:schemathesis\n")
+    return tmp_path
+
+
+def mutant_of_ours(name, after):
+    """It writes other numbers there, no shorter or longer."""
+    return Mutant(name, "numbers_of_ours.py", "= 1, 2", after, ("test_numbers.py",))
+
+
+def test_a_mutant_that_no_test_notices_survives(copy, capsys):
+    """One that a test notices, and one that none does; the copy is whole afterwards."""
+    mutants = [mutant_of_ours("larger", "= 1, 3"), mutant_of_ours("wrong", "= 2, 2")]
+    assert survivors(mutants, copy) == ["larger"]
+    told = capsys.readouterr().out
+    assert "1 of 2 mutants killed" in told
+    assert "survived: larger" in told
+    assert (copy / "numbers_of_ours.py").read_text() == ONE
+
+
+def test_tests_that_fail_without_a_mutant_kill_none(copy):
+    """They are told of, and nothing is tried."""
+    (copy / "numbers_of_ours.py").write_text("ONE, TWO = 1, 1\n")
+    with pytest.raises(SystemExit, match="they fail without a mutant"):
+        survivors([mutant_of_ours("wrong", "= 2, 2")], copy)

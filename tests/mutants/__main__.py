@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="ddcal-mutants-") as folder:
         copy = Path(folder) / "ddcal"
         _copy_sources(copy)
-        return _run(chosen, copy)
+        return 1 if survivors(chosen, copy) else 0
 
 
 def sample(mutants: Sequence[Mutant], n: int, seed: str) -> list[Mutant]:
@@ -77,22 +77,26 @@ def _copy_sources(copy: Path) -> None:
             shutil.copy2(source, target)
 
 
-def _run(chosen: Sequence[Mutant], copy: Path) -> int:
+def survivors(chosen: Sequence[Mutant], copy: Path) -> list[str]:
+    """Try mutants in a copy of the sources, which is as it was afterwards; names those that live.
+
+    Raises:
+        SystemExit: a test that is to kill one fails without it.
+    """
     started = time.monotonic()
     killers = sorted({test for mutant in chosen for test in mutant.killed_by})
     status, output = _test(killers, copy)
-    print(
-        f"{len(killers)} tests of the code as it is: {time.monotonic() - started:.1f} s", flush=True
-    )
+    print(f"{len(killers)} tests of the code as it is: {_since(started)}", flush=True)
     if status != 0:
-        print(output, "they fail without a mutant", sep="\n")
-        return 1
-    survivors = [mutant.name for mutant in chosen if not _is_killed(mutant, copy)]
-    killed = f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed"
-    print(f"{killed}, {time.monotonic() - started:.0f} s")
-    for name in survivors:
-        print(f"survived: {name}")
-    return 1 if survivors else 0
+        sys.exit(f"{output}\nthey fail without a mutant")
+    alive = [mutant.name for mutant in chosen if not _is_killed(mutant, copy)]
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} mutants killed: {_since(started)}")
+    print(*(f"survived: {name}" for name in alive), sep="\n", end="\n" if alive else "")
+    return alive
+
+
+def _since(started: float) -> str:
+    return f"{time.monotonic() - started:.1f} s"
 
 
 def _is_killed(mutant: Mutant, copy: Path) -> bool:
@@ -106,7 +110,7 @@ def _is_killed(mutant: Mutant, copy: Path) -> bool:
     word = "killed" if status == FAILED else "SURVIVED"
     reason = REASON.search(output) if status == FAILED else None
     why = reason[1] if reason else output.strip().rpartition("\n")[2]
-    print(f"{mutant.name:50} {word:8} {time.monotonic() - started:6.1f} s  {why:.90}", flush=True)
+    print(f"{mutant.name:50} {word:8} {_since(started):>8}  {why:.90}", flush=True)
     return status == FAILED
 
 
