@@ -15,6 +15,7 @@ MUTANTS = (
             "tests/worker/supervisor/test_faults.py::"
             "test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease",
         ),
+        is_slow=True,
     ),
     Mutant(
         "commits-are-not-synced",

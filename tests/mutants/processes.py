@@ -16,6 +16,7 @@ MUTANTS = (
         (
             "tests/worker/supervisor/test_supervisor.py::test_a_trainer_that_always_dies_ends_the_job",
         ),
+        is_slow=True,
     ),
     Mutant(
         "lost-runs-stay-lost",
@@ -39,6 +40,7 @@ MUTANTS = (
         "    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)\n",
         "",
         ("tests/worker/supervisor/test_supervisor.py::test_a_trainer_dies_with_its_supervisor",),
+        is_slow=True,
     ),
     Mutant(
         "claim-without-a-lease",
@@ -67,6 +69,7 @@ MUTANTS = (
         "    return (jobs.c.fence == run.fence, jobs.c.state.in_(ACTIVE_STATES))\n",
         "    return (jobs.c.state.in_(ACTIVE_STATES),)\n",
         ("tests/chaos/test_chaos.py::test_a_zombie_is_refused",),
+        is_slow=True,
     ),
     Mutant(
         "claims-of-unknown-kinds",
@@ -92,7 +95,7 @@ MUTANTS = (
         "running-jobs-need-no-lease",
         "migrations/versions/0001_the_first_schema.py",
         "kind = 'pipeline' OR lease_until_at IS NOT NULL\"",
-        "kind IS NOT NULL\"",
+        'kind IS NOT NULL"',
         (
             "tests/shared/store/test_migrations.py::test_impossible_jobs_are_refused_by_the_database",
         ),

@@ -12,6 +12,7 @@ MUTANTS = (
         "    is_late = now - trainer.started > settings.start_seconds\n",
         "    is_late = now < trainer.started\n",
         ("tests/worker/supervisor/test_starts.py::test_a_trainer_that_never_answers_is_replaced",),
+        is_slow=True,
     ),
     Mutant(
         "hanging-trainers-are-left-alone",
@@ -19,6 +20,7 @@ MUTANTS = (
         '    return "stall" if now - run.heard_at > patience else None\n',
         "    return None\n",
         ("tests/worker/supervisor/test_limits.py::test_a_job_that_always_hangs_fails_by_name",),
+        is_slow=True,
     ),
     Mutant(
         "trainer-is-not-killed",
@@ -26,6 +28,7 @@ MUTANTS = (
         "        return run.stop is not None and self._clock() - run.stop_asked > grace\n",
         "        return run.stop is not None and grace < 0\n",
         ("tests/worker/supervisor/test_supervisor.py::test_a_cancel_stops_the_trainer",),
+        is_slow=True,
     ),
     Mutant(
         "memory-is-not-measured",
@@ -36,6 +39,7 @@ MUTANTS = (
             "tests/worker/supervisor/test_limits.py::"
             "test_a_job_that_eats_all_memory_is_tried_twice_and_harms_no_other",
         ),
+        is_slow=True,
     ),
     Mutant(
         "trainer-not-first-to-be-killed",
@@ -57,6 +61,7 @@ MUTANTS = (
         "        return TrainerProcess(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)\n",
         "        return TrainerProcess(INTAKE_ARGV)\n",
         ("tests/worker/supervisor/test_starts.py::test_an_intake_may_take_so_much_memory",),
+        is_slow=True,
     ),
     Mutant(
         "damaged-checkpoints-are-read",
