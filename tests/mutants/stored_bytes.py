@@ -72,7 +72,7 @@ MUTANTS = (
         "    new_ids",
         "    new_ids",
         (
-            "tests/worker/supervisor/test_reuse.py::test_one_damaged_file_of_several_keeps_the_others_from_being_taken",
+            "tests/worker/supervisor/test_reuse.py::test_of_results_with_a_damaged_file_no_other_is_linked",
         ),
     ),
     Mutant(

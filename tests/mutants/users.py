@@ -16,8 +16,8 @@ MUTANTS = (
     Mutant(
         "a-cancelled-run-can-succeed",
         _RUNS,
-        'source: JobState = "cancelling" if target == "cancelled" else "running"\n',
-        'source: JobState = "running" if run.state == "running" else "cancelling"\n',
+        "    moved = move(connection, run.id, (source,), target, *_holds(run), **leave)\n",
+        "    moved = move(connection, run.id, ACTIVE_STATES, target, *_holds(run), **leave)\n",
         ("tests/shared/engine/test_jobs.py::test_a_cancelling_run_cannot_succeed",),
     ),
     Mutant(
