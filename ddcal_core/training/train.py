@@ -1,5 +1,6 @@
 """Train one network on images that fit in memory, and predict with it."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from ddcal_core.training.end_loss import check_end_loss
 from ddcal_core.training.losses import training_loss
 
 LR_FACTOR = 0.1
+N_END_IMAGES = 128
+"""At most so many images tell whether training has blown up in its last steps."""
 
 
 def train_network(
@@ -47,8 +50,8 @@ def train_network(
 
     Raises:
         ValueError: no images, or another number of labels.
-        DivergedError: an epoch's loss, or a parameter at the end, is not finite, or the last
-            epoch's loss is 10 times that of guessing; carries the epoch, from 1.
+        DivergedError: an epoch's loss, or a parameter at the end, is not finite, or the loss of
+            the last epoch or after it is 10 times that of guessing; carries the epoch, from 1.
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(
@@ -84,7 +87,19 @@ def train_network(
     # The last step's loss is never computed, but its parameters and buffers are used.
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
-    check_end_loss(spec.epochs, loss, predict_logits(network, images[:1]).shape[1])
+    # The mean of an epoch has not seen what its last steps made.
+    at_end, n_classes = _loss_at_end(network, images, labels)
+    check_end_loss(spec.epochs, max(loss, at_end), n_classes)
+
+
+def _loss_at_end(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, int]:
+    """Loss of a trained network on some of its images in nats, and its number of classes."""
+    some = slice(None, None, -(-len(images) // N_END_IMAGES))
+    # A copy, as batch norm learns from all that passes in training mode.
+    trained = copy.deepcopy(network).train()
+    with torch.no_grad():
+        logits = trained(images[some])
+    return float(nn.functional.cross_entropy(logits, labels[some])), logits.shape[1]
 
 
 def _train_epoch(
