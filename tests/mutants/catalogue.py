@@ -44,7 +44,7 @@ PROCESSES = (
     Mutant(
         "claim-without-a-lease",
         _RUNS,
-        '    lease_until_at=db_now("lease"),\n',
+        '    lease_until_at=lease_now("lease"),\n',
         "    lease_until_at=None,\n",
         ("tests/shared/upkeep/test_reconciler.py::test_three_reconcilers_do_what_one_does",),
     ),

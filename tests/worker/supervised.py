@@ -122,7 +122,7 @@ class Bench:
         return [(attempt.outcome, attempt.exit_reason) for attempt in attempts]
 
     def lease_end(self) -> int:
-        """When the lease of the one job ends, by the database's clock, in ms; 0 without one."""
+        """When the lease of the one job ends, by the clock of leases, in ms; 0 without one."""
         with self.database.read() as connection:
             ends = connection.execute(text("SELECT lease_until_at FROM jobs")).scalar_one()
         return int(ends or 0)

@@ -29,6 +29,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import exit_over_settings, settings_or_exit
+from app.shared.store.lease_clock import provide_lease_clock
 from app.shared.store.outages import is_away, is_away_by_driver
 from app.shared.store.tables import UtcTime
 
@@ -64,7 +65,7 @@ N_THREADS = 4
 
 
 class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
-    """The database's clock, so many seconds from now; every lease is compared by it alone.
+    """The database's time of day, so many seconds from now; leases have a clock of their own.
 
     The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
     """
@@ -146,7 +147,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def clock(connection: Connection) -> datetime:
-    """The time by the database, which all leases and deadlines go by."""
+    """The time by the database, which all deadlines go by."""
     now: datetime = connection.execute(select(db_now())).scalar_one()
     return now
 
@@ -227,6 +228,7 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")
         # Off in SQLite unless each connection asks; deleting a job relies on its cascades.
         connection.execute("PRAGMA foreign_keys=ON")
+        provide_lease_clock(connection)
 
     def on_begin(connection: Connection) -> None:
         # Said to the driver itself: SQLAlchemy's way would cost more than all it does.
