@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from app.cli.commands import main
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 
 
 @pytest.fixture

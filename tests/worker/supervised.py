@@ -16,7 +16,7 @@ from app.shared.store.database import Database
 from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Job, NewJob
 from tests.waiting import until
-from worker.supervisor.supervisor import Supervisor
+from worker.supervisor.supervisor import Supervisor, WorkerProcess
 from worker.supervisor.trainer_process import TrainerProcess
 
 OWNER = "local"
@@ -89,8 +89,7 @@ class Bench:
             self.database,
             self.settings,
             queue=queue,
-            worker="w",
-            is_draining=lambda: self.is_draining,
+            worker=WorkerProcess(name="w", is_draining=lambda: self.is_draining),
             new_trainer=self._start,
             clock=clock,
         )
