@@ -25,12 +25,12 @@ def sign_giver(loop: str, environment: Mapping[str, str]) -> Callable[[], None]:
     if prefix is None:
         return lambda: None
     path = sign_path(prefix, loop)
-    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sender.setblocking(False)
 
     def give() -> None:
-        # Full while serve does not listen, gone when it has ended.
-        with contextlib.suppress(OSError):
-            sender.sendto(b".", path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            # Full while serve does not listen, gone when it has ended.
+            with contextlib.suppress(OSError):
+                sender.sendto(b".", path)
 
     return give
