@@ -137,21 +137,6 @@ def test_a_frozen_supervisor_is_started_again_and_its_job_ends(watched_service):
         until(lambda: job()["state"] == "cancelled", seconds=300)
 
 
-def test_a_damaged_broker_file_is_set_aside(tmp_path):
-    """Serve comes up all the same and says so; the file is kept to be looked at."""
-    folder = tmp_path / "redis" / "appendonlydir"
-    folder.mkdir(parents=True)
-    for name in ("appendonly.aof.manifest", "appendonly.aof.1.base.rdb"):
-        (folder / name).write_bytes(b"\xff" * 100)
-    with running_service(tmp_path) as running:
-        assert answers(running.url)
-        assert told(running, "the broker's file cannot be read: it was set aside") == 1
-        aside = tmp_path / "redis" / "appendonlydir.damaged"
-        assert (aside / "appendonly.aof.manifest").read_bytes() == b"\xff" * 100
-        ready = httpx.get(f"{running.url}/readyz", trust_env=False, timeout=120).json()
-        assert {one["name"]: one["status"] for one in ready["checks"]}["broker"] == "ok"
-
-
 def test_runs_of_a_former_serve_are_tried_again_at_once(tmp_path):
     """However long their leases are: who holds the folder knows that no worker is left."""
     long = {"DDCAL_LEASE_SECONDS": "100000"}

@@ -1,5 +1,6 @@
 """The mutants, in the order of docs/guarantees.md."""
 
+from tests.mutants.liveness import LIVENESS
 from tests.mutants.mutant import Mutant
 
 _RUNS, _JOBS = "app/shared/engine/runs.py", "app/shared/engine/jobs.py"
@@ -404,4 +405,5 @@ MUTANTS = (
     *BYTES,
     *USERS,
     *ACCESS,
+    *LIVENESS,
 )
