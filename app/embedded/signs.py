@@ -99,7 +99,7 @@ class Heard:
     def is_given(self, patience_seconds: float) -> bool | None:
         """Has anything come?"""
         n_heard = 0
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # there is no more to hear, or nobody listens any more
             while self._ear.recv(1):
                 n_heard += 1
         if n_heard:
