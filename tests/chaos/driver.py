@@ -18,7 +18,7 @@ from app.shared.errors import UnavailableError
 from app.shared.upkeep.housekeeping import keep_house
 from tests.chaos.clients import Client, Memory
 from tests.chaos.faults import FAULTS, thaw
-from tests.chaos.invariants import SEE_LEASES, broken, broken_files
+from tests.chaos.invariants import broken, broken_files, see_leases
 from tests.chaos.safeguards import FENCE
 from tests.chaos.topology import Topology, running_topology
 from tests.chaos.zombie import NO_CHECKPOINT, bring_back_a_zombie
@@ -79,7 +79,7 @@ class Driver:
             heapq.heappop(self._agenda)[2]()
         self._topology.look_after()
         with contextlib.suppress(UnavailableError), self._topology.database.write() as connection:
-            connection.execute(text(SEE_LEASES))
+            see_leases(connection)
         time.sleep(LOOK_SECONDS)
 
     def calm(self) -> None:

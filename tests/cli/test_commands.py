@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from app.cli.commands import main
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 from tests.stand_in import Answered, stand_in
 
 

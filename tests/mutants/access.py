@@ -57,10 +57,9 @@ MUTANTS = (
     ),
     Mutant(
         "workers-know-the-key",
-        "app/embedded/serve.py",
-        "            tuple(worker_argv(GPU_QUEUE)),\n            environment,\n",
-        "            tuple(worker_argv(GPU_QUEUE)),\n"
-        "            api_environment(settings, environment),\n",
+        "app/embedded/parts.py",
+        "            heard = {**environment, SIGNS_VARIABLE: prefix}\n",
+        "            heard = {**api_environment(settings, environment), SIGNS_VARIABLE: prefix}\n",
         ("tests/e2e/test_door.py::test_the_key_is_in_no_command_line_and_in_one_environment",),
         is_slow=True,
     ),

@@ -5,6 +5,7 @@ from tests.mutants import (
     broker,
     database,
     disk,
+    liveness,
     processes,
     stored_bytes,
     trainers,
@@ -20,4 +21,5 @@ MUTANTS = (
     *stored_bytes.MUTANTS,
     *users.MUTANTS,
     *access.MUTANTS,
+    *liveness.MUTANTS,
 )

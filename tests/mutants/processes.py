@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant(
         "claim-without-a-lease",
         _RUNS,
-        '    lease_until_at=db_now("lease"),\n',
+        '    lease_until_at=lease_now("lease"),\n',
         "    lease_until_at=None,\n",
         ("tests/shared/upkeep/test_reconciler.py::test_three_reconcilers_do_what_one_does",),
     ),
@@ -127,7 +127,7 @@ MUTANTS = (
     Mutant(
         "dead-parts-stay-dead",
         "app/embedded/programs.py",
-        "        kept.process = start_process(kept.program)\n",
+        "        kept.process, kept.watch = start_process(kept.program), _watch(kept.program)\n",
         "",
         (
             "tests/embedded/test_programs.py::test_dead_program_is_started_again_and_its_last_words_shown",
