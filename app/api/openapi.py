@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 from app.api.http.access import SESSION_COOKIE
 from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
-from app.api.schemas.service import ProblemBody
+from app.api.schemas.service import ProblemBody, UnreadyBody
 from app.submission.description_fields import NewDescription, UploadDescription
 from app.submission.requests import JobRequest
 
@@ -47,6 +47,7 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= _schemas("ProblemBody", TypeAdapter(ProblemBody), mode="serialization")
+    schemas |= _schemas("UnreadyBody", TypeAdapter(UnreadyBody), mode="serialization")
     request = Annotated[JobRequest, Field(discriminator="kind")]
     schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
     for change in (NewDescription, UploadDescription):

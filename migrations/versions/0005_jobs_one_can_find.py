@@ -8,7 +8,7 @@ Revises: 0004
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -147,9 +147,15 @@ def _of_report(details: Values) -> Values:
     rows = details.get("rows") or ()
     small = [row for row in rows if row.get("training_set") != "full"] or rows
     return {
-        "accuracy": max((row["accuracy"]["mean"] for row in small), default=None),
-        "ece": min((row["ece"]["mean"] for row in small), default=None),
+        "accuracy": max(_means(small, "accuracy"), default=None),
+        "ece": min(_means(small, "ece"), default=None),
     }
+
+
+def _means(rows: Sequence[Values], name: str) -> list[float]:
+    found = [row.get(name) for row in rows]
+    means = [one.get("mean") if isinstance(one, Mapping) else one for one in found]
+    return [mean for mean in means if isinstance(mean, float | int)]
 
 
 def _object(held: Values, name: str) -> Values:

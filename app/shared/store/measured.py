@@ -66,4 +66,7 @@ def _numbers(row: Values) -> dict[str, float]:
 
 
 def _means(rows: Iterable[Values], name: str) -> list[float]:
-    return [float(row[name]["mean"]) for row in rows if row.get(name)]
+    """A measure of each row that has it: a summary's mean, or one network's number."""
+    found = [row.get(name) for row in rows]
+    means = [one.get("mean") if isinstance(one, Mapping) else one for one in found]
+    return [float(mean) for mean in means if mean is not None]
