@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 
 from app.shared.errors import NotFoundError
 from app.shared.store.descriptions import EVERYTHING, Search, change_description, found_by
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
 from app.shared.store.job_states import ACTIVE_STATES, JobState
-from app.shared.store.kinds import COMPOSITE_KINDS, is_composite
 from app.shared.store.tables import attempts, jobs
 
 LAST_PLACE = 1_000
@@ -104,7 +113,7 @@ def list_jobs(
     statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id)
     for name, value in filters.items():
         if name == "state":
-            statement = statement.where(_is_shown_as(str(value)))
+            statement = statement.where(_is_shown_as(owner_id, str(value)))
         else:
             # 0 and False are values to look for.
             statement = statement.where(jobs.c[name] == (None if value == "" else value))
@@ -118,20 +127,23 @@ def list_jobs(
 def shown_state(job: Job) -> JobState:
     """A job's state as users see it: a pipeline runs once one of its jobs has begun to.
 
-    Stored, it is blocked until they have ended; see app.shared.engine.jobs.
+    Stored, it is blocked until they have ended, and nothing else that is blocked has ever begun;
+    see app.shared.engine.jobs.
     """
-    has_begun = job.state == "blocked" and is_composite(job.kind) and job.started_at is not None
-    return "running" if has_begun else job.state
+    return "running" if job.state == "blocked" and job.started_at is not None else job.state
 
 
-def _is_shown_as(state: str) -> ColumnElement[bool]:
+def _is_shown_as(owner_id: str, state: str) -> ColumnElement[bool]:
     """`shown_state`, asked of rows."""
     if state not in ("running", "blocked"):
         return jobs.c.state == state
-    has_begun = and_(jobs.c.kind.in_(COMPOSITE_KINDS), jobs.c.started_at.is_not(None))
+    has_begun = jobs.c.started_at.is_not(None)
     if state == "blocked":
         return and_(jobs.c.state == "blocked", not_(has_begun))
-    return or_(jobs.c.state == "running", and_(jobs.c.state == "blocked", has_begun))
+    # Those of either state, who are few, by its index; an OR would be looked for in every row.
+    of_owner = select(jobs.c.id).where(jobs.c.owner_id == owner_id)
+    begun = of_owner.where(jobs.c.state == "blocked", has_begun)
+    return jobs.c.id.in_(union_all(of_owner.where(jobs.c.state == "running"), begun))
 
 
 def place_in_queue(connection: Connection, job_id: str) -> int:
