@@ -67,7 +67,6 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-create_privately()
 settings = settings_with_database_or_exit()
 celery = create_celery(settings)
 
@@ -76,6 +75,12 @@ class _Parent:
     """What the worker's parent process keeps while it is up."""
 
     background: Background | None = None
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def _create_privately(**_: object) -> None:
+    """Before anything is created; the pool's child has it from its parent."""
+    create_privately()
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]

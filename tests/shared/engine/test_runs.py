@@ -1,4 +1,4 @@
-"""A run that is heard of at the last moment keeps its job."""
+"""Runs and the bells that begin them: each job is one's, who is heard of keeps it."""
 
 from collections.abc import Callable
 
@@ -25,6 +25,17 @@ def test_a_run_heard_of_meanwhile_is_not_recovered(
         assert runs.recover_lost(connection, job.id) is None
 
     assert state_of(database, job.id) == "running"
+
+
+def test_a_bell_too_many_finds_nothing(
+    submit: Callable[..., Job], claim: Callable[..., Job | None]
+) -> None:
+    """It says nothing of a job: each bell takes what waits, and in the end there is nothing."""
+    ids = [submit().id for _ in range(2)]
+
+    taken = [claim() for _ in range(4)]
+
+    assert [run and (run.id, run.fence) for run in taken] == [(ids[0], 1), (ids[1], 1), None, None]
 
 
 def test_attempts_are_shown_to_their_owner_alone(
