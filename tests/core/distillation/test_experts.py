@@ -244,7 +244,7 @@ def test_an_expert_that_its_only_step_blows_up_is_told(tmp_path):
     images, labels = real_data()
     spec = expert_spec_of(epochs=1, lr=100.0, images_per_epoch=None, batch_size=len(images))
     training = ExpertTraining(300 * images, labels, spec, FACTS, 0)
-    with pytest.raises(DivergedError, match="the training loss became .* at step 1; guessing"):
+    with pytest.raises(DivergedError, match=r"the training loss became .* at step 1; guessing"):
         record_experts(tmp_path / "x", training, {})
 
 
