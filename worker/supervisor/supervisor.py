@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.shared.engine import runs
-from app.shared.engine.jobs import tell_start
 from app.shared.engine.recipes import Recipe
 from app.shared.errors import (
     ConflictError,
@@ -31,7 +30,7 @@ from app.shared.store.kinds import INTAKE
 from ddcal_core.intake.job_messages import JobError
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
-from worker.supervisor.run_records import RunRecords
+from worker.supervisor.run_records import RunRecords, write_start
 from worker.supervisor.run_state import Run, log_keys
 from worker.supervisor.time_limits import has_not_started, limit_passed
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer
@@ -131,7 +130,7 @@ class Supervisor:
         run = Run(job, self._warm.take(), self._clock)
         try:
             # The lease runs since the claim, and taking a trainer may have taken a while.
-            with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
+            with self._watchdog.on_guard(run.let_go, since=claimed_at):
                 self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
@@ -172,7 +171,7 @@ class Supervisor:
         run.trainer.send(line)
         # The next one loads torch, which takes seconds, while this one computes.
         self._warm.keep()
-        self._records.write(run, lambda connection: _write_start(connection, run.job, recipe))
+        self._records.write(run, lambda connection: write_start(connection, run.job, recipe))
         self._files.delete_lost_scratch(run.job)
         return True
 
@@ -197,7 +196,7 @@ class Supervisor:
         ending = Ending(reason=f"took over the results of {copy.job_id}")
 
         def record(connection: Connection) -> None:
-            _write_start(connection, run.job, recipe)
+            write_start(connection, run.job, recipe)
             copy.record(connection, run.job)
             runs.note(connection, run.job, copy.as_note())
             runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
@@ -296,16 +295,3 @@ class Supervisor:
         if run.notes:
             self._beat(run, is_forced=True)
         self._records.conclude(run, ending, on_file=lambda: self._beat(run))
-
-
-def _let_go(run: Run, silent_seconds: float) -> None:
-    """Without a beat for nearly a lease, the job may soon be somebody else's."""
-    logger.warning("job %s: no beat for %.0f s, giving it up", run.job.id, silent_seconds)
-    run.is_lost = True
-    run.trainer.kill()
-
-
-def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> None:
-    tell_start(connection, run)
-    if recipe is not None:
-        runs.note_recipe(connection, run, recipe.digest, recipe.ids)

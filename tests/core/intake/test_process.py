@@ -97,7 +97,7 @@ def test_any_integer_labels_are_read_and_named_by_number(tmp_path, dtype):
         ({"y_train": np.zeros(40, int)}, "at least 2 classes"),
         (
             {"y_train": np.arange(40) % 2 * 2, "y_test": np.zeros(20, int)},
-            r"at least 2 training images.*got 0 of class 1",
+            r"at least 2 training images.*got 0 of class 1 .*\(number the classes without gaps\)",
         ),
         (
             {"y_train": np.arange(40).clip(0, 1), "y_test": np.zeros(20, int)},
@@ -298,6 +298,16 @@ def test_test_arrays_that_are_trained_on_are_refused_or_told(tmp_path):
     facts = take(tmp_path, values).facts
     assert facts.n_test_in_train == 5
     assert "5 of the 20 test images (25.0 %)" in facts.notes[0]
+
+
+def test_a_class_without_a_test_image_is_named(tmp_path):
+    """It is taken, and told: nothing that is measured can say anything of it."""
+    values = arrays()
+    assert take(tmp_path, values).facts.notes == ()
+    facts = take(tmp_path, values | {"y_test": np.arange(20) % 2}).facts
+    assert facts.test_class_counts == (10, 10, 0, 0)
+    (note,) = facts.notes
+    assert note.startswith("No test image is of class '2', '3': no number")
 
 
 def test_labels_that_count_from_one_are_named(tmp_path):
