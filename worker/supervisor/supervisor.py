@@ -295,7 +295,12 @@ class Supervisor:
         # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
-        self._records.conclude(run, ending, on_file=lambda: self._beat(run))
+        self._records.conclude(run, ending, on_read=lambda: self._beat_while_stored(run))
+
+    def _beat_while_stored(self, run: Run) -> None:
+        if run.is_lost:  # nobody wants what is left to be copied
+            raise FencedOutError("fenced_out", f"job {run.job.id} was given up while it was stored")
+        self._beat(run)
 
 
 def _let_go(run: Run, silent_seconds: float) -> None:

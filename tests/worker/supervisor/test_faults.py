@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore, StoredFile
 from app.shared.store.catalog import artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
 from app.shared.store.database import clock as database_clock
@@ -443,3 +444,69 @@ def _n_idle(database: Database) -> int:
     query = "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
     with database.read() as connection:
         return int(connection.execute(text(query)).scalar_one())
+
+
+LARGE_OUTPUT = SET_OUTPUT.replace('write_text("{}")', "write_bytes(bytes(20 << 20))")
+
+
+def is_storing(made: Bench) -> bool:
+    """Whether a result has begun to be copied, and has not ended."""
+    return any(made.settings.artifact_folder.glob("*/.*"))
+
+
+def test_the_lease_is_prolonged_while_a_large_result_is_stored(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A beat may come after each MiB."""
+    made = bench(LARGE_OUTPUT)
+    job = made.submit()
+    beats, beat, clock = [], runs.beat, AdvancedClock()
+
+    def count(*args: Any, **options: Any) -> str | None:
+        beats.append(is_storing(made))
+        return beat(*args, **options)
+
+    def hasty() -> float:
+        clock.ahead += 1  # more than a heartbeat whenever it is asked
+        return clock()
+
+    monkeypatch.setattr(runs, "beat", count)
+    made.supervisor(clock=hasty).work()
+
+    assert made.job(job.id).state == "succeeded"
+    assert sum(beats) >= 20
+
+
+def test_a_run_that_is_given_up_while_it_is_stored_is_copied_no_further(
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its successor writes the same files."""
+    made = bench(LARGE_OUTPUT)
+    job = made.submit()
+    clock, beat, n_stored = AdvancedClock(), runs.beat, []
+    put = ArtifactStore.put
+
+    def silent(*args: Any, **options: Any) -> str | None:
+        if is_storing(made):
+            clock.ahead += 1000
+            until(lambda: "giving it up" in caplog.text)
+            raise UnavailableError("unavailable", "the database is away")
+        return beat(*args, **options)
+
+    def counted(*args: Any, **options: Any) -> StoredFile:
+        stored = put(*args, **options)
+        n_stored.append(1)
+        return stored
+
+    def hasty() -> float:
+        clock.ahead += 0.1
+        return clock()
+
+    monkeypatch.setattr(runs, "beat", silent)
+    monkeypatch.setattr(ArtifactStore, "put", counted)
+    made.supervisor(clock=hasty).work()
+
+    assert (n_stored, made.job(job.id).state) == ([], "running")
+    assert not is_storing(made)
