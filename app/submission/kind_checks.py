@@ -218,10 +218,10 @@ def _check_calibrations(
             detail = "wanted validation images to fit on, got too few training images to cut any"
             context.refuse(pointer, "no_validation_images", detail)
     has_full = any(baseline.source == "full" for baseline in params.baselines)
-    if has_full and all(fit == "training_set" for fit in fits):
+    if has_full and all(map(needs_small_set, params.calibrate)):
         detail = (
             "wanted a calibration that the full baseline can take (none, or one fitted on "
-            "validation), got only ones fitted on the distilled set"
+            'validation, not of a ratio "auto"), got only ones that need a distilled set'
         )
         context.refuse("/params/calibrate", "no_calibration_left", detail)
 
