@@ -21,6 +21,7 @@ from app.shared.store.artifacts import ArtifactStore, StoredFile
 from app.shared.store.catalog import artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
 from app.shared.store.database import clock as database_clock
+from app.shared.store.job_records import Job
 from app.shared.upkeep.reconciler import reconcile
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
 from tests.waiting import until
@@ -35,6 +36,7 @@ from tests.worker.supervised import (
     in_background,
     wait_for_progress,
 )
+from worker.supervisor import supervisor as supervisor_module
 
 ROOT = Path(__file__).parents[3]
 
@@ -510,3 +512,39 @@ def test_a_run_that_is_given_up_while_it_is_stored_is_copied_no_further(
 
     assert (n_stored, made.job(job.id).state) == ([], "running")
     assert not is_storing(made)
+
+
+@pytest.mark.parametrize("error", [KeyError("params"), ValueError("an old row")])
+def test_an_error_of_the_supervisors_own_ends_the_attempt_at_once(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Its lease is not waited for, the job says what it was, and the next job is run."""
+    made = bench(SET_OUTPUT)
+    job, other = made.submit(max_attempts=2, priority=1), made.submit()
+    inputs_of = supervisor_module.inputs_of
+
+    def fail(connection: Connection, run: Job, *rest: Any) -> Any:
+        if run.id == job.id:
+            raise error
+        return inputs_of(connection, run, *rest)
+
+    monkeypatch.setattr(supervisor_module, "inputs_of", fail)
+    made.supervisor().work()
+
+    told = made.job(job.id).error
+    assert told is not None
+    assert (told["type"], made.job(job.id).state) == ("worker_error", "failed")
+    assert type(error).__name__ in told["message"]
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["failed", "failed"]
+    assert made.job(other.id).state == "succeeded"
+
+
+def test_a_trainer_that_is_not_understood_is_told_of_as_such(bench: Callable[..., Bench]) -> None:
+    """Not as one that its supervisor has ended for nothing."""
+    made = bench('sys.stdout.write("no message\\n"); sys.stdout.flush(); time.sleep(3600)\n')
+    job = made.submit(max_attempts=1)
+    made.supervisor().work()
+    told = made.job(job.id).error
+    assert told is not None
+    assert told["type"] == "trainer_crashed"
+    assert told["message"].startswith("the trainer was not understood: ")
