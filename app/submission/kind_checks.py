@@ -147,13 +147,13 @@ def _check_calibrate(
     origins, dataset = common_dataset(context, "model", params.models, "/params/models")
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:
-        _refuse_fit_on_distilled(context, params.calibrate, full[0])
+        _refuse_fit_on_small_set(context, params.calibrate, full[0])
     check_masks(context, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
 
-def _refuse_fit_on_distilled(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
+def _refuse_fit_on_small_set(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
     for k, spec in enumerate(specs):
         if not needs_small_set(spec):
             continue

@@ -40,6 +40,7 @@ class ReadingMiddleware:
             await self._app(scope, receive, send)
             return
         own = dict(scope, method="GET")
+        scope["state"]["is_head"] = True  # for what GET would change
         own["headers"] = [one for one in scope["headers"] if one[0].lower() != _RANGE]
         answer = _HeadersAlone(receive, send)
         try:
