@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
-from app.shared.errors import ConflictError, FieldProblem
+from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.settings import Settings
 from app.shared.store.database import Connection, Database, clock
 from app.shared.store.job_queries import find_job
@@ -100,7 +102,7 @@ def retry(
     Raises:
         NotFoundError: there is no such job.
         ConflictError: it has not ended, has succeeded, or checks an upload, whose file is gone.
-        InvalidRequestError: it could not be submitted today.
+        InvalidRequestError: it could not be submitted today, or another version has written it.
     """
     job = find_job(connection, owner_id, retry_of)
     if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
@@ -109,7 +111,12 @@ def retry(
         raise ConflictError("job_not_retryable", detail)
     asked = {name: getattr(job, name) for name in REPEATED}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
-    request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+    try:
+        request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+    except ValidationError as error:
+        where = "/".join(map(str, error.errors()[0]["loc"]))
+        detail = f"{retry_of} asks for what this version does not take: {where}"
+        raise InvalidRequestError("not_retryable_today", detail) from error
     return submit(
         connection,
         settings,
