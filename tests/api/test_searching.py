@@ -37,7 +37,7 @@ def patch(api, path, change):
 def test_a_job_is_found_by_what_is_said_of_it(api):
     """By words of name and notes, in any case, whole or begun; by tags; by its id."""
     one = distill(api, name="Digits, Ten", tags={"env": "prod", "who": "me"}, notes="for FIGURE 3")
-    two = distill(api, name="digits one", tags={"env": "test"})
+    two = distill(api, name="digits one", tags={"env": "prod-2"})
     three = distill(api, tags={"environment": "prod"})
     assert ids(api, q="digits") == ids(api, q="DIG") == [two, one]
     assert ids(api, q="ten digits") == ids(api, q="figure") == ids(api, q="3 fig dig") == [one]
@@ -45,10 +45,10 @@ def test_a_job_is_found_by_what_is_said_of_it(api):
     assert ids(api, tag="env:prod") == [one]
     assert ids(api, tag="env") == [two, one]
     assert ids(api, tag=["env", "who:me"]) == [one]
-    assert ids(api, tag=["env:prod", "env:test"]) == []
+    assert ids(api, tag=["env:prod", "env:prod-2"]) == []
     assert ids(api, q=three) == ids(api, q=three[:29]) == [three]
     assert ids(api, q="job_") == [three, two, one]
-    assert ids(api, q="dig", tag="env:test") == [two]
+    assert ids(api, q="dig", tag="env:prod-2") == [two]
     assert ids(api, q="...") == [three, two, one], "nothing is asked for"
 
 
