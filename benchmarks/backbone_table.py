@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.cli.client import Client
 from benchmarks.service_cases import (
     Job,
     Report,
@@ -31,6 +30,7 @@ from benchmarks.service_cases import (
     run_cases,
     write_upload,
 )
+from ddcal.client import Client
 
 METHODS = ("dm", "dc", "dsa", "mtt", "rtp")
 RATIOS = (0.0, 0.3)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.cli.client import Client
 from benchmarks.mask_study_cases import (
     BUILT_IN,
     N_TEST,
@@ -39,6 +38,7 @@ from benchmarks.service_cases import (
     run_cases,
     write_upload,
 )
+from ddcal.client import Client
 
 DOCS = Path(__file__).parent.parent / "docs" / "mask-study"
 

@@ -25,13 +25,13 @@ from typing import Any
 
 import psutil
 
-from app.cli.demo import own_service
 from app.embedded.broker import running_broker
 from app.shared.engine import runs
 from app.shared.settings import Settings
 from app.shared.store.database import Database, migrate, open_database
 from benchmarks import dispatch
 from benchmarks.load import Served, cost, latencies, line_to, serving
+from ddcal.cli.demo import own_service
 
 KEY = "a-key-of-some-length"
 SUBMISSION = {"kind": "distill", "params": {"dataset": "digits", "seed": 1}}

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.cli.client import Client, ServiceError
-from app.cli.console import failure
-from app.cli.demo import own_service
 from benchmarks.mask_ratio_cases import read_pixels
+from ddcal.cli.console import failure
+from ddcal.cli.demo import own_service
+from ddcal.client import Client, ServiceError
 from ddcal_core.seeding import seeded_generator
 
 _POLL_SECONDS = 2.0

@@ -67,7 +67,7 @@ class Service:
 def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None):
     """Run the command line to its end, as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli.commands", *map(str, arguments)],
+        [sys.executable, "-m", "ddcal.cli.commands", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "DDCAL_URL": url},
         capture_output=True,
@@ -87,7 +87,16 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """
     log_path = folder / "logs" / "serve.log"
     process = spawn(
-        [sys.executable, "-m", "app.cli.commands", "serve", "--data-folder", folder, "--port", "0"],
+        [
+            sys.executable,
+            "-m",
+            "ddcal.cli.commands",
+            "serve",
+            "--data-folder",
+            folder,
+            "--port",
+            "0",
+        ],
         log_path=log_path,
         environment={**os.environ, "DDCAL_NO_KEY": "1", **settings},
     )

@@ -6,7 +6,6 @@ from typing import get_args
 
 import pytest
 
-from app.cli import client
 from app.shared.store import tables
 from app.shared.store.catalog import TABLES
 from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
@@ -24,6 +23,7 @@ from app.shared.store.kinds import (
 )
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS
+from ddcal import client
 from ddcal_core.specs import fields
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS

@@ -46,7 +46,7 @@ _BY_PROGRAM = {
     "celery": ("broker",),
 }
 _BY_COMMAND = {"serve": ("broker", "trainer"), "worker": ("trainer",), "demo": ("trainer",)}
-_COMMAND_LINE = "app.cli.commands"
+_COMMAND_LINE = "ddcal.cli.commands"
 
 
 def markers_for(

@@ -1,6 +1,6 @@
 """A bit flipped in every file of a pipeline under the running service, real trainers at work."""
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.damage import flip_a_bit
 from tests.services import SHORT_PIPELINE, run_ddcal
 

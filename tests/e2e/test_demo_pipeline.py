@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.services import TINY_PIPELINE, run_ddcal
 
 

@@ -8,8 +8,8 @@ import sys
 import httpx
 import pytest
 
-from app.cli.client import connect
 from app.embedded.children import spawn, stop
+from ddcal.client import connect
 from tests.file_modes import open_to_others
 from tests.services import SHORT_PIPELINE, TINY_DISTILL
 from tests.waiting import until
@@ -35,7 +35,7 @@ def topology(tmp_path, postgres_url, broker_url):
 
     def run(name, *command, environment=environment):
         process = spawn(
-            [sys.executable, "-m", "app.cli.commands", *command],
+            [sys.executable, "-m", "ddcal.cli.commands", *command],
             log_path=tmp_path / f"{name}.log",
             environment=environment,
             folder=tmp_path,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.image_files import encoded, noise
 from tests.services import TINY_DISTILL, run_ddcal
 

@@ -6,7 +6,7 @@ import signal
 import psutil
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.services import TINY_DISTILL, running_service
 from tests.waiting import until
 

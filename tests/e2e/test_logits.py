@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.services import run_ddcal
 
 

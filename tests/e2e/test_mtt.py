@@ -2,7 +2,7 @@
 
 import json
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.services import TINY_PIPELINE
 
 MTT = {

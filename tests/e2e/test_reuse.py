@@ -2,7 +2,7 @@
 
 import json
 
-from app.cli.client import connect
+from ddcal.client import connect
 from tests.services import SHORT_PIPELINE
 
 PIPELINE = {**SHORT_PIPELINE, "reuse": True, "params": {**SHORT_PIPELINE["params"], "seed": 11}}

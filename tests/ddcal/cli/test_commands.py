@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from app.cli.commands import main
 from app.embedded.serve import worker_argv
+from ddcal.cli.commands import main
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_invalid_settings(tmp_path, monkeypatch, capsys, part, name, value):
 @pytest.mark.broker
 @pytest.mark.parametrize(
     "module",
-    [["app.server", "api"], ["app.server", "migrate"], ["app.cli.housekeeping"], WORKER],
+    [["app.server", "api"], ["app.server", "migrate"], ["app.housekeeping"], WORKER],
 )
 def test_parts_started_by_their_modules_say_it_alike(tmp_path, module):
     """No traceback there either, nor of a URL that SQLAlchemy alone can judge."""
@@ -250,7 +250,7 @@ def test_who_reads_the_output_may_have_seen_enough(service):
     url, _ = service
     reader, writer = os.pipe()
     os.close(reader)
-    argv = [sys.executable, "-m", "app.cli.commands", "--url", url, "jobs", "--all"]
+    argv = [sys.executable, "-m", "ddcal.cli.commands", "--url", url, "jobs", "--all"]
     ended = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, b"")

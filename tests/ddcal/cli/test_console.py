@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from app.cli.console import ProgressView, bar, duration, table
+from ddcal.cli.console import ProgressView, bar, duration, table
 
 
 class Terminal(io.StringIO):

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from app.cli.folder_zip import zip_of_folder
+from ddcal.folder_zip import zip_of_folder
 
 
 def test_files_are_packed_in_order_under_their_names(tmp_path):

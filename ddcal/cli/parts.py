@@ -10,10 +10,10 @@ import sys
 import threading
 from typing import Any, NoReturn, TypeAlias
 
-from app.cli.console import warn
 from app.embedded.serve import serve, worker_argv
 from app.shared.settings import PREFIX, Settings
 from app.shared.startup import create_privately, private_folder, read_settings
+from ddcal.cli.console import warn
 
 Given: TypeAlias = dict[str, Any]
 """Settings by name, as the command line has them."""
@@ -53,14 +53,14 @@ def become_housekeeping(arguments: argparse.Namespace) -> NoReturn:
     given = _given(arguments, "data_folder")
     _prepared(given, makes_folder=False)
     dry_run = ["--dry-run"] if arguments.dry_run else []
-    _become([sys.executable, "-m", "app.cli.housekeeping", *dry_run], given)
+    _become([sys.executable, "-m", "app.housekeeping", *dry_run], given)
 
 
 def become_check(arguments: argparse.Namespace) -> NoReturn:
     """Become the verification of every stored file and of the database."""
     given = _given(arguments, "data_folder")
     _prepared(given, makes_folder=False)
-    _become([sys.executable, "-m", "app.cli.check"], given)
+    _become([sys.executable, "-m", "app.check"], given)
 
 
 def _given(arguments: argparse.Namespace, *names: str) -> Given:

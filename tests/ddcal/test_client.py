@@ -8,7 +8,7 @@ import zipfile
 import httpx
 import pytest
 
-from app.cli.client import Client, DamagedDownloadError, ServiceError
+from ddcal.client import Client, DamagedDownloadError, ServiceError
 
 CONTENT = b"bytes of an artifact"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

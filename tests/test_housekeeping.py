@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from app.cli.housekeeping import main
+from app.housekeeping import main
 from tests.services import run_ddcal
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from app.cli.client import TERMINAL_STATES, Client
+from ddcal.client import TERMINAL_STATES, Client
 
 Json = Mapping[str, Any]
 

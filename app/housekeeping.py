@@ -19,7 +19,7 @@ from app.shared.upkeep.scrubbing import missing_files
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what went, or with --dry-run what would go; 1 where the database cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m app.cli.housekeeping")
+    parser = argparse.ArgumentParser(prog="python -m app.housekeeping")
     parser.add_argument("--dry-run", action="store_true", help="only look")
     is_dry = parser.parse_args(argv).dry_run
     settings = settings_with_database_or_exit()

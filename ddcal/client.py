@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from app.cli.finding import service_key, service_url
-from app.cli.folder_zip import zip_of_folder
+from ddcal.finding import service_key, service_url
+from ddcal.folder_zip import zip_of_folder
 
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
@@ -74,7 +74,7 @@ def connect(url: str | None = None, *, api_key: str | None = None) -> Iterator["
     Args:
         url: of the service; default: DDCAL_URL, else the `ddcal serve` that runs on the data folder
             (DDCAL_DATA_FOLDER, ddcal-data), else http://127.0.0.1:8000.
-        api_key: its key; default: the one that belongs to that URL, as `app.cli.finding` has it.
+        api_key: its key; default: the one that belongs to that URL, as `ddcal.finding` has it.
 
     Raises:
         httpx.InvalidURL: the URL cannot be read.

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from app.cli.check import main
+from app.check import main
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.settings import Settings

@@ -16,11 +16,14 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from app.cli.client import Client, DamagedDownloadError, ServiceError, connect
-from app.cli.console import warn, watch
-from app.cli.demo import DemoError, demo
-from app.cli.finding import KEY_VARIABLE, data_folder, service_url
-from app.cli.parts import (
+from app.embedded.broker import BrokerError
+from app.embedded.local_service import kept_key
+from app.embedded.programs import EmbeddedError
+from app.shared.settings import SettingsError
+from app.shared.startup import INVALID_SETTINGS, unknown_variables
+from ddcal.cli.console import warn, watch
+from ddcal.cli.demo import DemoError, demo
+from ddcal.cli.parts import (
     become_api,
     become_check,
     become_housekeeping,
@@ -28,11 +31,8 @@ from app.cli.parts import (
     become_worker,
     run_serve,
 )
-from app.embedded.broker import BrokerError
-from app.embedded.local_service import kept_key
-from app.embedded.programs import EmbeddedError
-from app.shared.settings import SettingsError
-from app.shared.startup import INVALID_SETTINGS, unknown_variables
+from ddcal.client import Client, DamagedDownloadError, ServiceError, connect
+from ddcal.finding import KEY_VARIABLE, data_folder, service_url
 
 TOLD_ERRORS = (DamagedDownloadError, EmbeddedError, BrokerError, DemoError, OSError)
 KEY_HINT = (

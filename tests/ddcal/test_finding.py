@@ -7,9 +7,6 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from app.cli.client import connect
-from app.cli.commands import main
-from app.cli.finding import DEFAULT_URL, service_key, service_url
 from app.embedded.local_service import (
     ADDRESS_FILE,
     KEY_FILE,
@@ -18,6 +15,9 @@ from app.embedded.local_service import (
     kept_key,
     running_address,
 )
+from ddcal.cli.commands import main
+from ddcal.client import connect
+from ddcal.finding import DEFAULT_URL, service_key, service_url
 
 KEY = "a-key-from-the-environment"
 URL = "http://127.0.0.1:8123"

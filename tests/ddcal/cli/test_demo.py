@@ -1,6 +1,6 @@
 """The demo's table: what it makes of a report's rows."""
 
-from app.cli.demo import results_table
+from ddcal.cli.demo import results_table
 
 
 def row(**changed):

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 
-from app.cli.client import Client, connect
-from app.cli.console import duration, failure, table, watch
 from app.embedded.children import spawn, stop
 from app.embedded.local_service import kept_key, running_address
+from ddcal.cli.console import duration, failure, table, watch
+from ddcal.client import Client, connect
 
 PIPELINE: Mapping[str, Any] = {
     "kind": "pipeline",
@@ -110,7 +110,7 @@ def own_service(data_folder: Path) -> Iterator[Client]:
         [
             sys.executable,
             "-m",
-            "app.cli.commands",
+            "ddcal.cli.commands",
             "serve",
             "--data-folder",
             data_folder,

@@ -1,0 +1,1 @@
+"""What users import and type: a client of the service, and the command line."""
