@@ -190,7 +190,7 @@ def measure_recovery(folder: Path, _: argparse.Namespace) -> None:
         for process in psutil.process_iter(["cmdline", "environ"]):
             words = " ".join(process.info["cmdline"] or [])
             is_ours = (process.info["environ"] or {}).get("DDCAL_DATA_FOLDER") == str(folder)
-            if is_ours and "worker.supervisor.celery_app" in words and "-Q gpu" in words:
+            if is_ours and "worker.supervisor" in words and "-Q gpu" in words:
                 process.kill()
         killed = time.time()
         _wait(lambda: len(client.job(job_id)["attempts"]) > 1)

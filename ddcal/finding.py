@@ -4,23 +4,43 @@ A key goes to nobody but the service it is for: DDCAL_API_KEY to DDCAL_URL where
 key in a data folder to the service that runs on it.
 """
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 
-from app.embedded.local_service import kept_key, running_address
-from app.shared.startup import URL_VARIABLE
+from ddcal.local_service import kept_key, running_address
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+URL_VARIABLE = "DDCAL_URL"
 KEY_VARIABLE = "DDCAL_API_KEY"
-_FOLDER_VARIABLE = "DDCAL_DATA_FOLDER"
+FOLDER_VARIABLE = "DDCAL_DATA_FOLDER"
 _DEFAULT_FOLDER = "ddcal-data"
+_CLOSE = 0.88
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like one of ours and are none, one line each with the one meant.
+
+    The service knows many more of its own, none of which is as close to one of these.
+    """
+    known = (URL_VARIABLE, KEY_VARIABLE, FOLDER_VARIABLE)
+    lines = []
+    for name in sorted(environment):
+        if name in known or not name.upper().startswith("DDCAL_"):
+            continue
+        letters = name.upper().replace("_", "")
+        for meant in known:
+            close = difflib.SequenceMatcher(None, letters, meant.replace("_", "")).ratio()
+            if close > _CLOSE and letters != "DDCALDATASETFOLDER":
+                lines.append(f"{name} is not read; did you mean {meant}?")
+    return lines
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
     """The data folder that a command without --data-folder means."""
-    return Path(environment.get(_FOLDER_VARIABLE) or _DEFAULT_FOLDER).resolve()
+    return Path(environment.get(FOLDER_VARIABLE) or _DEFAULT_FOLDER).resolve()
 
 
 def service_url(environment: Mapping[str, str]) -> str:

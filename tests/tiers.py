@@ -44,6 +44,7 @@ _BY_PROGRAM = {
     "worker.trainer.trainer": ("trainer",),
     **dict.fromkeys(chromium.NAMES, ("browser",)),
     "celery": ("broker",),
+    "worker.supervisor": ("broker",),
 }
 _BY_COMMAND = {"serve": ("broker", "trainer"), "worker": ("trainer",), "demo": ("trainer",)}
 _COMMAND_LINE = "ddcal.cli.commands"

@@ -13,7 +13,6 @@ import contextlib
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
 from app.embedded.children import wait_or_kill
-from app.embedded.local_service import ADDRESS_FILE, KEY_FILE, hold, keep_key
+from app.embedded.local_service import hold, keep_key
 from app.embedded.programs import (
     STOP_SECONDS,
     EmbeddedError,
@@ -38,8 +37,10 @@ from app.embedded.programs import (
     stop_in_order,
 )
 from app.shared.login_tokens import LIFE_SECONDS, make_token
+from app.shared.processes import PYTHON
 from app.shared.settings import LOOPBACK, PREFIX, Settings, SettingsError
 from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
+from ddcal.local_service import ADDRESS_FILE, KEY_FILE
 
 _KEY_VARIABLE = f"{PREFIX}API_KEY"
 _LOOK_SECONDS = 0.1
@@ -125,16 +126,7 @@ def worker_argv(queues: str) -> list[str]:
         queues: the queues it serves, separated by commas.
     """
     name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
-    return [
-        *(sys.executable, "-m", "celery", "--quiet"),
-        *("-A", "worker.supervisor.celery_app", "worker"),
-        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
-        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
-        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
-        # of a starting child, which does not write JSON yet; worker/supervisor/celery_app has the
-        # rest.
-        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
-    ]
+    return [*PYTHON, "-m", "worker.supervisor", "-Q", queues, "-n", name]
 
 
 def service_programs(
@@ -146,7 +138,7 @@ def service_programs(
     return [
         Program(
             "api",
-            (sys.executable, "-m", "app.server", "api", "--fd", fd),
+            (*PYTHON, "-m", "app.server", "api", "--fd", fd),
             api_environment(settings, environment),
             _log_path(settings, "api"),
             pass_fds=(listener.fileno(),),
@@ -245,7 +237,7 @@ def _published(path: Path, text: str) -> Iterator[None]:
 def _migrate(settings: Settings, environment: Mapping[str, str]) -> None:
     program = Program(
         "migrate",
-        (sys.executable, "-m", "app.server", "migrate"),
+        (*PYTHON, "-m", "app.server", "migrate"),
         environment,
         _log_path(settings, "migrate"),
     )

@@ -1,1 +1,1 @@
-"""What people type: the command line, and the client that it and their scripts use."""
+"""The command line: what people type."""

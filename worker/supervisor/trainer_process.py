@@ -5,17 +5,16 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.shared.processes import dying_with_us
+from app.shared.processes import PYTHON, dying_with_us
 from app.shared.store.kinds import INTAKE_QUEUE
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
 
-TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
-INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")
+TRAINER_ARGV = (*PYTHON, "-m", "worker.trainer.trainer")
+INTAKE_ARGV = (*PYTHON, "-m", "ddcal_core.intake.process")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20

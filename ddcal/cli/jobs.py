@@ -1,0 +1,341 @@
+"""Commands about jobs: submit, watch, list, show, stop, fetch."""
+
+import itertools
+import json
+import sys
+import tempfile
+import webbrowser
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddcal.cli.completing import complete_jobs
+from ddcal.cli.edge import FAILED, NOT_DONE, AsJson, client_of
+from ddcal.cli.output import (
+    Column,
+    complain,
+    is_terminal,
+    moment,
+    print_facts,
+    print_json,
+    print_list,
+    print_report,
+    say,
+)
+from ddcal.cli.watching import watched
+from ddcal.client import Client
+from ddcal.downloads import REPORT_PAGE
+from ddcal.errors import NotFoundError
+from ddcal.handles import Job
+from ddcal.progress import duration
+from ddcal.records import RESULT_PREFIXES, JobRecord
+
+JOBS_PANEL = "Jobs"
+
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="The job's id.", autocompletion=complete_jobs)
+]
+Watch = Annotated[bool, typer.Option("--watch", help="And watch it to its end.")]
+
+
+class State(StrEnum):
+    """The states of a job."""
+
+    scheduled = "scheduled"
+    blocked = "blocked"
+    queued = "queued"
+    running = "running"
+    cancelling = "cancelling"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+    expired = "expired"
+
+
+def submit(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.json", help="The request; - for stdin.", dir_okay=False)
+    ],
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> int:
+    """Submit a job; prints its id."""
+    content = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError) as error:
+        complain(f"{file} is not JSON: {error}")
+        return FAILED
+    # As it is: the service sees what a reader would let pass, such as a name given twice.
+    with client_of(context) as client:
+        return _told(client.submit(content), watch=watch, as_json=as_json)
+
+
+def retry(
+    context: typer.Context, job_id: JobId, watch: Watch = False, as_json: AsJson = False
+) -> int:
+    """Submit once more what failed, was cancelled or expired; prints the new job's id."""
+    with client_of(context) as client:
+        return _told(client.job(job_id).retry(), watch=watch, as_json=as_json)
+
+
+def _told(job: Job, *, watch: bool, as_json: bool) -> int:
+    """Print a new job's id, and watch it where that was asked for."""
+    if not as_json:
+        print(job.id, flush=True)
+    is_success = watched(job) if watch else True
+    if as_json:
+        print_json(job.record)
+    return 0 if is_success else FAILED
+
+
+def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int:
+    """Show a job's progress until it ends; exit 0 if it succeeds."""
+    with client_of(context) as client:
+        job = client.job(job_id)
+        is_success = watched(job)
+        if as_json:
+            print_json(job.record)
+    return 0 if is_success else FAILED
+
+
+def jobs(
+    context: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only those of this kind.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only those on this data set.")] = None,
+    show_parts: Annotated[bool, typer.Option("--all", help="The parts of pipelines too.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    given = {"state": state, "kind": kind, "dataset": dataset}
+    filters = {name: str(value) for name, value in given.items() if value is not None}
+    if not show_parts:
+        filters["parent"] = "none"
+    with client_of(context) as client:
+        found = [job.record for job in itertools.islice(client.jobs(**filters), limit + 1 or None)]
+    is_cut = 0 < limit < len(found)
+    found = found[:limit] if is_cut else found
+    if as_json:
+        print_json(found)
+    elif found:
+        print_list(JOB_COLUMNS, [_cells(job) for job in found])
+    else:
+        say("no jobs" + (" like that" if filters.keys() - {"parent"} else ""))
+    if is_cut:
+        say(f"these are the newest {limit}: for more give --limit")
+
+
+JOB_COLUMNS = (
+    Column("ID", is_whole=True),
+    Column("STATE", is_whole=True),
+    Column("JOB"),
+    Column("DATA SET"),
+    Column("CREATED"),
+    Column("TOOK"),
+)
+
+
+def _cells(job: JobRecord) -> list[str]:
+    return [job.id, job.state, job.title, job.dataset or "", moment(job.created_at), _took(job)]
+
+
+def _took(job: JobRecord) -> str:
+    if job.started_at is None or job.ended_at is None:
+        return ""
+    return duration((job.ended_at - job.started_at).total_seconds())
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Of a job or a result, or a data set's name.",
+            autocompletion=complete_jobs,
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show all about a job, a result or a data set."""
+    with client_of(context) as client:
+        if name.startswith("job_"):
+            _show_job(client.job(name), as_json=as_json)
+        elif resource := RESULT_PREFIXES.get(name.partition("_")[0]):
+            record = client.result(resource, name).record
+            if as_json:
+                print_json(record)
+                return
+            print_facts(
+                [
+                    ("id", record.id),
+                    ("job", record.job_id),
+                    ("data set", record.dataset),
+                    ("created", moment(record.created_at)),
+                    *(
+                        (key.replace("_", " "), value)
+                        for key, value in record.details.items()
+                        if isinstance(value, str | int | float)
+                    ),
+                    ("files", ", ".join(one.name for one in record.artifacts)),
+                ]
+            )
+        else:
+            _show_dataset(client, name, as_json=as_json)
+
+
+def _show_job(job: Job, *, as_json: bool) -> None:
+    record = job.record
+    if as_json:
+        print_json(record)
+        return
+    print_facts(
+        [
+            ("id", record.id),
+            ("state", record.state),
+            ("kind", record.kind),
+            ("name", record.name),
+            ("data set", record.dataset),
+            ("created", moment(record.created_at)),
+            ("took", _took(record)),
+            ("attempts", record.attempt if record.attempt > 1 else None),
+            ("retry of", record.retry_of),
+            ("error", record.error),
+            ("results", "\n".join(f"{one.id}" for one in record.results)),
+        ]
+    )
+    if record.children:
+        print()
+        columns = (Column("ID", is_whole=True), Column("STATE", is_whole=True), Column("PART"))
+        rows = [(one.id, one.state, one.role or one.kind) for one in record.children]
+        print_list(columns, rows)
+    if any(link.resource == "report" for link in record.results):
+        print_report(job.report)
+
+
+def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
+    try:
+        record = client.dataset(name).record
+    except NotFoundError:
+        record = client.dataset(name, logits=True).record
+    if as_json:
+        print_json(record)
+        return
+    facts = record.facts or {}
+    print_facts(
+        [
+            ("name", record.name),
+            ("state", record.state),
+            ("why not", record.why_not),
+            ("problem", record.problem.detail if record.problem else None),
+            ("created", moment(record.created_at)),
+            *(
+                (key.replace("_", " "), value)
+                for key, value in facts.items()
+                if key not in ("mean", "std")
+            ),
+        ]
+    )
+
+
+def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Ask a job to stop; of a pipeline, every part. Prints its state."""
+    with client_of(context) as client:
+        job = client.job(job_id).cancel()
+    if as_json:
+        print_json(job.record)
+    else:
+        print(job.state)
+
+
+def rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="JOB|DATA-SET...", help="What goes.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Delete ended jobs with their results and files, or uploads."""
+    if is_terminal() and not yes:
+        typer.confirm(f"Delete {', '.join(names)}, with all files?", abort=True, err=True)
+    with client_of(context) as client:
+        for name in names:
+            if name.startswith("job_"):
+                client.delete(f"/v1/jobs/{name}")
+            else:
+                _remove_upload(client, name)
+            say(f"{name} deleted")
+    return 0
+
+
+def _remove_upload(client: Client, name: str) -> None:
+    try:
+        client.delete(f"/v1/datasets/{name}")
+    except NotFoundError:
+        client.delete(f"/v1/logits/{name}")
+
+
+def logs(context: typer.Context, job_id: JobId) -> None:
+    """Print what a job's trainer has written."""
+    with client_of(context) as client:
+        sys.stdout.write(client.job(job_id).log)
+
+
+def download(
+    context: typer.Context,
+    job_id: JobId,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to (JOB).")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Fetch all that a job has made; exit 3 if it has not ended."""
+    with client_of(context) as client:
+        written = client.job(job_id).download(out or Path(job_id))
+    if not written:
+        complain(f"{job_id} has made no files")
+        return FAILED
+    if as_json:
+        print_json([str(path) for path in written])
+    else:
+        print("\n".join(map(str, written)))
+    return 0
+
+
+def open_report(context: typer.Context, job_id: JobId) -> int:
+    """Open a job's report in the browser; prints where it is."""
+    with client_of(context) as client:
+        job = client.job(job_id)
+        if not job.record.is_done:
+            complain(f"{job_id} is {job.state}: there is no report yet (ddcal watch {job_id})")
+            return NOT_DONE
+        # Not removed: the browser reads it when this command is over.
+        path = Path(tempfile.mkdtemp(prefix="ddcal-")) / REPORT_PAGE
+        job.save_report(path)
+    show_in_browser(path)
+    return 0
+
+
+def show_in_browser(path: Path) -> None:
+    """Print where a page is, and open it where somebody sits before a terminal."""
+    print(path)
+    if is_terminal() and not webbrowser.open(path.resolve().as_uri()):
+        say("no browser was found: open it by hand")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for name, command in (
+        ("submit", submit),
+        ("watch", watch),
+        ("jobs", jobs),
+        ("show", show),
+        ("cancel", cancel),
+        ("retry", retry),
+        ("rm", rm),
+        ("logs", logs),
+        ("open", open_report),
+        ("download", download),
+    ):
+        app.command(name, rich_help_panel=JOBS_PANEL)(command)
