@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ import httpx
 from ddcal import jobs, uploading
 from ddcal.async_handles import AsyncDataset, AsyncJob, AsyncResult
 from ddcal.client import MAX_RETRIES, TIMEOUT_SECONDS, found_options
-from ddcal.conversations import Manners, deleted, document, pages
+from ddcal.conversations import Manners, deleted, document, fetched, pages
 from ddcal.records import DatasetRecord, JobRecord, ResultRecord
 from ddcal.steps import Ask
 from ddcal.transport import AsyncTransport
@@ -140,6 +141,10 @@ class AsyncClient:
         """As `Client.result`."""
         steps = jobs.result(resource, result_id, self._to.manners)
         return AsyncResult(self._to, await self._to.run(steps))
+
+    async def fetch(self, artifact_id: str, path: str | Path) -> None:
+        """As `Client.fetch`."""
+        await self._to.run(fetched(artifact_id, Path(path), self._to.manners))
 
     async def version(self) -> str:
         """As `Client.version`."""

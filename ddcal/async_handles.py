@@ -10,7 +10,7 @@ from ddcal.conversations import deleted
 from ddcal.errors import JobFailedError
 from ddcal.notebook import dataset_html, job_html, result_html
 from ddcal.progress import ProgressView
-from ddcal.records import DatasetRecord, Event, JobRecord, ResultRecord
+from ddcal.records import Artifact, DatasetRecord, Event, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.transport import AsyncTransport
 
@@ -84,6 +84,10 @@ class AsyncJob:
         """As `Job.results`."""
         found = await self._to.run(jobs.results(self.id, self._to.manners))
         return [AsyncResult(self._to, one) for one in found]
+
+    async def artifacts(self) -> list[Artifact]:
+        """As `Job.artifacts`."""
+        return await self._to.run(jobs.artifacts(self.id, self._to.manners))
 
     @property
     def report(self) -> Coroutine[Any, Any, Report]:

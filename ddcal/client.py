@@ -9,13 +9,14 @@ with ddcal.Client() as client:
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from ddcal import jobs, uploading
-from ddcal.conversations import Manners, deleted, document, no_service, pages
+from ddcal.conversations import Manners, deleted, document, fetched, no_service, pages
 from ddcal.finding import service_key, service_url
 from ddcal.handles import Dataset, Job, Result
 from ddcal.records import DatasetRecord, JobRecord, ResultRecord
@@ -176,6 +177,14 @@ class Client:
     def result(self, resource: str, result_id: str) -> Result:
         """A result by what it is, such as distilled_set, and its id."""
         return Result(self._to, self._to.run(jobs.result(resource, result_id, self._to.manners)))
+
+    def fetch(self, artifact_id: str, path: str | Path) -> None:
+        """Write a file's bytes to a path, where it appears only whole and checked.
+
+        Raises:
+            DamagedDownloadError: the bytes do not have the announced sha256.
+        """
+        self._to.run(fetched(artifact_id, Path(path), self._to.manners))
 
     def version(self) -> str:
         """Of the service."""

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from ddcal.conversations import Manners, all_items, fetched
-from ddcal.jobs import job_as_it_stands, report_result, require_success_of
-from ddcal.records import MAKERS, RESOURCES, Artifact, Child, JobRecord, ResultRecord
+from ddcal.jobs import artifacts, job_as_it_stands, report_result, require_success_of
+from ddcal.records import MAKERS, RESOURCES, Child, JobRecord, ResultRecord
 from ddcal.steps import Steps
 
 REPORT_PAGE = "report.html"
@@ -30,8 +30,7 @@ def downloaded(job_id: str, folder: Path, manners: Manners) -> Steps[list[Path]]
         into = folder / (job.role or "")
         results = yield from results_of(job, manners)
         folders = _folders(results)
-        found = yield from all_items(f"/v1/jobs/{job.id}/artifacts", {}, manners)
-        for artifact in map(Artifact.model_validate, found):
+        for artifact in (yield from artifacts(job.id, manners)):
             name = Path(artifact.name).name  # a file's name, whatever it says
             path = into / folders.get(artifact.resource_id or "", Path()) / name
             yield from fetched(artifact.id, path, manners)

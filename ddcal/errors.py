@@ -128,10 +128,11 @@ class MissingExtraError(DdcalError, ImportError):
 def in_words(detail: str, problems: Sequence[Mapping[str, Any]]) -> str:
     """A refusal as people read it: each field that cannot be on a line of its own."""
     lines = [
-        f"  {problem.get('pointer') or '(body)'}: {problem.get('detail')}"
+        f"{problem.get('pointer') or '(body)'}: {problem.get('detail')}"
         for problem in problems[:MAX_PROBLEMS_SHOWN]
     ]
+    if len(lines) == 1 and str(problems[0].get("detail")) in detail:
+        return lines[0]  # of one problem the detail says the same
     left_out = len(problems) - len(lines)
     more = [f"  and {left_out} more"] if left_out else []
-    # Of one problem the detail is what its line says.
-    return "\n".join([detail, *lines, *more])
+    return "\n".join([detail, *(f"  {line}" for line in lines), *more])

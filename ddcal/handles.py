@@ -13,7 +13,7 @@ from ddcal.conversations import content_of, deleted
 from ddcal.errors import JobFailedError
 from ddcal.notebook import dataset_html, job_html, result_html
 from ddcal.progress import ProgressView
-from ddcal.records import DatasetRecord, Event, JobRecord, ResultRecord
+from ddcal.records import Artifact, DatasetRecord, Event, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.transport import Transport
 
@@ -99,6 +99,11 @@ class Job:
         """What it, or of a pipeline its parts, have made."""
         found = self._to.run(jobs.results(self.id, self._to.manners))
         return [Result(self._to, one) for one in found]
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """The files that it, or of a pipeline its parts, have made."""
+        return self._to.run(jobs.artifacts(self.id, self._to.manners))
 
     @property
     def report(self) -> Report:

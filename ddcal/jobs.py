@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from ddcal.conversations import Manners, answered, document
+from ddcal.conversations import Manners, all_items, answered, document
 from ddcal.errors import JobFailedError, JobNotDoneError, NotFoundError, WaitTimeoutError
-from ddcal.records import RESOURCES, SUCCEEDED, JobRecord, ResultRecord
+from ddcal.records import RESOURCES, SUCCEEDED, Artifact, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.steps import Ask, Emit, Pause, Steps
 
@@ -169,6 +169,12 @@ def require_success_of(job: JobRecord, manners: Manners) -> Steps[None]:
 
 def _reasons(job: JobRecord) -> list[str]:
     return [f"{job.role or job.kind}: {job.error}"] if job.error else []
+
+
+def artifacts(job_id: str, manners: Manners) -> Steps[list[Artifact]]:
+    """The files that a job, or of a pipeline its parts, have made."""
+    found = yield from all_items(f"/v1/jobs/{job_id}/artifacts", {}, manners)
+    return [Artifact.model_validate(one) for one in found]
 
 
 def results(job_id: str, manners: Manners) -> Steps[list[ResultRecord]]:

@@ -23,9 +23,9 @@ class Mean(Record):
 class ReportRow(Record):
     """The networks of one training set under one calibration; fractions, not percent."""
 
-    training_set_label: str
-    calibration: str
-    method: str
+    training_set_label: str = ""
+    calibration: str = ""
+    method: str = ""
     status: str = "ok"
     statuses: dict[str, int] = Field(default_factory=dict)
     n_networks: int = 1
@@ -40,7 +40,7 @@ class ReportRow(Record):
 class Report(Record):
     """What a report says: its headline, its findings and its table."""
 
-    headline: str
+    headline: str = ""
     findings: tuple[str, ...] = ()
     dataset: str = ""
     n_test: int = 0

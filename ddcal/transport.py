@@ -210,9 +210,10 @@ def _request(
     ask: Ask,
     content: bytes | Iterator[bytes] | AsyncIterator[bytes] | None,
 ) -> httpx.Request:
-    timeout = http.timeout
-    if ask.wait_seconds:
-        timeout = httpx.Timeout(timeout, read=(timeout.read or 0) + ask.wait_seconds)
+    own = http.timeout
+    # The service holds such a request; None waits for ever anyway.
+    read = None if own.read is None else own.read + ask.wait_seconds
+    timeout = httpx.Timeout(connect=own.connect, read=read, write=own.write, pool=own.pool)
     return http.build_request(
         ask.method,
         ask.path,

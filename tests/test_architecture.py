@@ -38,7 +38,7 @@ def test_the_check_itself_sees_torch():
         "from app.main import create_app; from app.shared.settings import Settings; "
         "create_app(Settings(no_key=True))",
         "import app.server",
-        "import ddcal.cli.commands",
+        "import ddcal; import ddcal.cli.main",
         "import worker.supervisor.celery_app, worker.supervisor.tasks",
         "import app.shared.upkeep.reconciler",
         "import ddcal_core.specs, ddcal_core.intake.structure.dataset_structure",

@@ -5,9 +5,10 @@ import json
 import sys
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -31,6 +32,8 @@ from ddcal.errors import NotFoundError
 from ddcal.handles import Job
 from ddcal.progress import duration
 from ddcal.records import RESULT_PREFIXES, JobRecord
+
+T = TypeVar("T")
 
 JOBS_PANEL = "Jobs"
 
@@ -219,10 +222,11 @@ def _show_job(job: Job, *, as_json: bool) -> None:
 
 
 def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
-    try:
-        record = client.dataset(name).record
-    except NotFoundError:
-        record = client.dataset(name, logits=True).record
+    record = _of_either(
+        name,
+        lambda: client.dataset(name).record,
+        lambda: client.dataset(name, logits=True).record,
+    )
     if as_json:
         print_json(record)
         return
@@ -272,10 +276,24 @@ def rm(
 
 
 def _remove_upload(client: Client, name: str) -> None:
+    _of_either(
+        name,
+        lambda: client.delete(f"/v1/datasets/{name}"),
+        lambda: client.delete(f"/v1/logits/{name}"),
+    )
+
+
+def _of_either(name: str, images: Callable[[], T], logits: Callable[[], T]) -> T:
+    """What is asked of a data set, or else of uploaded logits: they share their names."""
     try:
-        client.delete(f"/v1/datasets/{name}")
+        return images()
     except NotFoundError:
-        client.delete(f"/v1/logits/{name}")
+        pass
+    try:
+        return logits()
+    except NotFoundError as error:
+        words = f"there is no job, result, data set or upload {name!r}"
+        raise NotFoundError(error.status, error.code, words) from None
 
 
 def logs(context: typer.Context, job_id: JobId) -> None:

@@ -101,7 +101,7 @@ def print_report(report: Report) -> None:
     """A report's headline, its table as wide as fits, and what the columns mean."""
     out = console()
     width = out.width if out.is_terminal else _UNLIMITED
-    out.print(f"\n{report.headline}\n", style="bold")
+    out.print(f"\n{report.headline}\n", style="bold", soft_wrap=not out.is_terminal)
     out.print("\n".join(report_lines(report, width)), soft_wrap=True)
     notes = NOTES.format(n_test=report.n_test, n_bins=report.n_bins)
     out.print(notes, style="dim" if out.is_terminal else None, soft_wrap=True)

@@ -7,17 +7,13 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from app.embedded.local_service import (
-    ADDRESS_FILE,
-    KEY_FILE,
-    hold,
-    keep_key,
-    kept_key,
-    running_address,
-)
-from ddcal.cli.commands import main
-from ddcal.client import connect
-from ddcal.finding import DEFAULT_URL, service_key, service_url
+from app.embedded.local_service import hold, keep_key
+from app.shared.settings import PREFIX, Settings
+from ddcal.cli.main import main
+from ddcal.client import Client
+from ddcal.errors import ServiceError
+from ddcal.finding import DEFAULT_URL, misspelt, service_key, service_url
+from ddcal.local_service import ADDRESS_FILE, KEY_FILE, kept_key, running_address
 
 KEY = "a-key-from-the-environment"
 URL = "http://127.0.0.1:8123"
@@ -132,22 +128,23 @@ def test_a_redirect_takes_the_key_nowhere(monkeypatch):
     """The service that was named gets it; where that points does not even see a request."""
     monkeypatch.setenv("DDCAL_API_KEY", KEY)
     with listener() as (elsewhere, seen), listener(elsewhere) as (url, keys):
-        with connect(url) as client:
-            assert client.http.get("/v1/jobs").status_code == 307
+        with Client(url) as client, pytest.raises(ServiceError, match="answered 307"):
+            client.get("/v1/jobs")
         assert keys == [f"Bearer {KEY}"]
         assert seen == []
 
 
 def test_scripts_find_the_service_as_the_command_line_does(folder, monkeypatch):
-    """connect() without anything, and with a key given by hand."""
+    """Client() without anything, and with a key given by hand."""
     monkeypatch.setenv("DDCAL_DATA_FOLDER", str(folder))
-    with connect() as client:
-        assert str(client.http.base_url) == URL
-        assert client.http.headers["authorization"] == f"Bearer {kept_key(folder)}"
-    with connect("http://127.0.0.1:1", api_key="by hand") as client:
-        assert client.http.headers["authorization"] == "Bearer by hand"
-    with connect("http://127.0.0.1:1") as client:
-        assert "authorization" not in client.http.headers
+    with Client() as client:
+        assert client.url == URL
+    with listener() as (url, keys):
+        (folder / ADDRESS_FILE).write_text(url)
+        for given in ({}, {"api_key": "by hand"}, {"url": url.replace("127.0.0.1", "localhost")}):
+            with Client(**given) as client:
+                client.get("/v1/jobs")
+        assert keys == [f"Bearer {kept_key(folder)}", "Bearer by hand", None]
 
 
 def test_key_prints_the_key(folder, monkeypatch, capsys):
@@ -171,10 +168,17 @@ def test_key_of_a_folder_without_one(tmp_path, capsys):
     assert "--data-folder" in told.err
 
 
-def test_a_url_that_cannot_be_read(capsys):
-    """In words."""
-    assert main(["--url", "http://127.0.0.1:port", "jobs"]) == 1
-    assert "the service's URL cannot be read" in capsys.readouterr().err
+def test_no_setting_of_the_service_is_taken_for_a_misspelt_one():
+    """However alike their names are; what is misspelt is told with what was meant."""
+    names = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    assert misspelt(dict.fromkeys([*names, "DDCAL_URL", "HOME"], "x")) == []
+    for name, meant in (
+        ("DDCAL_APIKEY", "DDCAL_API_KEY"),
+        ("DDCAL_API_KEYS", "DDCAL_API_KEY"),
+        ("ddcal_url", "DDCAL_URL"),
+        ("DDCAL_DATAFOLDER", "DDCAL_DATA_FOLDER"),
+    ):
+        assert misspelt({name: "x"}) == [f"{name} is not read; did you mean {meant}?"]
 
 
 def test_a_folder_is_held_by_one_and_looked_at_by_many(folder):

@@ -6,14 +6,7 @@ Celery's own command would import from the folder that one happens to be in.
 import sys
 
 from worker.supervisor.celery_app import celery
-
-OPTIONS = (
-    *("-P", "prefork", "-c", "1"),
-    # No heartbeat events: nobody reads them, and one that finds the broker gone while the worker
-    # stops is tried again for ever, with the lock that the stop needs. The level is that of a
-    # starting child, which does not write JSON yet; celery_app has the rest.
-    *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
-)
+from worker.supervisor.options import OPTIONS
 
 
 def main() -> None:

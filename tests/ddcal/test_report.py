@@ -1,6 +1,7 @@
-"""The demo's table: what it makes of a report's rows."""
+"""A report's table: what it makes of the rows."""
 
-from ddcal.cli.demo import results_table
+from ddcal.cli.output import aligned, report_lines
+from ddcal.report import Report
 
 
 def row(**changed):
@@ -23,9 +24,14 @@ def row(**changed):
     }
 
 
+def report(*rows):
+    """A report with these rows."""
+    return Report(headline="", rows=rows)
+
+
 def cells(*rows):
     """The table's lines below header and rule, split at two blanks or more."""
-    lines = results_table({"rows": rows}).splitlines()[2:]
+    lines = report_lines(report(*rows), width=1000)[2:]
     return [[cell.strip() for cell in line.split("  ") if cell] for line in lines]
 
 
@@ -71,3 +77,26 @@ def test_each_training_set_is_named_once():
     found = cells(row(), row(), row(training_set_label="random"), row(training_set_label="random"))
     assert [line[0] for line in found if len(line) == 1] == ["full (9 images)", "random"]
     assert len(found) == 6
+
+
+def test_a_narrow_terminal_gets_fewer_columns():
+    """The last go first; never the calibration and its temperature."""
+    wide = report_lines(report(row()), width=200)
+    assert wide[0].split()[-1] == "%"
+    for width in (90, 80, 60):
+        lines = report_lines(report(row()), width=width)
+        assert max(map(len, lines)) <= width
+        assert "temperature" in lines[0]
+    assert "accuracy" in report_lines(report(row()), width=60)[0]
+
+
+def test_table_columns_are_as_wide_as_their_widest_cell():
+    """Cells of a column start below each other; a heading in between widens nothing."""
+    rows = [["a heading"], ["1", "2"], ["333", "4"]]
+    assert aligned(["a", "long header"], rows) == [
+        "a    long header",
+        "───  ───────────",
+        "a heading",
+        "1    2",
+        "333  4",
+    ]
