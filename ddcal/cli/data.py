@@ -102,8 +102,8 @@ DATASET_COLUMNS = (
     Column("CLASSES"),
     Column("IMAGES"),
     Column("TRAIN / TEST"),
-    Column("SIZE"),
-    Column("CREATED"),
+    Column("SIZE", is_extra=True),
+    Column("CREATED", is_extra=True),
 )
 
 
@@ -176,7 +176,12 @@ def _list(
         print_json(found)
     elif found:
         names = [Column(name.replace("_", " ").upper()) for name in details]
-        columns = (Column("ID", is_whole=True), Column("DATA SET"), *names, Column("CREATED"))
+        columns = (
+            Column("ID", is_whole=True),
+            Column("CREATED", is_whole=True),
+            Column("DATA SET"),
+            *names,
+        )
         print_list(columns, [_result_cells(one, details) for one in found])
     else:
         say("nothing there yet")
@@ -187,7 +192,7 @@ def _list(
 def _result_cells(result: ResultRecord, details: tuple[str, ...]) -> list[str]:
     told = [result.details.get(name) for name in details]
     words = [f"{value:.4g}" if isinstance(value, float) else str(value or 0) for value in told]
-    return [result.id, result.dataset or "", *words, moment(result.created_at)]
+    return [result.id, moment(result.created_at), result.dataset or "", *words]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -16,6 +16,7 @@ from ddcal.cli.completing import complete_jobs
 from ddcal.cli.edge import FAILED, NOT_DONE, AsJson, client_of
 from ddcal.cli.output import (
     Column,
+    brief,
     complain,
     is_terminal,
     moment,
@@ -137,20 +138,21 @@ JOB_COLUMNS = (
     Column("ID", is_whole=True),
     Column("STATE", is_whole=True),
     Column("JOB"),
-    Column("DATA SET"),
-    Column("CREATED"),
-    Column("TOOK"),
+    Column("CREATED", is_whole=True),
+    Column("TOOK", is_extra=True),
+    Column("DATA SET", is_extra=True),
 )
 
 
 def _cells(job: JobRecord) -> list[str]:
-    return [job.id, job.state, job.title, job.dataset or "", moment(job.created_at), _took(job)]
+    return [job.id, job.state, job.title, moment(job.created_at), _took(job), job.dataset or ""]
 
 
 def _took(job: JobRecord) -> str:
     if job.started_at is None or job.ended_at is None:
         return ""
-    return duration((job.ended_at - job.started_at).total_seconds())
+    seconds = (job.ended_at - job.started_at).total_seconds()
+    return brief(seconds) if is_terminal() else duration(seconds)
 
 
 def show(

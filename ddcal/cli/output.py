@@ -1,6 +1,5 @@
 """What commands print: tables and colours on a terminal, plain aligned lines or JSON elsewhere."""
 
-import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +8,6 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ddcal.report import TABLE_HEADER, Report, table_rows
@@ -23,6 +21,8 @@ STATE_STYLES: Mapping[str, str] = {
     "cancelled": "yellow",
     "expired": "yellow",
 }
+_GAP = 2
+_NARROWEST = 8
 _UNLIMITED = 10_000  # columns, where no terminal has so few
 
 
@@ -33,10 +33,12 @@ class Column:
     Attributes:
         name: above it.
         is_whole: never shortened, as ids are not.
+        is_extra: left out where there is no room for it.
     """
 
     name: str
     is_whole: bool = False
+    is_extra: bool = False
 
 
 def is_terminal() -> bool:
@@ -69,22 +71,47 @@ def print_json(data: object) -> None:
     print(json.dumps(_plain(data), indent=2, ensure_ascii=False))
 
 
-def print_list(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+def print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """A list under its header; shortened to a terminal's width, whole elsewhere."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(
-            column.name, no_wrap=True, overflow="ignore" if column.is_whole else "ellipsis"
-        )
-    for row in rows:
-        table.add_row(*(Text(cell, STATE_STYLES.get(cell, "")) for cell in row))
     out = console()
-    if out.is_terminal:
-        out.print(table)
-        return
-    buffer = io.StringIO()
-    Console(file=buffer, width=_UNLIMITED, color_system=None).print(table)
-    print("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
+    widths = list_widths(columns, rows, out.width if out.is_terminal else _UNLIMITED)
+    names = [column.name for column in columns]
+    for number, cells in enumerate([names, *rows]):
+        line = Text(style="bold" if number == 0 else "")
+        for place, width in widths.items():
+            cell = cells[place]
+            shown = cell if len(cell) <= width else f"{cell[: width - 1]}…"
+            line.append(shown.ljust(width + _GAP), STATE_STYLES.get(cell, ""))
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+
+def list_widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> dict[int, int]:
+    """How wide each column is that there is room for, by its place.
+
+    Extra ones go first, from the last; then those that may be shortened share what is left.
+    """
+    widths = {
+        place: max(len(cells[place]) for cells in ([column.name for column in columns], *rows))
+        for place, column in enumerate(columns)
+    }
+    for place in sorted(widths, reverse=True):
+        if _excess(widths, width) > 0 and columns[place].is_extra:
+            del widths[place]
+    while (excess := _excess(widths, width)) > 0:
+        place = max(
+            (one for one in widths if not columns[one].is_whole), key=widths.__getitem__, default=-1
+        )
+        if place < 0 or widths[place] <= _NARROWEST:
+            break
+        widths[place] = max(widths[place] - excess, _NARROWEST)
+    return widths
+
+
+def _excess(widths: Mapping[int, int], width: int) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1) - width
 
 
 def print_facts(pairs: Iterable[tuple[str, object]]) -> None:
@@ -146,16 +173,16 @@ def moment(time: datetime | None) -> str:
     if time is None:
         return ""
     if is_terminal():
-        return ago((datetime.now(UTC) - time).total_seconds())
+        return f"{brief((datetime.now(UTC) - time).total_seconds())} ago"
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def ago(seconds: float) -> str:
-    """How long ago, by the largest unit."""
+def brief(seconds: float) -> str:
+    """Seconds by their largest unit: 42 s, 3 min, 2 h, 5 d."""
     for n_seconds, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= n_seconds:
-            return f"{seconds // n_seconds:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"
+            return f"{seconds // n_seconds:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def size(n_bytes: int | None) -> str:

@@ -37,9 +37,10 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     job_id = capsys.readouterr().out.strip()
     assert run("jobs") == 0
     header, line = capsys.readouterr().out.splitlines()
-    assert header.split() == ["ID", "STATE", "JOB", "DATA", "SET", "CREATED", "TOOK"]
-    assert line.split()[:4] == [job_id, "queued", "distill", "digits"]
-    assert line.split()[4].endswith("Z")
+    assert header.split() == ["ID", "STATE", "JOB", "CREATED", "TOOK", "DATA", "SET"]
+    assert line.split()[:3] == [job_id, "queued", "distill"]
+    assert line.split()[3].endswith("Z")
+    assert line.split()[-1] == "digits"
 
     assert run("download", job_id) == 3
     told = capsys.readouterr()
@@ -53,7 +54,7 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'manifest.json'}\n"
     assert run("sets") == 0
     set_line = capsys.readouterr().out.splitlines()[1].split()
-    assert set_line[1:4] == ["digits", "dm", "10"]
+    assert set_line[2:5] == ["digits", "dm", "10"]
     assert run("show", set_line[0]) == 0
     assert f"job               {job_id}" in capsys.readouterr().out
     assert run("rm", job_id) == 0
@@ -129,7 +130,7 @@ def test_file_that_is_no_json(nobody, request_file, capsys, content):
     [
         (b'{"kind": "distill", "kind": "train"}', "kind"),
         (b'{"lr": NaN}', "/lr"),
-        (b'{"name": "\\ud800"}', "d800"),
+        (b'{"name": "\\ud800"}', "/name"),
     ],
 )
 def test_a_submission_goes_as_it_is(run, request_file, capsys, content, code):
