@@ -8,11 +8,13 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Column
 
 from ddcal.records import TERMINAL_STATES, Child, JobRecord
 
 _PLAIN_LINE_SECONDS = 10
-_BAR_CELLS = 24
+_LEAST_BAR_CELLS = 10
+_WIDE = 110  # columns, from which on there is room for numbers as well
 
 Part = JobRecord | Child
 """What computes: a job of its own, or one of a pipeline's."""
@@ -95,11 +97,12 @@ class ProgressView:
         """Start the bar, where there can be one."""
         if self.console.is_terminal or self.console.is_jupyter:
             self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(_BAR_CELLS),
+                TextColumn("{task.description}", markup=False, table_column=_one_line()),
+                BarColumn(None, table_column=Column(ratio=1, min_width=_LEAST_BAR_CELLS)),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[details]}", markup=False, style="dim"),
+                TextColumn("{task.fields[details]}", markup=False, table_column=_one_line()),
                 console=self.console,
+                expand=True,
             )
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0, details="")
@@ -127,7 +130,7 @@ class ProgressView:
                 self._task,
                 completed=share_done(job),
                 description=heading(job),
-                details=" ".join(filter(None, [left, values(active_part(job))])),
+                details=self._details(job, left),
             )
             return
         active = active_part(job)
@@ -138,6 +141,14 @@ class ProgressView:
             self.console.print(
                 f"{now - self._begun:6.1f} s  {line}", markup=False, highlight=False, soft_wrap=True
             )
+
+    def _details(self, job: JobRecord, left: str) -> str:
+        numbers = values(active_part(job)) if self.console.width >= _WIDE else ""
+        return " ".join(filter(None, [left, numbers]))
+
+
+def _one_line() -> Column:
+    return Column(no_wrap=True, overflow="ellipsis")
 
 
 def parts_of(job: JobRecord) -> tuple[Part, ...]:
@@ -176,7 +187,7 @@ def heading(job: JobRecord) -> str:
     words.append(name_of(active))
     if active.state != "running":
         words.append(active.state)
-    elif active.progress and active.progress.phase != name_of(active):
+    elif active.progress and active.progress.phase not in name_of(active):
         words.append(active.progress.phase)
     return " ".join(filter(None, words))
 

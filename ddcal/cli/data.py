@@ -14,7 +14,7 @@ from ddcal.records import DatasetRecord, ResultRecord
 
 DATA_PANEL = "Data and results"
 OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only those of this job.")]
-Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")]
 Resize = Annotated[
     int | None, typer.Option(metavar="SIDE", help="Bring image files to this side in pixels.")
 ]
@@ -22,7 +22,7 @@ TestFraction = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="Of image files without train and test folders (0.2)."),
 ]
-Seed = Annotated[int | None, typer.Option(help="Of that split (0).")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Of that split (0).")]
 
 
 class Colour(StrEnum):

@@ -30,19 +30,22 @@ def distil(
             help="Images in class folders, an .npz, a zip, or the name of a data set there is.",
         ),
     ],
-    ipc: Annotated[int, typer.Option(min=1, help="Synthetic images per class.")] = 10,
-    method: Annotated[str, typer.Option(help="dm, dc, dsa, mtt or rtp.")] = "dm",
+    ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Synthetic images per class.")] = 10,
+    method: Annotated[str, typer.Option(metavar="NAME", help="dm, dc, dsa, mtt or rtp.")] = "dm",
     mask: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of pixels masked (MDT), such as 0.3.")
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Of pixels masked (MDT), such as 0.3."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What the upload is to be called (the file's name).")
+        str | None, typer.Option(metavar="NAME", help="Of the upload (that of the file).")
     ] = None,
     resize: Resize = None,
     colour: Coloured = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of results (NAME-IPC).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of the results (NAME-IPC).")
+    ] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the report.")] = True,
     as_json: AsJson = False,
 ) -> int:

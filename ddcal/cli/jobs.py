@@ -109,10 +109,14 @@ def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int
 def jobs(
     context: typer.Context,
     state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only those of this kind.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only those on this data set.")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only of this kind.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those on this data set.")
+    ] = None,
     show_parts: Annotated[bool, typer.Option("--all", help="The parts of pipelines too.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")
+    ] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -307,7 +311,7 @@ def logs(context: typer.Context, job_id: JobId) -> None:
 def download(
     context: typer.Context,
     job_id: JobId,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to (JOB).")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="To write to (JOB).")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Fetch all that a job has made; exit 3 if it has not ended."""

@@ -35,7 +35,10 @@ def _print_version(is_wanted: bool) -> None:
 def common(
     url: Annotated[  # noqa: ARG001 -- read by client_of
         str | None,
-        typer.Option(help="The service (DDCAL_URL; else the one that runs on the data folder)."),
+        typer.Option(
+            metavar="URL",
+            help="The service (DDCAL_URL; else the one that runs on the data folder).",
+        ),
     ] = None,
     version: Annotated[  # noqa: ARG001 -- its callback answers
         bool,
@@ -47,8 +50,12 @@ def common(
         warn(line)
 
 
-for commands in (distil, services, jobs, data):
-    commands.add_to(app)
+# In this order they stand in the help.
+distil.add_to(app)
+services.add_first_to(app)
+jobs.add_to(app)
+data.add_to(app)
+services.add_to(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

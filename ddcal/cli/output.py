@@ -41,6 +41,14 @@ class Column:
     is_extra: bool = False
 
 
+class _Console(Console):
+    """Rich's, which would end the program where nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the edge, which knows the exit status."""
+        raise BrokenPipeError
+
+
 def is_terminal() -> bool:
     """Does somebody look at what is printed?"""
     return console().is_terminal
@@ -48,7 +56,7 @@ def is_terminal() -> bool:
 
 def console(*, stderr: bool = False) -> Console:
     """Where to print; made anew, as tests and pipes change where that is."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str) -> None:

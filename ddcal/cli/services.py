@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +19,15 @@ SERVICE_PANEL = "Run a service"
 START_PANEL = "Start here"
 
 DataFolder = Annotated[
-    Path | None, typer.Option(help="Where the service keeps everything (ddcal-data).")
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where the service keeps everything (ddcal-data)."),
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
+Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on (127.0.0.1).")]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on, 0 for a free one (8000).", min=0, max=65535)
+    int | None,
+    typer.Option(
+        metavar="PORT", help="Port to listen on, 0 for a free one (8000).", min=0, max=65535
+    ),
 ]
 NoKey = Annotated[
     bool,
@@ -73,7 +77,9 @@ def check(data_folder: DataFolder = None) -> None:
 
 
 def key(
-    folder: Annotated[Path | None, typer.Option("--data-folder", help="Of the service.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--data-folder", metavar="FOLDER", help="Of the service.")
+    ] = None,
 ) -> int:
     """Print the key of a service on this machine, for curl."""
     looked_in = folder or data_folder(os.environ)
@@ -89,7 +95,9 @@ def key(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("ddcal-demo"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the results.")] = Path(
+        "ddcal-demo"
+    ),
 ) -> int:
     """Run a small pipeline on digits, through a service of its own, to a report."""
     # As Ctrl-C: the service is stopped on the way out.
@@ -99,10 +107,12 @@ def demo(
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    in_panels: Mapping[str, Sequence[Callable[..., object]]] = {
-        START_PANEL: (demo, serve),
-        SERVICE_PANEL: (key, api, worker, migrate, housekeeping, check),
-    }
-    for panel, commands in in_panels.items():
-        for command in commands:
-            app.command(rich_help_panel=panel)(command)
+    commands: Sequence[Callable[..., object]] = (key, api, worker, migrate, housekeeping, check)
+    for command in commands:
+        app.command(rich_help_panel=SERVICE_PANEL)(command)
+
+
+def add_first_to(app: typer.Typer) -> None:
+    """Add those that one begins with."""
+    app.command(rich_help_panel=START_PANEL)(demo)
+    app.command(rich_help_panel=START_PANEL)(serve)

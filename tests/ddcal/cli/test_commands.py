@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ddcal.cli.completing import complete_jobs
 from ddcal.cli.main import app, main
 from tests.api.npz import npz
 from tests.api.serving import SET
@@ -226,6 +227,20 @@ def test_help_groups_every_command(monkeypatch, capsys):
         assert main([name, "--help"]) == 0
     assert "Exit status: 0 done" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_shell_completes_jobs(api, run, request_file, capsys):
+    """By their ids, with what they are; nothing where no service answers."""
+    run("submit", request_file)
+    job_id = capsys.readouterr().out.strip()
+    assert complete_jobs("job_") == [(job_id, "distill queued")]
+    assert complete_jobs(job_id + "x") == []
+
+
+def test_without_a_service_a_shell_completes_nothing(nobody, monkeypatch):
+    """And does not wait."""
+    monkeypatch.setenv("DDCAL_URL", nobody)
+    assert complete_jobs("job_") == []
 
 
 def test_version(capsys):
