@@ -131,8 +131,11 @@ def in_words(detail: str, problems: Sequence[Mapping[str, Any]]) -> str:
         f"{problem.get('pointer') or '(body)'}: {problem.get('detail')}"
         for problem in problems[:MAX_PROBLEMS_SHOWN]
     ]
-    if len(lines) == 1 and str(problems[0].get("detail")) in detail:
-        return lines[0]  # of one problem the detail says the same
+    if problems and str(problems[0].get("detail")) in detail:
+        # The detail tells the first problem, and how many there are.
+        if len(problems) == 1:
+            return lines[0]
+        detail = "the request cannot be carried out:"
     left_out = len(problems) - len(lines)
     more = [f"  and {left_out} more"] if left_out else []
     return "\n".join([detail, *(f"  {line}" for line in lines), *more])

@@ -185,9 +185,9 @@ def heading(job: JobRecord) -> str:
         n_ended = sum(is_done(child) for child in job.children)
         words.append(f"{n_ended}/{len(job.children)}")
     words.append(name_of(active))
-    if active.state != "running":
+    if active.state != "running" or active.progress is None:
         words.append(active.state)
-    elif active.progress and active.progress.phase not in name_of(active):
+    elif active.progress.phase not in name_of(active):
         words.append(active.progress.phase)
     return " ".join(filter(None, words))
 

@@ -74,7 +74,7 @@ def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None)
         env={**os.environ, "DDCAL_URL": url},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,  # a busy machine takes minutes for a whole pipeline
         check=False,
     )
 
