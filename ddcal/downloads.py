@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ddcal.conversations import Manners, all_items, fetched
+from ddcal.errors import NotFoundError
 from ddcal.jobs import artifacts, job_as_it_stands, report_result, require_success_of
 from ddcal.records import MAKERS, RESOURCES, Child, JobRecord, ResultRecord
 from ddcal.steps import Steps
@@ -53,9 +54,10 @@ def files_of(result: ResultRecord, folder: Path, manners: Manners) -> Steps[list
 def report_page(job_id: str, path: Path, manners: Manners) -> Steps[None]:
     """Fetch the page of a job's report into a file."""
     made = yield from report_result(job_id, manners)
-    for artifact in made.artifacts:
-        if artifact.name == REPORT_PAGE:
-            yield from fetched(artifact.id, path, manners)
+    pages = [artifact for artifact in made.artifacts if artifact.name == REPORT_PAGE]
+    if not pages:
+        raise NotFoundError(404, "no_page", f"the report of {job_id} has no {REPORT_PAGE}")
+    yield from fetched(pages[0].id, path, manners)
 
 
 def results_of(job: JobRecord | Child, manners: Manners) -> Steps[list[ResultRecord]]:

@@ -11,7 +11,7 @@ from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
 from ddcal.cli.edge import FAILED, AsJson, client_of
 from ddcal.cli.jobs import show_in_browser
 from ddcal.cli.output import complain, is_terminal, print_json, print_report, say
-from ddcal.cli.watching import watched
+from ddcal.cli.watching import watched_from_afar
 from ddcal.client import Client
 from ddcal.downloads import REPORT_PAGE
 from ddcal.errors import ConflictError
@@ -61,7 +61,7 @@ def distil(
             return FAILED
         job = client.submit(pipeline(dataset, ipc, method, mask))
         say(f"submitted {job.id}: distil, train, calibrate and evaluate on {dataset}")
-        if not watched(job):
+        if not watched_from_afar(job):
             return FAILED
         folder = out or Path(f"{dataset}-{ipc}")
         report, written = job.report, job.download(folder)

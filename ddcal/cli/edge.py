@@ -9,6 +9,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from ddcal.cli.output import complain
@@ -54,6 +55,9 @@ def _status_of(run: Any) -> int:  # noqa: ANN401 -- a function of whatever resul
         return NOT_DONE
     except (DdcalError, OSError) as error:
         complain(str(error))
+        return FAILED
+    except ValidationError as error:
+        complain(f"the service answered what this version cannot read: {error}")
         return FAILED
     return status if isinstance(status, int) else 0
 

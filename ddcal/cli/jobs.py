@@ -26,7 +26,7 @@ from ddcal.cli.output import (
     print_report,
     say,
 )
-from ddcal.cli.watching import watched
+from ddcal.cli.watching import watched_from_afar
 from ddcal.client import Client
 from ddcal.downloads import REPORT_PAGE
 from ddcal.errors import NotFoundError
@@ -90,7 +90,7 @@ def _told(job: Job, *, watch: bool, as_json: bool) -> int:
     """Print a new job's id, and watch it where that was asked for."""
     if not as_json:
         print(job.id, flush=True)
-    is_success = watched(job) if watch else True
+    is_success = watched_from_afar(job) if watch else True
     if as_json:
         print_json(job.record)
     return 0 if is_success else FAILED
@@ -100,7 +100,7 @@ def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int
     """Show a job's progress until it ends; exit 0 if it succeeds."""
     with client_of(context) as client:
         job = client.job(job_id)
-        is_success = watched(job)
+        is_success = watched_from_afar(job)
         if as_json:
             print_json(job.record)
     return 0 if is_success else FAILED

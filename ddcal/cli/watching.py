@@ -12,11 +12,17 @@ def watched(job: Job) -> bool:
     except JobFailedError as error:
         say(str(error))
         return False
+    say(f"{job.id} {job.state}")
+    return True
+
+
+def watched_from_afar(job: Job) -> bool:
+    """As `watched`, for a job that goes on when this command is interrupted."""
+    try:
+        return watched(job)
     except KeyboardInterrupt:
         complain(
             f"interrupted; the job goes on. See it: ddcal watch {job.id}; stop it: ddcal cancel "
             f"{job.id}"
         )
         raise
-    say(f"{job.id} {job.state}")
-    return True
