@@ -15,8 +15,9 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from app.embedded.broker import BrokerError
+from app.embedded.parts import worker_argv
 from app.embedded.programs import EmbeddedError
-from app.embedded.serve import serve, worker_argv
+from app.embedded.serve import serve
 from app.shared.processes import PYTHON
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import (

@@ -23,7 +23,7 @@ import psutil
 from celery import Celery
 
 from app.embedded.broker import running_broker
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 from app.shared.engine import jobs
 from app.shared.engine.queue import CeleryDoorbell
 from app.shared.settings import Settings

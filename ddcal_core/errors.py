@@ -34,6 +34,12 @@ class DivergedError(CoreError):
         super().__init__(f"{what} became {value:.6g} at step {step}; {wanted}")
         self.step = step
         self.value = value
+        self._what, self._wanted = what, wanted
+
+    def with_advice(self, advice: str) -> "DivergedError":
+        """The same, with what was tried and what to do behind it."""
+        wanted = f"{self._wanted} ({advice})"
+        return DivergedError(self.step, self.value, what=self._what, wanted=wanted)
 
 
 class StoppedError(CoreError):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from app.__main__ import PARTS, main
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 from worker.supervisor.options import OPTIONS
 
 SECRET = "a-secret-that-nobody-sees"

@@ -14,6 +14,7 @@ from ddcal_core.metrics.class_major import row_chunks
 
 # The smallest value in use is -1e4, for half precision. Rows below this spread cost no pass.
 _LEAST_GAP = 2.0**12
+_LEAST_REPEATED_GAP = 2.0**6
 _EMPTY_OCTAVES = 6
 _LEAST_SHARE_OF_ROWS = 0.1
 _FAR_OCTAVES = 100  # values so far off take no part at any temperature near that of the others
@@ -26,8 +27,9 @@ def masked_gap(logits: Tensor, labels: Tensor) -> float:
     A gap is largest minus own value. Masks are told by their distance: above the largest gap of
     any label and from 4,096 on, gaps that six octaves (a factor of 64) without a single gap set
     apart; in a tenth of the rows, so that no few outliers are taken for masks (unless 100 octaves
-    set them apart); and half of the rows keep two classes, so that no certain network is. Rows may
-    mask different classes.
+    set them apart); and half of the rows keep two classes, so that no certain network is. From 64
+    on an octave will do where the mask is one number, the smallest there is, in a tenth of the
+    rows: -100, say. Rows may mask different classes.
 
     Args:
         logits: (N, K), N >= 1, floating point, finite.
@@ -37,8 +39,14 @@ def masked_gap(logits: Tensor, labels: Tensor) -> float:
         A power of 2; values at that gap or above it are masks. math.inf where there are none.
     """
     low, high = torch.aminmax(logits)
-    if float(high) / 2 - float(low) / 2 < _LEAST_GAP / 2:
+    spread = float(high) / 2 - float(low) / 2
+    if spread < _LEAST_REPEATED_GAP / 2:
         return math.inf
+    gap = _gap_by_distance(logits, labels) if spread >= _LEAST_GAP / 2 else math.inf
+    return gap if gap < math.inf else _gap_by_repeats(logits, labels, low)
+
+
+def _gap_by_distance(logits: Tensor, labels: Tensor) -> float:
     counts = torch.zeros(_N_OCTAVES, dtype=torch.int64, device=logits.device)
     at_labels = 0
     for part in row_chunks(logits):
@@ -54,6 +62,23 @@ def masked_gap(logits: Tensor, labels: Tensor) -> float:
         if _are_masks(logits, gap, 0 if is_far else _LEAST_SHARE_OF_ROWS * len(logits)):
             return gap
     return math.inf
+
+
+def _gap_by_repeats(logits: Tensor, labels: Tensor, low: Tensor) -> float:
+    """Likewise, where the smallest number of all repeats: logits of networks do not."""
+    if int((logits == low).any(1).sum()) < _LEAST_SHARE_OF_ROWS * len(logits):
+        return math.inf
+    nearest, others = math.inf, 0.0
+    for part in row_chunks(logits):
+        gaps, is_low = gaps_of(logits[part]), logits[part] == low
+        is_low = is_low.scatter(1, labels[part, None], value=False)
+        nearest = min(nearest, float(gaps.where(is_low, math.inf).min()))
+        others = max(others, float(gaps.where(~is_low, 0.0).max()))
+    if not _LEAST_REPEATED_GAP <= nearest < math.inf:
+        return math.inf
+    gap = math.ldexp(1.0, math.frexp(nearest)[1] - 1)
+    is_apart = others <= gap / 2 and _are_masks(logits, gap, _LEAST_SHARE_OF_ROWS * len(logits))
+    return gap if is_apart else math.inf
 
 
 def gaps_of(logits: Tensor) -> Tensor:

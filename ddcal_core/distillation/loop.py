@@ -23,6 +23,7 @@ from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 
 N_STRETCHES = 100
+_ADVICE = "after one rollback with half the step size: use a smaller one"
 MOST_STEPS = 10
 """Of a stretch: what a run that is killed may have to do again."""
 MAX_ROLLBACKS = 1
@@ -110,9 +111,9 @@ def distill(
     while not run.is_over(checkpoint):
         try:
             reached = run.stretch(checkpoint)
-        except DivergedError:
+        except DivergedError as error:
             if checkpoint.n_rollbacks == MAX_ROLLBACKS:
-                raise
+                raise error.with_advice(_ADVICE) from error
             checkpoint = replace(checkpoint, n_rollbacks=checkpoint.n_rollbacks + 1)
         else:
             checkpoint = reached

@@ -249,7 +249,7 @@ class Row(MeanMetrics, RowSubject):
     """One row of the table: the networks of one training set under one calibration.
 
     Attributes:
-        guessing: test accuracy of naming the largest class every time, in [0, 1]; None in reports
+        guessing: test accuracy of the same predictions in random order, in [0, 1]; None in reports
             from before it was measured.
         before: the numbers of the same networks at T = 1.
         further: other measures; None where some network is at a limit.

@@ -19,6 +19,7 @@ from ddcal_core.intake.logits_notes import (
     LabelTally,
     absent_classes_note,
     accuracy_note,
+    far_labels_note,
     shared_note,
 )
 from ddcal_core.intake.npz_arrays import (
@@ -132,6 +133,7 @@ def _notes(
 ) -> tuple[str, ...]:
     found = [
         *(accuracy_note(part, seen.tally, names) for part, seen in parts.items()),
+        *(far_labels_note(part, seen.tally) for part, seen in parts.items()),
         absent_classes_note("fit", counts["fit"], names),
         shared_note(shared, sum(counts.get("test", ()))),
         *(_empty_note(part, seen.empty_rows) for part, seen in parts.items()),
@@ -242,9 +244,12 @@ def _check_finite(key: str, rows: NDArray[np.floating], n_before: int) -> None:
     if is_finite.all():
         return
     row, column = (int(index) for index in np.argwhere(~is_finite)[0])
+    advice = "leave such rows out"
+    if np.isneginf(rows[row, column]):
+        advice = "write -1e9 for a masked class; for the log of 0 take log_softmax of the logits"
     raise InvalidDataError(
         f"{key}: wanted finite numbers; got {rows[row, column]} in row {n_before + row}, "
-        f"column {column}"
+        f"column {column} ({advice})"
     )
 
 

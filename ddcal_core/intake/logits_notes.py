@@ -13,6 +13,9 @@ _MOST_NAMES = 5
 # more than so many of its standard deviations.
 _FAR_SHARE = 0.5
 _FAR_DEVIATIONS = 3.0
+_FAR_LABEL = 2.0**12
+_MOST_FAR_LABELS = 0.1  # of the rows; more of them are no exceptions
+_PERMUTED_DEVIATIONS = 6.0  # more, as the best of K columns is chosen for each label
 
 
 class LabelTally:
@@ -21,11 +24,15 @@ class LabelTally:
     Attributes:
         predicted: int64 (K, K), rows of each label by the class of their first largest logit.
         n_smallest: rows whose first smallest logit is the label's.
+        below_largest: how far the label's logit lies below the row's largest, float64 arrays (n,).
+        above_middle: how far the row's largest lies above its median, likewise.
     """
 
     def __init__(self, n_classes: int) -> None:
         self.predicted = np.zeros((n_classes, n_classes), np.int64)
         self.n_smallest = 0
+        self.below_largest: list[NDArray[np.float64]] = []
+        self.above_middle: list[NDArray[np.float64]] = []
 
     def add(self, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
         """Take up rows (n, K) and their labels (n,)."""
@@ -33,6 +40,11 @@ class LabelTally:
         places = labels * n_classes + logits.argmax(1)
         self.predicted += np.bincount(places, minlength=n_classes**2).reshape(self.predicted.shape)
         self.n_smallest += int((logits.argmin(1) == labels).sum())
+        # Halves, as differences of the largest float64 are none.
+        halves = logits.astype(np.float64) / 2
+        largest = halves.max(1)
+        self.below_largest.append(largest - halves[np.arange(len(labels)), labels])
+        self.above_middle.append(largest - np.median(halves, 1))
 
 
 def absent_classes_note(part: str, counts: Sequence[int], names: Sequence[str]) -> str | None:
@@ -55,17 +67,47 @@ def absent_classes_note(part: str, counts: Sequence[int], names: Sequence[str]) 
 def accuracy_note(part: str, tally: LabelTally, names: Sequence[str]) -> str | None:
     """Say that the largest logit is the label's far less often than by guessing, and why it may be.
 
+    Likewise where it is no more often, but would be far more often with the columns reordered.
+
     Guessing is measured by what labels and predictions would agree were they independent.
     """
     n = int(tally.predicted.sum())
     accuracy = float(np.trace(tally.predicted)) / n
     guessing = float(tally.predicted.sum(0) @ tally.predicted.sum(1)) / n**2
     deviation = math.sqrt(guessing * (1 - guessing) / n)
-    if accuracy >= _FAR_SHARE * guessing or guessing - accuracy <= _FAR_DEVIATIONS * deviation:
+    beyond = (accuracy - guessing) / max(deviation, 1 / n)
+    is_far_below = accuracy < _FAR_SHARE * guessing and beyond < -_FAR_DEVIATIONS
+    is_permuted = beyond < _FAR_DEVIATIONS and _are_permuted(tally, guessing, deviation)
+    if not (is_far_below or is_permuted):
         return None
     return (
         f"The largest logit of logits_{part} is the label's in {100 * accuracy:.1f} % of the rows, "
-        f"far below the {100 * guessing:.1f} % of guessing: {_reason(tally, names)}"
+        f"{'far below' if is_far_below else 'no better than'} the {100 * guessing:.1f} % of "
+        f"guessing: {_reason(tally, names)}"
+    )
+
+
+def _are_permuted(tally: LabelTally, guessing: float, deviation: float) -> bool:
+    """Whether every label has a largest column of its own that is right far beyond guessing."""
+    columns = tally.predicted.argmax(1)
+    mapped = float(tally.predicted.max(1).sum() / tally.predicted.sum())
+    is_far_beyond = mapped > guessing + _PERMUTED_DEVIATIONS * deviation
+    return is_far_beyond and len(np.unique(columns)) == len(columns)
+
+
+def far_labels_note(part: str, tally: LabelTally) -> str | None:
+    """Name rows whose label's logit lies so far below the largest that they decide every fit."""
+    below = np.concatenate(tally.below_largest)
+    usual = float(np.median(np.concatenate(tally.above_middle)))
+    rows = np.flatnonzero(below / _FAR_LABEL > usual) if usual > 0 else np.empty(0, np.int64)
+    if not 0 < len(rows) <= _MOST_FAR_LABELS * len(below):
+        return None
+    shown = ", ".join(map(str, rows[:_MOST_NAMES])) + (", ..." if len(rows) > _MOST_NAMES else "")
+    return (
+        f"In {len(rows):,} of the {len(below):,} rows of logits_{part} (row {shown}) the label's "
+        "logit lies thousands of times farther below the largest than logits usually lie apart: a "
+        "label on a masked class, or numbers that blew up. Such a row decides a temperature by "
+        "itself: look at it, or leave it out."
     )
 
 
@@ -92,8 +134,8 @@ def _reason(tally: LabelTally, names: Sequence[str]) -> str:
             f"the smallest is in {100 * smallest:.1f} %, so the sign is probably reversed. Send "
             "-logits, or log probabilities instead of their negatives."
         )
-    label = int(tally.predicted.max(1).argmax())
-    column = int(tally.predicted[label].argmax())
+    others = tally.predicted * ~np.eye(len(tally.predicted), dtype=bool)
+    label, column = divmod(int(others.argmax()), len(others))
     return (
         "labels and columns are probably in different orders, or the labels count from another "
         f"number. Rows of label {label} ({names[label]!r}) have their largest logit mostly in "

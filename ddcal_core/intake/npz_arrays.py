@@ -22,6 +22,7 @@ from ddcal_core.intake.structure.class_rules import MAX_CLASSES, clean_class_nam
 from ddcal_core.intake.structure.npz_headers import NpyHeader, read_npy_header
 
 COUNTED_FROM_ONE = " (they look counted from 1: subtract 1 from every label)"
+OUT_OF_RANGE = " (leave out what is to be ignored, and number the classes without gaps)"
 
 _CHUNK_BYTES = 4 * 2**20
 
@@ -53,7 +54,7 @@ def read_labels(
     if smallest < 0 or largest >= n_classes:
         raise InvalidDataError(
             f"{key}: wanted labels 0 to {n_classes - 1}; got {smallest} to {largest}"
-            + (COUNTED_FROM_ONE if (smallest, largest) == (1, n_classes) else "")
+            + (COUNTED_FROM_ONE if (smallest, largest) == (1, n_classes) else OUT_OF_RANGE)
         )
     return labels.astype(np.int64)
 
@@ -69,7 +70,7 @@ def count_labels(key: str, labels: NDArray[np.int64], *, n_classes: int) -> tupl
         raise InvalidDataError(
             f"{key}: wanted labels 0 to {n_classes - 1}, as there are {n_classes} classes; "
             f"got {int(labels.min())} to {largest}"
-            + (COUNTED_FROM_ONE if (int(labels.min()), largest) == (1, n_classes) else "")
+            + (COUNTED_FROM_ONE if (int(labels.min()), largest) == (1, n_classes) else OUT_OF_RANGE)
         )
     return tuple(int(count) for count in np.bincount(labels, minlength=n_classes))
 

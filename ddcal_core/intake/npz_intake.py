@@ -67,9 +67,22 @@ def _take_in(archive: zipfile.ZipFile, structure: NpzStructure, folder: Path) ->
         mean=mean,
         std=std,
         n_test_in_train=n_shared,
-        notes=() if note is None else (note,),
+        notes=tuple(
+            one for one in (note, _absent_note(counts["test"], class_names)) if one is not None
+        ),
     )
     return TakenDataset(facts, paths["train"], paths["test"])
+
+
+def _absent_note(counts: tuple[int, ...], class_names: tuple[str, ...]) -> str | None:
+    absent = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if not absent:
+        return None
+    more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+    return (
+        f"No test image is of class {', '.join(map(repr, absent[:5]))}{more}: no number measured "
+        "on the test images tells anything of it. Add some."
+    )
 
 
 def _count_classes(labels: NDArray[np.int64]) -> int:
@@ -80,10 +93,12 @@ def _count_classes(labels: NDArray[np.int64]) -> int:
 
 
 def _check_train_counts(counts: tuple[int, ...], class_names: tuple[str, ...]) -> None:
-    hint = COUNTED_FROM_ONE if counts[0] == 0 and min(counts[1:]) > 0 else ""
+    is_from_one = counts[0] == 0 and min(counts[1:]) > 0
     for k, count in enumerate(counts):
         if count < MIN_TRAIN_IMAGES_PER_CLASS:
+            hint = " (number the classes without gaps)" if count == 0 else ""
             raise InvalidDataError(
                 f"y_train: wanted at least {MIN_TRAIN_IMAGES_PER_CLASS} training images of each "
-                f"class; got {count} of class {k} ({class_names[k]!r}){hint}"
+                f"class; got {count} of class {k} ({class_names[k]!r})"
+                + (COUNTED_FROM_ONE if is_from_one else hint)
             )

@@ -47,8 +47,8 @@ def train_network(
 
     Raises:
         ValueError: no images, or another number of labels.
-        DivergedError: an epoch's loss, or a parameter at the end, is not finite, or the last
-            epoch's loss is 10 times that of guessing; carries the epoch, from 1.
+        DivergedError: an epoch's loss, or a parameter at the end, is not finite, or the loss of
+            the last epoch or after it is 10 times that of guessing; carries the epoch, from 1.
     """
     if len(images) == 0 or len(labels) != len(images):
         raise ValueError(
@@ -84,7 +84,7 @@ def train_network(
     # The last step's loss is never computed, but its parameters and buffers are used.
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
-    check_end_loss(spec.epochs, loss, predict_logits(network, images[:1]).shape[1])
+    check_end_loss(spec.epochs, loss, network, images, labels)
 
 
 def _train_epoch(

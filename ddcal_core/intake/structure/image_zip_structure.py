@@ -100,7 +100,7 @@ def inspect_image_zip(
     is_split = not images[0].part
     if is_split:
         images = _split(images, options)
-    _check_parts(images, class_names)
+    _check_parts(images, class_names, is_split=is_split)
     labels = {name: label for label, name in enumerate(class_names)}
     train, test = (
         tuple(
@@ -261,7 +261,7 @@ def _split(images: list[_Image], options: ImageOptions) -> list[_Image]:
     return split
 
 
-def _check_parts(images: list[_Image], class_names: tuple[str, ...]) -> None:
+def _check_parts(images: list[_Image], class_names: tuple[str, ...], *, is_split: bool) -> None:
     counts = dict.fromkeys(((part, name) for part in _PARTS for name in class_names), 0)
     for image in images:
         counts[image.part, image.class_name] += 1
@@ -271,6 +271,7 @@ def _check_parts(images: list[_Image], class_names: tuple[str, ...]) -> None:
             raise InvalidDataError(
                 f"{part}: wanted at least {least} images of each class; got "
                 f"{counts[part, few[0]]} of {_shown(few)}"
+                + (" (the files of a class were split into train and test)" if is_split else "")
             )
 
 

@@ -20,10 +20,13 @@ Rows = Sequence[tuple[float, ...]]
 _MOST_ROWS = 1_000
 _MOST_NUMBERS = 100_000
 _CODES = {"2": "e", "4": "f", "8": "d"}
-_SCALES = {1: "probabilities", 100: "percentages", 1_000: "numbers per thousand"}
+_SCALES = {1: "probabilities", 100: "percentages", 255: "bytes", 1_000: "numbers per thousand"}
 _ODD_SHARE = 0.1  # of the rows may be unlike the others: empty ones, say
 _SUM_TOLERANCE = 0.01
 _ROUNDED_SUM_TOLERANCE = 0.25
+_SAME_SUM_TOLERANCE = 1e-3
+_LARGEST_SHARE = 1e30
+_SHIFTED_FROM = 0.5  # smallest number over the row's mean: logits moved up have no small ones
 _GRID = 1_000  # parts of the whole that rounded probabilities are multiples of
 # The deviation of log(p / (1 - p)): 1.8 where p is uniform on [0, 1], more where sigmoids of a
 # trained network press their outputs against 0 and 1.
@@ -56,10 +59,13 @@ def undeclared_values(path: Path, structure: LogitsStructure) -> str | None:
                 )
             look = looks_like(rows)
             if look is not None:
+                # Where nothing but probabilities is left, logits are not believed.
+                are_certain = all(_is_distribution(row, 1, _SUM_TOLERANCE) for row in rows)
+                other = "" if are_certain else ", or values=logits if they are logits all the same"
                 return (
                     f"{key}: wanted logits, a network's outputs before the softmax; got what "
-                    f"looks like {look}: add values=probabilities to have their logarithms taken, "
-                    "or values=logits if they are logits all the same"
+                    f"looks like {look}: add values=probabilities to have their logarithms taken"
+                    f"{other}"
                 )
     return None
 
@@ -75,6 +81,9 @@ def looks_like(rows: Rows) -> str | None:
             return f"{name} (rows of numbers from 0 on that sum to {scale})"
         if _are_rounded(rows, scale):
             return f"rounded {name} (rows of numbers from 0 on that sum to about {scale})"
+    whole = _common_sum(rows)
+    if whole is not None:
+        return f"shares of {whole:g} (rows of numbers from 0 on that sum to it)"
     return "sigmoids (all numbers in 0 to 1, most near either end)" if _are_sigmoids(rows) else None
 
 
@@ -113,6 +122,20 @@ def _share(answers: Iterable[bool]) -> float:
 def _is_distribution(row: tuple[float, ...], scale: float, tolerance: float) -> bool:
     is_in_range = min(row) >= -1e-6 * scale and max(row) <= scale * (1 + tolerance)
     return is_in_range and abs(math.fsum(row) - scale) <= tolerance * scale
+
+
+def _common_sum(rows: Rows) -> float | None:
+    """The one sum that nearly all rows have, of numbers from 0 on: votes, counts, weights."""
+    usual = [row for row in rows if min(row) >= 0 and max(row) <= _LARGEST_SHARE]
+    if len(usual) < (1 - _ODD_SHARE) * len(rows):
+        return None
+    whole = statistics.median(map(math.fsum, usual))
+    is_shared = _share(max(row) < (1 - _SAME_SUM_TOLERANCE) * whole for row in usual) > _ODD_SHARE
+    lowest = statistics.median(min(row) * len(row) for row in usual)
+    if not is_shared or lowest >= _SHIFTED_FROM * whole:
+        return None
+    n_same = sum(abs(math.fsum(row) - whole) <= _SAME_SUM_TOLERANCE * whole for row in usual)
+    return whole if n_same >= (1 - _ODD_SHARE) * len(rows) else None
 
 
 def _are_rounded(rows: Rows, scale: float) -> bool:

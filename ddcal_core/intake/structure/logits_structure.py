@@ -16,7 +16,11 @@ from ddcal_core.intake.structure.npz_headers import (
     NpyHeader,
     read_headers,
 )
-from ddcal_core.intake.structure.npz_structure import check_class_names
+from ddcal_core.intake.structure.npz_structure import (
+    check_class_names,
+    dtype_advice,
+    shape_advice,
+)
 
 REQUIRED_KEYS = ("logits_fit", "labels_fit")
 OPTIONAL_KEYS = ("logits_test", "labels_test", "class_names")
@@ -99,10 +103,13 @@ def _check_part(part: str, headers: dict[str, NpyHeader]) -> None:
 
 def _check_labels(key: str, header: NpyHeader, n_rows: int) -> None:
     if not (INTEGER_DTYPE.fullmatch(header.dtype) or BOOL_DTYPE.fullmatch(header.dtype)):
-        raise InvalidDataError(f"{key}: wanted an integer dtype, or bool; got {header.dtype!r}")
+        raise InvalidDataError(
+            f"{key}: wanted an integer dtype, or bool; got {header.dtype!r}{dtype_advice(header)}"
+        )
     if header.shape not in ((n_rows,), (n_rows, 1)):
         raise InvalidDataError(
-            f"{key}: wanted one label a row, shape ({n_rows},) or ({n_rows}, 1); got {header.shape}"
+            f"{key}: wanted one label a row, shape ({n_rows},) or ({n_rows}, 1); got "
+            f"{header.shape}{shape_advice(header, n_rows)}"
         )
 
 

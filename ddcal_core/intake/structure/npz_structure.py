@@ -5,6 +5,7 @@ must declare is checked on the headers alone (`npz_headers`); so is what files o
 (`logits_structure`).
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,11 +117,28 @@ def check_labels(key: str, header: NpyHeader, n_labels: int, *, of: str) -> None
         InvalidDataError: says what was wanted and what was got.
     """
     if not INTEGER_DTYPE.fullmatch(header.dtype):
-        raise InvalidDataError(f"{key}: wanted an integer dtype; got {header.dtype!r}")
+        raise InvalidDataError(
+            f"{key}: wanted an integer dtype; got {header.dtype!r}{dtype_advice(header)}"
+        )
     if header.shape != (n_labels,):
         raise InvalidDataError(
             f"{key}: wanted one label {of}, shape ({n_labels},); got {header.shape}"
+            f"{shape_advice(header, n_labels)}"
         )
+
+
+def dtype_advice(header: NpyHeader) -> str:
+    """What to do about labels of a type that is none of theirs; empty where nothing is known."""
+    return " (send .astype(int) of whole numbers)" if "f" in header.dtype else ""
+
+
+def shape_advice(header: NpyHeader, n_labels: int) -> str:
+    """What to do about labels of another shape than (n_labels,); empty where nothing is known."""
+    if header.shape[:1] != (n_labels,):
+        return ""
+    if math.prod(header.shape) == n_labels:
+        return " (send .reshape(-1))"
+    return " (of one-hot labels send .argmax(1))" if len(header.shape) == 2 else ""
 
 
 def check_class_names(header: NpyHeader) -> None:

@@ -219,7 +219,10 @@ def _checked_name(raw: bytes) -> str:
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidDataError(f"wanted names in UTF-8; got {raw[:80]!r}") from None
+        raise InvalidDataError(
+            f"wanted names in UTF-8; got {raw[:80]!r} (a zip made by Python, 7-Zip or Info-ZIP has "
+            "them; ASCII names are UTF-8)"
+        ) from None
     parts = name.removesuffix("/").split("/")
     has_drive = len(parts[0]) >= 2 and parts[0][1] == ":" and parts[0][0].isalpha()
     if "\\" in name or name.startswith("/") or has_drive:

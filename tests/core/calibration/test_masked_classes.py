@@ -20,7 +20,7 @@ from ddcal_core.calibration.vector_scaling import fit_vector_scaling
 from ddcal_core.metrics import check_logits
 
 N, K = 200, 6
-MASKS = [-1e4, -65504.0, -1e9, -1e17, -1e30, float(np.finfo(np.float32).min)]
+MASKS = [-1e3, -1e4, -65504.0, -1e9, -1e17, -1e30, float(np.finfo(np.float32).min)]
 
 
 def rows(seed, *, n=N, k=K, scale=5.0):
@@ -126,6 +126,7 @@ def test_logits_without_masks_have_none(scale):
         (exploded, wrong),
         (label_masked, label_masked_at),
         (logits[:, :2], labels % 2),
+        (logits.clamp(min=float(logits.median())), labels),
     ]:
         assert masked_gap(own, of) == math.inf
 

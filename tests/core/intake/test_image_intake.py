@@ -208,7 +208,7 @@ def test_a_member_that_is_not_what_the_directory_says_is_named(take):
 def run(folder, members, options=None, **limits):
     """Run a zip through the process; give its exit status and its messages."""
     (folder / "upload.npz").write_bytes(zipped(members))
-    return run_process(folder, {"options": options or {}}, **limits)
+    return run_process(folder, more={"options": options or {}}, **limits)
 
 
 def test_the_process_speaks_the_protocol(tmp_path):

@@ -117,7 +117,9 @@ def test_facts_are_those_numpy_finds(tmp_path):
         ({"logits_test": np.zeros((20, 3))}, "wanted 4 columns, as logits_fit has; got 3"),
         ({"labels_fit": LABELS[:-1]}, r"labels_fit: wanted one label a row, shape \(40,\) or"),
         ({"labels_fit": LABELS.astype(float)}, "labels_fit: wanted an integer dtype"),
-        ({"labels_fit": np.eye(K)[LABELS].astype(int)}, r"labels_fit: wanted one label a row"),
+        ({"labels_fit": np.eye(K)[LABELS].astype(int)}, r"got \(40, 4\).*\.argmax\(1\)"),
+        ({"labels_fit": LABELS[:, None, None]}, r"got \(40, 1, 1\) \(send \.reshape\(-1\)"),
+        ({"labels_fit": LABELS.astype(float)}, r"an integer dtype.*'<f8' \(send \.astype\(int\)"),
         ({"class_names": np.array(["a", "b"])}, "wanted 4 names, one a column of the logits; got"),
         ({"logits_fit": np.array([object()] * N)}, "object arrays hold pickled code"),
     ],
@@ -142,8 +144,8 @@ LOGITS = arrays()["logits_fit"]
     ("changes", "message"),
     [
         ({"logits_fit": with_number(np.nan, 7, 2)}, "finite numbers; got nan in row 7, column 2"),
-        ({"logits_fit": with_number(-np.inf, 39, 0)}, "got -inf in row 39, column 0"),
-        ({"labels_fit": LABELS - 1}, "labels_fit: wanted labels 0 to 3; got -1 to 2"),
+        ({"logits_fit": with_number(-np.inf, 39, 0)}, "got -inf in row 39, column 0 .*write -1e9"),
+        ({"labels_fit": LABELS - 1}, "wanted labels 0 to 3; got -1 to 2 .leave out what is to be"),
         ({"labels_fit": LABELS + 1}, "labels_fit: wanted labels 0 to 3; got 1 to 4"),
         ({"labels_test": np.full(20, 2**63, np.uint64)}, "labels_test: wanted labels 0 to 3; got"),
         ({"labels_fit": np.full(N, 2)}, "of at least 2 classes; every one of the 40 is 2"),
@@ -175,6 +177,8 @@ def test_numbers_that_cannot_be_used_are_refused(tmp_path, changes, message):
         np.ones((N, K)),
         np.eye(K, dtype=np.float32)[LABELS] * 9,
         LOGITS * 1e4,
+        LOGITS.astype(float) + 1e6,
+        np.abs(np.round(LOGITS)),
         LOGITS * 1e-4,
         np.vstack([softmax(LOGITS[:20]), LOGITS[20:]]),
         np.random.default_rng(3).uniform(0, 1, (N, K)),
@@ -184,7 +188,17 @@ def test_numbers_that_cannot_be_used_are_refused(tmp_path, changes, message):
         np.where(LOGITS > 0, LOGITS, np.finfo(np.float32).min),
     ],
     ids=[
-        *("log probabilities", "zeros", "ones", "all right", "large", "small", "half logits"),
+        *(
+            "log probabilities",
+            "zeros",
+            "ones",
+            "all right",
+            "large",
+            "shifted",
+            "counts",
+            "small",
+            "half logits",
+        ),
         *("in 0 to 1", "sums near 1", "no negative", "masked", "masked by finfo.min"),
     ],
 )
@@ -205,15 +219,25 @@ DRESSES = {
     "an empty row": np.where(np.arange(N)[:, None] == 7, 0, P),
     "an odd row": np.where(np.arange(N)[:, None] == 7, LOGITS, P),
     "decided": np.eye(K)[P.argmax(1)],
+    "bytes": (255 * P).round(),
+    "votes of 37": 37 * P,
 }
+SURE = {"plain", "half precision", "decided"}
 
 
 @pytest.mark.parametrize("dress", DRESSES)
 def test_probabilities_in_any_dress_are_named(tmp_path, dress):
     """Undeclared they are refused; declared, their softmax is what was sent."""
     values = arrays(**FIT_ONLY, logits_fit=DRESSES[dress])
-    with pytest.raises(InvalidDataError, match=r"add values=probabilities.*or values=logits"):
+    with pytest.raises(InvalidDataError, match=r"add values=probabilities") as told:
         take(tmp_path, values)
+    # What nothing but probabilities can be is not taken for logits when it is called so, either.
+    assert ("or values=logits" in str(told.value)) == (dress not in SURE)
+    if dress in SURE:
+        with pytest.raises(InvalidDataError, match="looks like probabilities"):
+            take(tmp_path, values, values="logits")
+    else:
+        assert take(tmp_path, values, values="logits").facts.values == "logits"
     with pytest.raises(InvalidDataError, match="add values=probabilities"):
         take(tmp_path, values | {"logits_fit": np.asfortranarray(DRESSES[dress])})
     if dress == "an odd row":
@@ -310,6 +334,17 @@ def test_what_is_odd_about_labels_is_told_with_what_to_do(tmp_path):
     assert "If your labels count from 1" in notes(logits, from_one)
     guesses = generator.normal(size=(400, K))
     assert notes(guesses, labels) == ""
+    # Right in two of three rows as trained: off by one column it is not far below guessing.
+    weak = guesses + 2 * np.eye(K)[labels]
+    order = np.array([1, 2, 3, 0])
+    said = notes(np.where(np.arange(400)[:, None] % 4, weak[:, order], guesses), labels)
+    assert "no better than the" in said or "far below the" in said
+    assert "in different orders" in said
+    exploded = logits.copy()
+    exploded[7, (labels[7] + 1) % K] = 1e30
+    exploded[9, labels[9]] = 1e30
+    assert "In 1 of the 400 rows of logits_fit (row 7) the label's" in notes(exploded, labels)
+    assert notes(1e30 * logits, labels) == ""
     with pytest.raises(InvalidDataError, match="look counted from 1"):
         notes(logits, labels + 1)
 

@@ -51,7 +51,7 @@ def _of_guessing(dataset: str, row: Row) -> str:
     assert row.guessing is not None
     return (
         f"On {dataset}, {_networks(row)} trained on {row.training_images} {guess}: accuracy "
-        f"{percent(row.accuracy.mean)}, where naming the largest class every time gets "
+        f"{percent(row.accuracy.mean)}, where the same predictions in random order get "
         f"{percent(row.guessing)}. No calibration of {'it' if row.n_networks == 1 else 'them'} is "
         "recommended."
     )

@@ -59,7 +59,8 @@ class Measurement:
             at a limit.
         further: other measures of the same predictions; None at a limit.
         predicted: how often each class is predicted.
-        guessing: accuracy of naming the largest class every time, in [0, 1].
+        guessing: accuracy that the same predictions would have in random order, in [0, 1]: that
+            of naming the largest class where a network always does.
     """
 
     accuracy: float
@@ -142,8 +143,9 @@ def measure(
         measured = _at_infinity(logits, labels, n_bins, generator)
     else:
         measured = _at_temperature(logits, labels, temperature or 1.0, n_bins, generator)
-    predicted = logits.argmax(1).bincount(minlength=logits.shape[1])
-    guessing = float(labels.bincount().max()) / len(labels)
+    n_classes = logits.shape[1]
+    predicted = logits.argmax(1).bincount(minlength=n_classes)
+    guessing = float(predicted @ labels.bincount(minlength=n_classes)) / len(labels) ** 2
     return dataclasses.replace(measured, predicted=tuple(predicted.tolist()), guessing=guessing)
 
 

@@ -122,7 +122,7 @@ def may_win(row: Row) -> bool:
 
 
 def is_guessing(row: Row) -> bool:
-    """Whether networks are right no more often than naming the largest class every time would be.
+    """Whether networks are right no more often than their predictions in random order would be.
 
     Within two standard errors of that; their confidence then means nothing.
     """

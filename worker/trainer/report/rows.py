@@ -1,5 +1,6 @@
 """Measurements of many networks -> the rows of a report's table."""
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _row(members: Sequence[Measured], placed: _Placed, *, n_test: int, n_bins: i
     return Row(
         **dict(subject),
         **dict(after),
-        guessing=members[0].after.guessing,
+        guessing=statistics.mean(member.before.guessing for member in members),
         before=_mean_metrics([member.before for member in members]),
         further=_further([member.after for member in members]),
         verdict=verdict,

@@ -166,6 +166,13 @@ def test_one_level_is_split_by_seed(inspect, options, fraction_of_ten, seed):
     assert test | {one.entry.name for one in structure.train} == set(ONE_LEVEL)
 
 
+def test_a_class_too_small_to_split_is_told_why(inspect):
+    """One file of a class is a test image: that none is left is for the split, not for the zip."""
+    names = ["cat/1.png", "dog/1.png", "dog/2.png", "dog/3.png"]
+    with pytest.raises(InvalidDataError, match=r"got 0 of 'cat' .*were split into train and test"):
+        inspect(names)
+
+
 def test_a_split_depends_on_names_and_seed_alone(inspect):
     """Not on the order in the zip, nor on a folder around; another seed gives another."""
     split = [one.entry.name for one in inspect(ONE_LEVEL, test_fraction=0.5).test]
