@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--queue", default="gpu,intake", help="of a worker (%(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="of housekeeping: only look")
+    parser.add_argument("--json", action="store_true", help="of housekeeping and check")
     return parser
 
 
@@ -81,12 +82,16 @@ def _become_migrations(_: argparse.Namespace) -> NoReturn:
 def _become_housekeeping(arguments: argparse.Namespace) -> NoReturn:
     _prepared(makes_folder=False)
     dry_run = ["--dry-run"] if arguments.dry_run else []
-    _become([*PYTHON, "-m", "app.housekeeping", *dry_run])
+    _become([*PYTHON, "-m", "app.housekeeping", *dry_run, *_json(arguments)])
 
 
-def _become_check(_: argparse.Namespace) -> NoReturn:
+def _become_check(arguments: argparse.Namespace) -> NoReturn:
     _prepared(makes_folder=False)
-    _become([*PYTHON, "-m", "app.check"])
+    _become([*PYTHON, "-m", "app.check", *_json(arguments)])
+
+
+def _json(arguments: argparse.Namespace) -> list[str]:
+    return ["--json"] if arguments.json else []
 
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], int]] = MappingProxyType(

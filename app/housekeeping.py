@@ -4,6 +4,7 @@ The service keeps house by itself, every `housekeeping_seconds`.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -19,9 +20,11 @@ from app.shared.upkeep.scrubbing import missing_files
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print what went, or with --dry-run what would go; 1 where the database cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m app.housekeeping")
+    parser = argparse.ArgumentParser(prog="python -P -m app.housekeeping")
     parser.add_argument("--dry-run", action="store_true", help="only look")
-    is_dry = parser.parse_args(argv).dry_run
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    arguments = parser.parse_args(argv)
+    is_dry: bool = arguments.dry_run
     settings = settings_with_database_or_exit()
     if not settings.database_url and not settings.folder.exists():
         return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
@@ -30,14 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not is_at_head(database):
             return _complain("the database lacks migrations: run `ddcal migrate`")
         counts = (look_round if is_dry else keep_house)(database, settings)
-        print("\n".join(table("would go" if is_dry else "went", counts)))
-        missing = list(missing_files(database, settings))
+        if not arguments.json:
+            print("\n".join(table("would go" if is_dry else "went", counts)))
+        missing = [
+            f"{row.name} of {row.job_id} ({row.id})" for row in missing_files(database, settings)
+        ]
     except UnavailableError as error:
         return _complain(str(error))
     finally:
         database.close()
-    for row in missing:
-        print(f"missing: {row.name} of {row.job_id} ({row.id}); its row stays")
+    if arguments.json:
+        gone = [{"rule": one.rule, "n": one.n, "n_bytes": one.n_bytes} for one in counts]
+        print(json.dumps({"dry_run": is_dry, "counts": gone, "missing": missing}, indent=2))
+        return 0
+    for words in missing:
+        print(f"missing: {words}; its row stays")
     return 0
 
 

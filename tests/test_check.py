@@ -1,6 +1,7 @@
 """`ddcal check`: what it prints, and its exit status."""
 
 import hashlib
+import json
 import shutil
 import socket
 
@@ -97,6 +98,18 @@ def test_where_there_is_no_data_none_is_made(tmp_path, monkeypatch, capsys):
     assert main() == 1
     assert str(tmp_path / "new") in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_json_for_programs(folder, capsys):
+    """The same, by what it is."""
+    flip_a_bit(stored_file(folder))
+    ran = run_ddcal("check", "--json", "--data-folder", folder, folder=folder.parent)
+    assert ran.returncode == 1
+    found = json.loads(ran.stdout)
+    (damaged,) = found["damaged"]
+    assert damaged.startswith("manifest.json of set_")
+    assert found["degraded"] == []
+    assert found["summary"][1] == "the files: 1 of 2 bytes; damaged: 1"
 
 
 def test_a_service_that_is_degraded_is_told_of(folder, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """`ddcal housekeeping`: the table it prints, and that looking changes nothing."""
 
+import json
 import shutil
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_dry_run_says_what_would_go_and_a_run_what_went(folder, capsys):
     assert not list((folder / "work").iterdir())
     main(["--dry-run"])
     assert table(capsys.readouterr().out)["all"] == ("0", "0")
+
+
+def test_json_for_programs(folder, capsys):
+    """The same numbers, without the sum."""
+    assert main(["--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["dry_run"] is True
+    assert sum(one["n_bytes"] for one in found["counts"]) == 10
+    assert found["missing"] == []
 
 
 def test_a_database_without_tables_is_told_of(tmp_path, monkeypatch, capsys):

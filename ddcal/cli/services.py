@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ddcal.cli.demo import demo as run_demo
-from ddcal.cli.edge import FAILED
+from ddcal.cli.edge import FAILED, AsJson
 from ddcal.cli.output import complain
 from ddcal.cli.programs import become
 from ddcal.finding import KEY_VARIABLE, data_folder
@@ -66,14 +66,20 @@ def migrate() -> None:
 def housekeeping(
     data_folder: DataFolder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove what nobody will read again, as the service does every hour; prints how much."""
-    become("housekeeping", ["--dry-run"] if dry_run else [], data_folder=data_folder)
+    options = [*(["--dry-run"] if dry_run else []), *_json(as_json)]
+    become("housekeeping", options, data_folder=data_folder)
 
 
-def check(data_folder: DataFolder = None) -> None:
-    """Verify every stored file and the database; prints what is damaged, exit 1 if any is."""
-    become("check", data_folder=data_folder)
+def check(data_folder: DataFolder = None, as_json: AsJson = False) -> None:
+    """Verify the database, every stored file and a running service; exit 1 if anything is wrong."""
+    become("check", _json(as_json), data_folder=data_folder)
+
+
+def _json(is_wanted: bool) -> list[str]:
+    return ["--json"] if is_wanted else []
 
 
 def key(
