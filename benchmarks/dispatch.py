@@ -108,7 +108,7 @@ def _seconds_of_trainers() -> float:
     seconds = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "worker.trainer.trainer" in process.cmdline():
+            if "worker.nursery" in process.cmdline():
                 seconds += sum(process.cpu_times()[:2])
     return seconds
 

@@ -58,6 +58,7 @@ def test_invalid_settings(tmp_path, monkeypatch, capsys, part, name, value):
 
 
 @pytest.mark.broker
+@pytest.mark.long
 @pytest.mark.parametrize(
     "module",
     [["app.server", "api"], ["app.server", "migrate"], ["app.housekeeping"], WORKER],

@@ -57,7 +57,8 @@ def get_login(
     key = service.access.key
     if key is None or (request.state.session is not None and not token):
         return see_other(own_path(next_path))
-    if not token:
+    # A preview of the address asks by HEAD: the token is for who opens it.
+    if not token or getattr(request.state, "is_head", False):
         return _form(next_path)
     if use_token(service.settings.login_folder, token):
         return _logged_in(request, key, next_path)

@@ -4,6 +4,7 @@ Each is a file in the data folder, named by the token's digest: whoever deletes 
 whichever of several API processes it is, and nobody who reads the folder's names learns a token.
 """
 
+import contextlib
 import hashlib
 import secrets
 import time
@@ -16,8 +17,9 @@ def make_token(folder: Path) -> str:
     """A token that can be used once, within `LIFE_SECONDS`; those that nobody used in time go."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in folder.iterdir():
-        if not _is_fresh(old):
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody has just used it up
+            if not _is_fresh(old):
+                old.unlink()
     token = secrets.token_urlsafe(32)
     _path(folder, token).touch(mode=0o600)
     return token

@@ -7,6 +7,8 @@ would fail or be worth nothing; all of it is known when it is submitted.
 import json
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.job_queries import find_job
 from app.submission.references import CheckContext, Origin, origin_of, refuse_replaced
@@ -38,7 +40,12 @@ def check_experts(
         return None
     refuse_replaced(context, dataset, origin, pointer)
     made = find_job(context.connection, context.owner_id, origin.maker).params
-    recorded = ExpertsParams.model_validate_json(json.dumps(made))
+    try:
+        recorded = ExpertsParams.model_validate_json(json.dumps(made))
+    except ValidationError:
+        detail = f"wanted experts that this version can read; {origin.maker} is of another one"
+        context.refuse(pointer, "experts_of_another_version", detail)
+        return None
     for name, wanted, got in _differences(dataset, recorded, params):
         detail = (
             f"wanted {wanted}, that of the experts, which have seen no validation image of theirs "

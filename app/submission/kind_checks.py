@@ -147,13 +147,13 @@ def _check_calibrate(
     origins, dataset = common_dataset(context, "model", params.models, "/params/models")
     full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
     if full:
-        _refuse_fit_on_distilled(context, params.calibrate, full[0])
+        _refuse_fit_on_small_set(context, params.calibrate, full[0])
     check_masks(context, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
 
-def _refuse_fit_on_distilled(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
+def _refuse_fit_on_small_set(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
     for k, spec in enumerate(specs):
         if not needs_small_set(spec):
             continue
@@ -218,10 +218,10 @@ def _check_calibrations(
             detail = "wanted validation images to fit on, got too few training images to cut any"
             context.refuse(pointer, "no_validation_images", detail)
     has_full = any(baseline.source == "full" for baseline in params.baselines)
-    if has_full and all(fit == "training_set" for fit in fits):
+    if has_full and all(map(needs_small_set, params.calibrate)):
         detail = (
             "wanted a calibration that the full baseline can take (none, or one fitted on "
-            "validation), got only ones fitted on the distilled set"
+            'validation, not of a ratio "auto"), got only ones that need a distilled set'
         )
         context.refuse("/params/calibrate", "no_calibration_left", detail)
 

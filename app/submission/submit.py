@@ -7,8 +7,10 @@ refused request is written.
 import json
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
-from app.shared.errors import ConflictError
+from app.shared.errors import ConflictError, InvalidRequestError
 from app.shared.settings import Settings
 from app.shared.store.database import Connection, Database, clock
 from app.shared.store.job_queries import find_job
@@ -82,7 +84,7 @@ def retry(
     Raises:
         NotFoundError: there is no such job.
         ConflictError: it has not ended, has succeeded, or checks an upload, whose file is gone.
-        InvalidRequestError: it could not be submitted today.
+        InvalidRequestError: it could not be submitted today, or another version has written it.
     """
     job = find_job(connection, owner_id, retry_of)
     if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
@@ -92,7 +94,12 @@ def retry(
     names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
     asked = {name: getattr(job, name) for name in names}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
-    request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+    try:
+        request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+    except ValidationError as error:
+        where, why = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        detail = f"{retry_of} asks for what this version does not take: {'/'.join(map(str, where))}"
+        raise InvalidRequestError("not_retryable_today", f"{detail}: {why}") from error
     return submit(
         connection,
         settings,

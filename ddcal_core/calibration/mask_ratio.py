@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ddcal_core.calibration.left_out import fold_of_each, likeliest_factor, train_fold
 from ddcal_core.calibration.masked import MaskedFit, fit_masked_temperature
-from ddcal_core.calibration.temperature import fit_temperature
+from ddcal_core.calibration.temperature import Status, fit_temperature
 from ddcal_core.calibration.yardstick import BATCH_SIZE, Yardstick, measure_yardstick
 from ddcal_core.metrics import accuracy, negative_log_likelihood
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
@@ -46,11 +46,13 @@ class RatioFit:
         mask: with its ratio.
         temperature: fitted on the masked small set; None where there is none.
         nll: of the labelled real images at that temperature, in nats; math.inf without one.
+        status: of the fit.
     """
 
     mask: MaskSpec
     temperature: float | None
     nll: float
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class FoundRatio:
     best: RatioFit | None
     tried: tuple[RatioFit, ...]
     n_real: int
+
+    @property
+    def status(self) -> Status:
+        """Of the best fit; where there is none, of the first: why the lightest mask has no T."""
+        return (self.best or self.tried[0]).status
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def ratio_by_labels(
         real: likewise (N, C, H, W) and (N,), labelled real images: never masked.
         shapes: unit, channels, scope and fill, each tried at every ratio.
         seed: of the masks.
-        ratios: in [0, 1), ascending.
+        ratios: in [0, 1), ascending, at least one.
 
     Returns:
         The mask and all that were tried; the earlier one of equals.
@@ -141,16 +148,16 @@ def ratio_by_labels(
     for mask in (MaskSpec.of(shape, ratio) for shape in shapes for ratio in ratios):
         masked = fit_masked_temperature(network, *small_set, mask, seed=seed)
         tried.append(_judged(mask, masked, logits, real[1]))
-    best = min(tried, key=lambda one: one.nll, default=None)
-    found = None if best is None or best.temperature is None else best
-    return FoundRatio(found, tuple(tried), len(logits))
+    best = min(tried, key=lambda one: one.nll)
+    return FoundRatio(None if best.temperature is None else best, tuple(tried), len(logits))
 
 
 def _judged(mask: MaskSpec, masked: MaskedFit, logits: Tensor, labels: Tensor) -> RatioFit:
     temperature = masked.fit.temperature
-    if temperature is None:
-        return RatioFit(mask, None, math.inf)
-    return RatioFit(mask, temperature, negative_log_likelihood(logits, labels, temperature))
+    nll = math.inf
+    if temperature is not None:
+        nll = negative_log_likelihood(logits, labels, temperature)
+    return RatioFit(mask, temperature, nll, masked.fit.status)
 
 
 def factor_by_labels(

@@ -2,7 +2,8 @@
 
 Run as a process of its own, `python -m ddcal_core.intake.process`, under the limits its supervisor
 sets, speaking the trainer's protocol. Images and logits are decoded a few megabytes at a time, so
-memory stays small whatever the file's size.
+memory stays small whatever the file's size; an array in Fortran order, of 1 GiB at most, is held
+as a whole.
 """
 
 import json

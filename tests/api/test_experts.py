@@ -1,7 +1,9 @@
 """Experts through HTTP: recorded, listed, named by mtt, and refused where they do not fit."""
 
 import pytest
+from sqlalchemy import update
 
+from app.shared.store.tables import jobs
 from tests.api.serving import refusals
 
 NOBODY = "0" * 26
@@ -126,6 +128,16 @@ def test_experts_that_are_not_there_are_refused(api, reference, code):
     """Like any other reference."""
     answer = submit(api, "distill", {**DISTILL, "experts": reference})
     assert refusals(answer) == [("/params/experts", code)]
+
+
+def test_experts_of_another_version_are_refused(api):
+    """Params that this one cannot read are no 500."""
+    experts = api.submit("experts", PARAMS)["id"]
+    with api.database.write() as connection:
+        params = {**PARAMS, "of_tomorrow": 1}
+        connection.execute(update(jobs).where(jobs.c.id == experts).values(params=params))
+    answer = submit(api, "distill", {**DISTILL, "experts": experts})
+    assert refusals(answer) == [("/params/experts", "experts_of_another_version")]
 
 
 def test_a_job_of_another_kind_makes_no_experts(api):

@@ -108,6 +108,14 @@ def test_an_address_works_once(visitor, keyed_api):
     assert "set-cookie" not in again.headers
 
 
+def test_a_look_at_an_address_does_not_use_it_up(visitor, keyed_api):
+    """As a preview of a link does."""
+    token = make_token(keyed_api.settings.login_folder)
+    head = visitor.head(f"/login?token={token}")
+    assert (head.status_code, "set-cookie" in head.headers) == (200, False)
+    assert visitor.get(f"/login?token={token}").status_code == 303
+
+
 def test_an_address_gets_too_old(visitor, keyed_api):
     """Minutes after it was printed nobody gets in by it."""
     folder = keyed_api.settings.login_folder

@@ -1,3 +1,6 @@
+import io
+import random
+
 import numpy as np
 import pytest
 
@@ -78,6 +81,27 @@ def test_a_wrong_structure_is_refused_at_once(shared_api, changes, words):
     assert shared_api.uploads() == []
     assert shared_api.n_jobs() == before
     problem(shared_api.client.get("/v1/logits/wrong"), 404)
+
+
+def test_a_file_damaged_on_its_way_is_never_the_servers_fault(api):
+    """One bit of it, anywhere: taken, to be looked at whole by the check, or refused."""
+    buffer = io.BytesIO()
+    logits = np.random.default_rng(0).normal(size=(300, 10)).astype(np.float32)
+    np.savez_compressed(buffer, logits_fit=logits, labels_fit=np.arange(300) % 10)
+    content, dice = buffer.getvalue(), random.Random(0)
+    statuses = []
+    for trial in range(60):
+        damaged = bytearray(content)
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+        answer = api.client.post(
+            "/v1/logits",
+            params={"name": f"damaged-{trial}"},
+            content=bytes(damaged),
+            headers={"Content-Type": "application/zip"},
+        )
+        statuses.append(answer.status_code)
+    assert set(statuses) <= {202, 422}
+    assert statuses.count(422) > 30
 
 
 def test_probabilities_are_a_422_that_names_the_field(api):

@@ -1,4 +1,6 @@
+import itertools
 import socket
+import string
 
 import pytest
 
@@ -185,3 +187,11 @@ def test_a_query_says_each_thing_once(shared_api):
         assert [(one["pointer"], one["code"]) for one in body["errors"]] == [
             ("/query/a", "repeated")
         ]
+
+
+def test_a_query_of_very_many_parameters_is_refused_at_once(shared_api):
+    """Nobody needs a key for it, and all other requests would wait while it is read."""
+    names = map("".join, itertools.product(string.ascii_lowercase, repeat=3))
+    query = "&".join(itertools.islice(names, 10_000))
+    body = problem(shared_api.client.get(f"/healthz?{query}"), 422)
+    assert [(one["pointer"], one["code"]) for one in body["errors"]] == [("/query", "too_many")]

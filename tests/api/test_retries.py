@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from app.shared.engine import runs
 from app.shared.store.job_records import Ending
+from app.shared.store.tables import jobs
 from tests.api.serving import problem
 
 DISTILL = {"dataset": "digits", "distill": {"images_per_class": 1}}
@@ -104,6 +106,20 @@ def test_a_cancelled_pipeline_is_retried_with_all_its_children(api):
     roles = [[child["role"] for child in one["children"]] for one in (first, job)]
     assert roles[0] == roles[1]
     assert job["retry_of"] == first["id"]
+
+
+def test_a_job_of_another_version_is_not_retried(api):
+    """What its params ask for is not taken today: 422 in words."""
+    job = post(api).json()["id"]
+    fail(api)
+    with api.database.write() as connection:
+        params = {**DISTILL, "of_tomorrow": 1}
+        connection.execute(update(jobs).where(jobs.c.id == job).values(params=params))
+    before = api.n_jobs()
+    body = problem(api.client.post(f"/v1/jobs/{job}/retry"), 422)
+    assert body["code"] == "not_retryable_today"
+    assert "params/of_tomorrow" in body["detail"]
+    assert api.n_jobs() == before
 
 
 def test_only_what_ended_without_success_is_retried(api):

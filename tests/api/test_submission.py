@@ -210,6 +210,18 @@ def test_odd_json_leaves_no_job(shared_api, body, status):
             [("/params/calibrate", "no_calibration_left")],
         ),
         (
+            "pipeline",
+            {
+                **PIPELINE,
+                "baselines": [{"source": "full"}],
+                "calibrate": [
+                    {"method": "mts", "fit_on": "validation", "mask": {"ratio": "auto"}},
+                    {"method": "ts", "fit_on": "training_set"},
+                ],
+            },
+            [("/params/calibrate", "no_calibration_left")],
+        ),
+        (
             "train",
             {"training_set": {"source": "distilled", "distilled_set": f"set_{NOBODY}"}},
             [("/params/training_set/distilled_set", "unknown_reference")],

@@ -18,9 +18,9 @@ from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
 from worker.supervisor.celery_app import celery
 
 celery.conf.imports = ("tests.chaos.worker_app", "worker.supervisor.tasks")
-worker.supervisor.trainer_process.TRAINER_ARGV = (
-    sys.executable,
-    str(Path(__file__).with_name("trainer.py")),
+STAND_IN = (sys.executable, str(Path(__file__).with_name("trainer.py")))
+worker.supervisor.trainer_process.start_trainer = lambda _queue: (
+    worker.supervisor.trainer_process.start_child(STAND_IN)
 )
 
 

@@ -1,6 +1,6 @@
 """Take each mechanism away in a scratch copy, and see whether the tests notice.
 
-    python -m tests.mutants                 # all of them: about an hour on two cores
+    python -m tests.mutants                 # all of them: two hours on a busy machine
     python -m tests.mutants NAME ...        # those whose names contain one of these
     python -m tests.mutants --sample 4      # some of the quick ones, drawn by --seed
     python -m tests.mutants --list

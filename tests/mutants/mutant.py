@@ -19,8 +19,8 @@ class Mutant:
         path: of the file, from the root.
         before: text of it, which stands there once.
         after: what stands there instead.
-        killed_by: tests, by path and name, at least one of which fails then; each is named in the
-            row of docs/guarantees.md whose mechanism this is.
+        killed_by: tests, by path and name, at least one of which fails then; with its parameters
+            in brackets where one case of it is enough.
         is_slow: its tests take too long for a sample at every change.
     """
 

@@ -86,6 +86,13 @@ MUTANTS = (
         _JOBS,
         "    still = (jobs.c.fence == run.fence, jobs.c.lease_until_at.is_not(None))\n",
         "    still = (jobs.c.fence == run.fence,)\n",
+        ("tests/shared/engine/test_jobs.py::test_a_run_that_has_ended_tells_of_no_start",),
+    ),
+    Mutant(
+        "pipelines-wait-for-the-reconciler",
+        _JOBS,
+        "    if ended.parent_id is not None:\n        settle_pipeline(",
+        "    if ended.parent_id and ended.state == 'succeeded':\n        settle_pipeline(",
         (
             "tests/shared/engine/test_interleavings.py::test_every_interleaving_is_as_the_model_says[sqlite-25]",
         ),

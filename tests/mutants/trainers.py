@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 _RUNS = "app/shared/engine/runs.py"
 _SUPERVISOR = "worker/supervisor/supervisor.py"
+_NURSERY_TESTS = "tests/worker/supervisor/test_nursery.py"
 
 MUTANTS = (
     Mutant(
@@ -43,8 +44,8 @@ MUTANTS = (
     ),
     Mutant(
         "trainer-not-first-to-be-killed",
-        "worker/supervisor/trainer_process.py",
-        'Path(f"/proc/{self.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)',
+        "worker/supervisor/programs.py",
+        'Path(f"/proc/{child.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)',
         "pass",
         ("tests/worker/supervisor/test_limits.py::test_a_trainer_is_the_first_to_be_killed",),
     ),
@@ -58,8 +59,8 @@ MUTANTS = (
     Mutant(
         "intake-started-without-its-limit",
         "worker/supervisor/trainer_process.py",
-        "        return TrainerProcess(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)\n",
-        "        return TrainerProcess(INTAKE_ARGV)\n",
+        "        return start_child(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)\n",
+        "        return start_child(INTAKE_ARGV)\n",
         ("tests/worker/supervisor/test_starts.py::test_an_intake_may_take_so_much_memory",),
         is_slow=True,
     ),
@@ -74,10 +75,34 @@ MUTANTS = (
     ),
     Mutant(
         "python-runs-between-fork-and-exec",
-        "worker/supervisor/trainer_process.py",
-        "            start_new_session=True,\n",
-        "            preexec_fn=os.setsid,\n",
+        "worker/supervisor/programs.py",
+        "        start_new_session=True,\n",
+        "        preexec_fn=os.setsid,\n",
         ("tests/shared/test_processes.py::test_nobody_runs_python_between_fork_and_exec",),
+    ),
+    Mutant(
+        "trainers-are-forked-beside-threads",
+        "worker/nursery.py",
+        "self._fork(stdin, stdout, line) if has_one_thread() else spawn(stdin, stdout)",
+        "self._fork(stdin, stdout, line)",
+        (f"{_NURSERY_TESTS}::test_beside_another_thread_none_is_forked",),
+        is_slow=True,
+    ),
+    Mutant(
+        "trainers-outlive-their-nursery",
+        "worker/nursery.py",
+        "    die_with(nursery, signal.SIGKILL)\n",
+        "",
+        (f"{_NURSERY_TESTS}::test_trainers_die_with_their_nursery_and_the_next_has_a_new_one",),
+        is_slow=True,
+    ),
+    Mutant(
+        "pids-are-given-back-at-once",
+        "worker/nursery.py",
+        "os.WEXITED | os.WNOHANG | os.WNOWAIT",
+        "os.WEXITED | os.WNOHANG",
+        (f"{_NURSERY_TESTS}::test_the_end_of_a_killed_one_is_told",),
+        is_slow=True,
     ),
     Mutant(
         "one-attempt-too-many",

@@ -17,7 +17,7 @@ from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Job, NewJob
 from tests.waiting import until
 from worker.supervisor.supervisor import Supervisor, WorkerProcess
-from worker.supervisor.trainer_process import TrainerProcess
+from worker.supervisor.trainer_process import TrainerProcess, start_child
 
 OWNER = "local"
 
@@ -96,7 +96,7 @@ class Bench:
 
     def _start(self, _queue: str) -> TrainerProcess:
         mood = self.moods[min(len(self.started), len(self.moods) - 1)]
-        self.started.append(TrainerProcess([sys.executable, "-c", self.prelude + mood]))
+        self.started.append(start_child([sys.executable, "-c", self.prelude + mood]))
         return self.started[-1]
 
     def let_go(self, name: str = "go") -> None:

@@ -114,7 +114,7 @@ def _copy_file(
             copy, data = scratch / file.name, replaced.encode()
             # Without a time in it equal text gives an equal file, as where it was first written.
             copy.write_bytes(gzip.compress(data, 6, mtime=0) if is_packed else data)
-            stored = store.put(run.id, copy)
+            stored = store.put(run.id, copy, on_read=on_read)
             return {**row, "sha256": stored.sha256, "n_bytes": stored.n_bytes}
     store.take_over(file, run.id, on_read=on_read)
     return row

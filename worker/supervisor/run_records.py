@@ -20,6 +20,7 @@ from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Ending, Job
 from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import (
     JobError,
     JobOutput,
@@ -52,19 +53,19 @@ class RunRecords:
         self._settings = settings
         self._store = store
 
-    def conclude(self, run: Run, ending: Ending, *, on_file: Callable[[], None]) -> None:
+    def conclude(self, run: Run, ending: Ending, *, on_read: OnRead) -> None:
         """Write the end that a run has come to.
 
         Args:
             run: whose trainer has ended.
             ending: how.
-            on_file: told after each file that was stored, so that the run goes on beating.
+            on_read: called after each MiB that is stored, so that the run goes on beating.
         """
         # A cancel wins over results that came meanwhile, results over a drain that came too late.
         if run.stop == "cancel":
             self.write(run, lambda connection: runs.end_cancelled(connection, run.job, ending))
         elif isinstance(run.verdict, Outputs):
-            self._record_outputs(run, run.verdict.outputs, ending, on_file)
+            self._record_outputs(run, run.verdict.outputs, ending, on_read)
         elif isinstance(run.verdict, Rejected):
             self._record_rejection(run, run.verdict.problem, ending)
         elif run.stop == "drain":
@@ -110,10 +111,10 @@ class RunRecords:
         run: Run,
         outputs: Sequence[JobOutput],
         ending: Ending,
-        on_file: Callable[[], None],
+        on_read: OnRead,
     ) -> None:
         # Bytes first, then the rows: a row never points at nothing.
-        stored = [self._put_files(run, output.files, on_file) for output in outputs]
+        stored = [self._put_files(run, output.files, on_read) for output in outputs]
 
         def record(connection: Connection) -> None:
             # Before the rows, which hold on to the job's: a cancel locks in this order, too.
@@ -127,12 +128,11 @@ class RunRecords:
         self.write_results(run, record, ending)
 
     def _put_files(
-        self, run: Run, files: Sequence[OutputFile], on_file: Callable[[], None]
+        self, run: Run, files: Sequence[OutputFile], on_read: OnRead
     ) -> list[dict[str, Any]]:
         rows = []
         for file in files:
-            stored = self._store.put(run.job.id, file.path)
-            on_file()
+            stored = self._store.put(run.job.id, file.path, on_read=on_read)
             rows.append(
                 {
                     "name": file.name,

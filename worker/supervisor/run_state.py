@@ -46,6 +46,7 @@ class Run:
         clock: seconds, by which it is timed.
         stop: why it should stop: cancel, timeout, stall, start, memory or drain; None while it
             should not.
+        misunderstood: what of its trainer's words was no message; None while all was.
         is_lost: whether its lease could not be prolonged in time; set by the watchdog's thread.
         verdict: the trainer's last word; None until it has come.
         notes: what users should know and is not yet written down.
@@ -66,6 +67,7 @@ class Run:
     n_notes: int = 0
     heard_at: float = field(init=False)
     is_lost: bool = False
+    misunderstood: str | None = None
     tried: float = field(init=False)
     event_phase: str | None = None
     event_at: float = 0.0
@@ -159,6 +161,9 @@ class Run:
             return JobError(type="host_oom", message=message)
         if isinstance(self.verdict, Failed):
             return self.verdict.error
+        if self.misunderstood is not None:
+            message = f"the trainer was not understood: {self.misunderstood}"
+            return JobError(type="trainer_crashed", message=message)
         return JobError(type="trainer_crashed", message=f"the trainer {ending.reason}")
 
     def _with_estimate(self, told: ProgressReport) -> dict[str, Any]:

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
+MOST_WORDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +171,14 @@ class Supervisor:
             kind = "disk_full" if error.errno == errno.ENOSPC else "worker_error"
             told = JobError(type=kind, message=f"the worker met an error: {error}")
             self._records.fail(run, told, Ending())
+        except (FencedOutError, UnavailableError):
+            raise
+        except Exception as error:
+            # A lease would end before anybody is told, and what is wrong here is so for the next.
+            logger.exception("job %s: the worker's own error", run.job.id)
+            name = type(error).__name__
+            message = f"the worker met an error of its own, {name}: its log says more"
+            self._records.fail(run, JobError(type="worker_error", message=message), Ending())
 
     def _begin(self, run: Run) -> bool:
         """Set a run's trainer to work; False where another job's results stand for its own."""
@@ -228,6 +237,7 @@ class Supervisor:
                     run.hear(message)
             except ValueError as error:
                 logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
+                run.misunderstood = str(error)[:MOST_WORDS]
                 run.trainer.end(0)
             self._beat(run)
             self._look_at_clock(run)
@@ -309,4 +319,9 @@ class Supervisor:
         # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
-        self._records.conclude(run, ending, on_file=lambda: self._beat(run))
+        self._records.conclude(run, ending, on_read=lambda: self._beat_while_stored(run))
+
+    def _beat_while_stored(self, run: Run) -> None:
+        if run.is_lost:  # nobody wants what is left to be copied
+            raise FencedOutError("fenced_out", f"job {run.job.id} was given up while it was stored")
+        self._beat(run)

@@ -137,7 +137,10 @@ def see_other(path: str) -> Response:
 
 
 async def wait_after_wrong_key(scope: Scope) -> None:
-    """Note a wrong key and let it wait: whoever guesses is seen, and is not quick."""
+    """Note a wrong key and let it wait: whoever guesses is seen, and each connection is slow.
+
+    Many connections wait side by side: against them a key protects by its length alone.
+    """
     client = (scope.get("client") or ("unknown",))[0]
     log.warning("a wrong API key", extra={"client": client, "path": scope["path"][:200]})
     await asyncio.sleep(WRONG_KEY_SECONDS)

@@ -47,7 +47,7 @@ async def service_of(request: Request) -> Service:
 
 
 async def current_owner(request: Request) -> str:
-    """Whose request this is, as the edge has found."""
+    """Whose request this is, as the middleware has found."""
     owner_id: str = request.state.owner_id
     return owner_id
 

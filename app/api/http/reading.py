@@ -1,5 +1,6 @@
 """What only reads: HEAD wherever GET is, and what a query or a Range may say."""
 
+from collections import Counter
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,13 +9,15 @@ from app.api.http.errors import problem_of, problem_response
 from app.shared.errors import FieldProblem, InvalidRequestError
 
 _RANGE = b"range"
+_MAX_PARAMETERS = 100
 
 
 class ReadingMiddleware:
     """ASGI middleware around the routes.
 
     HEAD is answered as GET without its body. Range is for GET alone, and one of another unit than
-    bytes is ignored (RFC 9110, 14.2). A query that names a parameter twice is refused.
+    bytes is ignored (RFC 9110, 14.2). A query that names a parameter twice, or
+    very many of them, is refused.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -25,7 +28,7 @@ class ReadingMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = _repeated(scope["query_string"])
+        refusal = _query_problem(scope["query_string"])
         if refusal is not None:
             request_id = scope["state"]["request_id"]
             problem = problem_of(refusal)
@@ -37,6 +40,7 @@ class ReadingMiddleware:
             await self._app(scope, receive, send)
             return
         own = dict(scope, method="GET")
+        scope["state"]["is_head"] = True  # for what GET would change
         own["headers"] = [one for one in scope["headers"] if one[0].lower() != _RANGE]
         answer = _HeadersAlone(receive, send)
         try:
@@ -70,14 +74,22 @@ def _is_other_unit(name: bytes, value: bytes) -> bool:
     return name.lower() == _RANGE and value.partition(b"=")[0].strip().lower() != b"bytes"
 
 
-def _repeated(query: bytes) -> InvalidRequestError | None:
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+def _query_problem(query: bytes) -> InvalidRequestError | None:
+    try:
+        pairs = parse_qsl(
+            query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS
+        )
+    except ValueError:
+        detail = f"wanted at most {_MAX_PARAMETERS} parameters in the query"
+        return InvalidRequestError(
+            "invalid_parameters", detail, [FieldProblem("/query", "too_many", detail)]
+        )
     problems = [
         FieldProblem(
             f"/query/{name[:40]}", "repeated", f"wanted {name[:40]!r} once, got it {n} times"
         )
-        for name in dict.fromkeys(names)
-        if (n := names.count(name)) > 1
+        for name, n in Counter(name for name, _ in pairs).items()
+        if n > 1
     ]
     if not problems:
         return None

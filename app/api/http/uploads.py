@@ -110,12 +110,12 @@ def _write(sink: _Sink, data: bytes, settings: Settings) -> None:
 
 
 def _new_locked_file(folder: Path) -> tuple[Path, BinaryIO]:
-    """A new file that no sweep takes for one left behind."""
+    """A new file that housekeeping does not take for one left behind."""
     while True:
         path = folder / f"{new_id('upload')}.zip"
         file = path.open("xb")
-        with contextlib.suppress(OSError):  # where files cannot be locked, no sweep locks one
+        with contextlib.suppress(OSError):  # where files cannot be locked, nobody locks one
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return path, file
-        file.close()  # a sweep came between the two
+        file.close()  # housekeeping came between the two

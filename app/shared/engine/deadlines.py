@@ -1,8 +1,6 @@
 """What time brings to jobs that wait: their start_at and their expires_at."""
 
-from typing import Any
-
-from sqlalchemy import ColumnElement, Connection, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
 from app.shared.engine.jobs import enter_queue, is_due, move
 from app.shared.engine.locks import lock_family
@@ -12,20 +10,17 @@ from app.shared.store.kinds import is_composite
 from app.shared.store.tables import jobs
 
 
-def has_due_jobs(connection: Connection) -> bool:
-    """Is there a scheduled job whose start_at has come?"""
-    return connection.execute(_scheduled_and_due().limit(1)).one_or_none() is not None
+def due_jobs(connection: Connection, *, limit: int = 100) -> list[str]:
+    """Ids of scheduled jobs whose start_at has come."""
+    statement = select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
+    return list(connection.execute(statement.order_by(jobs.c.id).limit(limit)).scalars())
 
 
-def start_due(connection: Connection, *, limit: int = 100) -> int:
-    """Edge m for the jobs whose start_at has come; tells how many."""
-    due = _scheduled_and_due().order_by(jobs.c.id)
-    ids = connection.execute(due.limit(limit).with_for_update(skip_locked=True)).scalars().all()
-    return sum(enter_queue(connection, job_id, ("scheduled",)) is not None for job_id in ids)
-
-
-def _scheduled_and_due() -> Select[Any]:
-    return select(jobs.c.id).where(jobs.c.state == "scheduled", is_due())
+def start(connection: Connection, job_id: str) -> bool:
+    """Edge m; False where the job, or its pipeline, is held by somebody or has moved on."""
+    if not lock_family(connection, job_id, skip_locked=True):
+        return False
+    return enter_queue(connection, job_id, ("scheduled",)) is not None
 
 
 def overdue_jobs(connection: Connection, *, limit: int = 20) -> list[str]:

@@ -26,7 +26,7 @@
        for has been cancelled (dependency_cancelled): _settle
     k  stopped by its supervisor: runs.end_cancelled; or lost while stopping: runs.recover_lost
     l  has nothing to wait for but its start_at: insert_job, _settle
-    m  its start_at has come: deadlines.start_due
+    m  its start_at has come: deadlines.start
     n  had not started when its expires_at came, blocked ones too: deadlines.expire
 
 A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline
@@ -140,6 +140,7 @@ def enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]
 
 def _settle(connection: Connection, ended: Job) -> None:
     """Edges c and d for the jobs that waited on one that has just ended; then its pipeline."""
+    _lock_pipelines_of_waiting(connection, ended.id)
     waiting = (
         select(jobs.c.id)
         .join(job_deps, job_deps.c.job_id == jobs.c.id)
@@ -157,6 +158,20 @@ def _settle(connection: Connection, ended: Job) -> None:
         _reject_unchecked(connection, ended)
     if ended.parent_id is not None:
         settle_pipeline(connection, ended.parent_id)
+
+
+def _lock_pipelines_of_waiting(connection: Connection, ended_id: str) -> None:
+    """Lock the pipelines above those that wait for a job before these themselves, see locks.
+
+    A job waits for older ones alone, and its pipeline came with it: nobody waits in a circle.
+    """
+    above = (
+        select(jobs.c.parent_id)
+        .join(job_deps, job_deps.c.job_id == jobs.c.id)
+        .where(job_deps.c.needs_job_id == ended_id, jobs.c.state == "blocked")
+    )
+    locking = select(jobs.c.id).where(jobs.c.id.in_(above)).order_by(jobs.c.id)
+    connection.execute(locking.with_for_update())
 
 
 def _reject_unchecked(connection: Connection, intake: Job) -> None:

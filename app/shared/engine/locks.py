@@ -1,8 +1,8 @@
 """How jobs are held while they change, in one order, so that nobody waits in a circle.
 
 Whoever may end a job, or move its siblings, first locks the pipeline above it, so that two
-children ending at once are seen one after the other. Then come the job and, after it, those that
-wait for it; what these need besides is read without a lock.
+children ending at once are seen one after the other. Then come the job, the pipelines above those
+that wait for it, and these; what they need besides is read without a lock.
 """
 
 from collections.abc import Sequence

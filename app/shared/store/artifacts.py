@@ -7,15 +7,18 @@ keeps owners apart and makes deleting a job the deletion of a folder.
 
 import hashlib
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from app.shared.errors import DamagedFileError
 from app.shared.store.catalog import Artifact
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead, VerifiedFiles, ignore_read
 
 CHUNK_BYTES = 1 << 20
+SYNC_BYTES = 64 << 20  # a multiple of a chunk
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,22 @@ class ArtifactStore:
         self._folder = folder
         self._verified = verified
 
-    def put(self, job_id: str, source: Path) -> StoredFile:
+    def put(self, job_id: str, source: Path, *, on_read: OnRead = ignore_read) -> StoredFile:
         """Copy a file in, whole or not at all; the same bytes twice are one file.
+
+        Args:
+            job_id: whose it is.
+            source: an existing file.
+            on_read: called after each MiB; what it raises ends the copying.
 
         Raises:
             OSError: it cannot be read or written; nothing is left behind.
         """
         folder = self._folder / job_id
         folder.mkdir(parents=True, exist_ok=True)
-        # One run of a job writes at a time, but a lost one may still be at it: its own name each.
-        temporary = folder / f".{os.getpid()}-{source.name}"
+        temporary = _temporary(folder)
         try:
-            stored = _copy(source, temporary)
+            stored = _copy(source, temporary, on_read)
             temporary.rename(folder / stored.sha256)
         finally:
             temporary.unlink(missing_ok=True)
@@ -70,15 +77,14 @@ class ArtifactStore:
         source = self.verified(file, on_read=on_read)
         folder = self._folder / job_id
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{os.getpid()}-{file.sha256}"
-        temporary.unlink(missing_ok=True)
+        temporary = _temporary(folder)
         try:
             # A file here is never changed, so that both may be one.
             os.link(source, temporary)
         except FileNotFoundError:
             raise _damaged(file, "it is missing") from None
         except OSError:  # a file system without links, or with too many of this file
-            stored = self.put(job_id, source)
+            stored = self.put(job_id, source, on_read=on_read)
             if stored.sha256 != file.sha256:
                 raise _damaged(file, "its bytes have just changed") from None
             return
@@ -134,16 +140,28 @@ def _damaged(file: Artifact, damage: str) -> DamagedFileError:
     return DamagedFileError(f"{file.name} of {file.resource_id} is damaged: {damage}; {remedy}")
 
 
-def _copy(source: Path, target: Path) -> StoredFile:
+def _temporary(folder: Path) -> Path:
+    """A name of no other run's: one that has lost the job may still write, of any pid or host."""
+    return folder / f".{secrets.token_hex(8)}"
+
+
+def _copy(source: Path, target: Path, on_read: OnRead) -> StoredFile:
     digest, n_bytes = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(CHUNK_BYTES):
             digest.update(chunk)
             writer.write(chunk)
             n_bytes += len(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
+            if n_bytes % SYNC_BYTES == 0:  # or one sync at the end could outlast a lease
+                _sync(writer)
+            on_read()
+        _sync(writer)
     return StoredFile(digest.hexdigest(), n_bytes)
+
+
+def _sync(writer: BinaryIO) -> None:
+    writer.flush()
+    os.fsync(writer.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -87,6 +87,10 @@ class VerifiedFiles:
             raise FileNotFoundError(errno.ENOENT, "not a file", str(path))
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
+            # A file that is known does not wait for another one that has the same lock.
+            known = None if is_anew else self._recall(status)
+            if known is not None:
+                return known
             with self._reading[status.st_ino % N_LOCKS]:
                 known = None if is_anew else self._recall(status)
                 if known is not None:

@@ -3,7 +3,6 @@
 Any number of copies may keep house at once. What of the rest is damaged: see scrubbing.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,11 @@ def keep_house(
     counts = []
     for rule, found in waste_by_rule(database, settings).items():
         some = takewhile(lambda _: not is_stopping(), islice(found, MOST_OF_A_RULE))
-        gone = [waste for waste in some if _is_removed(waste)]
+        gone: list[Waste] = []
+        try:
+            gone.extend(waste for waste in some if _is_removed(waste))
+        except OSError as error:  # what follows by this rule waits for the disk, other rules do not
+            logger.warning("%s: no more can be found: %s", rule, error)
         counts.append(_count(rule, gone))
         if gone:
             logger.info("%s: %d gone, %d bytes", rule, counts[-1].n, counts[-1].n_bytes)
@@ -55,6 +58,10 @@ def _count(rule: str, found: Sequence[Waste]) -> Count:
 
 
 def _is_removed(waste: Waste) -> bool:
-    with contextlib.suppress(FileNotFoundError):  # another copy was faster
+    try:
         return waste.remove()
-    return False
+    except FileNotFoundError:  # another copy was faster
+        return False
+    except OSError as error:
+        logger.warning("%s cannot be removed: %s", waste.name, error)
+        return False

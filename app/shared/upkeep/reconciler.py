@@ -5,18 +5,31 @@ Any number of copies may run: each pass is made of guarded, idempotent transacti
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, func, or_, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from app.shared.engine.composites import unsettled_pipelines
-from app.shared.engine.deadlines import expire, has_due_jobs, overdue_jobs, start_due
+from app.shared.engine.deadlines import due_jobs, expire, overdue_jobs, start
 from app.shared.engine.jobs import is_due, settle_pipeline
 from app.shared.engine.locks import lock_family
 from app.shared.engine.queue import Doorbell, order_ring, relay_rings
 from app.shared.engine.runs import lost_jobs, recover_lost
+from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.database import Database, db_now
 from app.shared.store.tables import jobs
@@ -33,24 +46,36 @@ def reconcile(database: Database, settings: Settings) -> None:
     """One pass: recover what is lost, end what is overdue, start what is due, settle, ring."""
     with database.read() as connection:
         lost, overdue = lost_jobs(connection), overdue_jobs(connection)
-        unsettled = unsettled_pipelines(connection)
-        has_due = has_due_jobs(connection)
-    # Expired before started: what is past both of its times does not begin. Each job has a
-    # transaction of its own: one that is held is passed over, and what is done stays done.
-    for job_id in overdue:
-        with database.write() as connection:
-            expire(connection, job_id)
-    if has_due:
-        with database.write() as connection:
-            start_due(connection)
-    for job_id in lost:
-        with database.write() as connection:
-            recover_lost(connection, job_id)
-    for pipeline_id in unsettled:
-        with database.write() as connection:
-            if lock_family(connection, pipeline_id, skip_locked=True):
-                settle_pipeline(connection, pipeline_id)
+        unsettled, due = unsettled_pipelines(connection), due_jobs(connection)
+    # Expired before started: what is past both of its times does not begin.
+    _one_by_one(database, overdue, expire)
+    _one_by_one(database, due, start)
+    _one_by_one(database, lost, recover_lost)
+    _one_by_one(database, unsettled, _settle)
     ring_again(database, settings)
+
+
+def _one_by_one(
+    database: Database, job_ids: Iterable[str], change: Callable[[Connection, str], object]
+) -> None:
+    """Change jobs, each in a transaction of its own: what is done stays done.
+
+    One that is held by somebody is passed over, and so is one that cannot be changed: it would
+    stand in the way of all others, in every pass.
+    """
+    for job_id in job_ids:
+        try:
+            with database.write() as connection:
+                change(connection, job_id)
+        except UnavailableError:
+            raise
+        except Exception:
+            logger.exception("job %s is passed over", job_id)
+
+
+def _settle(connection: Connection, pipeline_id: str) -> None:
+    if lock_family(connection, pipeline_id, skip_locked=True):
+        settle_pipeline(connection, pipeline_id)
 
 
 def ring_again(database: Database, settings: Settings) -> None:
@@ -72,7 +97,10 @@ def ring_again(database: Database, settings: Settings) -> None:
     with database.write() as connection:
         for row in queues:
             order_ring(connection, row.owner_id, row.queue)
-        connection.execute(update(jobs).where(*is_overdue).values(rung_at=db_now()))
+        # In the order of all who lock several jobs; one that is held is about to be claimed.
+        some = select(jobs.c.id).where(*is_overdue).order_by(jobs.c.id)
+        some = some.with_for_update(skip_locked=True)
+        connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(rung_at=db_now()))
 
 
 def _next_ring_at(settings: Settings) -> ColumnElement[Any]:
@@ -128,12 +156,17 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
         reconcile(database, settings)
         stopping.wait(settings.reconcile_seconds)
 
-    def tidy() -> None:
-        keep_house(database, settings, is_stopping=stopping.is_set)
+    def count_missing() -> None:
         missing = missing_files(database, settings, is_stopping=stopping.is_set)
         if n_missing := sum(1 for _ in missing):
             logger.warning("%d files that rows name are missing: ddcal check", n_missing)
-        scrubber.scrub(is_stopping=stopping.is_set)
+
+    def tidy() -> None:
+        keep = partial(keep_house, database, settings, is_stopping=stopping.is_set)
+        # What one of them meets keeps none of the others from its work, nor calls for a hurry.
+        _is_done("housekeeping", keep)
+        _is_done("the count of missing files", count_missing)
+        _is_done("the scrub", partial(scrubber.scrub, is_stopping=stopping.is_set))
         stopping.wait(settings.housekeeping_seconds)
 
     threads = tuple(
@@ -148,8 +181,14 @@ def start_background(database: Database, settings: Settings, doorbell: Doorbell)
 def _repeat(step: Callable[[], None], stopping: threading.Event) -> None:
     """Run a step until stopped; what fails is logged and tried again a second later."""
     while not stopping.is_set():
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001  the thread outlives any failure of a pass
-            logger.warning("%s failed and goes on: %s", step.__name__, error)
+        if not _is_done(step.__name__, step):
             stopping.wait(1)
+
+
+def _is_done(name: str, step: Callable[[], object]) -> bool:
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001  the thread outlives any failure of a pass
+        logger.warning("%s failed and goes on: %s", name, error)
+        return False
+    return True

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -56,7 +57,7 @@ def look_at_files(database: Database, settings: Settings, *, after: str = "") ->
         try:
             damage = store.damage_on_disk(file)
         except OSError as error:
-            damage = f"it cannot be read: {error.strerror}"
+            damage = _unreadable(error)
         if damage is None or _has_row(database, file):
             yield Looked(file=file, damage=damage)
 
@@ -64,17 +65,17 @@ def look_at_files(database: Database, settings: Settings, *, after: str = "") ->
 def missing_files(
     database: Database, settings: Settings, *, is_stopping: Callable[[], bool] = lambda: False
 ) -> Iterator[Artifact]:
-    """The stored files that are not there; none is read."""
+    """The stored files that are not there, or cannot be looked at; none is read."""
     store = ArtifactStore(settings.artifact_folder)
     for file in _stored_files(database):
         if is_stopping():
             return
-        if not store.path(file.job_id, file.sha256).exists() and _has_row(database, file):
+        if not _is_there(store.path(file.job_id, file.sha256)) and _has_row(database, file):
             yield file
 
 
 def damaged_uploads(database: Database, settings: Settings) -> Iterator[str]:
-    """The uploads that wait for their check and are gone or have other bytes, in words."""
+    """The uploads that wait for their check and are gone, unreadable or have other bytes."""
     waiting = (
         select(jobs.c.id, jobs.c.params, datasets.c.name, datasets.c.sha256)
         .join(datasets, datasets.c.job_id == jobs.c.id)
@@ -84,7 +85,10 @@ def damaged_uploads(database: Database, settings: Settings) -> Iterator[str]:
         rows = connection.execute(waiting).all()
     for row in rows:
         path = settings.upload_folder / row.params["upload"]
-        damage = OF_THIS_PROCESS.damage(path, row.sha256, is_anew=True)
+        try:
+            damage = OF_THIS_PROCESS.damage(path, row.sha256, is_anew=True)
+        except OSError as error:
+            damage = _unreadable(error)
         with database.read() as connection:
             still_waits = connection.execute(waiting.where(jobs.c.id == row.id)).all()
         if damage is not None and still_waits:
@@ -159,6 +163,19 @@ def _stored_files(database: Database, after: str = "") -> Iterator[Artifact]:
         if len(files) < _BATCH:
             return
         after = files[-1].id
+
+
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read: {error.strerror}"
+
+
+def _is_there(path: Path) -> bool:
+    # Path.exists raises where a folder may not be searched or the disk does not answer.
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _has_row(database: Database, file: Artifact) -> bool:

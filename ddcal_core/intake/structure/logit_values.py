@@ -11,14 +11,16 @@ import struct
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from ddcal_core.intake.structure.logits_structure import LogitsStructure
-from ddcal_core.intake.structure.npz_headers import NpyHeader, read_npy_header
+from ddcal_core.intake.structure.npz_headers import NpyHeader, read_npy_header, readable_npz
 
 Rows = Sequence[tuple[float, ...]]
 
 _MOST_ROWS = 1_000
 _MOST_NUMBERS = 100_000
+_READ_BYTES = 1 << 20
 _CODES = {"2": "e", "4": "f", "8": "d"}
 _SCALES = {1: "probabilities", 100: "percentages", 255: "bytes", 1_000: "numbers per thousand"}
 _ODD_SHARE = 0.1  # of the rows may be unlike the others: empty ones, say
@@ -46,28 +48,37 @@ def undeclared_values(path: Path, structure: LogitsStructure) -> str | None:
 
     Returns:
         What was wanted and got, and what to do; None where the numbers may be logits.
+
+    Raises:
+        InvalidDataError: the rows cannot be read.
     """
-    with zipfile.ZipFile(path) as archive:
-        for part in structure.parts:
-            key = f"logits_{part}"
+    for part in structure.parts:
+        key = f"logits_{part}"
+        with readable_npz(path) as archive:
             rows = _first_rows(archive, structure.headers[key], key)
-            if are_negated_log_probabilities(rows):
-                return (
-                    f"{key}: wanted logits; got rows whose exp(-x) sum to 1, as those of negated "
-                    "log probabilities do: reverse their sign, or add values=logits if they are "
-                    "logits all the same"
-                )
-            look = looks_like(rows)
-            if look is not None:
-                # Where nothing but probabilities is left, logits are not believed.
-                are_certain = all(_is_distribution(row, 1, _SUM_TOLERANCE) for row in rows)
-                other = "" if are_certain else ", or values=logits if they are logits all the same"
-                return (
-                    f"{key}: wanted logits, a network's outputs before the softmax; got what "
-                    f"looks like {look}: add values=probabilities to have their logarithms taken"
-                    f"{other}"
-                )
+        detail = _unlike_logits(key, rows)
+        if detail is not None:
+            return detail
     return None
+
+
+def _unlike_logits(key: str, rows: Rows) -> str | None:
+    if are_negated_log_probabilities(rows):
+        return (
+            f"{key}: wanted logits; got rows whose exp(-x) sum to 1, as those of negated log "
+            "probabilities do: reverse their sign, or add values=logits if they are logits all "
+            "the same"
+        )
+    look = looks_like(rows)
+    if look is None:
+        return None
+    # Where nothing but probabilities is left, logits are not believed.
+    are_certain = all(_is_distribution(row, 1, _SUM_TOLERANCE) for row in rows)
+    other = "" if are_certain else ", or values=logits if they are logits all the same"
+    return (
+        f"{key}: wanted logits, a network's outputs before the softmax; got what looks like "
+        f"{look}: add values=probabilities to have their logarithms taken{other}"
+    )
 
 
 def looks_like(rows: Rows) -> str | None:
@@ -108,10 +119,19 @@ def _first_rows(archive: zipfile.ZipFile, header: NpyHeader, key: str) -> Rows:
             )
             return list(numbers)
         columns = [
-            struct.unpack(f"{order}{n}{code}", stream.read(n_rows * width)[: n * width])
+            struct.unpack(f"{order}{n}{code}", _start_of(stream, n * width, n_rows * width))
             for _ in range(n_classes)
         ]
         return list(zip(*columns, strict=True))
+
+
+def _start_of(stream: IO[bytes], n_kept: int, n_bytes: int) -> bytes:
+    """Read n_bytes and keep the first ones alone: a column may be larger than the memory."""
+    kept = stream.read(n_kept)
+    left = n_bytes - n_kept
+    while left > 0 and (data := stream.read(min(left, _READ_BYTES))):
+        left -= len(data)
+    return kept
 
 
 def _share(answers: Iterable[bool]) -> float:
@@ -144,7 +164,9 @@ def _are_rounded(rows: Rows, scale: float) -> bool:
     if _share(_is_distribution(row, scale, tolerance) for row in rows) < 1 - _ODD_SHARE:
         return False
     steps = [x * _GRID / scale for row in rows for x in row]
-    middle = statistics.median(math.fsum(row) for row in rows)
+    middle = statistics.median(
+        math.fsum(row) for row in rows if _is_distribution(row, scale, tolerance)
+    )
     return abs(middle - scale) <= scale / 10 and all(
         math.isfinite(step) and abs(step - round(step)) < 1e-2 for step in steps
     )

@@ -11,7 +11,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,8 @@ BOOL_DTYPE = re.compile(r"[|]?b(1)")
 _MAX_HEADER_BYTES = 4_096
 _MAX_SIZE = 2**40
 _MAX_DIRECTORY_BYTES = 65_536
+# The first row ends near the end of the data, so that such an array is read as a whole.
+_MAX_FORTRAN_BYTES = 2**30
 # What zipfile raises on broken bytes, found by flipping them.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -79,17 +82,28 @@ def read_headers(
         InvalidDataError: the file is no such .npz; says what was wanted and what was got.
     """
     _check_directory_size(path, len(required) + len(optional))
+    with readable_npz(path) as archive:
+        members = _check_members(archive.infolist(), required, optional)
+        _check_size(members.values(), max_decoded_bytes)
+        headers = {key: _read_header(archive, info) for key, info in members.items()}
+    return headers, sum(info.file_size for info in members.values())
+
+
+@contextmanager
+def readable_npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a .npz, for no more than reading bytes of it: they may be damaged anywhere.
+
+    Raises:
+        InvalidDataError: it cannot be read.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _check_members(archive.infolist(), required, optional)
-            _check_size(members.values(), max_decoded_bytes)
-            headers = {key: _read_header(archive, info) for key, info in members.items()}
+            yield archive
     except (*_UNREADABLE, OSError) as error:
         # A broken offset ends in an impossible seek; other OSErrors are the disk's fault.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise InvalidDataError(f"wanted a readable .npz (zip) file; got: {error}") from error
-    return headers, sum(info.file_size for info in members.values())
 
 
 def read_npy_header(stream: IO[bytes]) -> NpyHeader:
@@ -229,5 +243,10 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
         raise InvalidDataError(
             f"{info.filename}: wanted {declared:,} bytes, as dtype {header.dtype} and shape "
             f"{header.shape} make; got {info.file_size:,}"
+        )
+    if header.fortran_order and header.n_bytes > _MAX_FORTRAN_BYTES:
+        raise InvalidDataError(
+            f"{info.filename}: wanted an array of more than {_MAX_FORTRAN_BYTES:,} bytes in C "
+            "order, row after row, as numpy.ascontiguousarray makes it; got Fortran order"
         )
     return header

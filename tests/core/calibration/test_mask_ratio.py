@@ -271,6 +271,43 @@ def test_the_ratio_of_least_real_nll_is_kept():
     assert found.n_real == 300
 
 
+class Constant(nn.Module):
+    """A network that says the same of every image."""
+
+    def forward(self, images):
+        """Logits of three classes."""
+        return torch.tensor([0.0, 0.0, 0.0]).expand(len(images), 3)
+
+
+class Wrong(nn.Module):
+    """A network that is sure of a wrong class, however little of an image it sees."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.register_buffer("images", images)
+        self.register_buffer("labels", labels)
+
+    def forward(self, images):
+        """Logits of three classes, least of that of the nearest image."""
+        nearest = torch.cdist(images.flatten(1), self.images.flatten(1)).argmin(1)
+        return -5 * nn.functional.one_hot(self.labels[nearest], 3).float()
+
+
+@pytest.mark.parametrize(
+    ("network", "status"),
+    [
+        (lambda _: Constant(), "unidentified"),
+        (lambda small: Wrong(*small), "worse_than_chance"),
+        (lambda small: trained_on(*small), "separable"),
+    ],
+)
+def test_without_a_temperature_the_fit_says_why(network, status):
+    """A network that has learned nothing is not one that is right about everything."""
+    small = blobs(2, noise=0.1)
+    found = ratio_by_labels(network(small), small, small, (MaskShape(),), seed=0, ratios=(0.0,))
+    assert (found.best, found.status) == (None, status)
+
+
 def test_no_ratio_is_the_answer_where_none_has_a_temperature():
     """A network that is right about every image, never masked, leaves nothing to fit."""
     small = blobs(2, noise=0.1)

@@ -234,6 +234,7 @@ def test_a_refused_image_is_a_rejected_message(tmp_path):
     assert messages[-1]["problem"]["detail"].startswith("train/cat/0.png: wanted")
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_zip(tmp_path):
     """118 MB of pixels pass through a process that has 60 MB to spare."""
     data = encoded(noise(0, 64, 64, 3))

@@ -1,8 +1,10 @@
 """Intake of logits: what is written is what NumPy holds, what cannot be is refused in words."""
 
 import json
+import random
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from safetensors.numpy import load_file
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.logits_intake import take_in_logits
+from ddcal_core.intake.structure import npz_headers
+from ddcal_core.intake.structure.logit_values import undeclared_values
 from ddcal_core.intake.structure.logits_structure import inspect_logits
 from ddcal_core.specs.logits import LogitsOptions
 
@@ -369,3 +373,58 @@ def test_the_process_takes_logits_where_it_is_told_to(tmp_path):
     (output,) = said["outputs"]
     assert output["values"]["facts"]["fit_class_counts"] == [10, 10, 10, 10]
     assert [file["name"] for file in output["files"]] == ["fit.safetensors", "test.safetensors"]
+
+
+def test_flipped_bits_are_refused_or_taken(tmp_path):
+    """Wherever a file was damaged on its way: in its headers, its data or its directory."""
+    path = tmp_path / "upload.npz"
+    np.savez_compressed(path, **arrays(class_names=np.array(["a", "b", "c", "d"])))
+    content, dice, n_refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(600):
+        damaged = bytearray(content)
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            take_in_logits(path, tmp_path, LIMIT)
+        except InvalidDataError:
+            n_refused += 1
+    assert n_refused > 300
+
+
+def test_whatever_numbers_there_are_they_are_looked_at(tmp_path):
+    """Infinite, undefined and huge ones among probabilities in every dress."""
+    dice = np.random.default_rng(0)
+    odd = [np.inf, -np.inf, np.nan, 1e308, -1e308, 0.0, 1.0]
+    for dress, rows in DRESSES.items():
+        for trial in range(40):
+            sent = np.array(rows, dtype=float)
+            for row in dice.choice(N, size=1 + trial % 3, replace=False):
+                sent[row] = dice.choice(odd, size=K)
+            path = save(tmp_path, arrays(**FIT_ONLY, logits_fit=sent))
+            detail = undeclared_values(path, inspect_logits(path, LIMIT))
+            assert detail is None or "add values=probabilities" in detail, dress
+
+
+def test_columns_are_looked_at_without_being_held(tmp_path):
+    """A file of little size may decode to more than the memory of the API."""
+    n = 2_000_000
+    path = tmp_path / "upload.npz"
+    zeros = np.zeros((n, 2), dtype="<f8", order="F")
+    np.savez(path, logits_fit=zeros, labels_fit=np.zeros(n, dtype="u1"))
+    structure = inspect_logits(path, LIMIT)
+    tracemalloc.start()
+    try:
+        undeclared_values(path, structure)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20  # a column has 16 MB
+
+
+def test_an_array_in_fortran_order_is_no_larger_than_memory_allows(tmp_path, monkeypatch):
+    """Its first row is known when all of it has been read."""
+    monkeypatch.setattr(npz_headers, "_MAX_FORTRAN_BYTES", N * K * 4 - 1)
+    inspect_logits(save(tmp_path, arrays()), LIMIT)
+    path = save(tmp_path, arrays(logits_fit=np.asfortranarray(arrays()["logits_fit"])))
+    with pytest.raises(InvalidDataError, match=r"logits_fit.*in C order.*ascontiguousarray"):
+        inspect_logits(path, LIMIT)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.shared.errors import DamagedFileError
-from app.shared.store.artifacts import ArtifactStore
+from app.shared.store.artifacts import CHUNK_BYTES, SYNC_BYTES, ArtifactStore, StoredFile
 from app.shared.store.catalog import Artifact
 from app.shared.store.verification import VerifiedFiles
 from tests.damage import flip_a_bit
@@ -105,6 +105,44 @@ def test_a_file_is_on_the_disk_before_its_name(
 
     file, folder = path.stat().st_ino, path.parent.stat().st_ino
     assert told == [("synced", file), ("named", file), ("synced", folder)]
+
+
+def test_a_large_file_is_synced_as_it_is_written(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the one sync at its end could take longer than a lease; each MiB is told of."""
+    (tmp_path / "made.bin").write_bytes(bytes(3 * SYNC_BYTES // 2))
+    told, fsync = [], os.fsync
+
+    def watched(descriptor: int) -> None:
+        told.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    n_read: list[int] = []
+    store.put("job_1", tmp_path / "made.bin", on_read=lambda: n_read.append(1))
+
+    assert told[:2] == [SYNC_BYTES, 3 * SYNC_BYTES // 2]
+    assert sum(n_read) == 3 * SYNC_BYTES // 2 // CHUNK_BYTES
+
+
+def test_two_runs_of_equal_pids_do_not_write_one_file(store: ArtifactStore, tmp_path: Path) -> None:
+    """Workers in containers have the same pids, and a lost one may still be at it."""
+    ours, theirs = tmp_path / "made.bin", tmp_path / "other" / "made.bin"
+    theirs.parent.mkdir()
+    ours.write_bytes(b"ours" * CHUNK_BYTES)
+    theirs.write_bytes(b"theirs" * CHUNK_BYTES)
+    others: list[StoredFile] = []
+
+    def meanwhile() -> None:
+        if not others:
+            others.append(store.put("job_1", theirs))
+
+    stored = [store.put("job_1", ours, on_read=meanwhile), *others]
+
+    for one in stored:
+        content = store.path("job_1", one.sha256).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == one.sha256
 
 
 def test_a_file_is_taken_over_as_it_is(store: ArtifactStore, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.shared.store.verification import TICK_NS, VerifiedFiles
+from app.shared.store.verification import N_LOCKS, TICK_NS, VerifiedFiles
 from tests.damage import flip_a_bit
+from tests.waiting import until
 
 CONTENT = bytes(range(256)) * 9000  # three reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -182,3 +183,24 @@ def test_threads_that_ask_for_one_file_read_it_once(path: Path) -> None:
         thread.join()
     assert said == [None] * 8
     assert reader.n_reads == 3
+
+
+def test_a_known_file_does_not_wait_for_one_that_is_being_read(tmp_path: Path) -> None:
+    """A scrub reads a large file for minutes, and files share a few locks."""
+    paths = [tmp_path / str(k) for k in range(N_LOCKS + 1)]
+    for path in paths:
+        path.write_bytes(CONTENT)
+    locks = [path.stat().st_ino % N_LOCKS for path in paths]
+    k = next(k for k, lock in enumerate(locks) if lock in locks[:k])
+    known, read = paths[locks.index(locks[k])], paths[k]
+    reader = Reader()
+    assert reader.damage(known) is None
+    said: list[str | None] = []
+
+    def ask_for_the_other() -> None:
+        thread = threading.Thread(target=lambda: said.append(reader.damage(known)))
+        thread.start()
+        until(lambda: said != [])
+
+    assert reader.files.damage(read, SHA256, on_read=ask_for_the_other) is None
+    assert set(said) == {None}

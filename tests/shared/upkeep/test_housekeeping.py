@@ -1,11 +1,13 @@
 """Housekeeping: what nobody will read again goes, what somebody might stays; looking is free."""
 
+import errno
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,9 +29,10 @@ from app.shared.store.catalog import (
 )
 from app.shared.store.database import Database, db_now
 from app.shared.store.job_records import Ending, Job
+from app.shared.upkeep import housekeeping
 from app.shared.upkeep.housekeeping import Count, keep_house, look_round
 from app.shared.upkeep.scrubbing import missing_files
-from app.shared.upkeep.waste import waste_by_rule
+from app.shared.upkeep.waste import Waste, waste_by_rule
 from tests.shared.conftest import OWNER, new_job
 
 DAY = 86_400
@@ -428,3 +431,31 @@ def test_copies_that_keep_house_at_once_remove_each_thing_once(
     jobs_gone = [count.n for counts in counted for count in counts if "ended jobs" in count.rule]
     assert sum(jobs_gone) == 4
     assert went(database, limits) == {}
+
+
+def test_what_cannot_be_removed_or_looked_for_keeps_nothing_else(
+    database: Database, house: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that went read-only, or a folder that is somebody else's."""
+    gone: list[str] = []
+
+    def refuse() -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    def remove(name: str) -> bool:
+        gone.append(name)
+        return True
+
+    def broken() -> Iterator[Waste]:
+        yield Waste("b1", 1, partial(remove, "b1"))
+        raise OSError(errno.EIO, "Input/output error")
+
+    rules = {
+        "a": iter([Waste("a1", 1, refuse), Waste("a2", 2, partial(remove, "a2"))]),
+        "b": broken(),
+        "c": iter([Waste("c1", 3, partial(remove, "c1"))]),
+    }
+    monkeypatch.setattr(housekeeping, "waste_by_rule", lambda *_: rules)
+    counts = keep_house(database, house)
+    assert gone == ["a2", "b1", "c1"]
+    assert [(count.n, count.n_bytes) for count in counts] == [(1, 2), (1, 1), (1, 3)]

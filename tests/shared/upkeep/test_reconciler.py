@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from app.shared.engine import jobs, runs
 from app.shared.engine.events import list_events
@@ -15,8 +15,10 @@ from app.shared.store.database import Database, db_now
 from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Ending, Job, NewJob
 from app.shared.store.tables import outbox
+from app.shared.upkeep import reconciler
 from app.shared.upkeep.reconciler import reconcile, start_background
 from tests.shared.conftest import OWNER, cancel, new_job, state_of
+from tests.waiting import until
 
 Submit = Callable[..., Job]
 Claim = Callable[..., Job | None]
@@ -270,6 +272,60 @@ def test_the_background_outlives_a_broken_bell(
         assert bell.heard.wait(60)
     finally:
         background.stop()
+
+
+def test_a_round_goes_on_after_a_step_that_fails_and_is_not_hurried(
+    database: Database, migrated_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever housekeeping meets, the scrub comes; and the next round when it is time."""
+    n_rounds: list[int] = []
+    scrubbed = threading.Event()
+
+    def fail(*_: object, **__: object) -> None:
+        n_rounds.append(1)
+        raise RuntimeError("a disk")
+
+    monkeypatch.setattr(reconciler, "keep_house", fail)
+    monkeypatch.setattr(reconciler, "missing_files", fail)
+    monkeypatch.setattr(reconciler.Scrubber, "scrub", lambda *_, **__: scrubbed.set())
+    waits: list[float] = []
+    wait = threading.Event.wait
+
+    def watched(event: threading.Event, timeout: float | None = None) -> bool:
+        if threading.current_thread().name == "tidy":
+            waits.append(timeout or 0)
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", watched)
+    background = start_background(database, migrated_settings, Bell())
+    try:
+        until(lambda: scrubbed.is_set() and waits != [])
+    finally:
+        background.stop()
+    assert len(n_rounds) == 2
+    assert waits == [migrated_settings.housekeeping_seconds]
+
+
+def test_a_job_that_cannot_be_changed_stops_no_other(
+    database: Database,
+    migrated_settings: Settings,
+    submit: Submit,
+    claim: Claim,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is passed over in every pass, and told of in the log."""
+    poison, other = submit(), submit()
+    assert claim(LOST) is not None
+    assert claim(LOST) is not None
+
+    def refuse(connection: Connection, job_id: str) -> Job | None:
+        if job_id == poison.id:
+            raise ValueError("a damaged row")
+        return runs.recover_lost(connection, job_id)
+
+    monkeypatch.setattr(reconciler, "recover_lost", refuse)
+    reconcile(database, migrated_settings)
+    assert (state_of(database, poison.id), state_of(database, other.id)) == ("running", "queued")
 
 
 def test_eight_claimers_share_the_jobs_without_overlap(database: Database, submit: Submit) -> None:

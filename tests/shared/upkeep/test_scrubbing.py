@@ -1,8 +1,11 @@
 """Scrubbing finds each file that has changed or gone, a few at a time, and changes nothing."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +189,37 @@ def upload(database: Database, migrated_settings: Settings) -> Path:
         sha256 = hashlib.sha256(b"an upload").hexdigest()
         insert_dataset(connection, OWNER, NewDataset(name="mine", sha256=sha256, n_bytes=9), job)
     return path
+
+
+def out_of_reach(monkeypatch: pytest.MonkeyPatch, lost: Path, code: int = errno.EIO) -> None:
+    """Let a disk, or the rights of a folder, keep a file from whoever looks at it."""
+    stat = Path.stat
+
+    def fail(path: Path, **options: Any) -> os.stat_result:
+        if path == lost:
+            raise OSError(code, os.strerror(code))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_looked_at_is_told_of_like_what_is_missing(
+    database: Database,
+    migrated_settings: Settings,
+    paths: list[Path],
+    upload: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    """And keeps nobody from looking at the rest."""
+    out_of_reach(monkeypatch, paths[1], code)
+    assert [file.name for file in missing_files(database, migrated_settings)] == ["file-1"]
+    looked = damages(database, migrated_settings)
+    assert [damage is None for damage in looked] == [True, False, True]
+    out_of_reach(monkeypatch, upload, code)
+    (words,) = damaged_uploads(database, migrated_settings)
+    assert words.startswith("the upload 'mine' (job_")
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, Path.unlink])

@@ -17,8 +17,10 @@ from sqlalchemy import Connection, select, text
 from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
+from app.shared.store.artifacts import ArtifactStore, StoredFile
 from app.shared.store.catalog import artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
+from app.shared.store.job_records import Job
 from app.shared.store.lease_clock import lease_now
 from app.shared.upkeep.reconciler import reconcile
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
@@ -34,6 +36,7 @@ from tests.worker.supervised import (
     in_background,
     wait_for_progress,
 )
+from worker.supervisor import supervisor as supervisor_module
 
 ROOT = Path(__file__).parents[3]
 
@@ -443,3 +446,105 @@ def _n_idle(database: Database) -> int:
     query = "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
     with database.read() as connection:
         return int(connection.execute(text(query)).scalar_one())
+
+
+LARGE_OUTPUT = SET_OUTPUT.replace('write_text("{}")', "write_bytes(bytes(20 << 20))")
+
+
+def is_storing(made: Bench) -> bool:
+    """Whether a result has begun to be copied, and has not ended."""
+    return any(made.settings.artifact_folder.glob("*/.*"))
+
+
+def test_the_lease_is_prolonged_while_a_large_result_is_stored(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A beat may come after each MiB."""
+    made = bench(LARGE_OUTPUT)
+    job = made.submit()
+    beats, beat, clock = [], runs.beat, AdvancedClock()
+
+    def count(*args: Any, **options: Any) -> str | None:
+        beats.append(is_storing(made))
+        return beat(*args, **options)
+
+    def hasty() -> float:
+        clock.ahead += 1  # more than a heartbeat whenever it is asked
+        return clock()
+
+    monkeypatch.setattr(runs, "beat", count)
+    made.supervisor(clock=hasty).work()
+
+    assert made.job(job.id).state == "succeeded"
+    assert sum(beats) >= 20
+
+
+def test_a_run_that_is_given_up_while_it_is_stored_is_copied_no_further(
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its successor writes the same files."""
+    made = bench(LARGE_OUTPUT)
+    job = made.submit()
+    clock, beat, n_stored = AdvancedClock(), runs.beat, []
+    put = ArtifactStore.put
+
+    def silent(*args: Any, **options: Any) -> str | None:
+        if is_storing(made):
+            clock.ahead += 1000
+            until(lambda: "giving it up" in caplog.text)
+            raise UnavailableError("unavailable", "the database is away")
+        return beat(*args, **options)
+
+    def counted(*args: Any, **options: Any) -> StoredFile:
+        stored = put(*args, **options)
+        n_stored.append(1)
+        return stored
+
+    def hasty() -> float:
+        clock.ahead += 0.1
+        return clock()
+
+    monkeypatch.setattr(runs, "beat", silent)
+    monkeypatch.setattr(ArtifactStore, "put", counted)
+    made.supervisor(clock=hasty).work()
+
+    assert (n_stored, made.job(job.id).state) == ([], "running")
+    assert not is_storing(made)
+
+
+@pytest.mark.parametrize("error", [KeyError("params"), ValueError("an old row")])
+def test_an_error_of_the_supervisors_own_ends_the_attempt_at_once(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Its lease is not waited for, the job says what it was, and the next job is run."""
+    made = bench(SET_OUTPUT)
+    job, other = made.submit(max_attempts=2, priority=1), made.submit()
+    inputs_of = supervisor_module.inputs_of
+
+    def fail(connection: Connection, run: Job, *rest: Any) -> Any:
+        if run.id == job.id:
+            raise error
+        return inputs_of(connection, run, *rest)
+
+    monkeypatch.setattr(supervisor_module, "inputs_of", fail)
+    made.supervisor().work()
+
+    told = made.job(job.id).error
+    assert told is not None
+    assert (told["type"], made.job(job.id).state) == ("worker_error", "failed")
+    assert type(error).__name__ in told["message"]
+    assert [outcome for outcome, _ in made.outcomes(job.id)] == ["failed", "failed"]
+    assert made.job(other.id).state == "succeeded"
+
+
+def test_a_trainer_that_is_not_understood_is_told_of_as_such(bench: Callable[..., Bench]) -> None:
+    """Not as one that its supervisor has ended for nothing."""
+    made = bench('sys.stdout.write("no message\\n"); sys.stdout.flush(); time.sleep(3600)\n')
+    job = made.submit(max_attempts=1)
+    made.supervisor().work()
+    told = made.job(job.id).error
+    assert told is not None
+    assert told["type"] == "trainer_crashed"
+    assert told["message"].startswith("the trainer was not understood: ")

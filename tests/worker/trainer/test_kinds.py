@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
@@ -34,6 +34,8 @@ from tests.worker.small_jobs import (
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
 from worker.trainer.loading import load_train_images
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[3]
 SPECS = [
@@ -85,15 +87,16 @@ class Pipeline:
         inputs = {"dataset": self.dataset, "models": models, "distilled_sets": self.sets}
         return run_kind("calibrate", params, inputs, folder)
 
-    def evaluate(self, folder, **changes):
+    def evaluate(self, folder, calibrated=None, **changes):
         """Run an evaluate job over everything; give its output and report.json."""
+        calibrated = calibrated or self.calibrated
         calibrations = [
             {
                 "id": f"cal_{name}_{k}",
                 "model_id": output.values["model_id"],
                 "values": output.values,
             }
-            for name, outputs in self.calibrated.items()
+            for name, outputs in calibrated.items()
             for k, output in enumerate(outputs)
         ]
         test_path = Path(self.dataset["train_path"]).with_name("test.safetensors")
@@ -315,6 +318,17 @@ def test_a_ratio_left_open_is_found_and_says_how(pipeline, tmp_path):
     assert again.values["temperature"] == by_labels["temperature"]
 
 
+def test_a_network_that_says_the_same_of_all_is_not_called_perfect(pipeline, tmp_path):
+    """No ratio has a temperature then, either: each fits alike."""
+    model = dict(pipeline.models["random"][0])
+    tensors = {name: torch.zeros_like(one) for name, one in load_file(model["path"]).items()}
+    model["path"] = str(tmp_path / "model.safetensors")
+    save_file(tensors, model["path"])
+    specs = [{"method": "mts", "fit_on": "validation", "mask": {"ratio": "auto"}}]
+    (output,) = pipeline.calibrate([model], specs, tmp_path / "calibrate")
+    assert (output.values["status"], output.values["temperature"]) == ("unidentified", None)
+
+
 def ece_by_loop(probabilities, labels, n_bins):
     """ECE by its definition, one sample at a time."""
     bins = [[0, 0.0, 0] for _ in range(n_bins)]
@@ -470,6 +484,28 @@ def test_the_curve_meets_the_calibrations_at_their_ratio(report, pipeline):
         ]
         assert curve["points"][0]["statuses"] == row["statuses"]
         assert curve["points"][0]["ece"]["mean"] == pytest.approx(row["ece"]["mean"])
+
+
+def test_a_calibration_of_two_jobs_is_two_rows(pipeline, tmp_path):
+    """No network is counted twice; one that a network lacks is shown and not compared."""
+    again = pipeline.calibrated["distilled"]
+    first = again[0].values["model_id"]
+    more = {
+        "again": again,
+        "once more": [one for one in again if one.values["model_id"] == first],
+    }
+    _, numbers = pipeline.evaluate(
+        tmp_path / "evaluate", calibrated={**pipeline.calibrated, **more}, mts_ratios=[]
+    )
+    rows = [row for row in numbers["rows"] if row["training_set"] == "distilled"]
+    names = [row["calibration"] for row in rows if row["method"] == "ts"]
+    fits = ("TS on validation", "TS on training set")
+    assert names == [f"{fit}{n}" for n in ("", " #2", " #3") for fit in fits]
+    for row in rows:
+        ids = [network["model_id"] for network in row["networks"]]
+        assert len(set(ids)) == len(ids) == (1 if "#3" in row["calibration"] else 2)
+    for compared in numbers["comparisons"]:
+        assert "#3" not in compared["words"]
 
 
 def test_masks_of_calibrate_and_evaluate_are_the_same(pipeline, tmp_path):

@@ -240,7 +240,7 @@ def _described_ratio(found: FoundRatio) -> Fitted:
         method="mts",
         fit_on="validation",
         found_by="real_nll",
-        status="separable" if best is None else "ok",
+        status=found.status,
         temperature=None if best is None else best.temperature,
         mask_ratio=None if best is None else best.mask.ratio,
         mask_patch_size=None if best is None else best.mask.patch_size,
