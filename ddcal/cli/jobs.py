@@ -5,10 +5,9 @@ import json
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -20,21 +19,15 @@ from ddcal.cli.output import (
     complain,
     is_terminal,
     moment,
-    print_facts,
     print_json,
     print_list,
-    print_report,
     say,
 )
 from ddcal.cli.watching import watched_from_afar
-from ddcal.client import Client
 from ddcal.downloads import REPORT_PAGE
-from ddcal.errors import NotFoundError
 from ddcal.handles import Job
 from ddcal.progress import duration
-from ddcal.records import RESULT_PREFIXES, JobRecord
-
-T = TypeVar("T")
+from ddcal.records import JobRecord
 
 JOBS_PANEL = "Jobs"
 
@@ -149,108 +142,15 @@ JOB_COLUMNS = (
 
 
 def _cells(job: JobRecord) -> list[str]:
-    return [job.id, job.state, job.title, moment(job.created_at), _took(job), job.dataset or ""]
+    return [job.id, job.state, job.title, moment(job.created_at), took(job), job.dataset or ""]
 
 
-def _took(job: JobRecord) -> str:
+def took(job: JobRecord) -> str:
+    """How long it ran; nothing where it has not ended."""
     if job.started_at is None or job.ended_at is None:
         return ""
     seconds = (job.ended_at - job.started_at).total_seconds()
     return brief(seconds) if is_terminal() else duration(seconds)
-
-
-def show(
-    context: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="Of a job or a result, or a data set's name.",
-            autocompletion=complete_jobs,
-        ),
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Show all about a job, a result or a data set."""
-    with client_of(context) as client:
-        if name.startswith("job_"):
-            _show_job(client.job(name), as_json=as_json)
-        elif resource := RESULT_PREFIXES.get(name.partition("_")[0]):
-            record = client.result(resource, name).record
-            if as_json:
-                print_json(record)
-                return
-            print_facts(
-                [
-                    ("id", record.id),
-                    ("job", record.job_id),
-                    ("data set", record.dataset),
-                    ("created", moment(record.created_at)),
-                    *(
-                        (key.replace("_", " "), value)
-                        for key, value in record.details.items()
-                        if isinstance(value, str | int | float)
-                    ),
-                    ("files", ", ".join(one.name for one in record.artifacts)),
-                ]
-            )
-        else:
-            _show_dataset(client, name, as_json=as_json)
-
-
-def _show_job(job: Job, *, as_json: bool) -> None:
-    record = job.record
-    if as_json:
-        print_json(record)
-        return
-    print_facts(
-        [
-            ("id", record.id),
-            ("state", record.state),
-            ("kind", record.kind),
-            ("name", record.name),
-            ("data set", record.dataset),
-            ("created", moment(record.created_at)),
-            ("took", _took(record)),
-            ("attempts", record.attempt if record.attempt > 1 else None),
-            ("retry of", record.retry_of),
-            ("error", record.error),
-            ("results", "\n".join(f"{one.id}" for one in record.results)),
-        ]
-    )
-    if record.children:
-        print()
-        columns = (Column("ID", is_whole=True), Column("STATE", is_whole=True), Column("PART"))
-        rows = [(one.id, one.state, one.role or one.kind) for one in record.children]
-        print_list(columns, rows)
-    if any(link.resource == "report" for link in record.results):
-        print_report(job.report)
-
-
-def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
-    record = _of_either(
-        name,
-        lambda: client.dataset(name).record,
-        lambda: client.dataset(name, logits=True).record,
-    )
-    if as_json:
-        print_json(record)
-        return
-    facts = record.facts or {}
-    print_facts(
-        [
-            ("name", record.name),
-            ("state", record.state),
-            ("why not", record.why_not),
-            ("problem", record.problem.detail if record.problem else None),
-            ("created", moment(record.created_at)),
-            *(
-                (key.replace("_", " "), value)
-                for key, value in facts.items()
-                if key not in ("mean", "std")
-            ),
-        ]
-    )
 
 
 def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
@@ -261,45 +161,6 @@ def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> No
         print_json(job.record)
     else:
         print(job.state)
-
-
-def rm(
-    context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="JOB|DATA-SET...", help="What goes.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> int:
-    """Delete ended jobs with their results and files, or uploads."""
-    if is_terminal() and not yes:
-        typer.confirm(f"Delete {', '.join(names)}, with all files?", abort=True, err=True)
-    with client_of(context) as client:
-        for name in names:
-            if name.startswith("job_"):
-                client.delete(f"/v1/jobs/{name}")
-            else:
-                _remove_upload(client, name)
-            say(f"{name} deleted")
-    return 0
-
-
-def _remove_upload(client: Client, name: str) -> None:
-    _of_either(
-        name,
-        lambda: client.delete(f"/v1/datasets/{name}"),
-        lambda: client.delete(f"/v1/logits/{name}"),
-    )
-
-
-def _of_either(name: str, images: Callable[[], T], logits: Callable[[], T]) -> T:
-    """What is asked of a data set, or else of uploaded logits: they share their names."""
-    try:
-        return images()
-    except NotFoundError:
-        pass
-    try:
-        return logits()
-    except NotFoundError as error:
-        words = f"there is no job, result, data set or upload {name!r}"
-        raise NotFoundError(error.status, error.code, words) from None
 
 
 def logs(context: typer.Context, job_id: JobId) -> None:
@@ -354,10 +215,8 @@ def add_to(app: typer.Typer) -> None:
         ("submit", submit),
         ("watch", watch),
         ("jobs", jobs),
-        ("show", show),
         ("cancel", cancel),
         ("retry", retry),
-        ("rm", rm),
         ("logs", logs),
         ("open", open_report),
         ("download", download),
