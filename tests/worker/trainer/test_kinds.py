@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
