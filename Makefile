@@ -28,7 +28,7 @@ serve: $(VENV)/.installed  ## start the service on http://127.0.0.1:8000, with i
 
 quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server and no trainer (3 minutes)
 	.ci/checks
-	$(PYTEST) -m "not postgresql and not broker and not trainer"
+	$(PYTEST) -m "not postgresql and not broker and not trainer and not long"
 
 test: $(VENV)/.installed-dev  ## all tests (12 minutes)
 	$(PYTEST)

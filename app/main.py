@@ -94,7 +94,7 @@ def create_app(
             registry=registry,
         )
         background = start_background(database, settings, doorbell or CeleryDoorbell(settings))
-        counts = ServiceCollector(database, lambda: reader.n_streams, background.scrubber)
+        counts = ServiceCollector(database, settings, lambda: reader.n_streams, background.scrubber)
         registry.register(counts)
         try:
             yield

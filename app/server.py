@@ -4,6 +4,7 @@ Apart from the command line, so that `ddcal watch` loads neither a web framework
 """
 
 import argparse
+import logging
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,14 @@ import uvicorn
 from fastapi.concurrency import run_in_threadpool
 
 from app.main import create_app
+from app.shared.engine.runs import end_leases
+from app.shared.errors import UnavailableError
 from app.shared.json_logs import log_as_json
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import create_privately, exit_over_settings
-from app.shared.store.database import migrate, settings_with_database_or_exit
+from app.shared.store.database import migrate, open_database, settings_with_database_or_exit
+
+logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3
 
@@ -34,10 +39,13 @@ class Server(uvicorn.Server):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`python -m app.server api [--fd N] | migrate`, everything else from the environment."""
+    """`python -m app.server api [--fd N] | migrate [--alone]`, the rest from the environment."""
     parser = argparse.ArgumentParser(prog="python -m app.server")
     parser.add_argument("action", choices=["api", "migrate"])
     parser.add_argument("--fd", type=int, help="a listening socket's file descriptor")
+    parser.add_argument(
+        "--alone", action="store_true", help="no worker runs: what a former one has begun is lost"
+    )
     arguments = parser.parse_args(argv)
     settings = settings_with_database_or_exit()
     create_privately()
@@ -45,10 +53,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments.action == "migrate":
             migrate(settings)
+            if arguments.alone:
+                _end_leases(settings)
         else:
             answer_http(settings, arguments.fd)
     except SettingsError as error:
         exit_over_settings(error)
+    except UnavailableError as error:
+        raise SystemExit(f"ddcal: {error}") from None
+
+
+def _end_leases(settings: Settings) -> None:
+    database = open_database(settings)
+    try:
+        with database.write() as connection:
+            n_runs = end_leases(connection)
+    finally:
+        database.close()
+    if n_runs:
+        logger.warning("%d runs of a service that has ended are tried again", n_runs)
 
 
 def answer_http(settings: Settings, fd: int | None) -> None:

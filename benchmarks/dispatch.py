@@ -23,7 +23,7 @@ import psutil
 from celery import Celery
 
 from app.embedded.broker import running_broker
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 from app.shared.engine import jobs
 from app.shared.engine.queue import CeleryDoorbell
 from app.shared.settings import Settings
@@ -108,7 +108,7 @@ def _seconds_of_trainers() -> float:
     seconds = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "worker.trainer.trainer" in process.cmdline():
+            if "worker.nursery" in process.cmdline():
                 seconds += sum(process.cpu_times()[:2])
     return seconds
 

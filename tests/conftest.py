@@ -15,6 +15,7 @@ from app.shared.settings import Settings
 from app.shared.store.database import migrate
 from tests.servers import fresh_postgres_database, running_postgres, temporary_broker
 from tests.tiers import MARKERS, ProgramWatch, is_to_run, markers_for
+from tests.umask_watch import UmaskWatch
 
 _database_numbers = itertools.count()
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     config.pluginmanager.register(ProgramWatch(), "program-watch")
+    config.pluginmanager.register(UmaskWatch(), "umask-watch")
     sys.addaudithook(_refuse_network)
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in [name for name in os.environ if name.startswith("DDCAL_")]:

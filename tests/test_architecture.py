@@ -27,11 +27,13 @@ def complaint_of(command):
     return None if result.returncode == 0 else result.stdout + result.stderr
 
 
+@pytest.mark.long
 def test_the_check_itself_sees_torch():
     """The test below would notice torch."""
     assert "torch" in loaded_by("import ddcal_core.training.train")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "statement",
     [

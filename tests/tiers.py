@@ -42,6 +42,7 @@ _BY_PROGRAM = {
     "postgres": ("postgresql",),
     "valkey-server": ("broker",),
     "worker.trainer.trainer": ("trainer",),
+    "worker.nursery": ("trainer",),
     **dict.fromkeys(chromium.NAMES, ("browser",)),
     "celery": ("broker",),
 }

@@ -1,6 +1,6 @@
 """/healthz, /readyz and /version: is the process alive, can it do its work, and which one is it?"""
 
-from collections.abc import Callable
+from functools import partial
 
 import anyio
 from fastapi import APIRouter, Request
@@ -11,7 +11,15 @@ from app.api.http.errors import RETRY_AFTER_SECONDS, Problem, problem_response
 from app.api.http.responses import json_answer, problems
 from app.api.schemas.service import CheckBody, HealthBody, ReadinessBody, VersionBody
 from app.shared.errors import FieldProblem, UnavailableError
-from app.shared.upkeep.readiness import ANSWER_SECONDS, Check, checks, unanswered
+from app.shared.upkeep.readiness import (
+    ANSWER_SECONDS,
+    QUESTIONS,
+    Check,
+    Question,
+    answered,
+    readiness_of,
+    unanswered,
+)
 
 router = APIRouter(tags=["health"])
 
@@ -23,31 +31,39 @@ async def get_health() -> Response:
 
 
 @router.get(
-    "/readyz", response_model=ReadinessBody, responses=problems(503), summary="Can it do its work?"
+    "/readyz",
+    response_model=ReadinessBody,
+    responses=problems(503, body="UnreadyBody"),
+    summary="Can it do its work?",
 )
 async def get_readiness(request: Request, service: ServiceDep) -> Response:
-    """Each check with what it found; 503 where one that is needed fails.
+    """Each check with what it found; 503 where this process can take no job in.
 
-    Without the broker the service is `degraded`: it takes jobs in, and they begin late.
+    Without a broker, or without a worker for a queue with work, the service is `degraded`: it takes
+    jobs in, and they begin late.
     """
     found: dict[str, Check] = {}
 
-    async def ask(name: str, question: Callable[[], Check]) -> None:
-        found[name] = unanswered(name)
+    async def ask(question: Question) -> None:
+        found[question.name] = unanswered(question)
         with anyio.move_on_after(ANSWER_SECONDS):
+            look = partial(question.ask, service.database, service.settings)
             # A question that hangs keeps its thread, but not the answer.
-            found[name] = await anyio.to_thread.run_sync(question, abandon_on_cancel=True)
+            finding = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+            found[question.name] = answered(question, finding)
 
     async with anyio.create_task_group() as group:
-        for name, question in checks(service.database, service.settings).items():
-            group.start_soon(ask, name, question)
-    wrong = [check for check in found.values() if not check.is_ok]
-    if any(check.is_needed for check in wrong):
-        problem = _not_ready(sorted(wrong, key=lambda check: not check.is_needed))
+        for question in QUESTIONS:
+            group.start_soon(ask, question)
+    checks = [found[question.name] for question in QUESTIONS]
+    readiness = readiness_of(checks)
+    shown = [CheckBody(name=one.name, status=one.code, detail=one.detail) for one in checks]
+    if readiness == "unready":
         request_id = request.state.request_id
-        return problem_response(problem, path=request.url.path, request_id=request_id)
-    shown = [CheckBody(name=one.name, status=one.code, detail=one.detail) for one in found.values()]
-    return json_answer(ReadinessBody(status="degraded" if wrong else "ok", checks=shown))
+        return problem_response(
+            _not_ready(checks, shown), path=request.url.path, request_id=request_id
+        )
+    return json_answer(ReadinessBody(status=readiness, checks=shown))
 
 
 @router.get("/version", response_model=VersionBody, summary="Which version is it?")
@@ -56,8 +72,11 @@ async def get_version(request: Request) -> Response:
     return json_answer(VersionBody(version=request.app.version))
 
 
-def _not_ready(wrong: list[Check]) -> Problem:
+def _not_ready(checks: list[Check], shown: list[CheckBody]) -> Problem:
     """The problem that names all that is wrong, what is needed first."""
+    wrong = sorted(
+        (check for check in checks if not check.is_ok), key=lambda check: not check.is_needed
+    )
     return Problem(
         UnavailableError.status,
         wrong[0].code,
@@ -67,4 +86,5 @@ def _not_ready(wrong: list[Check]) -> Problem:
             FieldProblem(f"/checks/{check.name}", check.code, check.detail) for check in wrong
         ),
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        members={"readiness": "unready", "checks": [one.model_dump() for one in shown]},
     )

@@ -1,6 +1,6 @@
 """/metrics: what there is to watch, in the text format of Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 
 from app.api.http.dependencies import ServiceDep
 from app.api.http.responses import problems
+from app.shared.settings import Settings
 from app.shared.store.database import Database
+from app.shared.upkeep.readiness import Check, check_all
 from app.shared.upkeep.scrubbing import Scrubber
 from app.shared.upkeep.service_counts import ServiceCounts, count_service
 
@@ -35,14 +37,20 @@ class ServiceCollector(Collector):
 
     Args:
         database: read once a scrape.
+        settings: of this process.
         n_streams: how many streams of events are open in this process.
         scrubber: of this process.
     """
 
     def __init__(
-        self, database: Database, n_streams: Callable[[], int], scrubber: Scrubber
+        self,
+        database: Database,
+        settings: Settings,
+        n_streams: Callable[[], int],
+        scrubber: Scrubber,
     ) -> None:
         self._database = database
+        self._settings = settings
         self._n_streams = n_streams
         self._scrubber = scrubber
 
@@ -55,6 +63,7 @@ class ServiceCollector(Collector):
         with self._database.read() as connection:
             found = count_service(connection)
         yield from _families(found)
+        yield _failed_checks(check_all(self._database, self._settings))
         yield GaugeMetricFamily(
             "ddcal_event_streams", "Streams of events open in this process.", self._n_streams()
         )
@@ -68,6 +77,17 @@ class ServiceCollector(Collector):
             "What this process's housekeeping has found wrong with the database.",
             len(self._scrubber.complaints),
         )
+
+
+def _failed_checks(checks: Sequence[Check]) -> Metric:
+    failed = GaugeMetricFamily(
+        "ddcal_failed_check",
+        "1 where a check of /readyz fails: the service is degraded, or takes no job.",
+        labels=("check",),
+    )
+    for check in checks:
+        failed.add_metric((check.name,), 0 if check.is_ok else 1)
+    return failed
 
 
 def _families(found: ServiceCounts) -> Iterator[Metric]:

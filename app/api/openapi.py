@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 from app.api.http.access import SESSION_COOKIE
 from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
-from app.api.schemas.service import ProblemBody
+from app.api.schemas.service import ProblemBody, UnreadyBody
 from app.submission.requests import JobRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
@@ -46,6 +46,7 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas |= _schemas("ProblemBody", TypeAdapter(ProblemBody), mode="serialization")
+    schemas |= _schemas("UnreadyBody", TypeAdapter(UnreadyBody), mode="serialization")
     request = Annotated[JobRequest, Field(discriminator="kind")]
     schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
     # FastAPI's own bodies of a 422, which ours are not.

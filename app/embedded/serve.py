@@ -5,15 +5,12 @@
             ├─ api             accepts on a socket that serve opened: it stays open over a restart
             └─ worker, intake  one Celery process for each queue
 
-A child that dies is started again with backoff. All end with serve: when asked to in order, on a
-kill by the kernel's parent-death signal.
+A child that dies, or gives no sign of life, is started again with backoff. All end with serve:
+when asked to in order, on a kill by the kernel's parent-death signal.
 """
 
 import contextlib
-import os
-import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +19,18 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from app.embedded.broker import BrokerError, await_broker, broker_argv, broker_url, socket_path
+from app.embedded.broker import broker_url, socket_path
 from app.embedded.children import wait_or_kill
 from app.embedded.local_service import ADDRESS_FILE, KEY_FILE, hold, keep_key
+from app.embedded.parts import (
+    broker_program,
+    child_environment,
+    migrate_program,
+    service_programs,
+)
 from app.embedded.programs import (
-    STOP_SECONDS,
     EmbeddedError,
     Kept,
-    Program,
     Tell,
     log_tail,
     look_after,
@@ -37,13 +38,13 @@ from app.embedded.programs import (
     start_process,
     stop_in_order,
 )
+from app.embedded.signs import START_SECONDS
 from app.shared.login_tokens import LIFE_SECONDS, make_token
-from app.shared.settings import LOOPBACK, PREFIX, Settings, SettingsError
-from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
+from app.shared.settings import LOOPBACK, Settings, SettingsError
 
-_KEY_VARIABLE = f"{PREFIX}API_KEY"
 _LOOK_SECONDS = 0.1
-_START_SECONDS = 300  # a machine that is busy takes minutes for what takes a second
+_SOON_SECONDS = 0.01
+_ANSWER_SECONDS = 5.0
 
 
 def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
@@ -70,19 +71,13 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
         broker_folder.mkdir(exist_ok=True, mode=0o700)
         path = stack.enter_context(socket_path(broker_folder))
         environment = child_environment(settings, url=broker_url(path))
-        broker = start(
-            Program(
-                "broker",
-                tuple(broker_argv(broker_folder, path)),
-                environment,
-                _log_path(settings, "broker"),
-            )
-        )
+        broker = start(broker_program(settings, environment, path))
         # First on the stack, so stopped last: the parts speak to it until they have ended.
         stack.callback(stop_in_order, [[broker]])
         _migrate(settings, environment)
-        _await_broker(broker, path)
-        parts = [start(program) for program in service_programs(settings, environment, listener)]
+        _await_broker(broker, tell, stopping)
+        programs = stack.enter_context(service_programs(settings, environment, listener, path))
+        parts = [start(program) for program in programs]
         stack.callback(stop_in_order, [parts])
         _await_api(address, [broker, *parts], tell, stopping)
         if not stopping.is_set():
@@ -94,82 +89,6 @@ def serve(settings: Settings, *, tell: Tell, stopping: threading.Event) -> None:
                         look_after(kept, tell)
                 tell("stopping")
         listener.close()
-
-
-def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
-    """The environment of serve's children: ours without the key, and where the parts are."""
-    ours = {name: value for name, value in os.environ.items() if name.upper() != _KEY_VARIABLE}
-    return {
-        **ours,
-        "DDCAL_DATA_FOLDER": str(settings.folder),
-        "DDCAL_REDIS_URL": url,
-        "DDCAL_HOST": settings.host,
-        "PYTHONUNBUFFERED": "1",
-        # torch would leave its folder in /tmp, where nobody clears it away.
-        "TORCHINDUCTOR_CACHE_DIR": str(settings.folder / "torch"),
-    }
-
-
-def api_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """The API's environment: it alone is given the key, where no list of processes shows it."""
-    no_key = {f"{PREFIX}NO_KEY": str(settings.no_key)}
-    if settings.api_key is None:
-        return {**environment, **no_key}
-    return {**environment, **no_key, _KEY_VARIABLE: settings.api_key.get_secret_value()}
-
-
-def worker_argv(queues: str) -> list[str]:
-    """The command of a worker: one Celery process that runs one job at a time.
-
-    Args:
-        queues: the queues it serves, separated by commas.
-    """
-    name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
-    return [
-        *(sys.executable, "-m", "celery", "--quiet"),
-        *("-A", "worker.supervisor.celery_app", "worker"),
-        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
-        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
-        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
-        # of a starting child, which does not write JSON yet; worker/supervisor/celery_app has the
-        # rest.
-        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
-    ]
-
-
-def service_programs(
-    settings: Settings, environment: Mapping[str, str], listener: socket.socket
-) -> list[Program]:
-    """The API and a worker for each queue, so that no upload waits behind a long distillation."""
-    fd = str(listener.fileno())
-    patience = settings.stop_grace_seconds + STOP_SECONDS
-    return [
-        Program(
-            "api",
-            (sys.executable, "-m", "app.server", "api", "--fd", fd),
-            api_environment(settings, environment),
-            _log_path(settings, "api"),
-            pass_fds=(listener.fileno(),),
-        ),
-        Program(
-            "worker",
-            tuple(worker_argv(GPU_QUEUE)),
-            environment,
-            _log_path(settings, "worker"),
-            stop_seconds=patience,
-        ),
-        Program(
-            "intake",
-            tuple(worker_argv(INTAKE_QUEUE)),
-            environment,
-            _log_path(settings, "intake"),
-            stop_seconds=patience,
-        ),
-    ]
-
-
-def _log_path(settings: Settings, name: str) -> Path:
-    return settings.log_folder / f"service-{name}.log"
 
 
 def _with_key(settings: Settings) -> Settings:
@@ -243,28 +162,27 @@ def _published(path: Path, text: str) -> Iterator[None]:
 
 
 def _migrate(settings: Settings, environment: Mapping[str, str]) -> None:
-    program = Program(
-        "migrate",
-        (sys.executable, "-m", "app.server", "migrate"),
-        environment,
-        _log_path(settings, "migrate"),
-    )
+    program = migrate_program(settings, environment)
     process = start_process(program)
-    status = wait_or_kill(process, deadline=time.monotonic() + _START_SECONDS)
+    status = wait_or_kill(process, deadline=time.monotonic() + START_SECONDS)
     if status != 0:
-        how = "failed" if status > 0 else f"were killed, or not done within {_START_SECONDS} s"
+        how = "failed" if status > 0 else f"were killed, or not done within {START_SECONDS} s"
         raise EmbeddedError(f"the migrations {how}\n{log_tail(program.log_path)}")
 
 
-def _await_broker(broker: Kept, path: Path) -> None:
-    try:
-        await_broker(broker.process, path)
-    except BrokerError as error:
-        raise EmbeddedError(f"{error}\n{log_tail(broker.program.log_path)}") from error
+def _await_broker(broker: Kept, tell: Tell, stopping: threading.Event) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    (sign,) = broker.program.signs
+    while not stopping.is_set() and not sign.is_given(_ANSWER_SECONDS):
+        look_after(broker, tell)
+        if time.monotonic() > deadline:
+            last_words = log_tail(broker.program.log_path)
+            raise EmbeddedError(f"the broker did not start\n{last_words}")
+        time.sleep(_SOON_SECONDS)
 
 
 def _await_api(address: str, kept: Sequence[Kept], tell: Tell, stopping: threading.Event) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     with httpx.Client(base_url=address, trust_env=False, timeout=1) as client:
         while not stopping.is_set():
             with contextlib.suppress(httpx.TransportError):
@@ -273,5 +191,5 @@ def _await_api(address: str, kept: Sequence[Kept], tell: Tell, stopping: threadi
             for one in kept:
                 look_after(one, tell)
             if time.monotonic() > deadline:
-                raise EmbeddedError(f"the API did not answer within {_START_SECONDS} s")
+                raise EmbeddedError(f"the API did not answer within {START_SECONDS} s")
             time.sleep(_LOOK_SECONDS)

@@ -11,6 +11,7 @@ DdcalError
 ├── TooLargeError          413
 ├── UnsupportedTypeError   415
 ├── UnavailableError       503  the database does not answer
+│   └── DamagedDatabaseError 500  it answers that its own file is damaged
 ├── DiskFullError          507  the disk has too little room left
 ├── DamagedFileError       500  a stored file is gone or has other bytes
 └── FencedOutError              a run that lost its lease tried to write; never reaches HTTP
@@ -125,6 +126,22 @@ class UnavailableError(DdcalError):
     def of_database(cls, words: str = "the database does not answer; try again") -> Self:
         """The one that says that nothing can be read or written now."""
         return cls("database_unavailable", words)
+
+
+class DamagedDatabaseError(UnavailableError):
+    """The database's own file is damaged: nothing can be relied on, and waiting does not mend it.
+
+    Args:
+        words: the database's own.
+    """
+
+    status = 500
+    title = "The database is damaged"
+
+    def __init__(self, words: str) -> None:
+        what_to_do = "stop the service, run `ddcal check`, and put back a copy that is whole"
+        super().__init__("database_damaged", f"the database is damaged ({words}): {what_to_do}")
+        self.words = words
 
 
 class DiskFullError(DdcalError):

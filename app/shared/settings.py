@@ -147,6 +147,11 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(
         0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
     )
+    hang_seconds: float = Field(
+        60,
+        gt=0,
+        description="`ddcal serve` starts a part again that gives no sign of life so long.",
+    )
     min_free_bytes: int = Field(
         2**30, ge=0, description="No job is begun and no upload taken that would leave less free."
     )

@@ -180,7 +180,7 @@ class ExpertTraining:
                 n_all = spec.n_experts * spec.epochs
                 on_progress(Progress(phase=PHASE, step=done, steps=n_all, values={"loss": loss}))
                 if epoch + 1 == spec.epochs:
-                    check_end_loss(done, loss, self.facts.n_classes)
+                    check_end_loss(done, loss, network, self.images, self.labels)
             yield torch.stack(snapshots)
 
     def _network(self, expert: int) -> nn.Module:

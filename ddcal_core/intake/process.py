@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take
 from ddcal_core.intake.job_messages import (
     JobLine,
     JobOutput,
+    Message,
     OutputFile,
     Outputs,
     Problem,
@@ -112,15 +114,49 @@ def _take_in_by_content(
         return logits.facts.model_dump(mode="json"), logits.paths
 
     def report(progress: Progress) -> None:
-        channel.send(ProgressReport(**vars(progress)))
+        _send_whole(channel, ProgressReport(**vars(progress)))
 
     options = ImageOptions(**inputs.get("options", {}))
     images = take_in(upload, folder, max_decoded_bytes, options, report)
     return images.facts.model_dump(mode="json"), (images.train_path, images.test_path)
 
 
-def _stop(_signal_number: int, _frame: FrameType | None) -> NoReturn:
-    raise StoppedError
+class _Stop(BaseException):
+    """SIGTERM has come. No Exception: it may come in the middle of a call that catches those.
+
+    logging is one: it swallows whatever goes wrong while a line is written.
+    """
+
+
+def _stop(signal_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal_number, signal.SIG_IGN)
+    raise _Stop
+
+
+def _until_stopped(work: Callable[[], Verdict]) -> Verdict:
+    """Do it, unless SIGTERM comes first; one that comes later is not heeded.
+
+    Raises:
+        StoppedError: it has come.
+    """
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            return work()
+        finally:
+            # The last word goes out whole.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except _Stop:
+        raise StoppedError from None
+
+
+def _send_whole(channel: JobChannel, message: Message) -> None:
+    """Send a message that no signal cuts in two: it is heeded right after."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        channel.send(message)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def main() -> int:
@@ -132,11 +168,10 @@ def main() -> int:
         return 0
 
     def work() -> Verdict:
-        signal.signal(signal.SIGTERM, _stop)
         _LOG.info("intake, numpy %s", np.__version__)
         return _run(job, channel)
 
-    return answer_job(job, channel, work)
+    return answer_job(job, channel, lambda: _until_stopped(work))
 
 
 if __name__ == "__main__":

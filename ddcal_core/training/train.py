@@ -1,6 +1,5 @@
 """Train one network on images that fit in memory, and predict with it."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ from ddcal_core.training.end_loss import check_end_loss
 from ddcal_core.training.losses import training_loss
 
 LR_FACTOR = 0.1
-N_END_IMAGES = 128
-"""At most so many images tell whether training has blown up in its last steps."""
 
 
 def train_network(
@@ -87,19 +84,7 @@ def train_network(
     # The last step's loss is never computed, but its parameters and buffers are used.
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise DivergedError(spec.epochs, math.nan)
-    # The mean of an epoch has not seen what its last steps made.
-    at_end, n_classes = _loss_at_end(network, images, labels)
-    check_end_loss(spec.epochs, max(loss, at_end), n_classes)
-
-
-def _loss_at_end(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, int]:
-    """Loss of a trained network on some of its images in nats, and its number of classes."""
-    some = slice(None, None, -(-len(images) // N_END_IMAGES))
-    # A copy, as batch norm learns from all that passes in training mode.
-    trained = copy.deepcopy(network).train()
-    with torch.no_grad():
-        logits = trained(images[some])
-    return float(nn.functional.cross_entropy(logits, labels[some])), logits.shape[1]
+    check_end_loss(spec.epochs, loss, network, images, labels)
 
 
 def _train_epoch(

@@ -161,13 +161,13 @@ def running_api(settings: Settings, **options) -> Iterator[Api]:
         listener.close()
 
 
-def problem(answer, status):
-    """The body of a refusal, checked to be one (RFC 9457)."""
+def problem(answer, status, *, members=frozenset()):
+    """The body of a refusal, checked to be one (RFC 9457), with members of its own if any."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert set(body) == {
-        "type", "title", "status", "detail", "instance", "code", "request_id", "errors",
+        "type", "title", "status", "detail", "instance", "code", "request_id", "errors", *members,
     }  # fmt: skip
     assert body["status"] == status
     assert body["request_id"] == answer.headers["x-request-id"]

@@ -13,6 +13,7 @@ from app.api.http.uploads import WRITE_BYTES
 from app.shared.settings import Settings
 from app.shared.store.disk import free_bytes, has_room
 from tests.api.serving import problem, running_api
+from tests.waiting import until
 
 ZIP = {"Content-Type": "application/zip"}
 
@@ -49,6 +50,7 @@ def test_a_disk_that_fills_up_while_an_upload_streams_is_507(
 
     def body():
         yield b"x" * WRITE_BYTES
+        until(api.uploads)  # what was declared has been let in
         free[0] = 2**29 + WRITE_BYTES // 2
         yield b"x" * WRITE_BYTES
 

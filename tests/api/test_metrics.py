@@ -21,6 +21,7 @@ FAMILIES = {
     "ddcal_event_streams": "gauge",
     "ddcal_damaged_files": "gauge",
     "ddcal_database_complaints": "gauge",
+    "ddcal_failed_check": "gauge",
     "ddcal_http_requests": "counter",
     "ddcal_http_request_seconds": "histogram",
 }

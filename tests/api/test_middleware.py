@@ -137,7 +137,8 @@ def test_a_body_that_becomes_too_long_is_413(shared_api):
 def test_an_unmigrated_database_is_not_ready_and_fails_without_a_word_of_it(tmp_path):
     """The probe says what is missing; any other request is a 500 that tells no internals."""
     with running_api(Settings(data_folder=tmp_path)) as api:
-        assert problem(api.client.get("/readyz"), 503)["code"] == "not_migrated"
+        unready = problem(api.client.get("/readyz"), 503, members={"readiness", "checks"})
+        assert unready["code"] == "not_migrated"
         answer = api.client.get("/v1/jobs")
         body = problem(answer, 500)
         assert body["code"] == "internal"
@@ -151,7 +152,7 @@ def test_a_database_that_is_away_is_503(tmp_path):
         answer = api.client.get("/v1/jobs")
         assert problem(answer, 503)["code"] == "database_unavailable"
         assert answer.headers["retry-after"] == "5"
-        problem(api.client.get("/readyz"), 503)
+        problem(api.client.get("/readyz"), 503, members={"readiness", "checks"})
         assert api.client.get("/healthz").status_code == 200
 
 

@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from app.shared.settings import Settings
 from app.shared.store.database import migrate
 from tests.api.npz import npz, upload_logits
@@ -104,6 +106,7 @@ def arguments(api: Api, more: str, *, examples: int, seed: int) -> list[str | Pa
     ]
 
 
+@pytest.mark.long
 def test_the_api_keeps_to_its_document(api):
     """No failure of any check, and no server error, on either database."""
     ran = subprocess.run(

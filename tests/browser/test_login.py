@@ -1,8 +1,6 @@
 """Logging in with a real browser, and what pages of other sites can make it do."""
 
 import contextlib
-import http.server
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from app.shared.settings import Settings
 from tests.api.serving import running_api
 from tests.api.test_results import DISTILL
 from tests.browser.chromium import new_page, running_chromium
+from tests.stand_in import Answered, stand_in
 
 KEY = "a-key-of-some-length"
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -154,28 +153,10 @@ def next_pause(page):
                 return told["params"]
 
 
-@contextlib.contextmanager
 def elsewhere(html):
     """A page of somebody else's on this machine; gives its port."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = html.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    page = Answered(200, html.encode(), (("Content-Type", "text/html; charset=utf-8"),))
+    return stand_in(lambda _: page)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

@@ -18,8 +18,10 @@ from app.shared.errors import UnavailableError
 from app.shared.upkeep.housekeeping import keep_house
 from tests.chaos.clients import Client, Memory
 from tests.chaos.faults import FAULTS, thaw
-from tests.chaos.invariants import SEE_LEASES, broken, broken_files
+from tests.chaos.invariants import broken, broken_files, see_leases
+from tests.chaos.safeguards import FENCE
 from tests.chaos.topology import Topology, running_topology
+from tests.chaos.zombie import NO_CHECKPOINT, bring_back_a_zombie
 
 LOOK_SECONDS = 0.2
 QUIET_SECONDS = 180.0
@@ -77,7 +79,7 @@ class Driver:
             heapq.heappop(self._agenda)[2]()
         self._topology.look_after()
         with contextlib.suppress(UnavailableError), self._topology.database.write() as connection:
-            connection.execute(text(SEE_LEASES))
+            see_leases(connection)
         time.sleep(LOOK_SECONDS)
 
     def calm(self) -> None:
@@ -115,12 +117,16 @@ def run(
         database: sqlite or postgresql.
         seed: of the faults and of what clients do.
         seconds: with faults; those until all is ready and until all is quiet come on top.
-        without: the safeguard that the workers are to lack, if any.
+        without: the safeguard that the workers are to lack, if any. Without the fence the run
+            begins with a zombie: faults drawn by chance may make none that does harm.
     """
     memory = Memory()
-    with running_topology(folder, database, without=without) as topology:
+    options = NO_CHECKPOINT if without == FENCE else {}
+    with running_topology(folder, database, without=without, **options) as topology:
         driver = Driver(topology, random.Random(f"{seed}"))
         await_ready(topology)
+        if without == FENCE:
+            bring_back_a_zombie(topology, driver.look)
         clients = [Client(topology, memory, f"{seed} {number}") for number in range(2)]
         for client in clients:
             client.start()

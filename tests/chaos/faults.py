@@ -69,6 +69,17 @@ def freeze_worker(topology: Topology, draw: random.Random) -> Later | None:
     return _freeze(topology, pids, draw)
 
 
+def freeze_trainer(topology: Topology, draw: random.Random) -> Later | None:
+    """A trainer stops, at work or waiting; its supervisor beats on."""
+    trainers = topology.trainers_of(_busy(topology, draw))
+    return _freeze(topology, [draw.choice(trainers).pid], draw) if trainers else None
+
+
+def freeze_api(topology: Topology, draw: random.Random) -> Later | None:
+    """The API answers nobody for seconds, whatever it is writing."""
+    return _freeze(topology, [topology.parts["api"].process.pid], draw)
+
+
 def restart_broker_empty(topology: Topology, draw: random.Random) -> Later | None:
     """A kill -9 of the broker, which comes back without its queues."""
     part = topology.parts.pop("broker")
@@ -139,6 +150,8 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     "kill API": (kill_api, 2),
     "freeze supervisor": (freeze_supervisor, 5),
     "freeze worker": (freeze_worker, 2),
+    "freeze trainer": (freeze_trainer, 2),
+    "freeze API": (freeze_api, 1),
     "broker killed, empty": (restart_broker_empty, 2),
     "broker flushed": (flush_broker, 2),
     "broker clients cut": (cut_broker_clients, 2),

@@ -2,20 +2,15 @@
 
 import contextlib
 import random
-import signal
 
 import pytest
-from sqlalchemy import text
 
-from app.shared.engine.jobs import insert_job
-from app.shared.store.job_records import NewJob
-from tests.chaos.clients import FIRST_NUMBER, TINY, Memory
+from tests.chaos.clients import Memory
 from tests.chaos.driver import Driver, Outcome, await_quiet, await_ready, conclude, run
-from tests.chaos.faults import name_of
 from tests.chaos.safeguards import FENCE, LEASES
 from tests.chaos.silencer import Silencer
 from tests.chaos.topology import running_topology
-from tests.waiting import until
+from tests.chaos.zombie import NO_CHECKPOINT, bring_back_a_zombie, submit
 
 SECONDS = 30
 
@@ -30,57 +25,18 @@ def test_all_invariants_hold(tmp_path, database):
 
 
 @contextlib.contextmanager
-def one_job(folder, database, *, n_steps, **topology_options):
-    """A service without an API, with one job just submitted, and its driver and outcome to be."""
+def service(folder, database, **topology_options):
+    """A service without an API, and its driver and outcome to be."""
     with running_topology(folder, database, has_api=False, **topology_options) as topology:
         await_ready(topology)
-        submit(topology, n_steps=n_steps)
         yield topology, Driver(topology, random.Random(1)), Outcome()
 
 
-def submit(topology, *, n_steps, seed=0):
-    """Write a distillation that takes so many tenths of a second."""
-    distill = {**TINY, "iterations": n_steps, "method": "dm"}
-    new = NewJob(
-        kind="distill",
-        params={"dataset": "digits", "seed": seed, "distill": distill},
-        queue="gpu",
-        timeout_seconds=FIRST_NUMBER + seed,
-        max_attempts=topology.settings.max_attempts,
-    )
-    with topology.database.write() as connection:
-        insert_job(connection, "local", new)
-
-
 def freeze_until_there_is_a_successor(folder, without):
-    """Freeze a supervisor at work; set it going again when its successor is at work too."""
-    # No checkpoint: the successor is to begin anew, and be at work when the zombie comes back.
-    options = {"n_workers": 2, "checkpoint_seconds": 1000.0, "without": without}
-    with one_job(folder, "postgresql", n_steps=60, **options) as (topology, driver, outcome):
-
-        def run_after(fence):
-            """The run at work, if it is a later one."""
-            query = "SELECT fence, lease_owner FROM jobs WHERE state = 'running' AND fence > :fence"
-            driver.look()
-            with topology.database.read() as connection:
-                return connection.execute(
-                    text(f"{query} AND progress IS NOT NULL"), {"fence": fence}
-                ).one_or_none()
-
-        def await_run_after(fence):
-            found = []
-            until(lambda: found.append(run_after(fence)) or found[-1], seconds=120)
-            return found[-1]
-
-        first = await_run_after(0)
-        (zombie,) = [
-            topology.supervisor_of(worker)
-            for worker in topology.workers()
-            if name_of(worker, topology) == first.lease_owner
-        ]
-        zombie.send_signal(signal.SIGSTOP)
-        await_run_after(first.fence)
-        zombie.send_signal(signal.SIGCONT)
+    """A zombie and its successor, to the end of both."""
+    options = {"n_workers": 2, "without": without, **NO_CHECKPOINT}
+    with service(folder, "postgresql", **options) as (topology, driver, outcome):
+        bring_back_a_zombie(topology, driver.look)
         await_quiet(topology, driver)
         conclude(topology, Memory(), outcome)
     return outcome
@@ -105,7 +61,8 @@ def test_without_the_fence_the_invariants_catch_the_zombie(tmp_path):
 def test_without_leases_the_invariants_catch_the_reconciler(tmp_path):
     """The control: runs that are alive are taken for lost."""
     options = {"n_workers": 1, "max_attempts": 8, "without": LEASES}
-    with one_job(tmp_path, "sqlite", n_steps=100, **options) as (topology, driver, outcome):
+    with service(tmp_path, "sqlite", **options) as (topology, driver, outcome):
+        submit(topology, n_steps=100)
         await_quiet(topology, driver)
         conclude(topology, Memory(), outcome)
     assert "no run is taken for lost within its lease" in outcome.violations
@@ -118,8 +75,9 @@ def test_a_deaf_worker_hears_again(tmp_path):
     options = {"n_workers": 1, "front": silencer.stand_before}
     with (
         contextlib.closing(silencer),
-        one_job(tmp_path, "sqlite", n_steps=1, **options) as (topology, driver, outcome),
+        service(tmp_path, "sqlite", **options) as (topology, driver, outcome),
     ):
+        submit(topology, n_steps=1)
         await_quiet(topology, driver)
         assert silencer.fall_silent() > 0
         submit(topology, n_steps=1, seed=1)

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from app.embedded.broker import await_broker, broker_argv, broker_url, socket_path
 from app.embedded.children import spawn, wait_or_kill
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
 from app.shared.settings import Settings
 from app.shared.store.database import Database, migrate, open_database
 from tests.chaos.invariants import TABLES

@@ -19,9 +19,9 @@ from worker.supervisor.celery_app import celery
 
 app = celery
 celery.conf.imports = ("tests.chaos.worker_app", "worker.supervisor.tasks")
-worker.supervisor.trainer_process.TRAINER_ARGV = (
-    sys.executable,
-    str(Path(__file__).with_name("trainer.py")),
+STAND_IN = (sys.executable, str(Path(__file__).with_name("trainer.py")))
+worker.supervisor.trainer_process.start_trainer = lambda _queue: (
+    worker.supervisor.trainer_process.start_child(STAND_IN)
 )
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import shutil
+import socket
 
 import pytest
 
 from app.cli.check import main
+from app.embedded.local_service import ADDRESS_FILE, hold
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.settings import Settings
@@ -13,6 +15,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import open_database
 from app.shared.store.job_records import Ending, NewJob
+from tests.api.serving import running_api
 from tests.damage import flip_a_bit
 from tests.services import run_ddcal
 
@@ -54,6 +57,7 @@ def test_what_is_whole_is_counted(folder, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "the database: every page, index and foreign key was checked",
         "the files: 1 of 2 bytes; damaged: 0",
+        f"the service: not running on {folder}, so not asked",
     ]
 
 
@@ -61,7 +65,7 @@ def test_a_damaged_file_is_named(folder, capsys):
     """Exit 1; also as people call it."""
     flip_a_bit(stored_file(folder))
     assert main() == 1
-    _, damaged, summary = capsys.readouterr().out.splitlines()
+    _, damaged, summary, _ = capsys.readouterr().out.splitlines()
     assert damaged.startswith("damaged: manifest.json of set_")
     assert hashlib.sha256(b"{}").hexdigest() in damaged
     assert summary == "the files: 1 of 2 bytes; damaged: 1"
@@ -92,3 +96,27 @@ def test_where_there_is_no_data_none_is_made(tmp_path, monkeypatch, capsys):
     assert main() == 1
     assert str(tmp_path / "new") in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_service_that_is_degraded_is_told_of(folder, monkeypatch, capsys):
+    """Exit 1: the broker that the settings name is away."""
+    monkeypatch.setenv("DDCAL_REDIS_URL", f"redis+socket://{folder}/nobody.sock")
+    assert main() == 1
+    *_, broker, summary = capsys.readouterr().out.splitlines()
+    assert broker.startswith("degraded: broker: jobs begin late")
+    assert summary == "the service: degraded"
+
+
+def test_a_running_service_is_asked_itself(folder, capsys):
+    """Serve's broker is known to its API alone; ended, or not answering, it is told of."""
+    away = f"redis+socket://{folder}/nobody.sock"
+    settings = Settings(redis_url=away, database_url=f"sqlite:///{folder / 'ddcal.sqlite'}")
+    with hold(folder), running_api(settings) as api:
+        (folder / ADDRESS_FILE).write_text(str(api.client.base_url))
+        assert main() == 1
+        assert "degraded: broker: jobs begin late" in capsys.readouterr().out
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            port = nobody.getsockname()[1]
+        (folder / ADDRESS_FILE).write_text(f"http://127.0.0.1:{port}")
+        assert main() == 1
+        assert f"the API at http://127.0.0.1:{port} does not answer" in capsys.readouterr().out

@@ -1,17 +1,16 @@
 """The command line: what it says and how it exits when things are not as they should be."""
 
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from app.cli.commands import main
-from app.embedded.serve import worker_argv
+from app.embedded.parts import worker_argv
+from tests.stand_in import Answered, stand_in
 
 
 @pytest.fixture
@@ -26,33 +25,17 @@ def service():
     """A service that knows one job, and remembers the keys it was shown; gives (url, keys)."""
     keys = []
 
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            keys.append(self.headers["Authorization"])
-            known = KNOWN.get(self.path)
-            body = json.dumps(PROBLEM if known is None else known).encode()
-            self.send_response(404 if known is None else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(asked):
+        if asked.method == "POST":
+            problem = {**PROBLEM, "detail": json.dumps([asked.body.decode()])}
+            return Answered(422, json.dumps(problem).encode())
+        keys.append(asked.key)
+        known = KNOWN.get(asked.path)
+        body = json.dumps(PROBLEM if known is None else known).encode()
+        return Answered(404 if known is None else 200, body)
 
-        def do_POST(self):
-            sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            body = json.dumps({**PROBLEM, "detail": json.dumps([sent])}).encode()
-            self.send_response(422)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", keys
-        server.shutdown()
-        thread.join()
+    with stand_in(answer) as port:
+        yield f"http://127.0.0.1:{port}", keys
 
 
 PROBLEM = {"status": 404, "code": "job_not_found", "detail": "there is no job job_1", "errors": []}
@@ -191,6 +174,7 @@ def test_invalid_settings(tmp_path, monkeypatch, capsys, part, name, value):
 
 
 @pytest.mark.broker
+@pytest.mark.long
 @pytest.mark.parametrize(
     "module",
     [["app.server", "api"], ["app.server", "migrate"], ["app.cli.housekeeping"], WORKER],

@@ -1,7 +1,5 @@
 """Which service is meant, and that its key goes to nobody else."""
 
-import http.server
-import threading
 from contextlib import contextmanager
 
 import httpx
@@ -18,6 +16,7 @@ from app.embedded.local_service import (
     kept_key,
     running_address,
 )
+from tests.stand_in import Answered, stand_in
 
 KEY = "a-key-from-the-environment"
 URL = "http://127.0.0.1:8123"
@@ -107,25 +106,14 @@ def listener(location=None):
     """Somebody on a port of this machine; gives its URL and the keys that it was shown."""
     keys = []
 
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            keys.append(self.headers["Authorization"])
-            self.send_response(200 if location is None else 307)
-            if location is not None:
-                self.send_header("Location", location + self.path)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+    def answer(asked):
+        keys.append(asked.key)
+        if location is None:
+            return Answered(200, b"{}")
+        return Answered(307, b"{}", (("Location", location + asked.path),))
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", keys
-        server.shutdown()
-        thread.join()
+    with stand_in(answer) as port:
+        yield f"http://127.0.0.1:{port}", keys
 
 
 def test_a_redirect_takes_the_key_nowhere(monkeypatch):

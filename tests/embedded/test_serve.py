@@ -1,6 +1,7 @@
 """The embedded service's parts: the broker, and one service on one data folder and port."""
 
 import fcntl
+import os
 import socket
 import threading
 
@@ -9,9 +10,12 @@ import redis
 
 from app.embedded.broker import await_broker, broker_argv, running_broker, socket_path
 from app.embedded.children import spawn
-from app.embedded.programs import EmbeddedError
+from app.embedded.parts import broker_program
+from app.embedded.programs import EmbeddedError, look_after, start, stop_in_order
 from app.embedded.serve import serve
+from app.embedded.signs import Pong
 from app.shared.settings import Settings
+from tests.waiting import until
 
 
 @pytest.mark.broker
@@ -65,3 +69,27 @@ def test_taken_port_is_said(tmp_path):
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=f"127.0.0.1:{port}.*--port"):
             serve(Settings(data_folder=tmp_path, port=port), tell=print, stopping=threading.Event())
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("name", ["appendonly.aof.1.base.rdb", "appendonly.aof.1.incr.aof"])
+def test_a_damaged_broker_file_is_set_aside(tmp_path, name):
+    """The broker comes up with an empty one, and the file is kept to be looked at."""
+    settings, said = Settings(data_folder=tmp_path), []
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_broker(folder) as url, redis.from_url(unix(url)) as client:
+        client.rpush("queue", "message")
+    damaged = folder / "appendonlydir" / name
+    damaged.write_bytes(b"\xff" * 100 + damaged.read_bytes())
+    with socket_path(folder) as path:
+        kept = start(broker_program(settings, dict(os.environ), path))
+        try:
+            until(lambda: look_after(kept, said.append) or Pong(path).is_given(10))
+            with redis.Redis(unix_socket_path=str(path)) as client:
+                assert client.keys() == []
+        finally:
+            stop_in_order([[kept]])
+    aside = folder / "appendonlydir.damaged"
+    assert f"the broker's file cannot be read: it was set aside as {aside}" in said
+    assert (aside / name).read_bytes().startswith(b"\xff")

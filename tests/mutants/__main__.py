@@ -1,8 +1,8 @@
 """Take each mechanism away in a scratch copy, and see whether the tests notice.
 
-    python -m tests.mutants                 # all of them
+    python -m tests.mutants                 # all of them: two hours on a busy machine
     python -m tests.mutants NAME ...        # those whose names contain one of these
-    python -m tests.mutants --sample 4      # some, drawn by --seed
+    python -m tests.mutants --sample 4      # some of the quick ones, drawn by --seed
     python -m tests.mutants --list
 
 The tests run on the copy as it is first: one that fails there can kill nothing. Exit status 1 if a
@@ -10,9 +10,12 @@ mutant survives.
 """
 
 import argparse
+import itertools
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +26,14 @@ from pathlib import Path
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
 
-TEST_SECONDS = 900
+ALL_SECONDS = 3600
+QUICK_SECONDS = (
+    120  # for each test of a mutant that is not slow, where it hangs without its mechanism
+)
 FAILED = 1  # pytest's exit status where tests ran and some failed
+REASON = re.compile(r"^(?:FAILED|ERROR) \S+ - (.*)$", re.MULTILINE)
+
+_versions = itertools.count(1)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,19 +43,25 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--sample", type=int)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", default="0")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args(arguments)
     chosen = [one for one in MUTANTS if _is_chosen(one, options.names)]
     if options.sample is not None:
-        chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
+        chosen = sample(chosen, options.sample, options.seed)
     if options.list or not chosen:
-        print(*(f"{one.name:44} {one.path}" for one in chosen), sep="\n")
+        print(*(f"{one.name:50} {one.path}" for one in chosen), sep="\n")
         return 0 if options.list else 2
     with tempfile.TemporaryDirectory(prefix="ddcal-mutants-") as folder:
         copy = Path(folder) / "ddcal"
         _copy_sources(copy)
-        return _run(chosen, copy)
+        return 1 if survivors(chosen, copy) else 0
+
+
+def sample(mutants: Sequence[Mutant], n: int, seed: str) -> list[Mutant]:
+    """So many of those that are not slow, another choice for each seed."""
+    quick = [one for one in mutants if not one.is_slow]
+    return random.Random(seed).sample(quick, min(n, len(quick)))
 
 
 def _is_chosen(mutant: Mutant, names: Sequence[str]) -> bool:
@@ -64,49 +79,71 @@ def _copy_sources(copy: Path) -> None:
             shutil.copy2(source, target)
 
 
-def _run(chosen: Sequence[Mutant], copy: Path) -> int:
+def survivors(chosen: Sequence[Mutant], copy: Path) -> list[str]:
+    """Try mutants in a copy of the sources, which is as it was afterwards; names those that live.
+
+    Raises:
+        SystemExit: a test that is to kill one fails without it.
+    """
+    started = time.monotonic()
     killers = sorted({test for mutant in chosen for test in mutant.killed_by})
-    print(f"{len(killers)} tests on the code as it is", flush=True)
-    if _status_of(killers, copy) != 0:
-        print("they fail without a mutant")
-        return 1
-    survivors = [mutant.name for mutant in chosen if not _is_killed(mutant, copy)]
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed")
-    for name in survivors:
-        print(f"survived: {name}")
-    return 1 if survivors else 0
+    status, output = _test(killers, copy)
+    print(f"{len(killers)} tests of the code as it is: {_since(started)}", flush=True)
+    if status != 0:
+        sys.exit(f"{output}\nthey fail without a mutant")
+    alive = [mutant.name for mutant in chosen if not _is_killed(mutant, copy)]
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} mutants killed: {_since(started)}")
+    print(*(f"survived: {name}" for name in alive), sep="\n", end="\n" if alive else "")
+    return alive
+
+
+def _since(started: float) -> str:
+    return f"{time.monotonic() - started:.1f} s"
 
 
 def _is_killed(mutant: Mutant, copy: Path) -> bool:
     path, started = copy / mutant.path, time.monotonic()
     original = path.read_text()
-    path.write_text(mutant.mutated(copy))
+    _write(path, mutant.mutated(copy))
     try:
-        status = _status_of(mutant.killed_by, copy)
+        status, output = _test([*_options(mutant), *mutant.killed_by], copy)
     finally:
-        path.write_text(original)
-    word = "killed" if status == FAILED else f"SURVIVED (pytest's status {status})"
-    print(f"{mutant.name:44} {word:10} {time.monotonic() - started:6.1f} s", flush=True)
+        _write(path, original)
+    word = "killed" if status == FAILED else "SURVIVED"
+    reason = REASON.search(output) if status == FAILED else None
+    why = reason[1] if reason else output.strip().rpartition("\n")[2]
+    print(f"{mutant.name:50} {word:8} {_since(started):>8}  {why:.90}", flush=True)
     return status == FAILED
 
 
-def _status_of(tests: Sequence[str], copy: Path) -> int:
-    """Run tests of the copy; a copy of another place is never imported instead."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        ended = subprocess.run(
-            command,
-            cwd=copy,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=TEST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return FAILED  # a mutant that hangs has been noticed
-    return ended.returncode
+def _options(mutant: Mutant) -> tuple[str, ...]:
+    return ("-x",) if mutant.is_slow else ("-x", f"--timeout={QUICK_SECONDS}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a source with a time of its own, by which Python finds its old bytecode stale."""
+    path.write_text(text)
+    os.utime(path, (next(_versions), next(_versions)))
+
+
+def _test(arguments: Sequence[str], copy: Path) -> tuple[int, str]:
+    """Run tests of the copy, never of another place; gives pytest's status and what it printed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    with subprocess.Popen(
+        [*command, *arguments],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        try:
+            output, _ = running.communicate(timeout=ALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            return FAILED, "no end"  # a mutant that hangs has been noticed
+    return running.returncode, output
 
 
 if __name__ == "__main__":

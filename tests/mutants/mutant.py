@@ -19,8 +19,9 @@ class Mutant:
         path: of the file, from the root.
         before: text of it, which stands there once.
         after: what stands there instead.
-        killed_by: tests, by path and name, at least one of which fails then; each is named in the
-            row of docs/guarantees.md whose mechanism this is.
+        killed_by: tests, by path and name, at least one of which fails then; with its parameters
+            in brackets where one case of it is enough.
+        is_slow: its tests take too long for a sample at every change.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Mutant:
     before: str
     after: str
     killed_by: tuple[str, ...]
+    is_slow: bool = False
 
     def mutated(self, root: Path = ROOT) -> str:
         """The file's text with the change.

@@ -73,6 +73,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
         private_folder(tmp_path / "file" / "data")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["app.server", "app.cli.commands"])
 def test_migrate_leaves_nothing_open(tmp_path, module):
     """The database and its folders, from the command and from the module that it becomes."""

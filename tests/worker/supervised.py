@@ -16,8 +16,8 @@ from app.shared.store.database import Database
 from app.shared.store.job_queries import attempts_of, find_job
 from app.shared.store.job_records import Job, NewJob
 from tests.waiting import until
-from worker.supervisor.supervisor import Supervisor
-from worker.supervisor.trainer_process import TrainerProcess
+from worker.supervisor.supervisor import Supervisor, WorkerProcess
+from worker.supervisor.trainer_process import TrainerProcess, start_child
 
 OWNER = "local"
 
@@ -89,15 +89,14 @@ class Bench:
             self.database,
             self.settings,
             queue=queue,
-            worker="w",
-            is_draining=lambda: self.is_draining,
+            worker=WorkerProcess(name="w", is_draining=lambda: self.is_draining),
             new_trainer=self._start,
             clock=clock,
         )
 
     def _start(self, _queue: str) -> TrainerProcess:
         mood = self.moods[min(len(self.started), len(self.moods) - 1)]
-        self.started.append(TrainerProcess([sys.executable, "-c", self.prelude + mood]))
+        self.started.append(start_child([sys.executable, "-c", self.prelude + mood]))
         return self.started[-1]
 
     def let_go(self, name: str = "go") -> None:
@@ -122,7 +121,7 @@ class Bench:
         return [(attempt.outcome, attempt.exit_reason) for attempt in attempts]
 
     def lease_end(self) -> int:
-        """When the lease of the one job ends, by the database's clock, in ms; 0 without one."""
+        """When the lease of the one job ends, by the clock of leases, in ms; 0 without one."""
         with self.database.read() as connection:
             ends = connection.execute(text("SELECT lease_until_at FROM jobs")).scalar_one()
         return int(ends or 0)

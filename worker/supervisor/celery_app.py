@@ -6,6 +6,7 @@ lost run is found by its lease, and a late ack runs a job twice; no prefetch, so
 waits behind a busy worker; no time limits, because the supervisor enforces them.
 """
 
+import logging
 import os
 import secrets
 import threading
@@ -29,6 +30,7 @@ from app.shared.settings import Settings
 from app.shared.startup import create_privately
 from app.shared.store.database import open_database, settings_with_database_or_exit
 from app.shared.upkeep.reconciler import Background, start_background
+from worker.supervisor.loop_signs import give_loop_signs
 
 # What the pool's child learns through its environment: which trainers to keep warm, and a name
 # that no other worker has, not even one of the same pid in another container.
@@ -67,9 +69,9 @@ def create_celery(settings: Settings) -> Celery:
     return celery
 
 
-create_privately()
 settings = settings_with_database_or_exit()
 celery = create_celery(settings)
+give_loop_signs(celery, settings.hang_seconds)
 
 
 class _Parent:
@@ -79,10 +81,19 @@ class _Parent:
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]
+def _create_privately(**_: object) -> None:
+    """Before anything is created; the pool's child has it from its parent."""
+    create_privately()
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _log_as_json(**_: object) -> None:
     """In the parent and in its child; with this receiver Celery sets up no logging of its own."""
     log_as_json(settings.log_level)
+    # A bell says nothing: what it leads to is logged.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]

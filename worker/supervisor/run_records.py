@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.shared.engine import runs
+from app.shared.engine.jobs import tell_start
 from app.shared.engine.locks import lock_family
+from app.shared.engine.recipes import Recipe
 from app.shared.errors import FencedOutError, UnavailableError
 from app.shared.inputs.datasets import accept_dataset, awaited_uploads, reject_dataset
 from app.shared.settings import Settings
@@ -30,6 +32,17 @@ from ddcal_core.intake.job_messages import (
 from worker.supervisor.run_state import Run
 
 logger = logging.getLogger(__name__)
+
+
+def write_start(connection: Connection, job: Job, recipe: Recipe | None) -> None:
+    """Tell that a run has begun, and the recipe of its results where it has one.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    tell_start(connection, job)
+    if recipe is not None:
+        runs.note_recipe(connection, job, recipe.digest, recipe.ids)
 
 
 class RunRecords:
@@ -117,9 +130,14 @@ class RunRecords:
     def _put_files(
         self, run: Run, files: Sequence[OutputFile], on_read: OnRead
     ) -> list[dict[str, Any]]:
+        def go_on() -> None:
+            if run.is_lost:  # nobody wants what is left to be copied
+                raise FencedOutError("fenced_out", f"job {run.job.id} was given up on the way")
+            on_read()
+
         rows = []
         for file in files:
-            stored = self._store.put(run.job.id, file.path, on_read=on_read)
+            stored = self._store.put(run.job.id, file.path, on_read=go_on)
             rows.append(
                 {
                     "name": file.name,

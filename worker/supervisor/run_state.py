@@ -1,5 +1,6 @@
 """What a supervisor knows of a run while its trainer works, and what its trainer's words mean."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +22,11 @@ from ddcal_core.intake.job_messages import (
 )
 from worker.supervisor.trainer_process import TrainerProcess
 
+logger = logging.getLogger(__name__)
+
 PROGRESS_EVENT_SECONDS = 5.0
 MAX_NOTES = 100
+MOST_WORDS = 300
 RESUMED = "resumed"
 # Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
 RETRIED_ERRORS: Mapping[str, int | None] = {
@@ -75,6 +79,12 @@ class Run:
     def __post_init__(self) -> None:
         """It begins now; its claim was its first beat."""
         self.started = self.heard_at = self.tried = self.clock()
+
+    def let_go(self, silent_seconds: float) -> None:
+        """Give it up: without a beat for nearly a lease, the job may soon be somebody else's."""
+        logger.warning("job %s: no beat for %.0f s, giving it up", self.job.id, silent_seconds)
+        self.is_lost = True
+        self.trainer.kill()
 
     @property
     def has_news(self) -> bool:
@@ -153,7 +163,7 @@ class Run:
         if isinstance(self.verdict, Failed):
             return self.verdict.error
         if self.misunderstood is not None:
-            message = f"the trainer was not understood: {self.misunderstood}"
+            message = f"the trainer was not understood: {self.misunderstood[:MOST_WORDS]}"
             return JobError(type="trainer_crashed", message=message)
         return JobError(type="trainer_crashed", message=f"the trainer {ending.reason}")
 

@@ -8,10 +8,10 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from app.shared.engine import runs
-from app.shared.engine.jobs import tell_start
 from app.shared.engine.recipes import Recipe
 from app.shared.errors import (
     ConflictError,
@@ -31,7 +31,7 @@ from app.shared.store.kinds import INTAKE
 from ddcal_core.intake.job_messages import JobError
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
-from worker.supervisor.run_records import RunRecords
+from worker.supervisor.run_records import RunRecords, write_start
 from worker.supervisor.run_state import Run, log_keys
 from worker.supervisor.time_limits import has_not_started, limit_passed
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer
@@ -42,7 +42,21 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
-MOST_WORDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerProcess:
+    """The process that a supervisor is at home in.
+
+    Attributes:
+        name: for leases and attempts.
+        is_draining: whether it is going down.
+        give_sign: says that the supervisor's loop turns; called in every turn.
+    """
+
+    name: str
+    is_draining: Callable[[], bool]
+    give_sign: Callable[[], None] = lambda: None
 
 
 class Supervisor:
@@ -54,8 +68,7 @@ class Supervisor:
         settings: Settings,
         *,
         queue: str,
-        worker: str,
-        is_draining: Callable[[], bool],
+        worker: WorkerProcess,
         new_trainer: Callable[[str], TrainerProcess] = start_trainer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,8 +78,7 @@ class Supervisor:
             database: of this process alone.
             settings: of the service.
             queue: whose jobs to claim.
-            worker: this worker's name, for leases and attempts.
-            is_draining: whether the worker is going down.
+            worker: where it is at home.
             new_trainer: starts a process for one job of a queue.
             clock: seconds, by which starts, runs and beats are timed.
         """
@@ -74,7 +86,6 @@ class Supervisor:
         self._settings = settings
         self._queue = queue
         self._worker = worker
-        self._is_draining = is_draining
         self._clock = clock
         self._store = ArtifactStore(settings.artifact_folder)
         self._files = RunFiles(database, settings, self._store)
@@ -93,12 +104,13 @@ class Supervisor:
     def work(self) -> int:
         """Run jobs until the queue has none left; tells how many."""
         n_jobs = 0
-        while not self._is_draining() and self._has_room():
+        self._worker.give_sign()
+        while not self._worker.is_draining() and self._has_room():
             claimed_at = self._clock()
             job = self._claim()
             if job is None:
                 break
-            with belonging_to(worker=self._worker, job_id=job.id, **log_keys(job)):
+            with belonging_to(worker=self._worker.name, job_id=job.id, **log_keys(job)):
                 self._run(job, claimed_at)
             n_jobs += 1
         self._files.tidy()
@@ -110,7 +122,7 @@ class Supervisor:
         try:
             with self._database.write() as connection:
                 return runs.claim_next(
-                    connection, queue=self._queue, worker=self._worker, lease_seconds=lease
+                    connection, queue=self._queue, worker=self._worker.name, lease_seconds=lease
                 )
         except UnavailableError as error:
             logger.warning("no job is claimed, the bell will be rung again: %s", error)
@@ -132,7 +144,7 @@ class Supervisor:
         run = Run(job, self._warm.take(), self._clock)
         try:
             # The lease runs since the claim, and taking a trainer may have taken a while.
-            with self._watchdog.on_guard(lambda silent: _let_go(run, silent), since=claimed_at):
+            with self._watchdog.on_guard(run.let_go, since=claimed_at):
                 self._work_off(run)
         except (FencedOutError, UnavailableError) as error:
             logger.warning("job %s: %s", job.id, error)
@@ -171,7 +183,7 @@ class Supervisor:
         """Set a run's trainer to work; False where another job's results stand for its own."""
         with self._database.read() as connection:
             inputs = inputs_of(connection, run.job, self._settings, self._store)
-        line = self._files.job_line(run.job, inputs.given, worker=self._worker)
+        line = self._files.job_line(run.job, inputs.given, worker=self._worker.name)
         recipe = self._recipe(run, inputs.given)
         if recipe is not None:
             if self._is_reused(run, recipe):
@@ -181,7 +193,7 @@ class Supervisor:
         run.trainer.send(line)
         # The next one loads torch, which takes seconds, while this one computes.
         self._warm.keep()
-        self._records.write(run, lambda connection: _write_start(connection, run.job, recipe))
+        self._records.write(run, lambda connection: write_start(connection, run.job, recipe))
         self._files.delete_lost_scratch(run.job)
         return True
 
@@ -206,7 +218,7 @@ class Supervisor:
         ending = Ending(reason=f"took over the results of {copy.job_id}")
 
         def record(connection: Connection) -> None:
-            _write_start(connection, run.job, recipe)
+            write_start(connection, run.job, recipe)
             copy.record(connection, run.job)
             runs.note(connection, run.job, copy.as_note())
             runs.succeed(connection, run.job, ending, reused_from=copy.job_id)
@@ -224,7 +236,7 @@ class Supervisor:
                     run.hear(message)
             except ValueError as error:
                 logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
-                run.misunderstood = str(error)[:MOST_WORDS]
+                run.misunderstood = str(error)
                 run.trainer.end(0)
             self._beat(run)
             self._look_at_clock(run)
@@ -234,6 +246,7 @@ class Supervisor:
 
     def _beat(self, run: Run, *, is_forced: bool = False) -> None:
         """Prolong the lease when it is time, with the progress since; learn of a cancel."""
+        self._worker.give_sign()
         if run.is_lost:  # it would be prolonged for a job that nobody works on
             return
         now = self._clock()
@@ -271,7 +284,7 @@ class Supervisor:
         why = limit_passed(run, self._settings, now)
         if why is not None:
             self._ask_to_stop(run, why)
-        if self._is_draining():
+        if self._worker.is_draining():
             self._ask_to_stop(run, "drain")
 
     def _look_at_memory(self, run: Run) -> None:
@@ -305,22 +318,4 @@ class Supervisor:
         # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
-        self._records.conclude(run, ending, on_read=lambda: self._beat_while_stored(run))
-
-    def _beat_while_stored(self, run: Run) -> None:
-        if run.is_lost:  # nobody wants what is left to be copied
-            raise FencedOutError("fenced_out", f"job {run.job.id} was given up while it was stored")
-        self._beat(run)
-
-
-def _let_go(run: Run, silent_seconds: float) -> None:
-    """Without a beat for nearly a lease, the job may soon be somebody else's."""
-    logger.warning("job %s: no beat for %.0f s, giving it up", run.job.id, silent_seconds)
-    run.is_lost = True
-    run.trainer.kill()
-
-
-def _write_start(connection: Connection, run: Job, recipe: Recipe | None) -> None:
-    tell_start(connection, run)
-    if recipe is not None:
-        runs.note_recipe(connection, run, recipe.digest, recipe.ids)
+        self._records.conclude(run, ending, on_read=lambda: self._beat(run))

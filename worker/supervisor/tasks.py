@@ -8,6 +8,7 @@ from celery import Task
 from celery.signals import worker_process_init
 
 from app.shared.engine.queue import WAKE_TASK
+from app.shared.signs_of_life import sign_giver
 from app.shared.store.database import open_database
 from worker.supervisor.celery_app import (
     NAME_VARIABLE,
@@ -16,7 +17,7 @@ from worker.supervisor.celery_app import (
     drain_file,
     settings,
 )
-from worker.supervisor.supervisor import Supervisor
+from worker.supervisor.supervisor import Supervisor, WorkerProcess
 
 
 @celery.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
@@ -33,8 +34,11 @@ def supervisor_of(queue: str) -> Supervisor:
         open_database(settings),
         settings,
         queue=queue,
-        worker=f"{queue}-{name}@{socket.gethostname()}",
-        is_draining=drain_file(settings, name).exists,
+        worker=WorkerProcess(
+            name=f"{queue}-{name}@{socket.gethostname()}",
+            is_draining=drain_file(settings, name).exists,
+            give_sign=sign_giver("jobs", os.environ),
+        ),
     )
 
 

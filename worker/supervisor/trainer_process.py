@@ -10,17 +10,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.shared.processes import dying_with_us
 from app.shared.store.kinds import INTAKE_QUEUE
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
+from worker.supervisor.nursery import ForkedTrainer, Nursery
+from worker.supervisor.programs import start_program
 
-TRAINER_ARGV = (sys.executable, "-m", "worker.trainer.trainer")
 INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20
-# In an out-of-memory, the kernel kills the trainer rather than the worker or the database.
-FIRST_TO_BE_KILLED = "1000"
+# Of this process, as its supervisors are.
+NURSERY = Nursery()
 
 
 class TrainerProcess:
@@ -34,21 +34,12 @@ class TrainerProcess:
         cpu_seconds: processor time it has taken.
     """
 
-    def __init__(self, argv: Sequence[str], *, memory_bytes: int = 0) -> None:
-        """Start it; from the main thread, since it dies with the thread that starts it."""
-        self._process = subprocess.Popen(
-            dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(),
-            # Its children die with it, and a Ctrl-C at the terminal is for the service alone.
-            start_new_session=True,
-        )
-        if self._process.stdin is None or self._process.stdout is None:
+    def __init__(self, child: subprocess.Popen[bytes] | ForkedTrainer) -> None:
+        """Take a child that was given pipes for its stdin and stdout."""
+        self._process = child
+        if child.stdin is None or child.stdout is None:
             raise RuntimeError("a trainer was started without its pipes")
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{self.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)
+        self._stdin, self._stdout = child.stdin, child.stdout
         self._unread = b""
         self._ended: str | None = None
         self._is_open = True
@@ -59,8 +50,8 @@ class TrainerProcess:
         self.cpu_seconds: float | None = None
 
     @property
-    def pid(self) -> int:
-        """The child's process id."""
+    def pid(self) -> int | None:
+        """The child's process id; None while its nursery still loads."""
         return self._process.pid
 
     @property
@@ -106,6 +97,8 @@ class TrainerProcess:
 
     def measure(self) -> None:
         """Take down the memory it holds and has held, and the processor time it has taken."""
+        if self.pid is None:
+            return
         folder = Path(f"/proc/{self.pid}")
         with contextlib.suppress(OSError, KeyError):
             lines = (folder / "status").read_text().splitlines()
@@ -135,8 +128,11 @@ class TrainerProcess:
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         is_late = self._process.poll() is None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self.pid is None:
+            self._process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
         self._ended = "was ended by its supervisor" if is_late else _in_words(status)
         self._is_open = False
@@ -149,13 +145,19 @@ class TrainerProcess:
 def start_trainer(queue: str) -> TrainerProcess:
     """A process that waits for one job of a queue."""
     if queue == INTAKE_QUEUE:
-        return TrainerProcess(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)
-    return TrainerProcess(TRAINER_ARGV)
+        return start_child(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)
+    return TrainerProcess(NURSERY.fork())
 
 
-def _environment() -> dict[str, str]:
-    """Ours without the settings: a trainer knows no database, broker or key."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("DDCAL_")}
+def start_child(argv: Sequence[str], *, memory_bytes: int = 0) -> TrainerProcess:
+    """A program of its own that waits for one job.
+
+    Args:
+        argv: the program and its arguments.
+        memory_bytes: the most address space that it may take; 0 sets no limit.
+    """
+    pipe = subprocess.PIPE
+    return TrainerProcess(start_program(argv, memory_bytes=memory_bytes, stdin=pipe, stdout=pipe))
 
 
 def _in_words(status: int) -> str:

@@ -190,7 +190,7 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _end(status: int) -> NoReturn:
+def end(status: int) -> NoReturn:
     """End now: all has been said, and taking torch down takes seconds that the job would wait."""
     logging.shutdown()
     sys.stdout.flush()
@@ -199,4 +199,4 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _end(main())
+    end(main())

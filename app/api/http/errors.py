@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from app.api.http.pointers import json_pointer, wanted_and_got
 from app.shared.errors import (
+    DamagedDatabaseError,
     DamagedFileError,
     DdcalError,
     FieldProblem,
@@ -58,6 +59,7 @@ class Problem:
         detail: what was wanted and what was got, this time.
         errors: one entry a field that cannot be.
         headers: headers that the status calls for.
+        members: what the body has besides (RFC 9457, section 3.2).
     """
 
     status: int
@@ -66,6 +68,7 @@ class Problem:
     detail: str
     errors: tuple[FieldProblem, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -75,7 +78,7 @@ def problem_of(error: Exception) -> Problem:
             return Problem(
                 error.status, error.code, error.title, error.detail, errors=error.problems
             )
-        case DamagedFileError():
+        case DamagedFileError() | DamagedDatabaseError():
             return Problem(error.status, error.code, error.title, error.detail)
         case DdcalError() if error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if error.status == 503 else {}
@@ -134,6 +137,7 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> Respons
             {"pointer": one.pointer, "code": one.code, "detail": one.detail}
             for one in problem.errors
         ],
+        **problem.members,
     }
     response = Response(
         json.dumps(body),

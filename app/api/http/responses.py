@@ -22,7 +22,7 @@ _DESCRIPTIONS = {
     416: "The range lies outside of the content.",
     422: "What is asked cannot be; `errors` points at each field.",
     500: "The stored file is damaged: `file_damaged`, with what to do.",
-    503: "Something the service needs does not answer.",
+    503: "Something the service needs does not answer, or lets it take no job in.",
     507: "The service's disk has too little room left.",
 }
 
@@ -48,9 +48,14 @@ def not_modified(headers: Mapping[str, str]) -> Response:
     return Response(status_code=304, headers=headers)
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an endpoint for the problems it may answer with."""
-    content = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_REF}}
+def problems(*statuses: int, body: str = "ProblemBody") -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint for the problems it may answer with.
+
+    Args:
+        statuses: of the problems.
+        body: the schema's name, where the problem has members of its own.
+    """
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{body}"}}}
     return {
         status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
     }

@@ -1,5 +1,7 @@
 """Problems, health, readiness and version: what is about the service and not of one resource."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from app.api.schemas.bodies import Body
@@ -44,9 +46,18 @@ class CheckBody(Body):
 
 
 class ReadinessBody(Body):
-    """The service can do its work."""
+    """The service takes jobs in."""
 
-    status: str = Field(description="ok, or degraded: jobs are taken in and begin late.")
+    status: Literal["ready", "degraded"] = Field(
+        description="degraded: jobs are taken in and begin late; the checks say why."
+    )
+    checks: list[CheckBody]
+
+
+class UnreadyBody(ProblemBody):
+    """Why the service takes no job in: a problem with every check beside it."""
+
+    readiness: Literal["unready"]
     checks: list[CheckBody]
 
 

@@ -51,6 +51,7 @@ from app.shared.store.database import db_now
 from app.shared.store.job_records import JOB_COLUMNS, Job, NewJob, job_of
 from app.shared.store.job_states import TERMINAL_STATES, WAITING_STATES, JobState
 from app.shared.store.kinds import INTAKE, is_composite
+from app.shared.store.lease_clock import lease_now
 from app.shared.store.tables import datasets, job_deps, jobs
 
 # Built once: building a statement costs more time than the database takes for it.
@@ -210,7 +211,7 @@ def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
     asked = {"stop_requested": "cancel", "error": None}
     if not is_composite(job.kind):
         moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
-        deadline = {**asked, "stop_deadline_at": db_now(grace_seconds)}
+        deadline = {**asked, "stop_deadline_at": lease_now(grace_seconds)}
         # A running job is only asked: its supervisor learns of it at the next beat.
         if moved is None:
             move(connection, job.id, ("running",), "cancelling", **deadline)

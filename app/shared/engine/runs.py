@@ -4,6 +4,7 @@ A Job as `claim_next` gave it is the run: its fence and attempt do not change wh
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, insert, or_, select, update
@@ -17,10 +18,12 @@ from app.shared.store.database import db_now
 from app.shared.store.job_records import JOB_COLUMNS, Ending, Job, job_of
 from app.shared.store.job_states import ACTIVE_STATES, JobState
 from app.shared.store.kinds import ATOMIC_KINDS, COMPOSITE_KINDS
+from app.shared.store.lease_clock import has_passed, lease_now
 from app.shared.store.tables import attempts, jobs
 
 MAX_RETRY_SECONDS = 300
 RESUMED_FROM_STEP = "resumed_from_step"
+_LONG_AGO = datetime.fromtimestamp(0, UTC)  # by any clock of leases
 
 # Built once: building them takes longer than all else between a bell and the start of its job.
 _NEXT = (
@@ -38,7 +41,7 @@ _CLAIMING = moving(
     fence=jobs.c.fence + 1,
     attempt=jobs.c.attempt + 1,
     lease_owner=bindparam("worker"),
-    lease_until_at=db_now("lease"),
+    lease_until_at=lease_now("lease"),
     started_at=case((jobs.c.started_at.is_(None), db_now()), else_=jobs.c.started_at),
     progress=None,
     error=None,
@@ -80,7 +83,7 @@ def beat(
     Raises:
         FencedOutError: the run has lost its job.
     """
-    values: dict[str, Any] = {"lease_until_at": db_now(lease_seconds)}
+    values: dict[str, Any] = {"lease_until_at": lease_now(lease_seconds)}
     # A beat alone raises no version: nothing that users see has changed, and no ETag either.
     if progress is not None:
         values |= {"progress": dict(progress), "version": jobs.c.version + 1}
@@ -228,6 +231,15 @@ def lost_jobs(connection: Connection, *, limit: int = 20) -> list[str]:
     return list(connection.execute(lost).scalars())
 
 
+def end_leases(connection: Connection) -> int:
+    """End the lease of every run; tells how many.
+
+    For a start at which no worker can be left: the reconciler then recovers them at once.
+    """
+    leased = jobs.c.lease_until_at.is_not(None)
+    return connection.execute(update(jobs).where(leased).values(lease_until_at=_LONG_AGO)).rowcount
+
+
 def recover_lost(connection: Connection, job_id: str) -> Job | None:
     """Edges h, g and k for a run whose lease, or whose time to stop, has passed.
 
@@ -291,7 +303,7 @@ def _is_cancelling(connection: Connection, run: Job) -> bool:
 
 
 def _is_lost() -> ColumnElement[bool]:
-    return or_(jobs.c.lease_until_at < db_now(), jobs.c.stop_deadline_at < db_now())
+    return or_(has_passed(jobs.c.lease_until_at), has_passed(jobs.c.stop_deadline_at))
 
 
 def _holds(run: Job) -> tuple[ColumnElement[bool], ...]:

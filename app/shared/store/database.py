@@ -26,10 +26,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from app.shared.errors import UnavailableError
+from app.shared.errors import DamagedDatabaseError, UnavailableError
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import exit_over_settings, settings_or_exit
-from app.shared.store.outages import is_away, is_away_by_driver
+from app.shared.store.lease_clock import provide_lease_clock
+from app.shared.store.outages import is_away, is_away_by_driver, is_damage
 from app.shared.store.tables import UtcTime
 
 __all__ = [
@@ -64,7 +65,7 @@ N_THREADS = 4
 
 
 class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
-    """The database's clock, so many seconds from now; every lease is compared by it alone.
+    """The database's time of day, so many seconds from now; leases have a clock of their own.
 
     The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
     """
@@ -112,7 +113,7 @@ class Database:
         """One transaction that commits at the end of the block and rolls back on any error.
 
         Raises:
-            UnavailableError: the database does not answer, or is locked for too long.
+            UnavailableError: the database does not answer, is damaged, or is locked for too long.
         """
         with _transaction(self._writing) as connection:
             yield connection
@@ -139,14 +140,28 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except (DBAPIError, PoolTimeoutError) as error:
-        if isinstance(error, PoolTimeoutError) or is_away(error):
-            raise UnavailableError.of_database() from error
+    except PoolTimeoutError as error:
+        raise UnavailableError.of_database() from error
+    except DBAPIError as error:
+        _raise_in_words(error, error.orig, is_away=is_away(error))
         raise
 
 
+def _raise_in_words(error: Exception, of_driver: BaseException | None, *, is_away: bool) -> None:
+    """Raise what an error of a database means to those who use it; return where it is ours.
+
+    Raises:
+        DamagedDatabaseError: its own bytes are damaged.
+        UnavailableError: it cannot be used for a while.
+    """
+    if is_damage(of_driver):
+        raise DamagedDatabaseError(str(of_driver)) from error
+    if is_away:
+        raise UnavailableError.of_database() from error
+
+
 def clock(connection: Connection) -> datetime:
-    """The time by the database, which all leases and deadlines go by."""
+    """The time by the database, which all deadlines go by."""
     now: datetime = connection.execute(select(db_now())).scalar_one()
     return now
 
@@ -182,9 +197,17 @@ def open_database(settings: Settings) -> Database:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the schema to the newest revision; does nothing when it is there."""
+    """Bring the schema to the newest revision; does nothing when it is there.
+
+    Raises:
+        UnavailableError: the database does not answer, is damaged, or takes no writes.
+    """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    command.upgrade(_alembic(settings.sqlalchemy_url), "head")
+    try:
+        command.upgrade(_alembic(settings.sqlalchemy_url), "head")
+    except DBAPIError as error:
+        _raise_in_words(error, error.orig, is_away=is_away(error))
+        raise
 
 
 def is_at_head(database: Database) -> bool:
@@ -227,15 +250,15 @@ def _sqlite_engine(url: URL, begin: str, **pool: int) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")
         # Off in SQLite unless each connection asks; deleting a job relies on its cascades.
         connection.execute("PRAGMA foreign_keys=ON")
+        provide_lease_clock(connection)
 
     def on_begin(connection: Connection) -> None:
         # Said to the driver itself: SQLAlchemy's way would cost more than all it does.
         driver: Any = connection.connection.driver_connection
         try:
             driver.execute(begin)
-        except sqlite3.OperationalError as error:
-            if is_away_by_driver(error):
-                raise UnavailableError.of_database() from error
+        except sqlite3.Error as error:
+            _raise_in_words(error, error, is_away=is_away_by_driver(error))
             raise
 
     event.listen(engine, "connect", on_connect)

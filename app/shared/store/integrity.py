@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
+from app.shared.errors import DamagedDatabaseError
 from app.shared.store.database import Database
 
 
@@ -37,6 +38,8 @@ def check_database(database: Database) -> DatabaseCheck:
                 return _check_sqlite(connection)
             n_failures = _checksum_failures(connection)
             tables = inspect(connection).get_table_names()
+    except DamagedDatabaseError as error:
+        return DatabaseCheck(extent="it cannot be read", complaints=(error.words,))
     except DBAPIError as error:
         return DatabaseCheck(extent="it cannot be read", complaints=(str(error.orig),))
     complaints = [words for name in tables for words in _unreadable(database, name)]
@@ -77,6 +80,8 @@ def _unreadable(database: Database, table: str) -> tuple[str, ...]:
             # As text: what is stored apart from its row is read, too.
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql(f'SELECT count(r::text) FROM "{table}" AS r')  # noqa: S608
+    except DamagedDatabaseError as error:
+        return (f"{table}: {error.words}",)
     except DBAPIError as error:
         return (f"{table}: {error.orig}",)
     return ()

@@ -82,10 +82,12 @@ def ring_again(database: Database, settings: Settings) -> None:
     """Order one ring for each queue with a job that has been due for long and not rung for."""
     is_retry = jobs.c.not_before_at.is_not(None)
     not_rung_since = or_(jobs.c.rung_at.is_(None), jobs.c.rung_at < jobs.c.not_before_at)
+    # Of a clock that has been put back since: the pause would be as long as its step.
+    is_ahead = func.coalesce(jobs.c.rung_at, jobs.c.queued_at) > db_now()
     is_overdue = (
         jobs.c.state == "queued",
         is_due(),
-        or_(and_(is_retry, not_rung_since), _next_ring_at(settings) < db_now()),
+        or_(and_(is_retry, not_rung_since), _next_ring_at(settings) < db_now(), is_ahead),
     )
     overdue = select(jobs.c.queue, func.min(jobs.c.owner_id).label("owner_id"))
     with database.read() as connection:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce
+from sqlalchemy import BigInteger, Connection, case, func, select, type_coerce, union
 
 from app.shared.engine.jobs import is_due
 from app.shared.store.database import db_now
+from app.shared.store.job_states import ACTIVE_STATES
 from app.shared.store.kinds import QUEUES
+from app.shared.store.lease_clock import lease_now
 from app.shared.store.tables import attempts, jobs, outbox
 
 
@@ -64,3 +66,29 @@ def _queues(connection: Connection) -> dict[str, QueueCounts]:
         seconds = max(row.waited or 0, 0) / 1000
         found[row.queue] = QueueCounts(depth=row.depth, oldest_due_seconds=seconds)
     return found
+
+
+def count_unserved(connection: Connection, *, patience_seconds: float) -> Mapping[str, QueueCounts]:
+    """The queues whose jobs nobody takes, by name.
+
+    A worker that lives takes a job within seconds, unless it has one: then the run has a lease, or
+    has ended just now.
+
+    Args:
+        connection: to the database.
+        patience_seconds: so long a job may wait, and a run be over, before that says something.
+    """
+    late = {
+        name: queue
+        for name, queue in _queues(connection).items()
+        if queue.oldest_due_seconds > patience_seconds
+    }
+    served = select(jobs.c.queue).where(
+        jobs.c.state.in_(ACTIVE_STATES), jobs.c.lease_until_at > lease_now()
+    )
+    lately = select(jobs.c.queue).join(attempts, attempts.c.job_id == jobs.c.id)
+    lately = lately.where(
+        attempts.c.ended_at > db_now(-patience_seconds), attempts.c.outcome != "lost"
+    )
+    alive = set(connection.execute(union(served, lately)).scalars()) if late else set()
+    return {name: queue for name, queue in late.items() if name not in alive}

@@ -223,6 +223,7 @@ def test_colour_images_become_channels_first():
     assert labels.tolist() == [7, 0]
 
 
+@pytest.mark.long
 def test_torchvision_can_be_imported_beside_any_torch():
     """In a fresh process the module, and torchvision after it, import without a warning."""
     code = "import ddcal_core.data.torchvision_readers, torchvision; print(torchvision.__name__)"

@@ -236,6 +236,7 @@ def test_noise_in_masked_pixels_is_no_gradient():
     assert is_moved[ones == 9].double().mean() > 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_stopped", [1, 3, 4])
 @pytest.mark.parametrize("method", ["dc", "dsa"])
 def test_a_resumed_run_ends_in_the_same_bytes(method, n_stopped):

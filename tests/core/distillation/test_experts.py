@@ -239,6 +239,15 @@ def test_numbers_that_are_not_finite_are_told_as_divergence(tmp_path):
     assert caught.value.step == 1
 
 
+def test_an_expert_that_its_only_step_blows_up_is_told(tmp_path):
+    """Finite, and never seen by the loss of an epoch."""
+    images, labels = real_data()
+    spec = expert_spec_of(epochs=1, lr=100.0, images_per_epoch=None, batch_size=len(images))
+    training = ExpertTraining(300 * images, labels, spec, FACTS, 0)
+    with pytest.raises(DivergedError, match=r"the training loss became .* at step 1; guessing"):
+        record_experts(tmp_path / "x", training, {})
+
+
 def test_experts_without_images_are_refused():
     """At least one real image is wanted."""
     images, labels = real_data()

@@ -76,6 +76,7 @@ def probabilities_by_hand(network, pixels, temperature):
     return powers / powers.sum(1, keepdims=True)
 
 
+@pytest.mark.long
 def test_the_program_runs_without_the_project(network, program, tmp_path):
     """Alone with torch and numpy it gives the calibrated probabilities, for 1 image and for 6."""
     pixels = np.random.default_rng(0).random((7, 3, 8, 8), np.float32)
@@ -89,6 +90,7 @@ def test_the_program_runs_without_the_project(network, program, tmp_path):
     assert np.abs(found - probabilities_by_hand(network, pixels, 0.031)).max() < 1e-5
 
 
+@pytest.mark.long
 def test_one_export_serves_every_temperature(network, program, tmp_path):
     """Saved again with another temperature, the program has that one, and the old file its own."""
     pixels = np.random.default_rng(1).random((4, 3, 8, 8), np.float32)

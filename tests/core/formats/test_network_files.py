@@ -26,6 +26,7 @@ def space_of(image_shape):
     return Standard(facts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("image_shape", "options"),
     [
@@ -61,6 +62,7 @@ def test_models_and_programs_are_the_network(image_shape, options, tmp_path):
             torch.testing.assert_close(run(pixels), wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{"width": 4, "depth": 1}, {"network": "vit", "width": 4}])
 def test_a_program_is_the_same_file_each_time(options, tmp_path):
     """Exported and saved twice under one name, byte for byte."""

@@ -208,7 +208,7 @@ def test_a_member_that_is_not_what_the_directory_says_is_named(take):
 def run(folder, members, options=None, **limits):
     """Run a zip through the process; give its exit status and its messages."""
     (folder / "upload.npz").write_bytes(zipped(members))
-    return run_process(folder, {"options": options or {}}, **limits)
+    return run_process(folder, more={"options": options or {}}, **limits)
 
 
 def test_the_process_speaks_the_protocol(tmp_path):
@@ -234,6 +234,7 @@ def test_a_refused_image_is_a_rejected_message(tmp_path):
     assert messages[-1]["problem"]["detail"].startswith("train/cat/0.png: wanted")
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_zip(tmp_path):
     """118 MB of pixels pass through a process that has 60 MB to spare."""
     data = encoded(noise(0, 64, 64, 3))

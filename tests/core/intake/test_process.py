@@ -139,9 +139,31 @@ def test_damaged_data_are_refused(tmp_path):
         take_in(path, tmp_path, LIMIT)
 
 
-def start_intake(memory_bytes=0):
-    """Start the intake process as a supervisor does."""
-    argv = [sys.executable, "-m", "ddcal_core.intake.process"]
+# SIGTERM comes while a line of the log is written.
+STOPPED_WHILE_IT_LOGS = """
+import os, signal, sys
+from ddcal_core.intake import process
+
+class Stopping:
+    has_come = False
+
+    def write(self, text):
+        if "intake, numpy" in text and not self.has_come:
+            self.has_come = True
+            os.kill(os.getpid(), signal.SIGTERM)
+        return sys.__stderr__.write(text)
+
+    def flush(self):
+        sys.__stderr__.flush()
+
+sys.stderr = Stopping()
+sys.exit(process.main())
+"""
+
+
+def start_intake(*program, memory_bytes=0):
+    """Start the intake process as a supervisor does; or another program that becomes one."""
+    argv = [sys.executable, *(program or ("-m", "ddcal_core.intake.process"))]
     return subprocess.Popen(
         dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
         stdin=subprocess.PIPE,
@@ -168,9 +190,9 @@ def job_line(folder, more=None):
     return json.dumps(job).encode() + b"\n"
 
 
-def run_process(folder, more=None, **limits):
+def run_process(folder, *program, more=None, **limits):
     """Run the upload in a folder through the process; give its exit status and its messages."""
-    with start_intake(**limits) as process:
+    with start_intake(*program, **limits) as process:
         out, _ = process.communicate(job_line(folder, more), timeout=120)
     return process.returncode, [json.loads(line) for line in out.splitlines()]
 
@@ -250,6 +272,13 @@ def test_a_stop_ends_a_running_intake(tmp_path):
         out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert json.loads(out.splitlines()[-1]) == {"type": "stopped"}
+
+
+def test_a_stop_while_a_line_is_logged_is_heeded_too(tmp_path):
+    """Logging swallows every Exception that is raised meanwhile."""
+    np.savez(tmp_path / "upload.npz", **arrays())
+    status, messages = run_process(tmp_path, "-c", STOPPED_WHILE_IT_LOGS)
+    assert (status, messages[-1]) == (0, {"type": "stopped"})
 
 
 def test_intake_never_loads_torch():

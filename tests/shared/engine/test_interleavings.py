@@ -398,6 +398,7 @@ class Engine(RuleBasedStateMachine):
         assert {name: rows for name, rows in broken.items() if rows} == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_examples", [25])
 def test_every_interleaving_is_as_the_model_says(database, migrated_settings, n_examples) -> None:
     """On either database."""

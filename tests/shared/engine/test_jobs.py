@@ -470,6 +470,25 @@ def test_a_pipeline_is_told_when_a_child_begins(database: Database, claim: Claim
     assert (event.type, event.data["role"], event.data["state"]) == ("child", "a", "running")
 
 
+def test_a_run_that_has_ended_tells_of_no_start(database: Database, claim: Claim) -> None:
+    """Its supervisor may be late, and its pipeline may have ended: nothing follows the end."""
+    with database.write() as connection:
+        pipeline = jobs.insert_pipeline(
+            connection, OWNER, NewJob(kind="pipeline", params={}), [new_job(role="a")]
+        )
+    run = claim()
+    assert run is not None
+    with database.write() as connection:
+        runs.succeed(connection, run, Ending())
+
+    with database.write() as connection:
+        jobs.tell_start(connection, run)
+
+    with database.read() as connection:
+        told = list_events(connection, OWNER, pipeline.id)
+    assert (told[-1].type, told[-1].data["state"]) == ("state", "succeeded")
+
+
 @pytest.mark.parametrize("state", ["queued", "blocked", "running", "cancelling"])
 def test_only_ended_jobs_are_deleted(database: Database, in_state: InState, state: str) -> None:
     """A job that still lives is not deleted."""

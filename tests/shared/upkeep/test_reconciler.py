@@ -222,6 +222,8 @@ def test_a_job_behind_a_busy_worker_is_rung_for_ever_more_rarely(
     assert rings_after(100, 60) == 1
     assert rings_after(90_000, 500) == 0
     assert rings_after(90_000, 700) == 1
+    assert rings_after(-3600, -3600) == 1  # the clock has been put back by an hour
+    assert rings_after(-3600, 1) == 0
 
 
 def test_a_retry_is_rung_for_when_its_time_has_come(

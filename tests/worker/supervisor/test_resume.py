@@ -29,7 +29,7 @@ from ddcal_core.distillation.checkpoints import read_checkpoint, write_checkpoin
 from tests.damage import flip_a_bit
 from tests.worker.small_jobs import run_kind
 from tests.worker.supervised import OWNER, Bench
-from worker.supervisor.trainer_process import TrainerProcess, start_trainer
+from worker.supervisor.trainer_process import NURSERY, TrainerProcess, start_trainer
 
 SMALL = {"images_per_class": 1, "width": 4, "depth": 1, "init": "real", "mask": {"ratio": 0.25}}
 SELECTION = {"n_evaluations": 2, "epochs": 1}
@@ -79,6 +79,7 @@ def bench(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     made.worker.close()
     for trainer in made.started:
         trainer.end(0)
+    NURSERY.close()
     made.database.close()
 
 
@@ -143,10 +144,10 @@ def step_of(path: Path) -> int:
 def kill_at(bench: RealBench, job_id: str, step: int, before_kill: Callable[[Path], None]) -> int:
     """Wait for a job's checkpoint of a step or a later one, then kill -9 its trainer."""
     path = CheckpointStore(bench.settings.checkpoint_folder).open(job_id)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while step_of(path) < step:
         assert time.monotonic() < deadline
-        time.sleep(0.002)
+        time.sleep(0.01)
     log = f"{job_id}.log"
     for trainer in bench.started:
         if trainer.is_alive() and is_writing_to(trainer.pid, log):

@@ -268,6 +268,22 @@ def test_one_damaged_file_of_several_keeps_the_others_from_being_taken(
     assert gzip.decompress(files(made, result)["table.csv.gz"]).decode().startswith("set_")
 
 
+def test_of_results_with_a_damaged_file_no_other_is_linked(bench: Callable[..., Bench]) -> None:
+    """All are verified first: a job that then comes to nothing has none of them."""
+    made = bench(CHAIN_OUTPUTS, CHAIN_OUTPUTS, CHAIN_OUTPUTS, DEAD)
+    distill = made.submit()
+    params = {"training_set": {"source": "distilled", "distilled_set": distill.id}}
+    first = made.submit(kind="train", params=params, needs=(distill.id,))
+    made.supervisor().work()
+    flip_a_bit(path_of(made, first, "table.csv.gz"))
+    second = made.submit(kind="train", params=params, needs=(distill.id,), max_attempts=1)
+
+    made.supervisor().work()
+
+    assert (made.job(first.id).state, made.job(second.id).state) == ("succeeded", "failed")
+    assert list(made.settings.artifact_folder.glob(f"{second.id}/*")) == []
+
+
 def test_the_next_finished_job_is_tried(bench: Callable[..., Bench]) -> None:
     """Where the newest is damaged, an older one of the same recipe is whole."""
     made = bench(SET_OUTPUT)

@@ -397,8 +397,8 @@ def test_a_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     )
     program = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from worker.supervisor.trainer_process import TrainerProcess\n"
-        f"trainer = TrainerProcess([sys.executable, '-c', {busy!r}])\n"
+        "from worker.supervisor.trainer_process import start_child\n"
+        f"trainer = start_child([sys.executable, '-c', {busy!r}])\n"
         f"open({str(note)!r}, 'w').write(str(trainer.pid))\n"
         # Not before it is at work: one that only starts looks for its parent by itself.
         "import os, signal, time\n"

@@ -18,6 +18,8 @@ from worker.trainer.fitting.calibrations import read_scaling
 from worker.trainer.inputs import DatasetInput, parse_json
 from worker.trainer.loading import cut, load_train_images
 
+pytestmark = pytest.mark.long
+
 SPECS = [
     {"method": "none"},
     {"method": "ts"},

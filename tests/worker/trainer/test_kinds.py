@@ -35,6 +35,8 @@ from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
 from worker.trainer.loading import load_train_images
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 SPECS = [
     {"method": "none"},

@@ -16,6 +16,8 @@ from tests.worker.small_jobs import (
     write_dataset,
 )
 
+pytestmark = pytest.mark.long
+
 NETWORKS = {
     "convnet": {"norm": "batch", "pooling": "max"},
     "alexnet": {"width": None, "depth": None, "lr": 0.02},

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 
 from tests.worker.small_jobs import run_kind, write_dataset
 
+pytestmark = pytest.mark.long
+
 torch.set_num_threads(1)  # tensors are tiny, and the cores may be shared
 
 RTP = {

@@ -27,6 +27,8 @@ from tests.worker.small_jobs import (
 from worker.trainer.inputs import DatasetInput, SetInput, parse_json
 from worker.trainer.loading import as_examples, cut, load_train_images, space_of_set
 
+pytestmark = pytest.mark.long
+
 AUTO = [{"method": "mts", "fit_on": "distilled", "mask": {"ratio": "auto"}}]
 SELECTION = {"n_evaluations": 1, "epochs": 40}
 

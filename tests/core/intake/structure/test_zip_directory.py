@@ -217,6 +217,7 @@ def test_what_is_no_whole_zip_is_refused(read, content, message):
         read(content)
 
 
+@pytest.mark.long
 def test_too_many_entries_are_refused(read):
     """Counted while they are read."""
     members = [Member(b"%d" % k, b"") for k in range(MAX_ENTRIES + 1)]

@@ -1,0 +1,147 @@
+"""The parts that `ddcal serve` starts: command, environment, and the signs of life of each.
+
+To have serve keep one part more, add its program to `service_programs`.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from app.embedded.broker import broker_argv, set_damaged_file_aside
+from app.embedded.programs import STOP_SECONDS, Program
+from app.embedded.signs import Answer, Heard, Pong, Sign, listening_at
+from app.shared.settings import PREFIX, Settings
+from app.shared.signs_of_life import LOOPS, SIGNS_VARIABLE, sign_path
+from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
+
+_KEY_VARIABLE = f"{PREFIX}API_KEY"
+_WORKERS = {"worker": GPU_QUEUE, "intake": INTAKE_QUEUE}
+"""One for each queue, so that no upload waits behind a long distillation."""
+
+
+def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
+    """The environment of serve's children: ours without the key, and where the parts are."""
+    ours = {name: value for name, value in os.environ.items() if name.upper() != _KEY_VARIABLE}
+    return {
+        **ours,
+        "DDCAL_DATA_FOLDER": str(settings.folder),
+        "DDCAL_REDIS_URL": url,
+        "DDCAL_HOST": settings.host,
+        "PYTHONUNBUFFERED": "1",
+        # torch would leave its folder in /tmp, where nobody clears it away.
+        "TORCHINDUCTOR_CACHE_DIR": str(settings.folder / "torch"),
+    }
+
+
+def api_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The API's environment: it alone is given the key, where no list of processes shows it."""
+    no_key = {f"{PREFIX}NO_KEY": str(settings.no_key)}
+    if settings.api_key is None:
+        return {**environment, **no_key}
+    return {**environment, **no_key, _KEY_VARIABLE: settings.api_key.get_secret_value()}
+
+
+def worker_argv(queues: str) -> list[str]:
+    """The command of a worker: one Celery process that runs one job at a time.
+
+    Args:
+        queues: the queues it serves, separated by commas.
+    """
+    name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
+    return [
+        *(sys.executable, "-m", "celery", "--quiet"),
+        *("-A", "worker.supervisor.celery_app", "worker"),
+        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
+        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
+        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
+        # of a starting child, which does not write JSON yet; worker/supervisor/celery_app has the
+        # rest.
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
+    ]
+
+
+def broker_program(settings: Settings, environment: Mapping[str, str], path: Path) -> Program:
+    """The broker, at a socket."""
+    folder = settings.folder / "redis"
+    return Program(
+        "broker",
+        tuple(broker_argv(folder, path)),
+        environment,
+        _log_path(settings, "broker"),
+        signs=(Pong(path),),
+        hang_seconds=settings.hang_seconds,
+        mend=partial(set_damaged_file_aside, folder),
+    )
+
+
+def migrate_program(settings: Settings, environment: Mapping[str, str]) -> Program:
+    """The migrations; who holds the folder of the database knows that no worker runs on it."""
+    alone = () if settings.database_url else ("--alone",)
+    argv = (sys.executable, "-m", "app.server", "migrate", *alone)
+    return Program("migrate", argv, environment, _log_path(settings, "migrate"))
+
+
+@contextlib.contextmanager
+def service_programs(
+    settings: Settings, environment: Mapping[str, str], listener: socket.socket, broker: Path
+) -> Iterator[list[Program]]:
+    """The API and the workers, whose signs are listened for as long as the context.
+
+    Args:
+        settings: of the service.
+        environment: of all children.
+        listener: what the API accepts on.
+        broker: the broker's socket; those of the workers' signs lie beside it.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for name in _WORKERS:
+            prefix = str(broker.with_name(name))
+            ears = [stack.enter_context(listening_at(sign_path(prefix, loop))) for loop in LOOPS]
+            signs = tuple(
+                Heard(f"signs of its {loop}", ear, Pong(broker))
+                for loop, ear in zip(LOOPS, ears, strict=True)
+            )
+            heard = {**environment, SIGNS_VARIABLE: prefix}
+            workers.append(_worker_program(settings, heard, name, signs))
+        yield [_api_program(settings, environment, listener), *workers]
+
+
+def _api_program(
+    settings: Settings, environment: Mapping[str, str], listener: socket.socket
+) -> Program:
+    host, port = listener.getsockname()[:2]
+    fd = listener.fileno()
+    return Program(
+        "api",
+        (sys.executable, "-m", "app.server", "api", "--fd", str(fd)),
+        api_environment(settings, environment),
+        _log_path(settings, "api"),
+        pass_fds=(fd,),
+        signs=(Answer(host, port),),
+        hang_seconds=settings.hang_seconds,
+    )
+
+
+def _worker_program(
+    settings: Settings, environment: Mapping[str, str], name: str, signs: tuple[Sign, ...]
+) -> Program:
+    return Program(
+        name,
+        tuple(worker_argv(_WORKERS[name])),
+        environment,
+        _log_path(settings, name),
+        stop_seconds=settings.stop_grace_seconds + STOP_SECONDS,
+        signs=signs,
+        # A supervisor may be silent for as long as its lease allows.
+        hang_seconds=max(settings.hang_seconds, settings.lease_seconds),
+    )
+
+
+def _log_path(settings: Settings, name: str) -> Path:
+    return settings.log_folder / f"service-{name}.log"

@@ -1,0 +1,85 @@
+"""Mutants of docs/guarantees.md: what users do."""
+
+from tests.mutants.mutant import Mutant
+
+_RUNS = "app/shared/engine/runs.py"
+_JOBS = "app/shared/engine/jobs.py"
+
+MUTANTS = (
+    Mutant(
+        "failed-needs-are-not-heeded",
+        _JOBS,
+        '        if ended.state != "succeeded":\n            _give_up',
+        "        if False:\n            _give_up",
+        ("tests/shared/engine/test_jobs.py::test_what_waits_for_a_failed_job_fails_with_it",),
+    ),
+    Mutant(
+        "a-cancelled-run-can-succeed",
+        _RUNS,
+        "    moved = move(connection, run.id, (source,), target, *_holds(run), **leave)\n",
+        "    moved = move(connection, run.id, ACTIVE_STATES, target, *_holds(run), **leave)\n",
+        ("tests/shared/engine/test_jobs.py::test_a_cancelling_run_cannot_succeed",),
+    ),
+    Mutant(
+        "jobs-start-before-their-time",
+        _JOBS,
+        "    return or_(jobs.c.not_before_at.is_(None), jobs.c.not_before_at <= db_now())\n",
+        "    return or_(jobs.c.not_before_at.is_(None), jobs.c.id.is_not(None))\n",
+        (
+            "tests/shared/engine/test_deadlines.py::"
+            "test_a_job_for_later_is_scheduled_then_queued_and_rung_for",
+        ),
+    ),
+    Mutant(
+        "nothing-expires",
+        "app/shared/engine/deadlines.py",
+        "    return and_(jobs.c.expires_at < db_now(), jobs.c.started_at.is_(None))\n",
+        "    return and_(jobs.c.expires_at.is_(None), jobs.c.expires_at.is_not(None))\n",
+        ("tests/shared/engine/test_deadlines.py::test_a_job_that_has_not_started_in_time_expires",),
+    ),
+    Mutant(
+        "attempts-of-other-owners",
+        "app/shared/store/job_queries.py",
+        "attempts.c.owner_id == owner_id, attempts.c.job_id == job_id",
+        "attempts.c.job_id == job_id",
+        ("tests/shared/engine/test_runs.py::test_attempts_are_shown_to_their_owner_alone",),
+    ),
+    Mutant(
+        "errors-unescaped-on-the-front-page",
+        "app/api/pages.py",
+        "{escape(job.error.message[:300])}",
+        "{job.error.message[:300]}",
+        ("tests/api/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
+    ),
+    Mutant(
+        "data-set-names-unescaped-on-the-front-page",
+        "app/api/pages.py",
+        '        escape(job.dataset or ""),\n',
+        '        job.dataset or "",\n',
+        ("tests/api/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
+    ),
+    Mutant(
+        "cancels-of-lost-runs-stay",
+        _RUNS,
+        '    if run.state == "cancelling":\n        return _end_run',
+        '    if run.state == "cancelled":\n        return _end_run',
+        (
+            "tests/shared/upkeep/test_reconciler.py::test_a_cancel_whose_supervisor_is_gone_ends",
+            "tests/shared/upkeep/test_reconciler.py::test_a_cancel_that_takes_too_long_ends",
+        ),
+    ),
+    Mutant(
+        "one-failure-fails-all",
+        "app/api/http/shared_transactions.py",
+        "            return [outcome for one in ready for outcome in self._together([one])]\n",
+        "            return [(call, None, error) for call, _ in ready]\n",
+        ("tests/api/test_shared_transactions.py::test_what_fails_takes_nothing_from_the_others",),
+    ),
+    Mutant(
+        "streams-begin-anew",
+        "app/api/job_events.py",
+        "    return int(last)\n",
+        "    return after\n",
+        ("tests/api/test_event_stream.py::test_a_stream_goes_on_where_the_client_has_been",),
+    ),
+)

@@ -1,0 +1,50 @@
+"""How a supervisor starts its children: without settings, tied to it, the first to be killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from app.shared.processes import dying_with_us
+
+# In an out-of-memory, the kernel kills the trainer rather than the worker or the database.
+FIRST_TO_BE_KILLED = "1000"
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+def start_program(
+    argv: Sequence[str],
+    *,
+    memory_bytes: int = 0,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    stdin: int,
+    stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a child; from the main thread, since it dies with the thread that starts it.
+
+    Args:
+        argv: the program and its arguments.
+        memory_bytes: the most address space that it may take; 0 sets no limit.
+        variables: of its environment, beside ours.
+        stdin: a file descriptor, or what subprocess has for one.
+        stdout: likewise; ours, unless given.
+        pass_fds: descriptors that it is to have under the same numbers.
+    """
+    # A trainer knows no database, broker or key.
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("DDCAL_")}
+    child = subprocess.Popen(
+        dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
+        env={**ours, **variables},
+        # Its children die with it, and a Ctrl-C at the terminal is for the service alone.
+        start_new_session=True,
+        stdin=stdin,
+        stdout=stdout,
+        pass_fds=pass_fds,
+    )
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{child.pid}/oom_score_adj").write_text(FIRST_TO_BE_KILLED)
+    return child
