@@ -6,13 +6,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
 from app.api.http.responses import json_answer, problems
+from app.api.http.searching import SearchQuery, change_body
 from app.api.intakes import (
+    UPLOAD_NAME,
     AskedUpload,
+    DescribedUpload,
+    answer_change,
     answer_upload,
     checked_name,
     remove_upload,
@@ -29,6 +33,7 @@ from app.api.schemas.uploads import (
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datasets
 from app.shared.store.database import Connection
+from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.specs.facts import DatasetFacts
@@ -57,10 +62,8 @@ UPLOAD_BODY = {
 }
 
 
-class DatasetUpload(BaseModel):
+class DatasetUpload(DescribedUpload):
     """The parameters of an upload; all but the name are for a zip of image files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: DatasetName
     resize: Side = None
@@ -69,11 +72,13 @@ class DatasetUpload(BaseModel):
     seed: Annotated[Seed | None, Field(description="Of that split. Default: 0.")] = None
 
 
-@router.get("", response_model=DatasetList, summary="List data sets")
-def get_datasets(service: ServiceDep, owner_id: OwnerDep) -> Response:
+@router.get("", response_model=DatasetList, responses=problems(422), summary="List data sets")
+def get_datasets(
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[SearchQuery, Query()]
+) -> Response:
     """The named data sets with what is available of them, then the uploads."""
     with service.database.read() as connection:
-        found = list_datasets(connection, owner_id, service.settings)
+        found = list_datasets(connection, owner_id, service.settings, query.search())
         items = [_body(connection, owner_id, dataset) for dataset in found]
     return json_answer(DatasetList(items=items))
 
@@ -101,16 +106,30 @@ async def upload_dataset(
     asked: Annotated[DatasetUpload, Query()],
 ) -> Response:
     """Upload a file as the raw body: its structure is checked at once, its content by a job."""
-    options = ImageOptions(**asked.model_dump(exclude={"name"}))
+    options = ImageOptions(**asked.model_dump(exclude={"name", "tag", "notes"}))
     upload = AskedUpload(
         owner_id=owner_id,
         name=asked.name,
         content=IMAGES,
+        tags=asked.tags(),
+        notes=asked.notes,
         options=options.model_dump(exclude_none=True),
         key=idempotency_key(request),
         inspect=_inspection(options),
     )
     return await answer_upload(request, service, upload, _shown)
+
+
+@router.patch(
+    "/{name}",
+    response_model=DatasetBody,
+    responses=problems(400, 404, 413, 415, 422),
+    openapi_extra={"parameters": [UPLOAD_NAME], **change_body(UploadDescription)},
+    summary="Change the tags or notes of a data set",
+)
+async def describe_dataset(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
+    return await answer_change(request, IMAGES, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete an upload")
@@ -192,6 +211,8 @@ def _body(connection: Connection, owner_id: str, dataset: Dataset) -> DatasetBod
         sha256=dataset.sha256,
         job_id=dataset.job_id,
         created_at=dataset.created_at,
+        tags=dataset.tags or {},
+        notes=dataset.notes,
         links=links,
     )
 

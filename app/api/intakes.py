@@ -10,12 +10,13 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from app.api.http.dependencies import Service
+from app.api.http.dependencies import Service, current_owner, service_of
 from app.api.http.idempotency import REPLAYED, keyed
 from app.api.http.request_bodies import require_declared_length, require_media_type
 from app.api.http.responses import json_answer
+from app.api.http.searching import TagOf, asked_change, written
 from app.api.http.uploads import Upload, receive_upload
 from app.api.job_views import retry_after
 from app.shared.engine.deletion import delete_files
@@ -25,6 +26,7 @@ from app.shared.errors import ConflictError, GoneError, NotFoundError
 from app.shared.inputs.datasets import (
     Dataset,
     NewDataset,
+    change_upload,
     delete_dataset,
     insert_dataset,
     require_free_name,
@@ -32,9 +34,11 @@ from app.shared.inputs.datasets import (
 from app.shared.inputs.logits import Logits
 from app.shared.settings import Settings
 from app.shared.store.database import Connection
+from app.shared.store.descriptions import MAX_TAGS
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
+from app.submission.description_fields import Notes, UploadDescription
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -47,6 +51,41 @@ def upload_body(description: str) -> dict[str, Any]:
     return {"requestBody": body}
 
 
+UPLOAD_NAME: dict[str, Any] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "title": "Name"},
+}
+
+
+class DescribedUpload(BaseModel):
+    """What is said of an upload, in its query."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tag: list[TagOf] = Field(
+        [],
+        max_length=MAX_TAGS,
+        description="`KEY:VALUE`, to find it by; several times for several, each key once.",
+        examples=[["env:prod"]],
+    )
+    notes: Notes | None = Field(None, description="Anything worth remembering.")
+
+    @field_validator("tag")
+    @classmethod
+    def _each_key_once(cls, tags: list[str]) -> list[str]:
+        keys = [tag.partition(":")[0] for tag in tags]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"wanted each key once, got {', '.join(keys)}")
+        return tags
+
+    def tags(self) -> dict[str, str] | None:
+        """Key -> value; None for none."""
+        pairs = (tag.partition(":") for tag in self.tag)
+        return {key: value for key, _, value in pairs} or None
+
+
 @dataclass(frozen=True, kw_only=True)
 class AskedUpload:
     """What is asked of an upload.
@@ -56,6 +95,8 @@ class AskedUpload:
         name: as it is to be called.
         content: images or logits.
         options: of its content.
+        tags: of the upload.
+        notes: likewise.
         key: the request's, if it has one.
         inspect: the check of its structure, told the path and the most bytes after decoding; gives
             what the job's params have to say besides.
@@ -65,6 +106,8 @@ class AskedUpload:
     name: str
     content: str
     options: Mapping[str, Any]
+    tags: Mapping[str, str] | None
+    notes: str | None
     key: str | None
     inspect: Callable[[Path, int], Mapping[str, Any]]
 
@@ -96,7 +139,13 @@ async def answer_upload(
     path = request.url.path
     await run_in_threadpool(_require_free_name, service, asked, path)
     upload = await receive_upload(request, service.settings)
-    whole = {"name": asked.name, "options": dict(asked.options), "sha256": upload.sha256}
+    whole: dict[str, Any] = {
+        "name": asked.name,
+        "options": dict(asked.options),
+        "sha256": upload.sha256,
+    }
+    said = {"tags": asked.tags, "notes": asked.notes}
+    whole |= {name: value for name, value in said.items() if value is not None}
     once = keyed(request, asked.key, whole)
     # From here on the thread owns the file: it ends whatever becomes of this request.
     request_id = request.state.request_id
@@ -105,6 +154,27 @@ async def answer_upload(
     body = await run_in_threadpool(show, service, asked.owner_id, asked.name)
     headers["Location"] = f"{path}/{asked.name}"
     return json_answer(body, status=202, headers=headers)
+
+
+async def answer_change(
+    request: Request, content: str, show: Callable[[Service, str, str], BaseModel]
+) -> Response:
+    """Change the tags and notes of an upload, and show it.
+
+    Args:
+        request: whose body is still unread.
+        content: images or logits.
+        show: gives what there is now of an owner under a name.
+    """
+    name = checked_name(request.path_params["name"], "dataset_not_found")
+    service, owner_id = await service_of(request), await current_owner(request)
+    given = await asked_change(request, UploadDescription)
+
+    def change(connection: Connection) -> None:
+        change_upload(connection, owner_id, content, name, given)
+
+    await written(service, change)
+    return json_answer(await run_in_threadpool(show, service, owner_id, name))
 
 
 def remove_upload(service: Service, owner_id: str, upload: Dataset | Logits, content: str) -> None:
@@ -186,7 +256,12 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
 def _insert(connection: Connection, asked: AskedUpload, upload: Upload, check: NewJob) -> Job:
     intake = insert_job(connection, asked.owner_id, check)
     new = NewDataset(
-        name=asked.name, content=asked.content, sha256=upload.sha256, n_bytes=upload.n_bytes
+        name=asked.name,
+        content=asked.content,
+        sha256=upload.sha256,
+        n_bytes=upload.n_bytes,
+        tags=asked.tags,
+        notes=asked.notes,
     )
     insert_dataset(connection, asked.owner_id, new, intake)
     return intake

@@ -3,11 +3,12 @@
 These answer what `GET /v1/jobs/{job_id}` would.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
+from fastapi import Request as HttpRequest
 from fastapi.responses import Response
 
 from app.api.http.dependencies import (
@@ -20,7 +21,7 @@ from app.api.http.dependencies import (
 )
 from app.api.http.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
 from app.api.http.pointers import brief
-from app.api.http.request_bodies import json_bytes, read_json, validated
+from app.api.http.request_bodies import invalid, json_bytes, read_ambiguous, validated
 from app.api.http.responses import json_answer, problems
 from app.api.job_views import children_of_job, retry_after, whole_job_body
 from app.api.schemas.jobs import JobBody
@@ -30,8 +31,9 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, new_id
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
-from app.submission.requests import JOB_REQUESTS, JobRequest
-from app.submission.submit import retry, submit
+from app.submission.requests import JOB_REQUESTS, JobRequest, Request
+from app.submission.submit import problems_of_names, retry, submit
+from app.submission.suggestions import did_you_mean
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -57,7 +59,7 @@ SUBMISSION_BODY: dict[str, Any] = {
     openapi_extra=SUBMISSION_BODY,
     summary="Submit a job",
 )
-async def submit_job(request: Request) -> Response:
+async def submit_job(request: HttpRequest) -> Response:
     """Check a job and queue it; a pipeline is queued with all its children.
 
     `calibrate` and `evaluate` take ids of results, or of the jobs that make them: such a job waits
@@ -76,7 +78,9 @@ async def submit_job(request: Request) -> Response:
     openapi_extra={"parameters": [KEY_HEADER]},
     summary="Retry a job",
 )
-def retry_job(request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+def retry_job(
+    request: HttpRequest, service: ServiceDep, owner_id: OwnerDep, job_id: str
+) -> Response:
     """Submit once more what failed, was cancelled or expired, as a new job; `retry_of` names it.
 
     Results of jobs that have succeeded are taken over, and a failed job's checkpoint is gone on
@@ -97,26 +101,39 @@ def read_job_request(document: object) -> JobRequest:
     """A submission, as `read_json` gives it, checked field by field.
 
     Raises:
-        InvalidRequestError: a field is wrong, missing or unknown.
+        InvalidRequestError: fields are wrong, missing or unknown; all of them are named.
     """
     if not isinstance(document, dict):
-        raise _wrong("", "not_an_object", f"wanted an object, got {brief(document)}")
+        wanted = f"wanted an object, got {brief(document)}"
+        raise invalid([FieldProblem("", "not_an_object", wanted)])
     kind = document.get("kind")
     model = JOB_REQUESTS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        got = brief(kind) if "kind" in document else "none"
-        wanted = f"wanted one of {', '.join(JOB_REQUESTS)}; got {got}"
-        raise _wrong("/kind", "unknown_kind", wanted)
-    return validated(model, document)
+    if model is not None:
+        return validated(model, document)
+    got = brief(kind) if "kind" in document else "none"
+    meant = did_you_mean(kind, JOB_REQUESTS)
+    wanted = f"wanted one of {', '.join(JOB_REQUESTS)}; got {got}{meant}"
+    problems = [FieldProblem("/kind", "unknown_kind", wanted)]
+    beside = {name: value for name, value in document.items() if name not in ("kind", "params")}
+    try:
+        validated(Request, beside)
+    except InvalidRequestError as error:
+        problems += error.problems
+    raise invalid(problems)
 
 
 def _submission(
-    request: Request, service: Service, owner_id: str, body: bytes
+    request: HttpRequest, service: Service, owner_id: str, body: bytes
 ) -> Callable[[Connection], Response]:
-    """A submission that has been read and is well-formed; what is left needs the database."""
+    """A submission that has been read; what is left needs the database."""
     key = idempotency_key(request)
-    document = read_json(body)
-    asked = read_job_request(document)
+    document, problems = read_ambiguous(body)
+    try:
+        asked = read_job_request(document)
+    except InvalidRequestError as error:
+        problems += error.problems
+    if problems:
+        return partial(_refused, service, owner_id, document, problems)
     request_id = request.state.request_id
 
     def write(connection: Connection, job_id: str) -> Job:
@@ -124,6 +141,21 @@ def _submission(
         return submit(connection, service.settings, owner_id, asked, **named)
 
     return partial(_created, owner_id, keyed(request, key, document), write, 202)
+
+
+def _refused(
+    service: Service,
+    owner_id: str,
+    document: object,
+    problems: Sequence[FieldProblem],
+    connection: Connection,
+) -> NoReturn:
+    """Refuse a submission for its fields and for what it names, each place once."""
+    params = document.get("params") if isinstance(document, dict) else None
+    named = params if isinstance(params, dict) else {}
+    looked_up = problems_of_names(connection, service.settings, owner_id, named)
+    every = {one.pointer: one for one in (*reversed(looked_up), *reversed(problems))}
+    raise invalid(list(every.values())[::-1])
 
 
 def _created(
@@ -151,9 +183,3 @@ def _made_before(connection: Connection, owner_id: str, job_id: str) -> Job:
         return find_job(connection, owner_id, job_id)
     except NotFoundError:
         raise GoneError("job_deleted", f"this request has made job {job_id}, now deleted") from None
-
-
-def _wrong(pointer: str, code: str, detail: str) -> InvalidRequestError:
-    place = pointer or "the body"
-    problem = FieldProblem(pointer, code, detail)
-    return InvalidRequestError("invalid_request", f"{place}: {detail}", [problem])

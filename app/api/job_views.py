@@ -17,16 +17,25 @@ from app.api.schemas.jobs import (
 from app.shared.engine.versions import JobVersion
 from app.shared.store.catalog import Result, results_of_jobs
 from app.shared.store.database import Connection
-from app.shared.store.job_queries import Attempt, attempts_of, children_of
+from app.shared.store.estimates import seconds_left
+from app.shared.store.job_queries import (
+    Attempt,
+    attempts_of,
+    children_of,
+    first_waiting,
+    place_in_queue,
+    shown_state,
+)
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS, MAKERS, is_composite
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 
 
-def job_summary(job: Job) -> JobSummary:
-    """A job as lists show it."""
-    return JobSummary.model_validate(_summary(job))
+def job_summary(job: Job, children: Sequence[Job] = ()) -> JobSummary:
+    """A job as lists show it; of a pipeline at work with its children, for its progress."""
+    progress = pipeline_progress(children) if children else progress_body(job)
+    return JobSummary.model_validate(_summary(job) | {"progress": progress})
 
 
 def job_body(
@@ -35,13 +44,17 @@ def job_body(
     attempts: Sequence[Attempt] = (),
     children: Sequence[Job] = (),
     results: Sequence[Result] = (),
+    place: int | None = None,
+    eta_seconds: float | None = None,
 ) -> JobBody:
-    """A job with all that is known of it."""
+    """A job with all that is known of it; `place` in the queue, `eta_seconds` of a pipeline."""
     in_order = sorted(children, key=_place)
+    progress = pipeline_progress(in_order, eta_seconds) if in_order else progress_body(job)
     return JobBody.model_validate(
         _summary(job)
         | {
-            "progress": _pipeline_progress(in_order) if in_order else progress_body(job),
+            "progress": progress,
+            "place_in_queue": place,
             "params": job.params,
             "attempts": [attempt_body(attempt) for attempt in attempts],
             "children": [_child(child) for child in in_order],
@@ -63,7 +76,19 @@ def whole_job_body(connection: Connection, job: Job, children: Sequence[Job]) ->
         attempts=attempts_of(connection, job.owner_id, job.id) if job.fence else [],
         children=children,
         results=_results(connection, job.owner_id, [job, *children]),
+        place=waiting_place(connection, job),
+        eta_seconds=seconds_left(connection, job, children),
     )
+
+
+def waiting_place(connection: Connection, job: Job | JobVersion) -> int | None:
+    """A job's place in the queue, asked for only where it can have one."""
+    if job.state == "queued":
+        return place_in_queue(connection, job.id)
+    if job.is_terminal or not is_composite(job.kind):
+        return None
+    first = first_waiting(connection, job.id)
+    return None if first is None else place_in_queue(connection, first)
 
 
 def progress_body(job: Job) -> ProgressBody | None:
@@ -87,9 +112,9 @@ def version_of(job: Job, children: Sequence[Job] = ()) -> JobVersion:
     return JobVersion(id=job.id, kind=job.kind, state=job.state, version=job.version, below=below)
 
 
-def job_etag(seen: JobVersion) -> str:
-    """A strong ETag that changes with the job or, of a pipeline, with any of its children."""
-    return f'"{seen.id[-6:]}-{seen.version}-{seen.below}"'
+def job_etag(seen: JobVersion, place: int | None) -> str:
+    """A strong ETag that changes with the job, its children, and its place in the queue."""
+    return f'"{seen.id[-6:]}-{seen.version}-{seen.below}-{place or 0}"'
 
 
 def retry_after(job: Job | JobVersion) -> dict[str, str]:
@@ -114,6 +139,8 @@ def _results(connection: Connection, owner_id: str, makers: Sequence[Job]) -> li
 def _summary(job: Job) -> dict[str, Any]:
     return {
         **vars(job),
+        "state": shown_state(job),
+        "tags": job.tags or {},
         "progress": progress_body(job),
         "error": _error(job),
         "links": _links(job),
@@ -161,7 +188,7 @@ def _place(child: Job) -> tuple[int, datetime, str]:
     return (_PLACES.get(child.kind, len(KINDS)), child.created_at, child.role or "")
 
 
-def _pipeline_progress(children: Sequence[Job]) -> ProgressBody:
+def pipeline_progress(children: Sequence[Job], eta_seconds: float | None = None) -> ProgressBody:
     """Ended jobs count whole, running ones by the share of their phase."""
     shares = [1.0 if child.is_terminal else _share(child) for child in children]
     n_ended = sum(child.is_terminal for child in children)
@@ -172,7 +199,7 @@ def _pipeline_progress(children: Sequence[Job]) -> ProgressBody:
         step=n_ended,
         steps=len(children),
         fraction=fmean(shares),
-        eta_seconds=None,
+        eta_seconds=eta_seconds,
         values={},
     )
 

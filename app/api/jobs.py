@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.api.http.dependencies import (
     OwnerDep,
@@ -14,9 +14,10 @@ from app.api.http.dependencies import (
     current_owner,
     service_of,
 )
-from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.http.paging import page_position, page_token
 from app.api.http.preferences import PREFER, wait_seconds
 from app.api.http.responses import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
+from app.api.http.searching import PagedQuery, asked_change, change_body, written
 from app.api.job_logs import log_lines
 from app.api.job_views import (
     children_of_job,
@@ -24,6 +25,7 @@ from app.api.job_views import (
     job_summary,
     retry_after,
     version_of,
+    waiting_place,
     whole_job_body,
 )
 from app.api.schemas.jobs import JobBody, JobPage
@@ -32,9 +34,10 @@ from app.shared.engine.deletion import delete_files, delete_job
 from app.shared.engine.versions import JobVersion, find_version
 from app.shared.store.catalog import artifacts_of_job
 from app.shared.store.database import Connection
-from app.shared.store.job_queries import find_job, list_jobs
+from app.shared.store.job_queries import children_by_parent, describe_one, find_job, list_jobs
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import Kind
+from app.shared.store.kinds import Kind, is_composite
+from app.submission.description_fields import NewDescription
 from app.submission.submit import cancel
 from ddcal_core.specs.fields import JOB_REFERENCE
 
@@ -48,25 +51,32 @@ JOB_ID: dict[str, Any] = {
 }
 
 
-class JobListQuery(BaseModel):
+class JobListQuery(PagedQuery):
     """Which jobs a list shows."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    state: JobState | None = None
+    state: JobState | None = Field(None, description="As it is shown, see `state` of a job.")
     kind: Kind | None = None
     dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    method: str | None = Field(
+        None,
+        max_length=20,
+        pattern=r"^[a-z0-9_]+$",
+        description="Of a distillation or a pipeline.",
+        examples=["dm"],
+    )
+    images_per_class: int | None = Field(None, ge=1, le=100_000)
+    mask_ratio: float | None = Field(
+        None, ge=0, lt=1, description="Share masked during distillation; 0 for no mask."
+    )
     parent: str | None = Field(
         None,
         pattern=f"^none$|{JOB_REFERENCE}",
         description="Jobs of this pipeline; `none` for jobs that are in no pipeline.",
     )
-    page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
-    page_token: str | None = Field(None, max_length=200)
 
-    def filters(self) -> dict[str, str | int]:
-        """Wanted values, by column: each field but those of the page is one."""
-        wanted = self.model_dump(exclude={"page_size", "page_token"}, exclude_none=True)
+    def filters(self) -> dict[str, str | int | float]:
+        """Wanted values, by column: each field that is no search's or page's is one."""
+        wanted = self.model_dump(exclude=set(PagedQuery.model_fields), exclude_none=True)
         if "parent" in wanted:
             wanted["parent_id"] = wanted.pop("parent").replace("none", "")
         return wanted
@@ -77,15 +87,22 @@ def get_jobs(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[JobListQuery, Query()]
 ) -> Response:
     """Jobs, newest first, a page at a time."""
-    filters = query.filters()
-    after = page_position(query.page_token, filters)
+    after = page_position(query.page_token, query.asked())
     with service.database.read() as connection:
         found = list_jobs(
-            connection, owner_id, filters=filters, after=after, limit=query.page_size + 1
+            connection,
+            owner_id,
+            filters=query.filters(),
+            search=query.search(),
+            after=None if after is None else after[0],
+            limit=query.page_size + 1,
         )
-    shown = found[: query.page_size]
-    token = page_token(shown[-1].id, filters) if len(found) > len(shown) else None
-    return json_answer(JobPage(items=[job_summary(job) for job in shown], next_page_token=token))
+        shown = found[: query.page_size]
+        at_work = [job.id for job in shown if is_composite(job.kind) and not job.is_terminal]
+        children = children_by_parent(connection, owner_id, at_work) if at_work else {}
+    token = page_token(shown[-1].id, query.asked()) if len(found) > len(shown) else None
+    items = [job_summary(job, children.get(job.id, ())) for job in shown]
+    return json_answer(JobPage(items=items, next_page_token=token))
 
 
 @router.get(
@@ -114,6 +131,30 @@ async def get_job(request: Request) -> Response:
         answer, _ = await service.reads.run(lambda: look)
     answer.headers["Preference-Applied"] = f"wait={seconds}"
     return answer
+
+
+@router.patch(
+    "/{job_id}",
+    response_model=JobBody,
+    responses=problems(400, 404, 413, 415, 422),
+    openapi_extra={"parameters": [JOB_ID], **change_body(NewDescription)},
+    summary="Change a job's name, tags or notes",
+)
+async def describe_job(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396).
+
+    Jobs of a pipeline and results keep what they have taken on.
+    """
+    wanted = checked_id("job", request.path_params["job_id"])
+    service, owner_id = await service_of(request), await current_owner(request)
+    given = await asked_change(request, NewDescription)
+
+    def change(connection: Connection) -> Response:
+        describe_one(connection, owner_id, wanted, given)
+        job = find_job(connection, owner_id, wanted)
+        return json_answer(whole_job_body(connection, job, children_of_job(connection, job)))
+
+    return await written(service, change)
 
 
 @router.post(
@@ -189,15 +230,16 @@ def _look(
     # A poll that knows the answer costs one query of numbers, not the whole job.
     if IF_NONE_MATCH in request.headers:
         seen = find_version(connection, owner_id, job_id)
-        if is_known(request, job_etag(seen)):
-            return not_modified(_poll_headers(seen)), seen
+        place = waiting_place(connection, seen)
+        if is_known(request, job_etag(seen, place)):
+            return not_modified(_poll_headers(seen, place)), seen
     job = find_job(connection, owner_id, job_id)
     children = children_of_job(connection, job)
     seen = version_of(job, children)
     shown = whole_job_body(connection, job, children)
-    return json_answer(shown, headers=_poll_headers(seen)), seen
+    return json_answer(shown, headers=_poll_headers(seen, shown.place_in_queue)), seen
 
 
-def _poll_headers(seen: JobVersion) -> dict[str, str]:
-    headers = {"ETag": job_etag(seen), "Cache-Control": "no-cache"}
+def _poll_headers(seen: JobVersion, place: int | None) -> dict[str, str]:
+    headers = {"ETag": job_etag(seen, place), "Cache-Control": "no-cache"}
     return headers | retry_after(seen)

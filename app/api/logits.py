@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
 from app.api.http.responses import json_answer, problems
+from app.api.http.searching import SearchQuery, change_body
 from app.api.intakes import (
+    UPLOAD_NAME,
     AskedUpload,
+    DescribedUpload,
+    answer_change,
     answer_upload,
     checked_name,
     remove_upload,
@@ -24,6 +27,7 @@ from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.inputs.datasets import LOGITS
 from app.shared.inputs.logits import Logits, find_logits, list_logits
 from app.shared.store.database import Connection
+from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.logit_values import undeclared_values
 from ddcal_core.intake.structure.logits_structure import inspect_logits
 from ddcal_core.specs.logits import LogitsFacts, LogitsName, Values
@@ -54,20 +58,20 @@ UPLOAD_BODY = {
 }
 
 
-class LogitsUpload(BaseModel):
+class LogitsUpload(DescribedUpload):
     """The parameters of an upload of logits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: LogitsName
     values: Values = None
 
 
-@router.get("", response_model=LogitsList, summary="List uploaded logits")
-def get_logits_list(service: ServiceDep, owner_id: OwnerDep) -> Response:
+@router.get("", response_model=LogitsList, responses=problems(422), summary="List uploaded logits")
+def get_logits_list(
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[SearchQuery, Query()]
+) -> Response:
     """All uploads of logits, by name."""
     with service.database.read() as connection:
-        found = list_logits(connection, owner_id)
+        found = list_logits(connection, owner_id, query.search())
         items = [_body(connection, owner_id, logits) for logits in found]
     return json_answer(LogitsList(items=items))
 
@@ -97,11 +101,25 @@ async def upload_logits(
         owner_id=owner_id,
         name=asked.name,
         content=LOGITS,
-        options=asked.model_dump(exclude={"name"}, exclude_none=True),
+        tags=asked.tags(),
+        notes=asked.notes,
+        options=asked.model_dump(exclude={"name", "tag", "notes"}, exclude_none=True),
         key=idempotency_key(request),
         inspect=_inspection(asked.values),
     )
     return await answer_upload(request, service, upload, _shown)
+
+
+@router.patch(
+    "/{name}",
+    response_model=LogitsBody,
+    responses=problems(400, 404, 413, 415, 422),
+    openapi_extra={"parameters": [UPLOAD_NAME], **change_body(UploadDescription)},
+    summary="Change the tags or notes of logits",
+)
+async def describe_logits(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
+    return await answer_change(request, LOGITS, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete logits")
@@ -145,6 +163,8 @@ def _body(connection: Connection, owner_id: str, logits: Logits) -> LogitsBody:
         sha256=logits.sha256,
         job_id=logits.job_id,
         created_at=logits.created_at,
+        tags=logits.tags or {},
+        notes=logits.notes,
         links={"self": f"/v1/logits/{logits.name}", "job": f"/v1/jobs/{logits.job_id}"},
     )
 

@@ -11,6 +11,7 @@ from app.api.http.access import SESSION_COOKIE
 from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
 from app.api.schemas.service import ProblemBody, UnreadyBody
+from app.submission.description_fields import NewDescription, UploadDescription
 from app.submission.requests import JobRequest
 
 REF_TEMPLATE = "#/components/schemas/{model}"
@@ -49,6 +50,8 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     schemas |= _schemas("UnreadyBody", TypeAdapter(UnreadyBody), mode="serialization")
     request = Annotated[JobRequest, Field(discriminator="kind")]
     schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
+    for change in (NewDescription, UploadDescription):
+        schemas |= _schemas(change.__name__, TypeAdapter(change), mode="validation")
     # FastAPI's own bodies of a 422, which ours are not.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

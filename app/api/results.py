@@ -1,36 +1,118 @@
 """/v1/expert-sets, distilled-sets, models, calibrations, reports: what jobs have made."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
-from app.api.http.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, page_position, page_token
+from app.api.http.dependencies import (
+    OwnerDep,
+    Service,
+    ServiceDep,
+    checked_id,
+    current_owner,
+    service_of,
+)
+from app.api.http.paging import page_position, page_token
 from app.api.http.responses import json_answer, problems
+from app.api.http.searching import PagedQuery, SearchQuery, asked_change, change_body, written
 from app.api.schemas.results import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
+    NEWEST_FIRST,
+    Order,
+    Wanted,
     artifacts_of_resources,
+    describe_result,
     find_result,
     lineage,
     list_results,
 )
+from app.shared.store.database import Connection
 from app.shared.store.kinds import RESOURCES
+from app.submission.description_fields import NewDescription
 from ddcal_core.specs.fields import JOB_REFERENCE
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
+RESULT_ID: dict[str, Any] = {
+    "name": "result_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "title": "Result Id"},
+}
+CHANGE: dict[str, Any] = {
+    "response_model": ResultBody,
+    "responses": problems(400, 404, 413, 415, 422),
+    "openapi_extra": {"parameters": [RESULT_ID], **change_body(NewDescription)},
+}
 
-class ResultListQuery(BaseModel):
+
+Sort = Literal["created_at", "accuracy", "-accuracy", "ece", "-ece"]
+Share = Annotated[float | None, Field(ge=0, le=1)]
+_PAGE = {"page_size", "page_token", "sort"}
+_SEARCH = set(SearchQuery.model_fields) | _PAGE
+_LEAST, _MOST = "min_accuracy", "max_ece"
+
+
+class ResultListQuery(PagedQuery):
     """Which results a list shows."""
 
-    model_config = ConfigDict(extra="forbid")
-
     job_id: str | None = Field(None, pattern=JOB_REFERENCE)
-    page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
-    page_token: str | None = Field(None, max_length=200)
+    dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+
+    def filters(self) -> dict[str, str | int]:
+        """Wanted values, by column."""
+        left_out = {*_SEARCH, _LEAST, _MOST}
+        return self.model_dump(exclude_none=True, exclude=left_out)
+
+    def order(self) -> Order:
+        """How the list is sorted."""
+        return NEWEST_FIRST
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least accuracy and the greatest error wanted."""
+        return getattr(self, _LEAST, None), getattr(self, _MOST, None)
+
+
+class MeasuredListQuery(ResultListQuery):
+    """Which measured results a list shows, and in which order."""
+
+    min_accuracy: Share = Field(None, description="At least this accuracy; not measured: left out.")
+    sort: Sort | None = Field(
+        None,
+        description="`accuracy` or `ece` from the lowest on, with `-` from the highest on; what "
+        "has none is left out. Default: newest first.",
+    )
+
+    def order(self) -> Order:
+        """How the list is sorted."""
+        column = (self.sort or "created_at").removeprefix("-")
+        if column not in ("accuracy", "ece"):
+            return NEWEST_FIRST
+        is_rising = not str(self.sort).startswith("-")
+        return Order(column="ece" if column == "ece" else "accuracy", is_rising=is_rising)
+
+
+class SetListQuery(MeasuredListQuery):
+    """Which distilled sets a list shows."""
+
+    method: str | None = Field(None, max_length=20, pattern=r"^[a-z0-9_]+$", examples=["dm"])
+    images_per_class: int | None = Field(None, ge=1, le=1_000)
+
+
+class CalibratedListQuery(MeasuredListQuery):
+    """Which models or reports a list shows."""
+
+    max_ece: Share = Field(None, description="At most this error; not measured: left out.")
+
+
+class CalibrationListQuery(CalibratedListQuery):
+    """Which calibrations a list shows."""
+
+    method: str | None = Field(None, max_length=20, pattern=r"^[a-z0-9_]+$", examples=["ts"])
+    status: str | None = Field(None, max_length=30, pattern=r"^[a-z_]+$", examples=["ok"])
 
 
 @router.get(
@@ -53,7 +135,7 @@ def get_expert_sets(
     summary="List distilled sets",
 )
 def get_distilled_sets(
-    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[SetListQuery, Query()]
 ) -> Response:
     """Distilled sets, newest first."""
     return _page(service, owner_id, "distilled_set", query)
@@ -61,7 +143,7 @@ def get_distilled_sets(
 
 @router.get("/models", response_model=ResultPage, responses=problems(400, 422))
 def get_models(
-    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibratedListQuery, Query()]
 ) -> Response:
     """Trained networks, newest first."""
     return _page(service, owner_id, "model", query)
@@ -69,7 +151,7 @@ def get_models(
 
 @router.get("/calibrations", response_model=ResultPage, responses=problems(400, 422))
 def get_calibrations(
-    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibrationListQuery, Query()]
 ) -> Response:
     """Calibrations, newest first."""
     return _page(service, owner_id, "calibration", query)
@@ -77,7 +159,7 @@ def get_calibrations(
 
 @router.get("/reports", response_model=ResultPage, responses=problems(400, 422))
 def get_reports(
-    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibratedListQuery, Query()]
 ) -> Response:
     """Reports, newest first."""
     return _page(service, owner_id, "report", query)
@@ -113,31 +195,80 @@ def get_report(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Respo
     return _one(service, owner_id, "report", result_id)
 
 
+@router.patch("/expert-sets/{result_id}", **CHANGE)
+async def describe_expert_set(request: Request) -> Response:
+    """Change the name, tags or notes of a set of experts; what is left out stays (RFC 7396)."""
+    return await _change(request, "expert_set")
+
+
+@router.patch("/distilled-sets/{result_id}", **CHANGE)
+async def describe_distilled_set(request: Request) -> Response:
+    """Change the name, tags or notes of a distilled set; what is left out stays (RFC 7396)."""
+    return await _change(request, "distilled_set")
+
+
+@router.patch("/models/{result_id}", **CHANGE)
+async def describe_model(request: Request) -> Response:
+    """Change the name, tags or notes of a model; what is left out stays (RFC 7396)."""
+    return await _change(request, "model")
+
+
+@router.patch("/calibrations/{result_id}", **CHANGE)
+async def describe_calibration(request: Request) -> Response:
+    """Change the name, tags or notes of a calibration; what is left out stays (RFC 7396)."""
+    return await _change(request, "calibration")
+
+
+@router.patch("/reports/{result_id}", **CHANGE)
+async def describe_report(request: Request) -> Response:
+    """Change the name, tags or notes of a report; what is left out stays (RFC 7396)."""
+    return await _change(request, "report")
+
+
 def _page(service: Service, owner_id: str, resource: Resource, query: ResultListQuery) -> Response:
-    filters = {} if query.job_id is None else {"job_id": query.job_id}
-    bound = {**filters, "collection": RESOURCES[resource].collection}
-    after = page_position(query.page_token, bound)
+    asked = {**query.asked(), "collection": RESOURCES[resource].collection}
+    order = query.order()
     with service.database.read() as connection:
         found = list_results(
             connection,
             owner_id,
             resource,
-            filters=filters,
-            after=after,
+            wanted=Wanted(filters=query.filters(), search=query.search(), bounds=query.bounds()),
+            order=order,
+            after=page_position(query.page_token, asked),
             limit=query.page_size + 1,
         )
         shown = found[: query.page_size]
         files = artifacts_of_resources(connection, owner_id, [result.id for result in shown])
-    token = page_token(shown[-1].id, bound) if len(found) > len(shown) else None
+    token = None
+    if len(found) > len(shown):
+        last = shown[-1]
+        token = page_token(last.id, asked, order.column and last.columns[order.column])
     items = [result_summary(result, files) for result in shown]
     return json_answer(ResultPage(items=items, next_page_token=token))
 
 
 def _one(service: Service, owner_id: str, resource: Resource, result_id: str) -> Response:
-    prefix = RESOURCES[resource].prefix
+    wanted = checked_id(RESOURCES[resource].prefix, result_id)
     with service.database.read() as connection:
-        result = find_result(connection, owner_id, resource, checked_id(prefix, result_id))
-        files = artifacts_of_resources(connection, owner_id, [result.id])
-        made_from = lineage(connection, owner_id, resource, result.id)
-    summary = result_summary(result, files)
-    return json_answer(ResultBody(**dict(summary), lineage=made_from))
+        return _shown(connection, owner_id, resource, wanted)
+
+
+def _shown(connection: Connection, owner_id: str, resource: Resource, result_id: str) -> Response:
+    result = find_result(connection, owner_id, resource, result_id)
+    files = artifacts_of_resources(connection, owner_id, [result.id])
+    made_from = lineage(connection, owner_id, resource, result.id)
+    summary = dict(result_summary(result, files))
+    return json_answer(ResultBody(**summary, notes=result.columns["notes"], lineage=made_from))
+
+
+async def _change(request: Request, resource: Resource) -> Response:
+    wanted = checked_id(RESOURCES[resource].prefix, request.path_params["result_id"])
+    service, owner_id = await service_of(request), await current_owner(request)
+    given = await asked_change(request, NewDescription)
+
+    def change(connection: Connection) -> Response:
+        describe_result(connection, owner_id, resource, wanted, given)
+        return _shown(connection, owner_id, resource, wanted)
+
+    return await written(service, change)

@@ -70,6 +70,9 @@ def children_of_pipeline(
             max_attempts=pipeline.max_attempts,
             reuse=pipeline.reuse,
             request_id=pipeline.request_id,
+            name=pipeline.name,
+            tags=pipeline.tags,
+            notes=pipeline.notes,
             needs=tuple(needs),
         )
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
-from app.shared.inputs.datasets import Dataset, find_dataset
+from app.shared.inputs.datasets import (
+    LOGITS,
+    Dataset,
+    dataset_names,
+    find_dataset,
+    upload_names,
+)
 from app.shared.inputs.logits import Logits, find_logits
 from app.shared.settings import Settings
 from app.shared.store.catalog import find_result
@@ -16,6 +22,7 @@ from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
 from app.shared.store.kinds import MAKERS
+from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.results import Resource
 
 LOST_STATES: tuple[JobState, ...] = ("cancelling", "failed", "cancelled", "expired")
@@ -67,7 +74,9 @@ def usable_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | 
     try:
         dataset = find_dataset(context.connection, context.owner_id, name, context.settings)
     except NotFoundError:
-        detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}"
+        known = dataset_names(context.connection, context.owner_id)
+        meant = did_you_mean(name, known)
+        detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}{meant}"
         context.refuse(pointer, "unknown_dataset", detail)
         return None
     if dataset.state == "unavailable":
@@ -84,7 +93,9 @@ def usable_logits(context: CheckContext, name: str, pointer: str) -> Logits | No
     try:
         logits = find_logits(context.connection, context.owner_id, name)
     except NotFoundError:
-        detail = f"wanted the name of logits that GET /v1/logits lists, got {name!r}"
+        known = upload_names(context.connection, context.owner_id, LOGITS)
+        meant = did_you_mean(name, known)
+        detail = f"wanted the name of logits that GET /v1/logits lists, got {name!r}{meant}"
         context.refuse(pointer, "unknown_logits", detail)
         return None
     return logits if _is_usable(context, logits, pointer, "usable logits", "logits") else None

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
 
+from app.submission.description_fields import Name, Notes, Tags
 from ddcal_core.specs.fields import Spec
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -34,8 +34,7 @@ def _rfc3339(value: object) -> object:
         # Python's reader takes week dates and dates without separators as well.
         if isinstance(value, str) and _RFC3339.fullmatch(value.upper()):
             return datetime.fromisoformat(value.upper())
-    wanted = "Input should be a time such as 2026-01-31T12:00:00Z (RFC 3339)"
-    raise PydanticCustomError("datetime_type", wanted)
+    raise ValueError("wanted a time such as 2026-01-31T12:00:00Z (RFC 3339)")
 
 
 def _is_aware(time: datetime) -> datetime:
@@ -53,6 +52,9 @@ def _is_aware(time: datetime) -> datetime:
 
 
 Time = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_is_aware)]
+
+
+TAKEN_ON = "The jobs of a pipeline take it on, and so do retries and results."
 
 
 class Request(Spec):
@@ -89,6 +91,11 @@ class Request(Spec):
         "inputs by content, software, threads, device) may stand for this one's, and a failed "
         "one's checkpoint may be gone on from; of a pipeline, for each of its jobs.",
     )
+    name: Name | None = Field(
+        None, description=f"What you call it, for lists and searches. {TAKEN_ON}"
+    )
+    tags: Tags | None = Field(None, description=f"Key -> value, to find it by. {TAKEN_ON}")
+    notes: Notes | None = Field(None, description=f"Anything worth remembering. {TAKEN_ON}")
 
 
 class ExpertsRequest(Request):
@@ -113,8 +120,6 @@ class TrainRequest(Request):
 
 
 OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
-UNION_TAGS = frozenset({OF_MODELS, OF_LOGITS})
-"""Names of union members as validation errors give them, which no body has."""
 
 
 def _calibrated(params: object) -> str:

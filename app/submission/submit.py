@@ -5,21 +5,30 @@ refused request is written.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 
 from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
-from app.shared.errors import ConflictError, InvalidRequestError
+from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.settings import Settings
 from app.shared.store.database import Connection, Database, clock
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import KINDS, NO_QUEUE
 from app.submission.kind_checks import Plan, check_request
+from app.submission.lookups import check_names
 from app.submission.pipeline import children_of_pipeline
 from app.submission.references import CheckContext
 from app.submission.requests import JOB_REQUESTS, JobRequest, PipelineRequest
+
+REPEATED = (
+    "kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse", "name", "tags",
+    "notes",
+)  # fmt: skip
+"""What a retry asks for again."""
 
 
 def submit(
@@ -59,6 +68,15 @@ def submit(
     return insert_pipeline(connection, owner_id, replace(new, needs=()), children)
 
 
+def problems_of_names(
+    connection: Connection, settings: Settings, owner_id: str, params: Mapping[str, Any]
+) -> list[FieldProblem]:
+    """What a submission that is refused for other fields names and is not there."""
+    context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
+    check_names(context, params)
+    return context.problems
+
+
 def retry(
     connection: Connection,
     settings: Settings,
@@ -91,15 +109,14 @@ def retry(
         what = f"an ended one of {', '.join(JOB_REQUESTS)}, without success"
         detail = f"wanted {what}; got {job.kind} {retry_of}, which is {job.state}"
         raise ConflictError("job_not_retryable", detail)
-    names = ("kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse")
-    asked = {name: getattr(job, name) for name in names}
+    asked = {name: getattr(job, name) for name in REPEATED}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
     try:
         request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
     except ValidationError as error:
-        where, why = error.errors()[0]["loc"], error.errors()[0]["msg"]
-        detail = f"{retry_of} asks for what this version does not take: {'/'.join(map(str, where))}"
-        raise InvalidRequestError("not_retryable_today", f"{detail}: {why}") from error
+        where = "/".join(map(str, error.errors()[0]["loc"]))
+        detail = f"{retry_of} asks for what this version does not take: {where}"
+        raise InvalidRequestError("not_retryable_today", detail) from error
     return submit(
         connection,
         settings,
@@ -151,6 +168,9 @@ def _new_job(request: JobRequest, plan: Plan, settings: Settings) -> NewJob:
         expires_at=request.expires_at,
         max_attempts=settings.max_attempts,
         reuse=request.reuse,
+        name=request.name,
+        tags=request.tags or None,
+        notes=request.notes,
         # Several references may lead to the same job.
         needs=tuple(dict.fromkeys(needs)),
     )

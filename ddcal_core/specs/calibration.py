@@ -126,3 +126,12 @@ def _each_once(specs: list[CalibrationSpec]) -> list[CalibrationSpec]:
 CalibrationSpecs = Annotated[
     list[CalibrationSpec], Field(min_length=1, max_length=32), AfterValidator(_each_once)
 ]
+
+
+def default_calibrations() -> list[CalibrationSpec]:
+    """As trained; by labelled validation images; and by the small set alone, without any."""
+    return [
+        NoCalibration(method="none"),
+        TemperatureScaling(method="ts"),
+        MaskedTemperatureScaling(method="mts"),
+    ]

@@ -1,5 +1,6 @@
 """What every request is made of: the frozen base, names, seeds, references."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -11,6 +12,18 @@ SET_REFERENCE = r"^(set|job)_[0-9a-z]{26}$"
 MODEL_REFERENCE = r"^(mdl|job)_[0-9a-z]{26}$"
 CALIBRATION_REFERENCE = r"^(cal|job)_[0-9a-z]{26}$"
 EXPERTS_REFERENCE = r"^(exp|job)_[0-9a-z]{26}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+FORMS: Mapping[str, str] = {
+    NAME: "a name of 1 to 64 letters, digits, _, . or -, the first of them a letter or a digit",
+    JOB_REFERENCE: "the id of a job: job_ and 26 characters 0-9 a-z",
+    SET_REFERENCE: "the id of a distilled set or a job: set_ or job_ and 26 characters 0-9 a-z",
+    MODEL_REFERENCE: "the id of a model or a job: mdl_ or job_ and 26 characters 0-9 a-z",
+    CALIBRATION_REFERENCE: "the id of a calibration or a job: cal_ or job_ and 26 characters "
+    "0-9 a-z",
+    EXPERTS_REFERENCE: "the id of a set of experts or a job: exp_ or job_ and 26 characters "
+    "0-9 a-z",
+}
+"""What the patterns of fields ask for, in words."""
 
 
 class Spec(BaseModel):
@@ -36,19 +49,17 @@ def members_of(union: object, tag: str) -> dict[str, type[Any]]:
 DatasetName = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=NAME,
         description="A data set's name as listed by GET /v1/datasets.",
         examples=["digits"],
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED, description="Seed of everything drawn at random.")]
 BY_INDEX, BY_NAME = "class by index", "class by name"
-CLASS_TAGS = frozenset({BY_INDEX, BY_NAME})
-"""Names of union members as validation errors give them, which no body has."""
 
 
 def _class_tag(value: object) -> str:
-    return BY_INDEX if isinstance(value, int) else BY_NAME
+    return BY_INDEX if isinstance(value, int | float) else BY_NAME
 
 
 ClassChoice = Annotated[

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import NAME, Spec
 
 LogitsName = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        pattern=NAME,
         description="The name of uploaded logits as listed by GET /v1/logits.",
         examples=["my-network"],
     ),

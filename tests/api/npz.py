@@ -37,14 +37,19 @@ GOOD_LOGITS = {
 }
 
 
-def upload_logits(api, name="mine", *, values=None, **changes):
-    """Post a .npz of logits under a name, declared or not, arrays changed; None leaves one out."""
+def logits_npz(**changes):
+    """The bytes of a good .npz of logits with some arrays changed; None leaves one out."""
     arrays = {key: value for key, value in {**GOOD_LOGITS, **changes}.items() if value is not None}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def upload_logits(api, name="mine", *, values=None, **changes):
+    """Post a .npz of logits under a name, declared or not, arrays changed; None leaves one out."""
     return api.client.post(
         "/v1/logits",
         params={"name": name} | ({} if values is None else {"values": values}),
-        content=buffer.getvalue(),
+        content=logits_npz(**changes),
         headers={"Content-Type": "application/zip"},
     )

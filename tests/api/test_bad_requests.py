@@ -85,6 +85,9 @@ FIELDS = {
     ),
     "expires_at": ("[]", '"1e400"', "-1"),
     "unknown": ("1", "{}"),
+    "name": ("3", '""', '" x"', f'"{"x" * 101}"'),
+    "tags": ("[]", '{"a b": "c"}', '{"a": null}', '{"a": "\\n"}'),
+    "notes": ("3", f'"{"x" * 2001}"'),
     "kind": ('"distill"',),
 }
 SUBMISSIONS = [
@@ -220,9 +223,19 @@ QUERIES = [
                 f"page_size={'9' * 5000}", "page_size=%00", "state=done", "state=%00", "kind=",
                 "parent=x", "parent=%00", "dataset=%00", "dataset=%ff", "dataset=..%2f", "x=1",
                 f"dataset={'x' * 60_000}", "page_size=1&page_size=2", "kind=train&kind=train",
-                 f"page_token={'x' * 201}",
+                 f"page_token={'x' * 301}", "q=", f"q={'x' * 201}", "tag=%00", "tag=a:", "tag=:b",
+                 "tag=a:%00", "tag=a:%0a", f"tag={'x' * 41}", f"tag=a:{'x' * 101}",
+                 "&".join(f"tag=k{k}" for k in range(17)), "created_after=yesterday",
+                 "created_before=2030-01-01T00:00:00", "mask_ratio=1", "mask_ratio=NaN",
+                 "images_per_class=0", "method=%00", "method=DM",
             ),
-            "/v1/models": ("page_size=-1", "page_size=99999999999999999999", "nothing=1"),
+            "/v1/models": (
+                "page_size=-1", "page_size=99999999999999999999", "nothing=1", "sort=size",
+                "max_ece=2", "min_accuracy=-1", "min_accuracy=NaN", "dataset=%00", "tag=%00",
+            ),
+            "/v1/reports": ("method=dm",), "/v1/expert-sets": ("sort=accuracy",),
+            "/v1/datasets": ("tag=%00", "q=", "created_after=x", "page_size=1"),
+            "/v1/logits": ("tag=a:",),
             f"/v1/jobs/job_{ID}/events": (
                 "after=-1", "after=99999999999999999999", "after=NaN", "after=2147483648",
                 "limit=-1", "limit=0", "limit=99999999999999999999", "limit=1001", "limit=true",
@@ -270,12 +283,42 @@ METHODS = [
     Bad(f"{method} {target}", target, 405, "method_not_allowed", method)
     for method, target in (
         ("OPTIONS", "/v1/jobs"), ("TRACE", "/v1/jobs"), ("PUT", "/v1/jobs"),
-        ("PATCH", f"/v1/jobs/job_{ID}"), ("DELETE", "/v1/jobs"), ("PROPFIND", "/v1/jobs"),
+        ("PATCH", "/v1/jobs"), ("DELETE", "/v1/jobs"), ("PROPFIND", "/v1/jobs"),
         ("POST", "/v1/artifacts/{art}/content"), ("PUT", "/healthz"), ("OPTIONS", "/readyz"),
         ("GET", f"/v1/jobs/job_{ID}/cancel"), ("HEAD", f"/v1/jobs/job_{ID}/cancel"),
     )
 ]  # fmt: skip
-CASES = [*SUBMISSIONS, *BODIES, *PLACES, *QUERIES, *HEADERS, *METHODS]
+
+
+def change(name: str, body: str | bytes, status: int = 422, code: str = "invalid_request"):
+    """A PATCH of a job that is not there: what is wrong with its body is told first."""
+    data = body.encode() if isinstance(body, str) else body
+    return Bad(f"change: {name}", f"/v1/jobs/job_{ID}", status, code, "PATCH", JSON, data)
+
+
+CHANGES = [
+    change("of nothing", "{}", 404, "job_not_found"),
+    change("list", "[]"),
+    change("unknown", '{"nam": "x"}'),
+    change("state", '{"state": "succeeded"}'),
+    change("broken", "{", 400, "malformed_json"),
+    *(
+        change(f"{name}={value[:20]}", f'{{"{name}": {value}}}')
+        for name, values in {
+            "name": ('""', '" x"', '"x\\n"', r'"\u0000"', "3", f'"{"x" * 101}"', r'"\u202e"'),
+            "notes": ('""', r'"\u0000"', r'"\u0007"', "[]", f'"{"x" * 2001}"'),
+            "tags": (
+                "[]", '{"": "x"}', '{"a b": "x"}', '{"a": 3}', '{"a": ""}', '{"a:b": "x"}',
+                '{"a": "x\\n"}', f'{{"{"x" * 41}": "y"}}', f'{{"a": "{"x" * 101}"}}',
+            ),
+        }.items()
+        for value in values
+    ),
+    Bad("change digits", "/v1/datasets/digits", 404, "dataset_not_found", "PATCH", JSON, b"{}"),
+    Bad("name of data", "/v1/datasets/x", 422, "invalid_request", "PATCH", JSON, b'{"name": "y"}'),
+    Bad("change, no type", f"/v1/jobs/job_{ID}", 415, "unsupported_type", "PATCH", (), b"{}"),
+]  # fmt: skip
+CASES = [*CHANGES, *SUBMISSIONS, *BODIES, *PLACES, *QUERIES, *HEADERS, *METHODS]
 
 # What is odd but has one right answer other than a refusal.
 TAKEN = [

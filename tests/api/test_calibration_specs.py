@@ -41,7 +41,7 @@ def test_every_method_is_taken_with_its_defaults(api):
     [
         (
             [{"method": "ts", "optimiser": "adam"}],
-            ("/params/calibrate/0/optimiser", "literal_error"),
+            ("/params/calibrate/0/optimiser", "unknown_value"),
         ),
         (
             [{"method": "none"}, {"method": "vector", "optimiser": "exact"}],
@@ -53,9 +53,9 @@ def test_every_method_is_taken_with_its_defaults(api):
         ),
         (
             [{"method": "isotonic", "fit_on": "test"}],
-            ("/params/calibrate/0/fit_on", "literal_error"),
+            ("/params/calibrate/0/fit_on", "unknown_value"),
         ),
-        ([{"method": "matrix"}], ("/params/calibrate/0/method", "union_tag_invalid")),
+        ([{"method": "matrix"}], ("/params/calibrate/0/method", "unknown_value")),
         (
             [{"method": "ts"}, {"method": "ts", "fit_on": "validation"}],
             ("/params/calibrate", "invalid_value"),

@@ -14,6 +14,24 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 
+PARAMETERS = [
+    "after",
+    "limit",
+    "page_size",
+    "page_token",
+    "state",
+    "parent",
+    "kind",
+    "q",
+    "tag",
+    "created_after",
+    "created_before",
+    "sort",
+    "mask_ratio",
+    "method",
+    "max_ece",
+]
+
 
 def places(node, path=()):
     """Every place in a document."""
@@ -69,7 +87,7 @@ def test_no_bytes_break_the_service(shared_api, body):
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    name=st.sampled_from(["after", "limit", "page_size", "page_token", "state", "parent", "kind"]),
+    name=st.sampled_from(PARAMETERS),
     value=TEXTS | NUMBERS.map(str),
     path=st.sampled_from(["/v1/jobs", "/v1/models", "/v1/datasets"]),
 )
@@ -79,3 +97,23 @@ def test_no_parameter_breaks_the_service(shared_api, name, value, path):
     assert answer.status_code in (200, 400, 422)
     if answer.status_code != 200:
         problem(answer, answer.status_code)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(change=st.dictionaries(st.sampled_from(["name", "tags", "notes"]) | TEXTS, VALUES))
+def test_no_change_breaks_the_service(shared_api, change):
+    """Whatever is said of a job is taken, shown as it was said and found, or refused in words."""
+    job = shared_api.submit("distill", {"dataset": "digits"})["id"]
+    answer = shared_api.client.patch(f"/v1/jobs/{job}", json=change)
+    if answer.status_code != 200:
+        assert problem(answer, 422)["errors"]
+        return
+    body = answer.json()
+    assert body["name"] == change.get("name")
+    assert body["notes"] == change.get("notes")
+    for key, value in body["tags"].items():
+        params = {"tag": f"{key}:{value}"}
+        found = shared_api.client.get("/v1/jobs", params=params).json()["items"]
+        assert job in [one["id"] for one in found]

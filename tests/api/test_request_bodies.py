@@ -74,49 +74,49 @@ def test_a_whole_pair_of_surrogates_is_a_character():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"distill": {"mask": {"ratio": 1.0}}}, [("/params/distill/mask/ratio", "less_than")]),
+        ({"distill": {"mask": {"ratio": 1.0}}}, [("/params/distill/mask/ratio", "out_of_range")]),
         (
             {"distill": {"mask": {"ratio": -0.1}}},
-            [("/params/distill/mask/ratio", "greater_than_equal")],
+            [("/params/distill/mask/ratio", "out_of_range")],
         ),
         (
             {"distill": {"images_per_class": True}},
-            [("/params/distill/images_per_class", "int_type")],
+            [("/params/distill/images_per_class", "wrong_type")],
         ),
         (
             {"distill": {"images_per_class": "1"}},
-            [("/params/distill/images_per_class", "int_type")],
+            [("/params/distill/images_per_class", "wrong_type")],
         ),
         (
             {"distill": {"images_per_class": 1.0}},
-            [("/params/distill/images_per_class", "int_type")],
+            [("/params/distill/images_per_class", "wrong_type")],
         ),
-        ({"distill": {"lr": 10**400}}, [("/params/distill/lr", "float_type")]),
+        ({"distill": {"lr": 10**400}}, [("/params/distill/lr", "wrong_type")]),
         ({"ipc": 3}, [("/params/ipc", "unknown_field")]),
         ({"distill": {"dm": 3}}, [("/params/distill/dm", "unknown_field")]),
-        ({"calibrate": []}, [("/params/calibrate", "too_short")]),
-        ({"calibrate": [{"method": "tss"}]}, [("/params/calibrate/0/method", "union_tag_invalid")]),
-        ({"calibrate": [{}]}, [("/params/calibrate/0/method", "union_tag_not_found")]),
+        ({"calibrate": []}, [("/params/calibrate", "wrong_length")]),
+        ({"calibrate": [{"method": "tss"}]}, [("/params/calibrate/0/method", "unknown_value")]),
+        ({"calibrate": [{}]}, [("/params/calibrate/0/method", "missing_field")]),
         (
             {"calibrate": [{"method": "none"}, {"method": "mts", "mask": {"ratio": 2}, "mts": 1}]},
             [
-                ("/params/calibrate/1/mask/ratio", "less_than"),
+                ("/params/calibrate/1/mask/ratio", "out_of_range"),
                 ("/params/calibrate/1/mts", "unknown_field"),
             ],
         ),
         (
             {"baselines": [{"source": "full", "epochs": 0}]},
-            [("/params/baselines/0/epochs", "greater_than_equal")],
+            [("/params/baselines/0/epochs", "out_of_range")],
         ),
         (
             {"train": {"loss": {"name": "mixup", "alpha": 0}}},
-            [("/params/train/loss/alpha", "greater_than")],
+            [("/params/train/loss/alpha", "out_of_range")],
         ),
         (
             {"train": {"loss": {"name": "hinge"}}},
-            [("/params/train/loss/name", "union_tag_invalid")],
+            [("/params/train/loss/name", "unknown_value")],
         ),
-        ({"dataset": "../etc/passwd"}, [("/params/dataset", "string_pattern_mismatch")]),
+        ({"dataset": "../etc/passwd"}, [("/params/dataset", "wrong_form")]),
     ],
 )
 def test_pointers_name_places_in_the_body(change, expected):
@@ -127,8 +127,7 @@ def test_pointers_name_places_in_the_body(change, expected):
 def test_a_missing_field_is_pointed_at():
     """The place of a missing field is where it should stand."""
     assert found(validated, PipelineParams, {}, ("params",)) == [
-        ("/params/dataset", "missing"),
-        ("/params/calibrate", "missing"),
+        ("/params/dataset", "missing_field")
     ]
 
 

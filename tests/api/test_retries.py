@@ -61,12 +61,12 @@ def test_a_start_that_has_passed_is_none(api):
         ({"expires_at": "2026-01-01T00:00:00Z"}, "expires_too_early"),
         ({"start_at": IN_AN_HOUR, "expires_at": IN_AN_HOUR}, "expires_too_early"),
         ({"start_at": "2027-01-01T00:00:00"}, "invalid_value"),
-        ({"start_at": 1_900_000_000}, "datetime_type"),
-        ({"start_at": "tomorrow"}, "datetime_type"),
+        ({"start_at": 1_900_000_000}, "invalid_value"),
+        ({"start_at": "tomorrow"}, "invalid_value"),
         ({"start_at": "9999-12-31T23:59:59-12:00"}, "invalid_value"),
         ({"expires_at": "9999-12-31T23:59:59.9999Z"}, "invalid_value"),
-        ({"expires_at": "soon"}, "datetime_type"),
-        ({"stall_seconds": 0}, "greater_than_equal"),
+        ({"expires_at": "soon"}, "invalid_value"),
+        ({"stall_seconds": 0}, "out_of_range"),
     ],
 )
 def test_times_that_cannot_be_are_refused(api, fields, code):

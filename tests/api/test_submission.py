@@ -59,16 +59,16 @@ def test_an_accepted_job_says_where_to_look(api):
         ({}, [("/kind", "unknown_kind")]),
         ({"kind": "intake", "params": {}}, [("/kind", "unknown_kind")]),
         ({"kind": ["distill"], "params": {}}, [("/kind", "unknown_kind")]),
-        ({"kind": "distill"}, [("/params", "missing")]),
-        ({"kind": "distill", "params": 3}, [("/params", "model_type")]),
+        ({"kind": "distill"}, [("/params", "missing_field")]),
+        ({"kind": "distill", "params": 3}, [("/params", "wrong_type")]),
         ({"kind": "distill", "params": DISTILL, "state": "x"}, [("/state", "unknown_field")]),
         (
             {"kind": "distill", "params": DISTILL, "timeout_seconds": 0},
-            [("/timeout_seconds", "greater_than_equal")],
+            [("/timeout_seconds", "out_of_range")],
         ),
         (
             {"kind": "distill", "params": DISTILL, "priority": 101},
-            [("/priority", "less_than_equal")],
+            [("/priority", "out_of_range")],
         ),
         (
             {"kind": "train", "params": {"training_set": {"source": "random"}}},
@@ -76,7 +76,7 @@ def test_an_accepted_job_says_where_to_look(api):
         ),
         (
             {"kind": "calibrate", "params": {"models": ["x"], "calibrate": NONE}},
-            [("/params/models/0", "string_pattern_mismatch")],
+            [("/params/models/0", "wrong_form")],
         ),
     ],
 )

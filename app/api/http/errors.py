@@ -3,7 +3,7 @@
 import errno
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.api.http.pointers import json_pointer, wanted_and_got
+from app.api.http.field_problems import parameter_problem
 from app.shared.errors import (
     DamagedDatabaseError,
     DamagedFileError,
@@ -154,6 +154,8 @@ def problem_response(problem: Problem, *, path: str, request_id: str) -> Respons
 async def answer_problem(request: Request, error: Exception) -> Response:
     """Turn what an endpoint raised into its problem; FastAPI's handler for all of them."""
     problem = problem_of(error)
+    if isinstance(error, RequestValidationError):
+        problem = _invalid_parameters(error, _parameter_names(request))
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _allowed_methods(request.app.openapi(), request.url.path)
         problem = status_problem(problem.status, allowed or problem.headers)
@@ -168,17 +170,18 @@ def _allowed_methods(document: Mapping[str, Any], path: str) -> dict[str, str]:
     return {}
 
 
-def _invalid_parameters(error: RequestValidationError) -> Problem:
-    problems = tuple(
-        FieldProblem(
-            json_pointer(one["loc"]),
-            str(one["type"]),
-            wanted_and_got(one["msg"], one.get("input")),
-        )
-        for one in error.errors()
-    )
+def _invalid_parameters(error: RequestValidationError, known: Iterable[str] = ()) -> Problem:
+    problems = tuple(parameter_problem(one, known) for one in error.errors())
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in problems[:3])
     return Problem(422, "invalid_parameters", InvalidRequestError.title, detail, errors=problems)
+
+
+def _parameter_names(request: Request) -> list[str]:
+    """The parameters that the query of a request's address may have, by the document."""
+    template = getattr(request.scope.get("route"), "path", "")
+    operations = request.app.openapi()["paths"].get(template, {})
+    parameters = operations.get(request.method.lower(), {}).get("parameters", ())
+    return [one["name"] for one in parameters if one["in"] == "query"]
 
 
 def _with_head(methods: str) -> str:

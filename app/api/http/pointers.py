@@ -30,9 +30,3 @@ def brief(value: object) -> str:
             return repr(value)
         case _:
             return f"a {type(value).__name__}"
-
-
-def wanted_and_got(message: str, value: object) -> str:
-    """A validator's message as all of ours are: what was wanted, what was got."""
-    wanted = message.replace("Input should be", "wanted")
-    return f"{wanted[:1].lower()}{wanted[1:]}, got {brief(value)}"

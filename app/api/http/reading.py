@@ -9,6 +9,8 @@ from app.api.http.errors import problem_of, problem_response
 from app.shared.errors import FieldProblem, InvalidRequestError
 
 _RANGE = b"range"
+REPEATABLE = frozenset({"tag"})
+"""Parameters that a query may have several times."""
 _MAX_PARAMETERS = 100
 
 
@@ -89,7 +91,7 @@ def _query_problem(query: bytes) -> InvalidRequestError | None:
             f"/query/{name[:40]}", "repeated", f"wanted {name[:40]!r} once, got it {n} times"
         )
         for name, n in Counter(name for name, _ in pairs).items()
-        if n > 1
+        if n > 1 and name not in REPEATABLE
     ]
     if not problems:
         return None

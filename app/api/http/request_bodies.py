@@ -1,15 +1,16 @@
 """JSON bodies, read strictly: what other readers let pass or trip over is refused here in words."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from app.api.http.pointers import brief, json_pointer, wanted_and_got
+from app.api.http.field_problems import problems_of
+from app.api.http.pointers import brief, json_pointer
 from app.shared.errors import (
     FieldProblem,
     InvalidRequestError,
@@ -17,16 +18,10 @@ from app.shared.errors import (
     TooLargeError,
     UnsupportedTypeError,
 )
-from app.submission.requests import UNION_TAGS
-from ddcal_core.specs.distillation import DEFAULT_METHOD
-from ddcal_core.specs.fields import CLASS_TAGS
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 20
-DISCRIMINATORS = ("method", "source", "name")
-# Of MaskedTemperatureScaling.mask, and of each of `classes`.
-SHAPE_TAGS = frozenset({"ratio given", "ratio auto"}) | CLASS_TAGS
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -75,12 +70,26 @@ def require_declared_length(request: Request, limit: int) -> None:
 
 
 def read_json(body: bytes) -> object:
-    """Parse a JSON document in which nothing is ambiguous.
+    """Parse a JSON document in which nothing is ambiguous; raises what `read_ambiguous` does.
+
+    Raises:
+        InvalidRequestError: for what `read_ambiguous` finds.
+    """
+    document, problems = read_ambiguous(body)
+    if problems:
+        raise invalid(problems)
+    return document
+
+
+def read_ambiguous(body: bytes) -> tuple[object, list[FieldProblem]]:
+    """Parse a JSON document, with what in it is ambiguous or cannot be stored.
+
+    Returns:
+        The document; and a problem each, with its pointer, for names given twice, numbers that are
+        not finite, strings that cannot be stored (NUL, halves of surrogate pairs).
 
     Raises:
         MalformedRequestError: not UTF-8, not JSON, nested deeper than `MAX_DEPTH`.
-        InvalidRequestError: names given twice, numbers that are not finite, strings that cannot
-            be stored (NUL, halves of surrogate pairs); each with its pointer.
     """
     try:
         # Decoded here: json would take UTF-16 and UTF-32 as well.
@@ -96,10 +105,7 @@ def read_json(body: bytes) -> object:
     except ValueError:
         raise _malformed("the body has a number with too many digits") from None
     problems: list[FieldProblem] = []
-    document = _plain(tree, (), problems)
-    if problems:
-        raise _invalid(problems)
-    return document
+    return _plain(tree, (), problems), problems
 
 
 def validated(model: type[ModelT], document: object, path: tuple[str, ...] = ()) -> ModelT:
@@ -116,8 +122,7 @@ def validated(model: type[ModelT], document: object, path: tuple[str, ...] = ())
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=True)
-        raise _invalid([_field_problem(one, document, path) for one in details]) from None
+        raise invalid(problems_of(error, model, path)) from None
 
 
 @dataclass(frozen=True)
@@ -169,58 +174,8 @@ def _unstorable(path: tuple[str | int, ...]) -> FieldProblem:
     return FieldProblem(json_pointer(path), "unstorable_text", detail)
 
 
-def _field_problem(error: ErrorDetails, document: object, path: tuple[str, ...]) -> FieldProblem:
-    location = _without_union_tags(error["loc"], document)
-    match error["type"]:
-        case "missing":
-            return FieldProblem(json_pointer(path + location), "missing", "this field is needed")
-        case "extra_forbidden":
-            detail = "there is no field of this name"
-            return FieldProblem(json_pointer(path + location), "unknown_field", detail)
-        case "union_tag_not_found" | "union_tag_invalid" as code:
-            context = error.get("ctx", {})
-            field = str(context.get("discriminator", "")).strip("'")
-            got = brief(error["input"].get(field)) if code == "union_tag_invalid" else "none"
-            wanted = context.get("expected_tags", "the field that says which kind it is")
-            detail = f"wanted one of {wanted}, got {got}"
-            return FieldProblem(json_pointer((*path, *location, field)), code, detail)
-        case "value_error":
-            detail = error["msg"].removeprefix("Value error, ")
-            return FieldProblem(json_pointer(path + location), "invalid_value", detail)
-        case code:
-            detail = wanted_and_got(error["msg"], error["input"])
-            return FieldProblem(json_pointer(path + location), code, detail)
-
-
-def _without_union_tags(location: tuple[str | int, ...], document: object) -> tuple[str | int, ...]:
-    """Drop from a pydantic location the names of union members, which the body does not have."""
-    kept: list[str | int] = []
-    node = document
-    for index, part in enumerate(location):
-        is_last = index == len(location) - 1
-        is_shape = (index == 1 and part in UNION_TAGS) or part in SHAPE_TAGS
-        is_own_name = is_last and isinstance(node, dict) and part in node
-        if is_shape or (isinstance(node, dict) and part in _tags_of(node) and not is_own_name):
-            continue
-        kept.append(part)
-        node = _child(node, part)
-    return tuple(kept)
-
-
-def _tags_of(node: dict[str, object]) -> list[object]:
-    tags = [node.get(name) for name in DISCRIMINATORS]
-    return tags if "method" in node else [*tags, DEFAULT_METHOD]
-
-
-def _child(node: object, part: str | int) -> object:
-    if isinstance(node, dict):
-        return node.get(part)
-    if isinstance(node, list) and isinstance(part, int) and part < len(node):
-        return node[part]
-    return None
-
-
-def _invalid(problems: list[FieldProblem]) -> InvalidRequestError:
+def invalid(problems: Sequence[FieldProblem]) -> InvalidRequestError:
+    """The refusal of a body for all that is wrong with it, of which the first are shown."""
     shown = problems[:MAX_PROBLEMS]
     first = shown[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -18,7 +18,11 @@ class ProgressBody(Body):
     step: int
     steps: int
     fraction: float = Field(ge=0, le=1, description="Share of the phase, of a pipeline's jobs.")
-    eta_seconds: float | None = Field(description="Estimate for the phase; null when unknown.")
+    eta_seconds: float | None = Field(
+        description="Estimate for the phase; null when unknown. Of a pipeline, for all that is "
+        "left of it, its jobs run one after the other, by how long others like them have taken; "
+        "null while one of them has no like."
+    )
     values: dict[str, float] = Field(description="Numbers worth showing, such as a loss.")
 
 
@@ -68,7 +72,10 @@ class JobSummary(Body):
 
     id: str
     kind: str
-    state: str
+    state: str = Field(
+        description="scheduled, blocked, queued, running, cancelling, succeeded, failed, cancelled "
+        "or expired; a pipeline is running from the start of its first job on."
+    )
     dataset: str | None
     role: str | None = Field(description="What it is in its pipeline.")
     parent_id: str | None
@@ -85,6 +92,11 @@ class JobSummary(Body):
     reused_from: str | None = Field(description="The job whose results it has taken over.")
     retry_of: str | None = Field(description="The job that it repeats.")
     request_id: str | None = Field(description="X-Request-ID of the request that submitted it.")
+    name: str | None = Field(description="What its owner calls it.")
+    tags: dict[str, str] = Field(description="Key -> value, to find it by.")
+    method: str | None = Field(description="Of a distillation or a pipeline.")
+    images_per_class: int | None = Field(description="Of the set it distils or trains on.")
+    mask_ratio: float | None = Field(description="Share masked during distillation.")
     progress: ProgressBody | None
     error: ErrorBody | None
     created_at: Time
@@ -97,6 +109,11 @@ class JobSummary(Body):
 class JobBody(JobSummary):
     """A job with all that is known of it."""
 
+    notes: str | None = Field(description="What its owner has noted of it.")
+    place_in_queue: int | None = Field(
+        description="While it waits for a worker: 1 for the next, 1000 for any place from there "
+        "on; of a pipeline, none of whose jobs runs, its first one's."
+    )
     params: dict[str, Any] = Field(description="As submitted, defaults filled in.")
     recipe: str | None = Field(
         description="A digest of all that decides its results, known once it has started; null of "

@@ -37,6 +37,16 @@ class ResultSummary(Body):
     resource: str
     job_id: str
     dataset: str | None
+    name: str | None = Field(description="What its owner calls it; at first as its job.")
+    tags: dict[str, str] = Field(description="Key -> value, to find it by; likewise.")
+    method: str | None = Field(description="Of a distilled set or a calibration.")
+    accuracy: float | None = Field(
+        description="In [0, 1]. Of a distilled set on validation images, when it was chosen; of a "
+        "report its best row's; of calibrations and models, by the newest report, of their row."
+    )
+    ece: float | None = Field(
+        description="Expected calibration error in [0, 1], likewise; of models before calibration."
+    )
     created_at: Time
     details: dict[str, Any] = Field(description="What its job reported of it.")
     artifacts: list[ArtifactBody]
@@ -46,6 +56,7 @@ class ResultSummary(Body):
 class ResultBody(ResultSummary):
     """A result with what it was made from."""
 
+    notes: str | None = Field(description="What its owner has noted of it.")
     lineage: dict[str, list[str]] = Field(
         description="Names of data sets and ids of results it was made from, by kind."
     )
@@ -71,6 +82,11 @@ def result_summary(result: Result, artifacts: Sequence[Artifact]) -> ResultSumma
         resource=result.resource,
         job_id=result.job_id,
         dataset=result.columns.get("dataset") or result.details.get("dataset"),
+        name=result.columns["name"],
+        tags=result.columns["tags"] or {},
+        method=result.columns.get("method"),
+        accuracy=result.columns.get("accuracy"),
+        ece=result.columns.get("ece"),
         created_at=result.created_at,
         details=result.details,
         artifacts=[artifact_body(one) for one in artifacts if one.resource_id == result.id],

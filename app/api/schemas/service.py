@@ -14,7 +14,7 @@ class FieldProblemBody(Body):
         description="JSON pointer into the body; /query/NAME and /path/NAME for parameters.",
         examples=["/params/distill/mask/ratio"],
     )
-    code: str = Field(examples=["less_than"])
+    code: str = Field(examples=["out_of_range"])
     detail: str = Field(examples=["wanted less than 1, got 1.5"])
 
 

@@ -56,6 +56,8 @@ class DatasetBody(Body):
     sha256: str | None
     job_id: str | None = Field(description="The intake job of an upload.")
     created_at: Time | None
+    tags: dict[str, str] = Field(description="Of an upload: key -> value, to find it by.")
+    notes: str | None = Field(description="Of an upload: what its owner has noted of it.")
     links: dict[str, str]
 
 
@@ -93,6 +95,8 @@ class LogitsBody(Body):
     sha256: str
     job_id: str = Field(description="The intake job that checks them.")
     created_at: Time
+    tags: dict[str, str] = Field(description="Key -> value, to find them by.")
+    notes: str | None = Field(description="What their owner has noted of them.")
     links: dict[str, str]
 
 

@@ -48,6 +48,7 @@ from app.shared.engine.locks import has_unfinished, lock_family, locked_job, unf
 from app.shared.engine.queue import order_ring
 from app.shared.errors import ConflictError
 from app.shared.store.database import db_now
+from app.shared.store.descriptions import description_of, index_description
 from app.shared.store.job_records import JOB_COLUMNS, Job, NewJob, job_of
 from app.shared.store.job_states import TERMINAL_STATES, WAITING_STATES, JobState
 from app.shared.store.kinds import INTAKE, is_composite
@@ -79,6 +80,7 @@ def insert_job(
         connection.execute(
             insert(job_deps).values(owner_id=owner_id, job_id=job.id, needs_job_id=needed)
         )
+    index_description(connection, owner_id, job.id, job.id, description_of(job))
     _record(connection, job, 1)
     if job.state == "queued":
         order_ring(connection, owner_id, job.queue)

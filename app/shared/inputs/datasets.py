@@ -16,6 +16,15 @@ from app.shared.engine.deletion import delete_rows
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.settings import Settings
 from app.shared.store.database import db_now
+from app.shared.store.descriptions import (
+    EVERYTHING,
+    Search,
+    change_description,
+    description_of,
+    found_by,
+    index_description,
+    matches,
+)
 from app.shared.store.job_records import Job, new_id
 from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.kinds import INTAKE
@@ -63,6 +72,8 @@ class Dataset:
     n_bytes: int | None = None
     created_at: datetime | None = None
     image_files: dict[str, Any] | None = None
+    tags: dict[str, str] | None = None
+    notes: str | None = None
 
 
 def find_dataset(connection: Connection, owner_id: str, name: str, settings: Settings) -> Dataset:
@@ -79,10 +90,44 @@ def find_dataset(connection: Connection, owner_id: str, name: str, settings: Set
     return _upload(row)
 
 
-def list_datasets(connection: Connection, owner_id: str, settings: Settings) -> list[Dataset]:
+def list_datasets(
+    connection: Connection, owner_id: str, settings: Settings, search: Search = EVERYTHING
+) -> list[Dataset]:
     """The named data sets, then the owner's uploads by name."""
-    uploads = [_upload(row) for row in connection.execute(uploads_of(owner_id, IMAGES))]
-    return [_named(name, settings) for name in NAMED_DATASETS] + uploads
+    found = uploads_of(owner_id, IMAGES).where(
+        *found_by(connection, owner_id, datasets, "data", search)
+    )
+    named = [name for name in NAMED_DATASETS if matches(search, name)]
+    uploads = [_upload(row) for row in connection.execute(found)]
+    return [_named(name, settings) for name in named] + uploads
+
+
+def change_upload(
+    connection: Connection, owner_id: str, content: str, name: str, given: Mapping[str, Any]
+) -> None:
+    """Change the tags and notes of an upload.
+
+    Raises:
+        NotFoundError: the owner has no upload of that name and content.
+        InvalidRequestError: see `change_description`.
+    """
+    row = connection.execute(uploads_of(owner_id, content, name)).one_or_none()
+    if row is None:
+        raise NotFoundError("dataset_not_found", f"there is no upload {name!r} of {content}")
+    change_description(connection, owner_id, datasets, row.id, given)
+
+
+def dataset_names(connection: Connection, owner_id: str) -> list[str]:
+    """The names of all data sets that an owner's jobs may name."""
+    return [*NAMED_DATASETS, *upload_names(connection, owner_id, IMAGES)]
+
+
+def upload_names(connection: Connection, owner_id: str, content: str) -> list[str]:
+    """The names of an owner's uploads of one content, the newest 1,000."""
+    statement = select(datasets.c.name).where(
+        datasets.c.owner_id == owner_id, datasets.c.content == content
+    )
+    return list(connection.execute(statement.order_by(datasets.c.id.desc()).limit(1000)).scalars())
 
 
 def uploads_of(owner_id: str, content: str, name: str | None = None) -> Select[Any]:
@@ -112,6 +157,8 @@ class NewDataset:
     content: str = IMAGES
     sha256: str
     n_bytes: int
+    tags: Mapping[str, str] | None = None
+    notes: str | None = None
 
 
 def awaited_uploads(connection: Connection) -> set[str]:
@@ -160,22 +207,27 @@ def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intak
         ConflictError: the owner has an upload of that name, or a named data set is called so.
     """
     require_free_name(connection, owner_id, new.name)
+    dataset_id = new_id("data")
     try:
         connection.execute(
             insert(datasets).values(
-                id=new_id("data"),
+                id=dataset_id,
                 owner_id=owner_id,
                 name=new.name,
                 content=new.content,
                 state="checking",
                 sha256=new.sha256,
                 n_bytes=new.n_bytes,
+                tags=new.tags and dict(new.tags),
+                notes=new.notes,
                 job_id=intake.id,
                 created_at=db_now(),
             )
         )
     except IntegrityError as error:
         raise ConflictError("dataset_exists", f"there already is a {new.name!r}") from error
+    # Searches find it by the words of its name as well.
+    index_description(connection, owner_id, dataset_id, intake.id, description_of(new))
 
 
 def accept_dataset(connection: Connection, intake: Job, facts: Mapping[str, Any]) -> str:
@@ -255,4 +307,6 @@ def _upload(row: Row[Any]) -> Dataset:
         n_bytes=row.n_bytes,
         created_at=row.created_at,
         image_files=row.intake_params.get("image_files"),
+        tags=row.tags,
+        notes=row.notes,
     )

@@ -8,6 +8,8 @@ from sqlalchemy import Connection, Row
 
 from app.shared.errors import NotFoundError
 from app.shared.inputs.datasets import LOGITS, uploads_of
+from app.shared.store.descriptions import EVERYTHING, Search, found_by
+from app.shared.store.tables import datasets
 from ddcal_core.specs.logits import LogitsFacts
 
 
@@ -31,6 +33,8 @@ class Logits:
     sha256: str
     n_bytes: int
     created_at: datetime
+    tags: dict[str, str] | None
+    notes: str | None
 
 
 def find_logits(connection: Connection, owner_id: str, name: str) -> Logits:
@@ -45,9 +49,12 @@ def find_logits(connection: Connection, owner_id: str, name: str) -> Logits:
     return _logits(row)
 
 
-def list_logits(connection: Connection, owner_id: str) -> list[Logits]:
+def list_logits(connection: Connection, owner_id: str, search: Search = EVERYTHING) -> list[Logits]:
     """The owner's uploads of logits, by name."""
-    return [_logits(row) for row in connection.execute(uploads_of(owner_id, LOGITS))]
+    found = uploads_of(owner_id, LOGITS).where(
+        *found_by(connection, owner_id, datasets, "data", search)
+    )
+    return [_logits(row) for row in connection.execute(found)]
 
 
 def _logits(row: Row[Any]) -> Logits:
@@ -61,4 +68,6 @@ def _logits(row: Row[Any]) -> Logits:
         sha256=row.sha256,
         n_bytes=row.n_bytes,
         created_at=row.created_at,
+        tags=row.tags,
+        notes=row.notes,
     )

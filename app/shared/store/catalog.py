@@ -4,17 +4,36 @@ Every query here is filtered by owner. What belongs to a job is deleted with it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    insert,
+    literal,
+    select,
+    tuple_,
+)
 
 from app.shared.errors import NotFoundError
 from app.shared.store import tables
 from app.shared.store.database import db_now
+from app.shared.store.descriptions import (
+    EVERYTHING,
+    Search,
+    change_description,
+    description_of,
+    found_by,
+    index_description,
+)
 from app.shared.store.job_records import Job, new_id
 from app.shared.store.kinds import RESOURCES
+from app.shared.store.measured import measured, record_measured
 from app.shared.store.tables import artifacts
 from ddcal_core.specs.results import Resource
 
@@ -70,9 +89,41 @@ def find_result(
     statement = _of_owner(owner_id, resource).where(TABLES[resource].c.id == result_id)
     row = connection.execute(statement).one_or_none()
     if row is None:
-        words = resource.replace("_", " ")
-        raise NotFoundError(f"{resource}_not_found", f"there is no {words} {result_id}")
+        raise _no_result(resource, result_id)
     return _result(resource, row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """How results are listed.
+
+    Attributes:
+        column: accuracy or ece, those that have none left out; None for newest first.
+        is_rising: from the lowest on.
+    """
+
+    column: Literal["accuracy", "ece"] | None = None
+    is_rising: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which results are listed.
+
+    Attributes:
+        filters: wanted values by column.
+        search: what else they have to have.
+        bounds: the least accuracy and the greatest ECE; what has none is left out by them.
+    """
+
+    filters: Mapping[str, str | int] = field(default_factory=dict)
+    search: Search = EVERYTHING
+    bounds: tuple[float | None, float | None] = (None, None)
+
+
+NEWEST_FIRST = Order()
+Position = tuple[str, float | None]
+"""Where a page ended: the id, and the value sorted by."""
 
 
 def list_results(
@@ -80,19 +131,49 @@ def list_results(
     owner_id: str,
     resource: Resource,
     *,
-    filters: Mapping[str, str],
-    after: str | None = None,
+    wanted: Wanted,
+    order: Order = NEWEST_FIRST,
+    after: Position | None = None,
     limit: int = 50,
 ) -> list[Result]:
-    """Results of one kind, newest first; the arguments are those of job_queries.list_jobs."""
-    table = TABLES[resource]
+    """Results of one kind in an order; the other arguments are those of job_queries.list_jobs."""
+    table, prefix = TABLES[resource], RESOURCES[resource].prefix
     statement = _of_owner(owner_id, resource)
-    for name, value in filters.items():
+    for name, value in wanted.filters.items():
         statement = statement.where(table.c[name] == value)
+    least_accuracy, most_ece = wanted.bounds
+    if least_accuracy is not None:
+        statement = statement.where(table.c.accuracy >= least_accuracy)
+    if most_ece is not None:
+        statement = statement.where(table.c.ece <= most_ece)
+    statement = statement.where(*found_by(connection, owner_id, table, prefix, wanted.search))
+    keys = [table.c.id] if order.column is None else [table.c[order.column], table.c.id]
+    if order.column is not None:
+        statement = statement.where(table.c[order.column].is_not(None))
     if after is not None:
-        statement = statement.where(table.c.id < after)
-    rows = connection.execute(statement.order_by(table.c.id.desc()).limit(limit))
+        last = [after[0]] if order.column is None else [after[1], after[0]]
+        here, there = tuple_(*keys), tuple_(*map(literal, last))
+        statement = statement.where(here > there if order.is_rising else here < there)
+    sorting = [key.asc() if order.is_rising else key.desc() for key in keys]
+    rows = connection.execute(statement.order_by(*sorting).limit(limit))
     return [_result(resource, row) for row in rows]
+
+
+def describe_result(
+    connection: Connection,
+    owner_id: str,
+    resource: Resource,
+    result_id: str,
+    given: Mapping[str, Any],
+) -> None:
+    """Change a result's name, tags or notes.
+
+    Raises:
+        NotFoundError: there is none of that kind and id, or it is another owner's.
+        InvalidRequestError: see `change_description`.
+    """
+    if not change_description(connection, owner_id, TABLES[resource], result_id, given):
+        raise _no_result(resource, result_id)
 
 
 def results_of_jobs(
@@ -114,7 +195,17 @@ def record_result(
     """
     table = TABLES[resource]
     prefix = RESOURCES[resource].prefix
-    known = {"id", "owner_id", "job_id", "details", "created_at"}
+    description = description_of(job)
+    known = {
+        "id",
+        "owner_id",
+        "job_id",
+        "details",
+        "created_at",
+        "accuracy",
+        "ece",
+        *vars(description),
+    }
     columns = {c.name: values.get(c.name) for c in table.c if c.name not in known}
     result_id = new_id(prefix)
     connection.execute(
@@ -125,10 +216,14 @@ def record_result(
             details=dict(values),
             created_at=db_now(),
             **columns,
+            **vars(description),
+            **measured(resource, values),
         )
     )
+    index_description(connection, job.owner_id, result_id, job.id, description)
     if resource == "report":
         _link_report(connection, job.owner_id, result_id, values["calibration_ids"])
+        record_measured(connection, values)
     return result_id
 
 
@@ -242,6 +337,11 @@ def _link_report(
                 owner_id=owner_id, report_id=report_id, calibration_id=calibration_id
             )
         )
+
+
+def _no_result(resource: Resource, result_id: str) -> NotFoundError:
+    words = resource.replace("_", " ")
+    return NotFoundError(f"{resource}_not_found", f"there is no {words} {result_id}")
 
 
 def _of_owner(owner_id: str, resource: Resource) -> Select[Any]:

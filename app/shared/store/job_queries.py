@@ -6,17 +6,48 @@ Every query here is filtered by owner.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 
 from app.shared.errors import NotFoundError
+from app.shared.store.descriptions import EVERYTHING, Search, change_description, found_by
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
+from app.shared.store.job_states import ACTIVE_STATES, JobState
 from app.shared.store.tables import attempts, jobs
+
+LAST_PLACE = 1_000
+"""Places in the queue are counted up to here."""
 
 # Built once: it is what every poll asks.
 _ONE_JOB = select(*JOB_COLUMNS).where(
     jobs.c.owner_id == bindparam("of"), jobs.c.id == bindparam("wanted")
 )
+
+_own = jobs.alias("own")
+_FIRST_ONES = (
+    select(jobs.c.id)
+    .join(_own, and_(jobs.c.queue == _own.c.queue, jobs.c.state == "queued"))
+    .where(_own.c.id == bindparam("wanted"))
+    .where(
+        or_(
+            jobs.c.priority > _own.c.priority,
+            and_(jobs.c.priority == _own.c.priority, jobs.c.id < _own.c.id),
+        )
+    )
+    .limit(LAST_PLACE - 1)
+)
+_N_BEFORE = select(func.count()).select_from(_FIRST_ONES.subquery())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +78,25 @@ def find_job(connection: Connection, owner_id: str, job_id: str) -> Job:
     return job_of(row)
 
 
+def describe_one(
+    connection: Connection, owner_id: str, job_id: str, given: Mapping[str, Any]
+) -> None:
+    """Change a job's name, tags or notes, and with them its version.
+
+    Raises:
+        NotFoundError: there is none of that id, or it is another owner's.
+        InvalidRequestError: see `change_description`.
+    """
+    if not change_description(connection, owner_id, jobs, job_id, given):
+        raise NotFoundError("job_not_found", f"there is no job {job_id}")
+
+
 def list_jobs(
     connection: Connection,
     owner_id: str,
     *,
-    filters: Mapping[str, str | int],
+    filters: Mapping[str, str | int | float],
+    search: Search = EVERYTHING,
     after: str | None = None,
     limit: int = 50,
 ) -> list[Job]:
@@ -60,18 +105,64 @@ def list_jobs(
     Args:
         connection: a read transaction.
         owner_id: whose.
-        filters: wanted values by column; "" for a job that has none.
+        filters: wanted values by column; "" for a job that has none. The state is the one shown.
+        search: what else they have to have.
         after: the id that the page before ended with.
         limit: most jobs in the answer.
     """
     statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id)
     for name, value in filters.items():
-        # 0 and False are values to look for.
-        statement = statement.where(jobs.c[name] == (None if value == "" else value))
+        if name == "state":
+            statement = statement.where(_is_shown_as(owner_id, str(value)))
+        else:
+            # 0 and False are values to look for.
+            statement = statement.where(jobs.c[name] == (None if value == "" else value))
+    statement = statement.where(*found_by(connection, owner_id, jobs, "job", search))
     if after is not None:
         statement = statement.where(jobs.c.id < after)
     rows = connection.execute(statement.order_by(jobs.c.id.desc()).limit(limit))
     return [job_of(row) for row in rows]
+
+
+def shown_state(job: Job) -> JobState:
+    """A job's state as users see it: a pipeline runs once one of its jobs has begun to.
+
+    Stored, it is blocked until they have ended, and nothing else that is blocked has ever begun;
+    see app.shared.engine.jobs.
+    """
+    return "running" if job.state == "blocked" and job.started_at is not None else job.state
+
+
+def _is_shown_as(owner_id: str, state: str) -> ColumnElement[bool]:
+    """`shown_state`, asked of rows."""
+    if state not in ("running", "blocked"):
+        return jobs.c.state == state
+    has_begun = jobs.c.started_at.is_not(None)
+    if state == "blocked":
+        return and_(jobs.c.state == "blocked", not_(has_begun))
+    # Those of either state, who are few, by its index; an OR would be looked for in every row.
+    of_owner = select(jobs.c.id).where(jobs.c.owner_id == owner_id)
+    begun = of_owner.where(jobs.c.state == "blocked", has_begun)
+    return jobs.c.id.in_(union_all(of_owner.where(jobs.c.state == "running"), begun))
+
+
+def place_in_queue(connection: Connection, job_id: str) -> int:
+    """How many jobs a worker would take before a queued one, and one; at most `LAST_PLACE`."""
+    n_before: int = connection.execute(_N_BEFORE, {"wanted": job_id}).scalar_one()
+    return n_before + 1
+
+
+def first_waiting(connection: Connection, pipeline_id: str) -> str | None:
+    """The job of a pipeline that a worker would take first; None where none waits, or one runs."""
+    row = jobs.c
+    own = select(row.id, row.state).where(
+        row.parent_id == pipeline_id, row.state.in_(("queued", *ACTIVE_STATES))
+    )
+    found = connection.execute(own.order_by(row.priority.desc(), row.id)).all()
+    if not found or any(one.state != "queued" for one in found):
+        return None
+    first: str = found[0].id
+    return first
 
 
 def children_of(connection: Connection, owner_id: str, job_id: str) -> list[Job]:

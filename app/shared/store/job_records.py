@@ -42,6 +42,12 @@ class Job:
     reused_from: str | None
     retry_of: str | None
     request_id: str | None
+    name: str | None
+    tags: dict[str, str] | None
+    notes: str | None
+    method: str | None
+    images_per_class: int | None
+    mask_ratio: float | None
     fence: int
     stop_requested: str | None
     progress: dict[str, Any] | None
@@ -75,11 +81,20 @@ class _Clock:
 
 
 _clock = _Clock()
+_LAST_MILLISECOND = 2**48 - 1
 
 
 def new_id(prefix: str) -> str:
     """A fresh id: `prefix`, then 26 characters that sort by time and cannot be guessed."""
-    number = _clock.tick()
+    return _id_of(prefix, _clock.tick())
+
+
+def first_id(prefix: str, time: datetime) -> str:
+    """The id before all that are made from a time on, and after all that were made before it."""
+    return _id_of(prefix, min(max(round(time.timestamp() * 1000), 0), _LAST_MILLISECOND) << 82)
+
+
+def _id_of(prefix: str, number: int) -> str:
     digits = (ID_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
     return f"{prefix}_{''.join(digits)}"
 
@@ -102,6 +117,7 @@ class NewJob:
         retry_of: the ended job that this one repeats.
         request_id: of the submission, for logs.
         reuse: may the results of a finished job of the same recipe stand for its own?
+        name, tags, notes: see `descriptions`.
     """
 
     kind: Kind
@@ -118,13 +134,28 @@ class NewJob:
     reuse: bool = True
     retry_of: str | None = None
     request_id: str | None = None
+    name: str | None = None
+    tags: Mapping[str, str] | None = None
+    notes: str | None = None
     needs: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: new_id("job"))
 
     def columns(self) -> dict[str, Any]:
         """What of its row stands here."""
-        values = {**vars(self), "params": dict(self.params), "not_before_at": self.start_at}
+        params = dict(self.params)
+        values = {**vars(self), **_told_apart_by(params), "params": params}
+        values["not_before_at"] = self.start_at
         return {name: value for name, value in values.items() if name not in _NOT_IN_ROW}
+
+
+def _told_apart_by(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What lists of jobs are filtered by: method, images a class, share masked while distilling."""
+    distill, source = params.get("distill") or {}, params.get("training_set") or {}
+    return {
+        "method": distill.get("method"),
+        "images_per_class": distill.get("images_per_class", source.get("images_per_class")),
+        "mask_ratio": (distill.get("mask") or {}).get("ratio"),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

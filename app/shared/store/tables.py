@@ -68,6 +68,19 @@ def _job(*, nullable: bool = False) -> Column[str]:
     )
 
 
+def _description() -> tuple[Column[Any], Column[Any], Column[Any]]:
+    """What people call a thing and pin on it, see `descriptions`."""
+    return Column("name", String(100)), _json("tags"), Column("notes", String(2000))
+
+
+def _measured() -> tuple[Column[Any], Column[Any]]:
+    """What lists of results are sorted by; see `catalog`."""
+    return Column("accuracy", Double), Column("ece", Double)
+
+
+# Compared byte by byte on both databases: what begins with a word is one stretch of the index.
+_TERM = String(150).with_variant(String(150, collation="C"), "postgresql")
+
 metadata = MetaData(
     # Migrations can only change a constraint that has a name, and SQLite gives it none.
     naming_convention={
@@ -105,6 +118,11 @@ jobs = Table(
     Column("reused_from", String(40)),
     Column("retry_of", String(40)),
     Column("request_id", String(64)),
+    *_description(),
+    # Of its params, for lists.
+    Column("method", String(20)),
+    Column("images_per_class", Integer),
+    Column("mask_ratio", Double),
     Column("fence", Integer, nullable=False, server_default="0"),
     Column("lease_owner", String(200)),
     Column("lease_until_at", UtcTime),
@@ -131,7 +149,10 @@ jobs = Table(
         "kind <> 'pipeline' OR state NOT IN ('queued', 'running', 'pausing')", name="composite"
     ),
     Index("ix_jobs_owner_id_id", "owner_id", "id"),
-    Index("ix_jobs_owner_id_dataset", "owner_id", "dataset"),
+    *(
+        Index(f"ix_jobs_owner_id_{name}_id", "owner_id", name, "id")
+        for name in ("dataset", "state", "kind", "method", "images_per_class", "mask_ratio")
+    ),
     Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
     Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
@@ -215,6 +236,8 @@ datasets = Table(
     Column("n_bytes", BigInteger, nullable=False),
     _json("facts"),
     _json("problem"),
+    _json("tags"),
+    Column("notes", String(2000)),
     _job(),
     Column("created_at", UtcTime, nullable=False),
     CheckConstraint(_one_of("state", DATASET_STATES), name="state"),
@@ -231,6 +254,7 @@ expert_sets = Table(
     _job(),
     Column("dataset", String(64), nullable=False),
     Column("n_experts", Integer, nullable=False),
+    *_description(),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
@@ -245,8 +269,13 @@ distilled_sets = Table(
     Column("method", String(20), nullable=False),
     Column("images_per_class", Integer, nullable=False),
     Column("expert_set_id", ForeignKey("expert_sets.id", ondelete="SET NULL"), index=True),
+    *_description(),
+    *_measured(),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_distilled_sets_owner_id_dataset_id", "owner_id", "dataset", "id"),
+    Index("ix_distilled_sets_owner_id_method_id", "owner_id", "method", "id"),
+    Index("ix_distilled_sets_owner_id_accuracy_id", "owner_id", "accuracy", "id"),
 )
 
 models = Table(
@@ -258,8 +287,13 @@ models = Table(
     Column("dataset", String(64), nullable=False),
     Column("training_set", String(20), nullable=False),
     Column("distilled_set_id", ForeignKey("distilled_sets.id", ondelete="SET NULL"), index=True),
+    *_description(),
+    *_measured(),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_models_owner_id_dataset_id", "owner_id", "dataset", "id"),
+    Index("ix_models_owner_id_accuracy_id", "owner_id", "accuracy", "id"),
+    Index("ix_models_owner_id_ece_id", "owner_id", "ece", "id"),
 )
 
 calibrations = Table(
@@ -274,8 +308,15 @@ calibrations = Table(
     Column("fit_on", String(20)),
     Column("status", String(30), nullable=False),
     Column("temperature", Double),
+    Column("dataset", String(64)),
+    *_description(),
+    *_measured(),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_calibrations_owner_id_dataset_id", "owner_id", "dataset", "id"),
+    Index("ix_calibrations_owner_id_method_id", "owner_id", "method", "id"),
+    Index("ix_calibrations_owner_id_accuracy_id", "owner_id", "accuracy", "id"),
+    Index("ix_calibrations_owner_id_ece_id", "owner_id", "ece", "id"),
 )
 
 reports = Table(
@@ -285,8 +326,13 @@ reports = Table(
     _owner(),
     _job(),
     Column("dataset", String(64), nullable=False),
+    *_description(),
+    *_measured(),
     _json("details", nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    Index("ix_reports_owner_id_dataset_id", "owner_id", "dataset", "id"),
+    Index("ix_reports_owner_id_accuracy_id", "owner_id", "accuracy", "id"),
+    Index("ix_reports_owner_id_ece_id", "owner_id", "ece", "id"),
 )
 
 report_calibrations = Table(
@@ -315,4 +361,15 @@ artifacts = Table(
     Column("n_bytes", BigInteger, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     UniqueConstraint("resource_id", "name"),
+)
+
+# By which jobs, uploads and results are found; see app.shared.store.descriptions, the only writer.
+search_terms = Table(
+    "search_terms",
+    metadata,
+    _owner(),
+    Column("resource_id", String(40), primary_key=True),
+    Column("term", _TERM, primary_key=True),
+    _job(),
+    Index("ix_search_terms_owner_id_term_resource_id", "owner_id", "term", "resource_id"),
 )

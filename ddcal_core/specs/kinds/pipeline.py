@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from ddcal_core.specs.calibration import CalibrationSpecs
+from ddcal_core.specs.calibration import CalibrationSpecs, default_calibrations
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.fields import Spec, members_of
@@ -73,7 +73,13 @@ class PipelineParams(DistillationParams):
             "beside train.loss before and after the same temperature scaling."
         ),
     )
-    calibrate: CalibrationSpecs
+    calibrate: CalibrationSpecs = Field(
+        default_factory=default_calibrations,
+        description=(
+            "How each network is calibrated, a row of the report each. Default: none, ts on "
+            "validation images, and mts on the small set alone, its ratio found."
+        ),
+    )
     evaluate: EvaluateSpec = EvaluateSpec()
 
     @field_validator("train_networks")

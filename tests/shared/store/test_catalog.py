@@ -125,7 +125,7 @@ def test_another_owners_results_do_not_exist(
             catalog.lineage(connection, "other", resource, ids[resource])
         with pytest.raises(NotFoundError):
             catalog.find_artifact(connection, "other", file.id)
-        assert catalog.list_results(connection, "other", resource, filters={}) == []
+        assert catalog.list_results(connection, "other", resource, wanted=catalog.Wanted()) == []
         assert catalog.artifacts_of_resources(connection, "other", [ids[resource]]) == []
         job_ids = [job.id for job in chain.jobs.values()]
         assert catalog.results_of_jobs(connection, "other", resource, job_ids) == []

@@ -19,7 +19,7 @@ from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store import artifacts
 from app.shared.store.artifacts import ArtifactStore, StoredFile
-from app.shared.store.catalog import artifacts_of_job, list_results
+from app.shared.store.catalog import Wanted, artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
 from app.shared.store.job_records import Job
 from app.shared.store.lease_clock import lease_now
@@ -280,7 +280,7 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
     ends = [event for event in made.events(job.id, "state") if event.data["state"] == "succeeded"]
     assert len(ends) == 1
     with made.database.read() as connection:
-        assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
+        assert len(list_results(connection, OWNER, "distilled_set", wanted=Wanted())) == 1
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -15,6 +15,7 @@ from app.shared.engine.events import list_events
 from app.shared.inputs.datasets import NewDataset, find_dataset, insert_dataset
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import (
+    Wanted,
     artifacts_of_job,
     list_results,
 )
@@ -47,7 +48,7 @@ def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:
     assert made.job(job.id).state == "succeeded"
     assert made.outcomes(job.id) == [("succeeded", "exited with status 0")]
     with made.database.read() as connection:
-        (result,) = list_results(connection, OWNER, "distilled_set", filters={})
+        (result,) = list_results(connection, OWNER, "distilled_set", wanted=Wanted())
         (file,) = artifacts_of_job(connection, OWNER, job.id)
     assert (result.job_id, result.columns["images_per_class"]) == (job.id, 1)
     assert file.resource_id == result.id
@@ -234,7 +235,7 @@ def test_a_frozen_run_that_lost_its_job_writes_nothing(bench: Callable[..., Benc
     outcomes = [outcome for outcome, _ in made.outcomes(job.id)]
     assert outcomes == ["lost", "succeeded"]
     with made.database.read() as connection:
-        assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
+        assert len(list_results(connection, OWNER, "distilled_set", wanted=Wanted())) == 1
 
 
 def test_scratch_of_a_lost_run_goes_with_the_next(bench: Callable[..., Bench]) -> None:
