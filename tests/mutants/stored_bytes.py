@@ -78,7 +78,7 @@ MUTANTS = (
     Mutant(
         "what-was-left-stays",
         _ARTIFACTS,
-        "        temporary.unlink(missing_ok=True)\n        try:\n            # A file here",
+        "        try:\n            # A file here",
         "        if (folder / file.sha256).exists():\n"
         "            return\n"
         "        try:\n"
