@@ -78,13 +78,41 @@ MUTANTS = (
     Mutant(
         "what-was-left-stays",
         _ARTIFACTS,
-        "        try:\n            # A file here",
+        "        temporary = _temporary(folder)\n        try:\n            # A file here",
         "        if (folder / file.sha256).exists():\n"
         "            return\n"
+        "        temporary = _temporary(folder)\n"
         "        try:\n"
         "            # A file here",
         (
             "tests/worker/supervisor/test_reuse.py::test_what_an_earlier_attempt_has_left_damaged_is_replaced",
+        ),
+    ),
+    Mutant(
+        "stored-results-give-no-beat",
+        "worker/supervisor/run_records.py",
+        "            on_read()\n",
+        "",
+        (
+            "tests/worker/supervisor/test_faults.py::test_the_lease_is_prolonged_while_a_large_result_is_stored",
+        ),
+    ),
+    Mutant(
+        "runs-share-a-temporary-name",
+        _ARTIFACTS,
+        'f".{secrets.token_hex(8)}"',
+        'f".{os.getpid()}"',
+        (
+            "tests/shared/store/test_artifacts.py::test_two_runs_of_equal_pids_do_not_write_one_file",
+        ),
+    ),
+    Mutant(
+        "what-cannot-be-removed-ends-the-round",
+        "app/shared/upkeep/housekeeping.py",
+        "waste.name, error)\n        return False\n",
+        "waste.name, error)\n        raise\n",
+        (
+            "tests/shared/upkeep/test_housekeeping.py::test_what_cannot_be_removed_or_looked_for_keeps_nothing_else",
         ),
     ),
     Mutant(
