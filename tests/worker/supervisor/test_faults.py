@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -282,14 +283,21 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
         assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
 
 
-def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., Bench]) -> None:
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let the store's next temporary name lead to a device that is always full."""
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "temporary")
+    folder.mkdir(parents=True)
+    (folder / ".temporary").symlink_to("/dev/full")
+
+
+def test_a_disk_that_is_full_for_a_while_costs_one_attempt(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be written leaves nothing, and the next attempt finds room."""
     made = bench(SET_OUTPUT)
     job = made.submit()
     folder = made.settings.artifact_folder / job.id
-    folder.mkdir(parents=True)
-    # The store's own temporary name leads to a device that is always full.
-    (folder / f".{os.getpid()}-manifest.json").symlink_to("/dev/full")
+    fill_the_disk(monkeypatch, folder)
 
     made.supervisor().work()
 
@@ -301,13 +309,14 @@ def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., 
     assert [path.name for path in folder.iterdir()] == [file.sha256]
 
 
-def test_a_disk_that_stays_full_fails_the_job_by_name(bench: Callable[..., Bench]) -> None:
+def test_a_disk_that_stays_full_fails_the_job_by_name(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With its attempts the job ends as disk_full, and no file of it is seen."""
     made = bench(SET_OUTPUT)
     job = made.submit(max_attempts=1)
     folder = made.settings.artifact_folder / job.id
-    folder.mkdir(parents=True)
-    (folder / f".{os.getpid()}-manifest.json").symlink_to("/dev/full")
+    fill_the_disk(monkeypatch, folder)
 
     made.supervisor().work()
 
