@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, select, text
 from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
+from app.shared.store import artifacts
 from app.shared.store.artifacts import ArtifactStore, StoredFile
 from app.shared.store.catalog import artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
@@ -283,11 +283,13 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
         assert len(list_results(connection, OWNER, "distilled_set", filters={})) == 1
 
 
-def fill_the_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let the store's next temporary name lead to a device that is always full."""
-    monkeypatch.setattr(secrets, "token_hex", lambda _: "temporary")
+def fill_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have the store's first temporary file lead to a device that is always full."""
     folder.mkdir(parents=True)
-    (folder / ".temporary").symlink_to("/dev/full")
+    (folder / ".full").symlink_to("/dev/full")
+    names = iter([folder / ".full"])
+    given = artifacts._temporary
+    monkeypatch.setattr(artifacts, "_temporary", lambda at: next(names, None) or given(at))
 
 
 def test_a_disk_that_is_full_for_a_while_costs_one_attempt(
@@ -297,7 +299,7 @@ def test_a_disk_that_is_full_for_a_while_costs_one_attempt(
     made = bench(SET_OUTPUT)
     job = made.submit()
     folder = made.settings.artifact_folder / job.id
-    fill_the_disk(monkeypatch, folder)
+    fill_disk(monkeypatch, folder)
 
     made.supervisor().work()
 
@@ -316,7 +318,7 @@ def test_a_disk_that_stays_full_fails_the_job_by_name(
     made = bench(SET_OUTPUT)
     job = made.submit(max_attempts=1)
     folder = made.settings.artifact_folder / job.id
-    fill_the_disk(monkeypatch, folder)
+    fill_disk(monkeypatch, folder)
 
     made.supervisor().work()
 
