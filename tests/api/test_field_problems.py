@@ -250,6 +250,10 @@ def test_a_pipeline_is_its_data_set(shared_api):
         ("none", None), ("ts", "validation"), ("mts", "training_set"),
     ]  # fmt: skip
     assert params["calibrate"][2]["mask"] == {"ratio": "auto"}
+    # A third block on 8 x 8 pixels costs accuracy; who asks for it gets it.
+    assert (params["train"]["network"], params["train"]["depth"]) == ("convnet", 2)
+    deep = shared_api.submit("pipeline", {"dataset": "digits", "train": {"depth": 3}})
+    assert deep["params"]["train"]["depth"] == 3
     assert params["baselines"] == [{"source": "random"}]
     assert [child["role"] for child in job["children"]] == [
         "distill", "train-distilled", "train-random", "calibrate-distilled", "calibrate-random",

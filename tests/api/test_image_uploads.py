@@ -120,7 +120,8 @@ def test_the_options_are_described(shared_api):
     """In the OpenAPI document, with their bounds."""
     operation = shared_api.client.get("/openapi.json").json()["paths"]["/v1/datasets"]["post"]
     found = {one["name"]: one for one in operation["parameters"] if one["in"] == "query"}
-    assert list(found) == ["name", "resize", "colour", "test_fraction", "seed"]
+    options = {"resize", "colour", "test_fraction", "seed"}
+    assert set(found) == {"name", "tag", "notes"} | options
     assert [name for name, one in found.items() if one["required"]] == ["name"]
     assert "Lanczos" in found["resize"]["description"]
     assert {"minimum": 8, "maximum": 64}.items() <= found["resize"]["schema"]["anyOf"][0].items()

@@ -1,7 +1,7 @@
 """`pipeline`: all of it in one submission, with baselines beside the distilled set."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.fields import Spec, members_of
 from ddcal_core.specs.kinds.distill import DistillationParams
+from ddcal_core.specs.methods.method import smoke_shape
 from ddcal_core.specs.networks import NetworkSpec
 from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures, TrainLoss, TrainSpec
 
@@ -41,6 +42,17 @@ BASELINES: Mapping[str, type[Spec]] = members_of(AnyBaseline, "source")
 Baseline = Annotated[AnyBaseline, Field(discriminator="source")]
 
 
+NetworkT = TypeVar("NetworkT", bound=NetworkSpec)
+
+
+def _as_deep_as_images_bear(spec: NetworkT, info: ValidationInfo) -> NetworkT:
+    """A convnet without a depth of its own is as deep as a set of the data is distilled on."""
+    shape = smoke_shape(info.data.get("dataset", ""))
+    if spec.network != "convnet" or "depth" in spec.model_fields_set:
+        return spec
+    return spec.model_copy(update=dict(shape))
+
+
 class PipelineParams(DistillationParams):
     """The params of a `pipeline`: distill, train, calibrate and evaluate in one submission."""
 
@@ -51,7 +63,12 @@ class PipelineParams(DistillationParams):
             "same network and augmentation, trained for as many epochs as it reads."
         ),
     )
-    train: TrainSpec = TrainSpec()
+    train: TrainSpec = Field(
+        TrainSpec(),
+        validate_default=True,
+        description="How networks are trained. The depth of a convnet, if not given, is one less "
+        "for digits, whose images are tiny.",
+    )
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],
         max_length=4,
@@ -82,19 +99,25 @@ class PipelineParams(DistillationParams):
     )
     evaluate: EvaluateSpec = EvaluateSpec()
 
+    @field_validator("train")
+    @classmethod
+    def _is_no_deeper_than_images_bear(cls, spec: TrainSpec, info: ValidationInfo) -> TrainSpec:
+        return _as_deep_as_images_bear(spec, info)
+
     @field_validator("train_networks")
     @classmethod
     def _networks_differ(cls, networks: list[NetworkSpec], info: ValidationInfo) -> object:
         train: TrainSpec | None = info.data.get("train")
         asked = [] if train is None else [train.described()]
-        for network in networks:
+        shaped = [_as_deep_as_images_bear(network, info) for network in networks]
+        for network in shaped:
             if network.described() in asked:
                 raise ValueError(
                     "wanted each network once, and none that is train's own already, got "
                     f"{network.network} again"
                 )
             asked.append(network.described())
-        return networks
+        return shaped
 
     @model_validator(mode="after")
     def _losses_can_be_compared(self) -> "PipelineParams":
