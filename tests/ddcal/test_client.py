@@ -291,7 +291,9 @@ def test_a_newer_service_is_read(client):
 
 
 def test_names_and_tags_pass_through(client):
-    """To a service that knows them; this one tells that it does not."""
-    with pytest.raises(ddcal.InvalidRequestError) as refused:
-        client.submit("distill", params=DISTILL, name="mine", tags={"env": "prod"})
-    assert {one["pointer"] for one in refused.value.problems} == {"/name", "/tags"}
+    """A job is called by its name, and found by it."""
+    job = client.submit("distill", params=DISTILL, name="mine", tags={"env": "prod"})
+    assert (job.record.name, job.record.tags) == ("mine", {"env": "prod"})
+    assert repr(job) == f"<Job {job.id}: mine, queued>"
+    client.submit("distill", params=DISTILL, tags={"env": "test"})
+    assert [one.id for one in client.jobs(tag="env:prod")] == [job.id]
