@@ -120,6 +120,8 @@ def test_every_field_wrong_in_every_way_is_told_in_our_words():
             assert not [phrase for phrase in PHRASES if phrase in told], (document, one)
             assert not [name for name in names if name in told], (document, one)
             assert "_type" not in told, (document, one)
+            # What is said of a code that has no words.
+            assert "another value" not in told, (document, one)
             assert len(told) < 600, (document, one)
             assert leads_into(one.pointer, document), (document, one)
     assert n_refused > 3_000
