@@ -21,14 +21,14 @@ WORKDIR /src
 RUN python -m venv /venv
 COPY pyproject.toml constraints.txt ./
 RUN --mount=type=cache,target=/tmp/.cache/pip \
-    python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['server'], sep='\n')" > requirements.txt \
     && pip install --disable-pip-version-check -c constraints.txt -r requirements.txt
 
 FROM api-dependencies AS worker-dependencies
 # The index of another build of torch (CPU only, or another CUDA); by default pip's own.
 ARG TORCH_INDEX=""
 RUN --mount=type=cache,target=/tmp/.cache/pip \
-    python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['worker'], sep='\n')" > requirements-worker.txt \
+    python -c "import tomllib; extra = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['worker']; print(*(one for one in extra if not one.startswith('ddcal[')), sep='\n')" > requirements-worker.txt \
     && if [ -n "$TORCH_INDEX" ]; then \
          pip install --disable-pip-version-check -c constraints.txt --index-url "$TORCH_INDEX" $(grep '^torch==' requirements-worker.txt); \
        fi \

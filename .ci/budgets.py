@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MAX_FILE_LINES = 399
 MAX_PARAMETERS = 7
-MAX_FUNCTION_LINES = {"app": 60, "worker": 60, "ddcal_core": 80}
+MAX_FUNCTION_LINES = {"app": 60, "worker": 60, "ddcal_core": 80, "ddcal": 60}
 
 
 def function_lines(node: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
@@ -50,7 +50,8 @@ def over_budget(path: Path, max_function_lines: int) -> list[str]:
         lines, n_parameters = function_lines(node, source), parameters(node)
         if lines > max_function_lines:
             found.append(f"{place}: {lines} lines of code, at most {max_function_lines}")
-        if n_parameters > MAX_PARAMETERS:
+        # The options of a command are the parameters of its function.
+        if n_parameters > MAX_PARAMETERS and where.parts[:2] != ("ddcal", "cli"):
             found.append(f"{place}: {n_parameters} parameters, at most {MAX_PARAMETERS}")
     return found
 

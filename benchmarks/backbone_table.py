@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from app.cli.client import Client
 from benchmarks.service_cases import (
     Job,
     Report,
@@ -31,6 +30,7 @@ from benchmarks.service_cases import (
     run_cases,
     write_upload,
 )
+from ddcal.client import Client
 
 METHODS = ("dm", "dc", "dsa", "mtt", "rtp")
 RATIOS = (0.0, 0.3)
@@ -183,7 +183,7 @@ def run(cases: Sequence[TableCase], data: Path, out: Path) -> int:
     def upload(client: Client, home: Path) -> None:
         path = home / "fashion_mnist.npz"
         write_upload("fashion_mnist", data, path, n_train=N_TRAIN, n_test=N_TEST)
-        client.upload_dataset(DATASET, path)
+        client.upload(DATASET, path)
         path.unlink()
 
     return run_cases([service_case(case) for case in cases], out, upload)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app.cli.client import Client
 from benchmarks.mask_study_cases import (
     BUILT_IN,
     N_TEST,
@@ -39,6 +38,7 @@ from benchmarks.service_cases import (
     run_cases,
     write_upload,
 )
+from ddcal.client import Client
 
 DOCS = Path(__file__).parent.parent / "docs" / "mask-study"
 
@@ -63,7 +63,7 @@ def run(cases: Sequence[StudyCase], data: Path, out: Path) -> int:
         for dataset in dict.fromkeys(case.dataset for case in cases if case.dataset != BUILT_IN):
             path = home / f"{dataset}.npz"
             write_upload(dataset, data, path, n_train=N_TRAIN, n_test=N_TEST)
-            client.upload_dataset(dataset_name(dataset), path)
+            client.upload(dataset_name(dataset), path)
             path.unlink()
 
     return run_cases([_service_case(case) for case in cases], out, upload)

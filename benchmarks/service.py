@@ -19,19 +19,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from app.cli.demo import own_service
 from app.embedded.broker import running_broker
 from app.shared.engine import runs
 from app.shared.settings import Settings
 from app.shared.store.database import Database, migrate, open_database
 from benchmarks import dispatch
 from benchmarks.load import Served, cost, latencies, line_to, serving
+from ddcal.cli.own_service import own_service
 
 KEY = "a-key-of-some-length"
 SUBMISSION = {"kind": "distill", "params": {"dataset": "digits", "seed": 1}}
@@ -185,18 +184,18 @@ def measure_recovery(folder: Path, _: argparse.Namespace) -> None:
     """From the kill of a worker, with its trainer, to the job's next attempt."""
     lease = Settings(data_folder=folder).lease_seconds
     with own_service(folder) as client:
-        job_id = client.submit(LONG_DISTILL)["id"]
-        _wait(lambda: client.job(job_id)["state"] == "running" and client.job(job_id)["progress"])
+        job = client.submit(LONG_DISTILL)
+        _wait(lambda: job.refresh().state == "running" and job.record.progress)
         for process in psutil.process_iter(["cmdline", "environ"]):
             words = " ".join(process.info["cmdline"] or [])
             is_ours = (process.info["environ"] or {}).get("DDCAL_DATA_FOLDER") == str(folder)
-            if is_ours and "worker.supervisor.celery_app" in words and "-Q gpu" in words:
+            if is_ours and "worker.supervisor" in words and "-Q gpu" in words:
                 process.kill()
         killed = time.time()
-        _wait(lambda: len(client.job(job_id)["attempts"]) > 1)
-        again = client.job(job_id)["attempts"][1]["started_at"]
-        client.cancel(job_id)
-    taken = _unix(again) - killed
+        _wait(lambda: len(job.refresh().record.attempts) > 1)
+        again = job.record.attempts[1].started_at
+        job.cancel()
+    taken = again.timestamp() - killed
     _tell("kill to next attempt", taken, "s", None, f"at most the lease + 2: {lease + 2:g}")
 
 
@@ -300,10 +299,6 @@ def _wait(is_so: Callable[[], Any]) -> None:
 
 def _quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
-
-
-def _unix(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _tell(name: str, value: float, unit: str, ratio: float | None, aim: str) -> None:

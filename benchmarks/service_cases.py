@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from app.cli.client import Client, ServiceError
-from app.cli.console import failure
-from app.cli.demo import own_service
 from benchmarks.mask_ratio_cases import read_pixels
+from ddcal.cli.own_service import own_service
+from ddcal.client import Client
+from ddcal.errors import JobFailedError, ServiceError
 from ddcal_core.seeding import seeded_generator
 
-_POLL_SECONDS = 2.0
 Job = dict[str, Any]
 Report = dict[str, Any]
 
@@ -100,19 +99,20 @@ def _run_case(client: Client, case: ServiceCase, home: Path, out: Path) -> bool:
     """Send a case's pipeline, wait for it, keep its numbers; False if it failed."""
     begun = time.monotonic()
     try:
-        job = client.submit(case.submission)
+        submitted = client.submit(case.submission)
     except ServiceError as error:
         print(f"{case.name}: refused: {error}", flush=True)
         return False
-    for state in client.watch(job["id"], poll_seconds=_POLL_SECONDS):
-        job = state
-    seconds = round(time.monotonic() - begun, 1)
-    print(f"{case.name}: {job['state']} after {seconds:.0f} s", flush=True)
-    if job["state"] != "succeeded":
-        print(failure(job), flush=True)
+    try:
+        submitted.wait()
+    except JobFailedError as error:
+        print(f"{case.name}: {error}", flush=True)
         return False
+    seconds = round(time.monotonic() - begun, 1)
+    print(f"{case.name}: succeeded after {seconds:.0f} s", flush=True)
+    job = client.get(f"/v1/jobs/{submitted.id}")
     report = _report(client, job, home / f"{case.name}-report.json")
-    job["children"] = [client.job(child["id"]) for child in job["children"]]
+    job["children"] = [client.get(child["url"]) for child in job["children"]]
     kept = {"seconds": seconds, "made_with": report["made_with"], **case.keep(report, job)}
     path = _path(case, out)
     part = path.with_suffix(".part")
@@ -123,8 +123,8 @@ def _run_case(client: Client, case: ServiceCase, home: Path, out: Path) -> bool:
 
 def _report(client: Client, job: Job, path: Path) -> Report:
     evaluate = next(child for child in job["children"] if child["role"] == "evaluate")
-    artifacts = client.artifacts(evaluate["id"])
-    client.fetch(next(one for one in artifacts if one["name"] == "report.json"), path)
+    artifacts = client.job(evaluate["id"]).artifacts
+    client.fetch(next(one.id for one in artifacts if one.name == "report.json"), path)
     report: Report = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
     return report

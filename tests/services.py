@@ -15,6 +15,8 @@ from tests.waiting import until
 
 START_SECONDS = 90
 STOP_SECONDS = 60
+COMMAND = (sys.executable, "-P", "-m", "ddcal.cli")
+"""`ddcal`, wherever it is installed."""
 
 TINY_DISTILL = {"images_per_class": 1, "iterations": 2, "width": 4, "depth": 1, "batch_real": 4}
 TINY_PIPELINE = {
@@ -67,12 +69,12 @@ class Service:
 def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None):
     """Run the command line to its end, as a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "app.cli.commands", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "DDCAL_URL": url},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,  # a busy machine takes minutes for a whole pipeline
         check=False,
     )
 
@@ -87,7 +89,7 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
     """
     log_path = folder / "logs" / "serve.log"
     process = spawn(
-        [sys.executable, "-m", "app.cli.commands", "serve", "--data-folder", folder, "--port", "0"],
+        [*COMMAND, "serve", "--data-folder", folder, "--port", "0"],
         log_path=log_path,
         environment={**os.environ, "DDCAL_NO_KEY": "1", **settings},
     )

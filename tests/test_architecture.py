@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "numpy", "matplotlib", "sklearn", "PIL")
-PACKAGES = ("app", "worker", "ddcal_core")
+PACKAGES = ("app", "worker", "ddcal_core", "ddcal")
 VAGUE = {"utils", "helpers", "common", "base", "manager", "handler", "misc"}
 
 
@@ -40,7 +40,7 @@ def test_the_check_itself_sees_torch():
         "from app.main import create_app; from app.shared.settings import Settings; "
         "create_app(Settings(no_key=True))",
         "import app.server",
-        "import app.cli.commands",
+        "import ddcal; import ddcal.cli.main",
         "import worker.supervisor.celery_app, worker.supervisor.tasks",
         "import app.shared.upkeep.reconciler",
         "import ddcal_core.specs, ddcal_core.intake.structure.dataset_structure",

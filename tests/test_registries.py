@@ -6,7 +6,6 @@ from typing import get_args
 
 import pytest
 
-from app.cli import client
 from app.shared.store import tables
 from app.shared.store.catalog import TABLES
 from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
@@ -24,6 +23,8 @@ from app.shared.store.kinds import (
 )
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS
+from ddcal import records
+from ddcal.jobs import REQUEST_FIELDS
 from ddcal_core.specs import fields
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
@@ -71,8 +72,9 @@ def test_every_result_has_its_place():
     """A maker, a table, ids that references know, and an address that the client knows."""
     assert set(RESOURCES) == set(get_args(Resource)) == set(MAKERS) == set(TABLES)
     assert len({facts.prefix for facts in RESOURCES.values()}) == len(RESOURCES)
-    collections = {MAKERS[name]: facts.collection for name, facts in RESOURCES.items()}
-    assert collections == client.COLLECTIONS
+    assert {name: facts.collection for name, facts in RESOURCES.items()} == records.RESOURCES
+    assert {facts.prefix: name for name, facts in RESOURCES.items()} == records.RESULT_PREFIXES
+    assert {maker: name for name, maker in MAKERS.items()} == records.MAKERS
 
 
 @pytest.mark.parametrize(
@@ -93,10 +95,21 @@ def test_references_are_ids_of_results_or_of_their_jobs(resource, pattern):
     assert not [prefix for prefix in others if re.match(pattern, prefix + ending)]
 
 
+def test_the_client_knows_the_fields_of_a_request():
+    """By them it tells what is of the request from what is of its params."""
+    fields = {name for one in JOB_REQUESTS.values() for name in one.model_fields}
+    schemas = [one.model_fields["params"].annotation for one in JOB_REQUESTS.values()]
+    # Those of calibrate are a union.
+    models = [model for schema in schemas for model in (get_args(schema) or (schema,))]
+    params = {name for model in models for name in model.model_fields}
+    assert fields - {"kind"} <= REQUEST_FIELDS
+    assert params.isdisjoint(REQUEST_FIELDS)
+
+
 def test_every_state_is_known_to_the_client():
     """It waits for those that end a job."""
     assert set(TERMINAL_STATES) < set(JOB_STATES)
-    assert set(TERMINAL_STATES) == client.TERMINAL_STATES
+    assert set(TERMINAL_STATES) == records.TERMINAL_STATES
     (check,) = [one for one in tables.jobs.constraints if str(one.name) == "ck_jobs_state"]
     assert all(f"'{state}'" in str(check.sqltext) for state in JOB_STATES)
 

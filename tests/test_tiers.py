@@ -15,7 +15,7 @@ from tests.tiers import (
     markers_needed,
 )
 
-SERVE = [sys.executable, "-m", "app.cli.commands", "serve", "--port", "0"]
+SERVE = [sys.executable, "-P", "-m", "ddcal.cli", "serve", "--port", "0"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_every_rule_gives_a_marker_that_there_is():
         ([sys.executable, "-m", "worker.trainer.trainer"], {"trainer"}),
         (["/usr/bin/chromium", "--headless=new"], {"browser"}),
         (SERVE, {"broker", "trainer"}),
-        ([sys.executable, "-m", "app.cli.commands", "housekeeping", "serve"], set()),
+        ([sys.executable, "-P", "-m", "app", "serve"], {"broker", "trainer"}),
+        ([sys.executable, "-P", "-m", "worker.supervisor", "-Q", "gpu"], {"broker"}),
+        ([sys.executable, "-m", "ddcal.cli", "housekeeping", "serve"], set()),
     ],
 )
 def test_programs_need_markers(argv, markers):

@@ -45,9 +45,10 @@ _BY_PROGRAM = {
     "worker.nursery": ("trainer",),
     **dict.fromkeys(chromium.NAMES, ("browser",)),
     "celery": ("broker",),
+    "worker.supervisor": ("broker",),
 }
 _BY_COMMAND = {"serve": ("broker", "trainer"), "worker": ("trainer",), "demo": ("trainer",)}
-_COMMAND_LINE = "app.cli.commands"
+_COMMAND_LINES = ("ddcal.cli", "app")
 
 
 def markers_for(
@@ -72,9 +73,10 @@ def markers_needed(argv: Sequence[object]) -> set[str]:
     words = [os.fsdecode(word) for word in argv if isinstance(word, str | bytes | os.PathLike)]
     names = {word.rpartition("/")[2] for word in words}
     found = {marker for name in names for marker in _BY_PROGRAM.get(name, ())}
-    if _COMMAND_LINE in words:
-        command = words[words.index(_COMMAND_LINE) + 1 :][:1]
-        found |= {marker for name in command for marker in _BY_COMMAND.get(name, ())}
+    for module in _COMMAND_LINES:
+        if module in words:
+            command = words[words.index(module) + 1 :][:1]
+            found |= {marker for name in command for marker in _BY_COMMAND.get(name, ())}
     return found
 
 

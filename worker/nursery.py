@@ -1,6 +1,6 @@
 """The process that has loaded torch once, and forks every trainer from itself.
 
-    python -m worker.nursery REQUESTS
+    python -P -m worker.nursery REQUESTS
 
 Loading torch takes seconds of processor time, a fork takes milliseconds. The nursery computes
 nothing, so that no trainer sees what another has done, and has one thread, so that no lock is held
@@ -23,10 +23,10 @@ import traceback
 from typing import NoReturn
 
 from app.shared.launcher import die_with
-from app.shared.processes import dying_with_us
+from app.shared.processes import PYTHON, dying_with_us
 from worker.trainer import trainer
 
-PROGRAM = (sys.executable, "-m", "worker.trainer.trainer")
+PROGRAM = (*PYTHON, "-m", "worker.trainer.trainer")
 DESCRIPTORS_EACH = 3
 
 

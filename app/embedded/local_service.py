@@ -1,8 +1,4 @@
-"""The files in a data folder by which a running `ddcal serve` is found, and its key.
-
-The address is that of a running service only as long as its lock is held: a file that a kill left
-behind may name a port on which somebody else listens by now, who must not be sent the key.
-"""
+"""What `ddcal serve` writes for `ddcal.local_service` to find: its lock and its key."""
 
 import contextlib
 import fcntl
@@ -12,13 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ADDRESS_FILE = "address"
-"""Holds the service's URL while it is up."""
+from ddcal.local_service import KEY_FILE, LOCK_FILE, kept_key
 
-KEY_FILE = "api-key"
-"""Holds the key that serve has made, for its own user alone."""
-
-_LOCK_FILE = "serve.lock"
 _KEY_BYTES = 32
 _HOLD_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
@@ -32,7 +23,7 @@ def hold(folder: Path) -> Iterator[None]:
         BlockingIOError: another service holds it.
     """
     deadline = time.monotonic() + _HOLD_SECONDS
-    with (folder / _LOCK_FILE).open("w") as lock:
+    with (folder / LOCK_FILE).open("w") as lock:
         while True:
             try:
                 # The kernel lets go of it however serve ends: no stale lock is left to clear away.
@@ -44,27 +35,6 @@ def hold(folder: Path) -> Iterator[None]:
                     raise
                 time.sleep(_LOOK_SECONDS)
         yield
-
-
-def running_address(folder: Path) -> str | None:
-    """The URL of the service that holds a data folder; None where none is up."""
-    try:
-        address = (folder / ADDRESS_FILE).read_text().strip()
-        return address if _is_held(folder) else None
-    except OSError:
-        return None
-
-
-def kept_key(folder: Path) -> str | None:
-    """The key that serve has made for a data folder; None where there is none.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    try:
-        return (folder / KEY_FILE).read_text().strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def keep_key(folder: Path) -> str:
@@ -82,12 +52,3 @@ def keep_key(folder: Path) -> str:
             os.fsync(descriptor)
         part.rename(folder / KEY_FILE)
     return key
-
-
-def _is_held(folder: Path) -> bool:
-    with (folder / _LOCK_FILE).open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False

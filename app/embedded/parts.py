@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from app.embedded.broker import broker_argv, set_damaged_file_aside
 from app.embedded.programs import STOP_SECONDS, Program
 from app.embedded.signs import Answer, Heard, Pong, Sign, listening_at
+from app.shared.processes import PYTHON
 from app.shared.settings import PREFIX, Settings
 from app.shared.signs_of_life import LOOPS, SIGNS_VARIABLE, sign_path
 from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
@@ -53,16 +53,7 @@ def worker_argv(queues: str) -> list[str]:
         queues: the queues it serves, separated by commas.
     """
     name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
-    return [
-        *(sys.executable, "-m", "celery", "--quiet"),
-        *("-A", "worker.supervisor.celery_app", "worker"),
-        *("-P", "prefork", "-c", "1", "-Q", queues, "-n", name),
-        # No heartbeat events: nobody reads them, and one that finds the broker gone while the
-        # worker stops is tried again for ever, with the lock that the stop needs. The level is that
-        # of a starting child, which does not write JSON yet; worker/supervisor/celery_app has the
-        # rest.
-        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"),
-    ]
+    return [*PYTHON, "-m", "worker.supervisor", "-Q", queues, "-n", name]
 
 
 def broker_program(settings: Settings, environment: Mapping[str, str], path: Path) -> Program:
@@ -82,7 +73,7 @@ def broker_program(settings: Settings, environment: Mapping[str, str], path: Pat
 def migrate_program(settings: Settings, environment: Mapping[str, str]) -> Program:
     """The migrations; who holds the folder of the database knows that no worker runs on it."""
     alone = () if settings.database_url else ("--alone",)
-    argv = (sys.executable, "-m", "app.server", "migrate", *alone)
+    argv = (*PYTHON, "-m", "app.server", "migrate", *alone)
     return Program("migrate", argv, environment, _log_path(settings, "migrate"))
 
 
@@ -119,7 +110,7 @@ def _api_program(
     fd = listener.fileno()
     return Program(
         "api",
-        (sys.executable, "-m", "app.server", "api", "--fd", str(fd)),
+        (*PYTHON, "-m", "app.server", "api", "--fd", str(fd)),
         api_environment(settings, environment),
         _log_path(settings, "api"),
         pass_fds=(fd,),

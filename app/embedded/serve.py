@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.embedded.broker import broker_url, socket_path
 from app.embedded.children import wait_or_kill
-from app.embedded.local_service import ADDRESS_FILE, KEY_FILE, hold, keep_key
+from app.embedded.local_service import hold, keep_key
 from app.embedded.parts import (
     broker_program,
     child_environment,
@@ -41,6 +41,7 @@ from app.embedded.programs import (
 from app.embedded.signs import START_SECONDS
 from app.shared.login_tokens import LIFE_SECONDS, make_token
 from app.shared.settings import LOOPBACK, Settings, SettingsError
+from ddcal.local_service import ADDRESS_FILE, KEY_FILE
 
 _LOOK_SECONDS = 0.1
 _SOON_SECONDS = 0.01

@@ -5,6 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+PYTHON = (sys.executable, "-P")
+"""Python as every part of the service is started: nothing is imported from the present folder."""
+
 _LAUNCHER = Path(__file__).resolve().with_name("launcher.py")
 
 

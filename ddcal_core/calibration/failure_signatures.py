@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ddcal_core.calibration.masked_classes import gaps_of, masked_gap
-from ddcal_core.metrics import check_scores, signed_calibration_gap
+from ddcal_core.metrics import Z95, check_scores, signed_calibration_gap
 
 Failure = Literal[
     "over_calibration", "under_calibration", "accuracy_lost", "nearly_uniform", "nearly_certain"
@@ -25,7 +25,6 @@ Failure = Literal[
 KEPT_SHARE = 0.5
 LARGEST_RELATIVE_TEMPERATURE = 10.0
 SMALLEST_RELATIVE_TEMPERATURE = 1 / 50
-_Z95 = 1.959963984540054
 
 
 def direction_failure(probabilities: Tensor, labels: Tensor) -> Failure | None:
@@ -50,7 +49,7 @@ def direction_failure(probabilities: Tensor, labels: Tensor) -> Failure | None:
     # Rows may sum to a little more than 1, and c (1 - c) must not turn negative.
     confidence = probabilities.amax(1).double().clamp(max=1)
     deviation = math.sqrt(float((confidence * (1 - confidence)).mean()) / len(labels))
-    if abs(gap) <= _Z95 * deviation:
+    if abs(gap) <= Z95 * deviation:
         return None
     return "under_calibration" if gap > 0 else "over_calibration"
 

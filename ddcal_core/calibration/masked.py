@@ -155,7 +155,8 @@ def infinite_temperature_limit(logits: Tensor, labels: Tensor) -> LimitMetrics:
     """What the metrics tend to for T -> infinity, the answer to a fit worse than chance.
 
     Every class gets 1 / K, and the prediction stays the first largest logit: confidence tends to
-    1 / K, the same for all, so that ECE is |accuracy - 1 / K|.
+    1 / K, the same for all, so that ECE is |accuracy - 1 / K|. Masked classes (`masked_gap`) are
+    taken for classes here, and by their distance are none in the NLL that a fit tells of.
 
     Args:
         logits: (N, K), N >= 1, finite.

@@ -1,4 +1,4 @@
-"""Models in the formats people load, and the way back; distilled sets are in `stored_sets`.
+"""Models in the formats people load, and the way back; distilled sets are in `sets`.
 
 A calibrated program takes pixels in [0, 1]; its config says so. Nothing here is pickled.
 """

@@ -25,19 +25,21 @@ from ddcal_core.metrics.equal_width import (
 from ddcal_core.metrics.ranking import area_under_risk_coverage
 from ddcal_core.metrics.sampling import EceInterval, NullLevel, ece_interval, null_level
 from ddcal_core.metrics.scores import (
+    Z95,
     accuracy,
     brier_score,
     check_logits,
     check_scores,
     negative_log_likelihood,
     probabilities_at,
-    share_noise,
     signed_calibration_gap,
+    wilson_interval,
 )
 from ddcal_core.metrics.smooth import smooth_calibration_error
 
 __all__ = [
     "N_BINS",
+    "Z95",
     "BinSums",
     "ClasswiseSums",
     "EceInterval",
@@ -63,7 +65,7 @@ __all__ = [
     "probabilities_at",
     "reliability_bins",
     "root_mean_square_calibration_error",
-    "share_noise",
     "signed_calibration_gap",
     "smooth_calibration_error",
+    "wilson_interval",
 ]

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+Z95 = 1.959963984540054
+"""Standard deviations that 95 % of a normal distribution lie within."""
+
 _SUM_TOLERANCE = 1e-3
 
 
@@ -199,14 +202,20 @@ def check_classes(logits: Tensor, n_classes: int) -> None:
         raise ValueError("wanted finite logits, got NaN or infinite ones")
 
 
-def share_noise(share: float, n: int) -> float:
-    """Two standard errors of a share seen in n independent samples, as 95 % of them stay within.
+def wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Give the 95 % interval of a share, such as an accuracy, seen in n independent trials.
 
     Args:
-        share: in [0, 1], such as an accuracy.
-        n: samples, at least 1.
+        share: in [0, 1]; the interval has a width at 0 and 1, too.
+        n: above 0.
+
+    Source:
+        Wilson (1927).
     """
-    return 2 * math.sqrt(share * (1 - share) / n)
+    center = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n))
+    # At a share of 0 or 1 rounding can carry an end beyond it.
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def _tempered(logits: Tensor, temperature: float) -> Tensor:

@@ -24,7 +24,7 @@ from tests.chaos.topology import Topology, running_topology
 from tests.chaos.zombie import NO_CHECKPOINT, bring_back_a_zombie
 
 LOOK_SECONDS = 0.2
-QUIET_SECONDS = 180.0
+QUIET_SECONDS = 600.0
 """Within so long after the last fault every job has to have ended."""
 START_SECONDS = 180.0
 DRAIN_SECONDS = 60.0

@@ -20,8 +20,9 @@ def test_all_invariants_hold(tmp_path, database):
     """Half a minute of faults; longer runs by `python -m tests.chaos`."""
     outcome = run(tmp_path, database, seed=1, seconds=SECONDS)
     assert outcome.violations == {}
-    assert outcome.jobs["succeeded"] > 5
-    assert sum(outcome.faults.values()) > 5
+    # How many there were is the machine's speed; a run that did nothing shows nothing.
+    assert outcome.jobs["succeeded"] > 0
+    assert sum(outcome.faults.values()) > 1
 
 
 @contextlib.contextmanager

@@ -177,7 +177,7 @@ def is_trainer(process: psutil.Process) -> bool:
 def worker_command() -> list[str]:
     """`ddcal worker`, with the stand-in trainers."""
     return [
-        word.replace("worker.supervisor.celery_app", "tests.chaos.worker_app")
+        "tests.chaos.worker_program" if word == "worker.supervisor" else word
         for word in worker_argv("gpu")
     ]
 
@@ -245,6 +245,7 @@ def _environment(settings: Settings, without: str | None) -> dict[str, str]:
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     environment = {
         **os.environ,
+        "PYTHONPATH": str(ROOT),  # where the workers find tests.chaos
         **{f"DDCAL_{name.upper()}": str(value) for name, value in given.items()},
         RUN_VARIABLE: f"{os.getpid()}-{time.time_ns()}",
         "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,7 @@
 """The worker as people run it, but for its trainers, which compute next to nothing.
 
-`celery -A tests.chaos.worker_app worker` is started as `worker.supervisor.celery_app` is; the
-parent and the pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is
+`python -P -m tests.chaos.worker_program` is started as `worker.supervisor` is; the parent and the
+pool child both load this module. With CHAOS_WITHOUT one safeguard of the engine is
 taken out of their process: a chaos run on such workers has to end with violations. To import this
 module is to change the process: tests do not.
 """
@@ -17,7 +17,6 @@ from app.shared.engine import runs
 from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
 from worker.supervisor.celery_app import celery
 
-app = celery
 celery.conf.imports = ("tests.chaos.worker_app", "worker.supervisor.tasks")
 STAND_IN = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 worker.supervisor.trainer_process.start_trainer = lambda _queue: (

@@ -2,7 +2,7 @@
 
 import psutil
 
-from app.cli.demo import demo
+from ddcal.cli.demo import demo
 from tests.services import TINY_PIPELINE
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import Client
 from tests.services import TINY_PIPELINE, run_ddcal
 
 
@@ -50,9 +50,8 @@ def test_download_fetches_everything_whole(service, pipeline, tmp_path):
         "evaluate/report.html",
         "evaluate/report.json",
     } <= names
-    with connect(service.url) as client:
-        children = client.job(job_id)["children"]
-        known = [one["sha256"] for child in children for one in client.artifacts(child["id"])]
+    with Client(service.url) as client:
+        known = [one.sha256 for one in client.job(job_id).artifacts]
     assert sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files) == sorted(known)
 
 
@@ -69,10 +68,14 @@ def test_cancelled_job_is_no_success(service, tmp_path):
     watched = run_ddcal("watch", job_id, url=service.url)
     assert watched.returncode == 1
     assert watched.stderr.splitlines()[-1].endswith("cancelled")
+    unfinished = run_ddcal("download", job_id, "--out", tmp_path / "out", url=service.url)
+    assert unfinished.returncode == 1  # it has ended, and has made nothing
+    assert f"{job_id} cancelled" in unfinished.stderr
     again = run_ddcal("retry", job_id, url=service.url).stdout.strip()
-    with connect(service.url) as client:
-        assert client.job(again)["retry_of"] == job_id
-        client.cancel(again)
+    with Client(service.url) as client:
+        job = client.job(again)
+        assert job.record.retry_of == job_id
+        job.cancel()
 
 
 def test_refusal_names_the_field(service, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import Client
 from tests.image_files import encoded, noise
 from tests.services import TINY_DISTILL, run_ddcal
 
@@ -31,10 +31,10 @@ def test_a_folder_of_images_is_uploaded_and_distilled(service, folder, tmp_path)
     request.write_text(json.dumps({"kind": "distill", "params": params}))
     made = run_ddcal("submit", request, "--watch", url=service.url)
     assert made.returncode == 0, made.stderr
-    with connect(service.url) as client:
+    with Client(service.url) as client:
         body = client.get("/v1/datasets/pets")
-        (result,) = client.job(made.stdout.split()[0])["results"]
-        details = client.get(result["url"])["details"]
+        (result,) = client.job(made.stdout.split()[0]).results
+        details = result.record.details
     assert body["facts"]["image_shape"] == [3, 16, 16]
     assert (body["facts"]["n_train"], body["facts"]["n_test"]) == (32, 8)
     assert (body["image_files"]["n_images"], body["image_files"]["n_ignored"]) == (40, 2)
@@ -47,7 +47,7 @@ def test_a_text_called_an_image_is_rejected_by_name(service, folder):
     (folder / "cat" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more of an image than this")
     sent = run_ddcal("upload", "fakes", folder, "--resize", "16", "--watch", url=service.url)
     assert sent.returncode == 1
-    with connect(service.url) as client:
+    with Client(service.url) as client:
         body = client.get("/v1/datasets/fakes")
     assert body["state"] == "rejected"
     assert body["problem"]["detail"].startswith("cat/0.png: wanted a whole PNG")

@@ -6,7 +6,7 @@ import signal
 import psutil
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import Client
 from tests.services import TINY_DISTILL, running_service
 from tests.waiting import until
 
@@ -51,22 +51,17 @@ def busy_trainer(service, job_id):
 )
 def test_job_survives(service, victim, outcomes):
     """The killed part's run is listed as it ended, and the job has one result."""
-    with connect(service.url) as client:
-        job_id = client.submit(JOB)["id"]
+    with Client(service.url) as client:
+        job = client.submit(JOB)
 
         def is_in_the_middle():
-            progress = client.job(job_id)["progress"]
-            return progress is not None and progress["step"] > 20
+            progress = job.refresh().record.progress
+            return progress is not None and progress.step > 20
 
         until(is_in_the_middle, seconds=60)
-        os.kill(victim(service, job_id), signal.SIGKILL)
-        *_, ended = client.watch(job_id)
-        assert ended["state"] == "succeeded"
-        assert [attempt["outcome"] for attempt in ended["attempts"]] == outcomes
-        assert len(client.results(ended)) == 1
-        states = [
-            event["data"]["state"]
-            for event in client.get(f"/v1/jobs/{job_id}/events", limit=200)["items"]
-            if event["type"] == "state"
-        ]
+        os.kill(victim(service, job.id), signal.SIGKILL)
+        ended = job.wait().record
+        assert [attempt.outcome for attempt in ended.attempts] == outcomes
+        assert len(job.results) == 1
+        states = [event.data["state"] for event in job.events() if event.type == "state"]
         assert states.count("succeeded") == 1

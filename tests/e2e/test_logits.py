@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.cli.client import connect
+from ddcal.client import Client
 from tests.services import run_ddcal
 
 
@@ -29,7 +29,7 @@ def post_as_curl(words, folder):
 def pasted(service, tmp_path_factory):
     """What the OpenAPI document shows, run as it stands against this service: the job."""
     folder = tmp_path_factory.mktemp("logits")
-    with connect(service.url) as client:
+    with Client(service.url) as client:
         document = client.get("/openapi.json")
     (sample,) = document["paths"]["/v1/logits"]["post"]["x-codeSamples"]
     source = sample["source"].replace("http://127.0.0.1:8000", service.url)
@@ -45,19 +45,18 @@ def pasted(service, tmp_path_factory):
 
 def test_the_sample_of_the_document_ends_in_its_temperature(service, pasted):
     """Drawn for a temperature of 1.5: found, and with it the ECE on the test rows falls."""
-    with connect(service.url) as client:
-        body = client.job(pasted[1])
-        found = [client.get(one["url"]) for one in body["results"]]
+    with Client(service.url) as client:
+        found = [one.record for one in client.job(pasted[1]).results]
         facts = client.get("/v1/logits/my-network")["facts"]
     assert (facts["n_fit"], facts["n_test"], facts["n_classes"]) == (2000, 2000, 10)
     calibrations = {
-        one["details"]["method"]: one["details"] for one in found if "temperature" in one["details"]
+        one.details["method"]: one.details for one in found if "temperature" in one.details
     }
     assert calibrations["none"]["temperature"] == 1
     assert calibrations["ts"]["temperature"] == pytest.approx(1.5, rel=0.05)
-    (report,) = (one for one in found if one["resource"] == "report")
-    assert report["details"]["measured_on"] == "test rows"
-    before, after = (row["ece"]["mean"] for row in report["details"]["rows"])
+    (report,) = (one for one in found if one.resource == "report")
+    assert report.details["measured_on"] == "test rows"
+    before, after = (row["ece"]["mean"] for row in report.details["rows"])
     assert after < before / 2
 
 
@@ -80,7 +79,7 @@ def test_probabilities_are_refused_in_words(service, tmp_path):
     assert sent.returncode == 1
     assert "values" in sent.stderr
     assert "probabilities" in sent.stderr
-    with connect(service.url) as client:
+    with Client(service.url) as client:
         assert "wrong" not in {one["name"] for one in client.get("/v1/logits")["items"]}
     declared = ("upload", "--logits", "right", tmp_path / "p.npz", "--values", "probabilities")
     taken = run_ddcal(*declared, url=service.url)

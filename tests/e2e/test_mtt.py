@@ -1,8 +1,6 @@
 """Trajectories matched through the whole service: experts once, for whoever needs the same."""
 
-import json
-
-from app.cli.client import connect
+from ddcal.client import Client
 from tests.services import TINY_PIPELINE
 
 MTT = {
@@ -23,19 +21,16 @@ PARAMS |= {"baselines": [], "calibrate": [{"method": "none"}]}
 def test_experts_are_recorded_once(service):
     """Another method's settings on the same data and seed: its experts are those of the first."""
     other = {**PARAMS, "distill": {**MTT, "mask": {"ratio": 0.5}}}
-    with connect(service.url) as client:
+    with Client(service.url) as client:
         first, second = (
-            list(client.watch(client.submit({"kind": "pipeline", "params": params})["id"]))[-1]
-            for params in (PARAMS, other)
+            client.submit("pipeline", params=params).wait().record for params in (PARAMS, other)
         )
-        states = {job["id"]: (job["state"], job["error"]) for job in (first, second)}
-        assert {state for state, _ in states.values()} == {"succeeded"}, json.dumps(states)
-        taken = {child["role"]: child["reused_from"] for child in second["children"]}
-        assert taken["experts"] == first["children"][0]["id"]
+        taken = {child.role: child.reused_from for child in second.children}
+        assert taken["experts"] == first.children[0].id
         assert taken["distill"] is None
 
-        (distilled,) = client.results(client.job(second["children"][1]["id"]))
-        lineage = client.get(f"/v1/distilled-sets/{distilled['id']}")["lineage"]
-        (experts,) = client.results(client.job(second["children"][0]["id"]))
-        assert lineage == {"datasets": ["digits"], "expert_sets": [experts["id"]]}
-        assert experts["details"]["n_experts"] == 2
+        (distilled,) = client.job(second.children[1].id).results
+        lineage = client.get(f"/v1/distilled-sets/{distilled.id}")["lineage"]
+        (experts,) = client.job(second.children[0].id).results
+        assert lineage == {"datasets": ["digits"], "expert_sets": [experts.id]}
+        assert experts.record.details["n_experts"] == 2

@@ -65,9 +65,9 @@ MUTANTS = (
     ),
     Mutant(
         "addresses-of-killed-services-are-believed",
-        "app/embedded/local_service.py",
+        "ddcal/local_service.py",
         "        return address if _is_held(folder) else None\n",
         "        return address\n",
-        ("tests/cli/test_finding.py::test_what_a_killed_service_has_left_is_not_believed",),
+        ("tests/ddcal/test_finding.py::test_what_a_killed_service_has_left_is_not_believed",),
     ),
 )

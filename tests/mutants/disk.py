@@ -23,7 +23,7 @@ MUTANTS = (
     Mutant(
         "artifacts-are-not-synced",
         _ARTIFACTS,
-        "        os.fsync(writer.fileno())\n",
+        "    os.fsync(writer.fileno())\n",
         "",
         ("tests/shared/store/test_artifacts.py::test_a_file_is_on_the_disk_before_its_name",),
     ),

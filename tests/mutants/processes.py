@@ -21,8 +21,8 @@ MUTANTS = (
     Mutant(
         "lost-runs-stay-lost",
         _RECONCILER,
-        "    for job_id in lost:\n",
-        "    for job_id in lost[:0]:\n",
+        "    _one_by_one(database, lost, recover_lost)\n",
+        "",
         ("tests/shared/upkeep/test_reconciler.py::test_three_reconcilers_do_what_one_does",),
     ),
     Mutant(

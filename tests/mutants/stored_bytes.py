@@ -78,13 +78,41 @@ MUTANTS = (
     Mutant(
         "what-was-left-stays",
         _ARTIFACTS,
-        "        temporary.unlink(missing_ok=True)\n        try:\n            # A file here",
+        "        temporary = _temporary(folder)\n        try:\n            # A file here",
         "        if (folder / file.sha256).exists():\n"
         "            return\n"
+        "        temporary = _temporary(folder)\n"
         "        try:\n"
         "            # A file here",
         (
             "tests/worker/supervisor/test_reuse.py::test_what_an_earlier_attempt_has_left_damaged_is_replaced",
+        ),
+    ),
+    Mutant(
+        "stored-results-give-no-beat",
+        "worker/supervisor/run_records.py",
+        "            on_read()\n",
+        "",
+        (
+            "tests/worker/supervisor/test_faults.py::test_the_lease_is_prolonged_while_a_large_result_is_stored",
+        ),
+    ),
+    Mutant(
+        "runs-share-a-temporary-name",
+        _ARTIFACTS,
+        'f".{secrets.token_hex(8)}"',
+        'f".{os.getpid()}"',
+        (
+            "tests/shared/store/test_artifacts.py::test_two_runs_of_equal_pids_do_not_write_one_file",
+        ),
+    ),
+    Mutant(
+        "what-cannot-be-removed-ends-the-round",
+        "app/shared/upkeep/housekeeping.py",
+        "waste.name, error)\n        return False\n",
+        "waste.name, error)\n        raise\n",
+        (
+            "tests/shared/upkeep/test_housekeeping.py::test_what_cannot_be_removed_or_looked_for_keeps_nothing_else",
         ),
     ),
     Mutant(
@@ -105,10 +133,10 @@ MUTANTS = (
     ),
     Mutant(
         "check-exits-0",
-        "app/cli/check.py",
-        '            n_damaged += 1\n            print(f"damaged: {looked}")',
-        '            print(f"damaged: {looked}")',
-        ("tests/cli/test_check.py::test_a_damaged_file_is_named",),
+        "app/check.py",
+        '            n_damaged += 1\n            tell(f"{_DAMAGED}{looked}")',
+        '            tell(f"{_DAMAGED}{looked}")',
+        ("tests/test_check.py::test_a_damaged_file_is_named",),
     ),
     Mutant(
         "sqlite-does-not-check-itself",

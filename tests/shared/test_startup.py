@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("module", ["app.server", "app.cli.commands"])
+@pytest.mark.parametrize("module", ["app.server", "app"])
 def test_migrate_leaves_nothing_open(tmp_path, module):
     """The database and its folders, from the command and from the module that it becomes."""
     folder = tmp_path / "data"

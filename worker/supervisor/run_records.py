@@ -130,9 +130,14 @@ class RunRecords:
     def _put_files(
         self, run: Run, files: Sequence[OutputFile], on_read: OnRead
     ) -> list[dict[str, Any]]:
+        def go_on() -> None:
+            if run.is_lost:  # nobody wants what is left to be copied
+                raise FencedOutError("fenced_out", f"job {run.job.id} was given up on the way")
+            on_read()
+
         rows = []
         for file in files:
-            stored = self._store.put(run.job.id, file.path, on_read=on_read)
+            stored = self._store.put(run.job.id, file.path, on_read=go_on)
             rows.append(
                 {
                     "name": file.name,

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_EVENT_SECONDS = 5.0
 MAX_NOTES = 100
+MOST_WORDS = 300
 RESUMED = "resumed"
 # Errors that another attempt may escape, and up to which attempt it is tried; None: as all jobs.
 RETRIED_ERRORS: Mapping[str, int | None] = {
@@ -162,7 +163,7 @@ class Run:
         if isinstance(self.verdict, Failed):
             return self.verdict.error
         if self.misunderstood is not None:
-            message = f"the trainer was not understood: {self.misunderstood}"
+            message = f"the trainer was not understood: {self.misunderstood[:MOST_WORDS]}"
             return JobError(type="trainer_crashed", message=message)
         return JobError(type="trainer_crashed", message=f"the trainer {ending.reason}")
 

@@ -42,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 0.5
-MOST_WORDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +236,7 @@ class Supervisor:
                     run.hear(message)
             except ValueError as error:
                 logger.warning("job %s: its trainer is not understood: %s", run.job.id, error)
-                run.misunderstood = str(error)[:MOST_WORDS]
+                run.misunderstood = str(error)
                 run.trainer.end(0)
             self._beat(run)
             self._look_at_clock(run)
@@ -319,9 +318,4 @@ class Supervisor:
         # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
-        self._records.conclude(run, ending, on_read=lambda: self._beat_while_stored(run))
-
-    def _beat_while_stored(self, run: Run) -> None:
-        if run.is_lost:  # nobody wants what is left to be copied
-            raise FencedOutError("fenced_out", f"job {run.job.id} was given up while it was stored")
-        self._beat(run)
+        self._records.conclude(run, ending, on_read=lambda: self._beat(run))

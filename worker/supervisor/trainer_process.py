@@ -5,17 +5,17 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.shared.processes import PYTHON
 from app.shared.store.kinds import INTAKE_QUEUE
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
 from worker.supervisor.nursery import ForkedTrainer, Nursery
 from worker.supervisor.programs import start_program
 
-INTAKE_ARGV = (sys.executable, "-m", "ddcal_core.intake.process")
+INTAKE_ARGV = (*PYTHON, "-m", "ddcal_core.intake.process")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20

@@ -31,7 +31,7 @@ from app.shared.store.tables import UtcTime, artifacts, job_deps, jobs
 
 EXPERTS: Kind = "experts"
 MOST_JOBS = 2000
-_DAY_SECONDS = 86_400
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _past(
 ) -> Sequence[Row[Any]]:
     """Of the jobs that ended first, those past their keeping, made last first."""
     ended = _ended(which, ended_at).subquery()
-    is_old = false() if days is None else ended.c.ended_at < db_now(-days * _DAY_SECONDS)
+    is_old = false() if days is None else ended.c.ended_at < db_now(-days * DAY_SECONDS)
     is_too_much = false() if n_bytes is None else ended.c.n_bytes_since > n_bytes
     past = select(ended).where(or_(is_old, is_too_much))
     rows = connection.execute(past.order_by(ended.c.ended_at, ended.c.id).limit(MOST_JOBS)).all()

@@ -12,7 +12,8 @@ goes:
     jobs, experts   past their keeping, see retention: by the same transaction that DELETE makes
     keys            of idempotent requests, by age
 
-What belonged to a job older than all that the database has stays: it may be another database's.
+Leftovers and logs of a job older than all that the database has stay: they may be another
+database's. Scratch folders and checkpoints without a row go: nothing can use them any more.
 """
 
 import contextlib
@@ -38,11 +39,10 @@ from app.shared.settings import Settings
 from app.shared.store.database import Database, db_now
 from app.shared.store.job_states import ACTIVE_STATES
 from app.shared.store.tables import artifacts, idempotency_keys, jobs
-from app.shared.upkeep.retention import PastJob, is_needed, past_experts, past_jobs
+from app.shared.upkeep.retention import DAY_SECONDS, PastJob, is_needed, past_experts, past_jobs
 
 _BATCH = 500
 _JOB_COLUMNS = tuple(jobs.c[name] for name in ("id", "state", "fence"))
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _remove_job(
 
 
 def _keys(database: Database, settings: Settings) -> Iterator[Waste]:
-    age = settings.kept_key_days * _DAY_SECONDS
+    age = settings.kept_key_days * DAY_SECONDS
     old = select(func.count()).where(idempotency_keys.c.created_at < db_now(-age))
     with database.read() as connection:
         n = connection.execute(old).scalar_one()

@@ -378,9 +378,12 @@ def test_the_process_takes_logits_where_it_is_told_to(tmp_path):
 def test_flipped_bits_are_refused_or_taken(tmp_path):
     """Wherever a file was damaged on its way: in its headers, its data or its directory."""
     path = tmp_path / "upload.npz"
-    np.savez_compressed(path, **arrays(class_names=np.array(["a", "b", "c", "d"])))
+    # More than is read with a header, and no more than is looked at.
+    logits = np.random.default_rng(0).normal(size=(900, K)).astype(np.float32)
+    sent = {"logits_fit": logits, "labels_fit": np.arange(900) % K}
+    np.savez_compressed(path, class_names=np.array(["a", "b", "c", "d"]), **sent)
     content, dice, n_refused = path.read_bytes(), random.Random(0), 0
-    for _ in range(600):
+    for _ in range(200):
         damaged = bytearray(content)
         damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
         path.write_bytes(damaged)
@@ -388,7 +391,7 @@ def test_flipped_bits_are_refused_or_taken(tmp_path):
             take_in_logits(path, tmp_path, LIMIT)
         except InvalidDataError:
             n_refused += 1
-    assert n_refused > 300
+    assert n_refused > 150
 
 
 def test_whatever_numbers_there_are_they_are_looked_at(tmp_path):

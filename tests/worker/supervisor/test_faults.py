@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select, text
 from app.shared.engine import runs
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
+from app.shared.store import artifacts
 from app.shared.store.artifacts import ArtifactStore, StoredFile
 from app.shared.store.catalog import Wanted, artifacts_of_job, list_results
 from app.shared.store.database import Database, migrate, open_database
@@ -282,14 +283,23 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(bench: Callable[..., Be
         assert len(list_results(connection, OWNER, "distilled_set", wanted=Wanted())) == 1
 
 
-def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., Bench]) -> None:
+def fill_disk(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have the store's first temporary file lead to a device that is always full."""
+    folder.mkdir(parents=True)
+    (folder / ".full").symlink_to("/dev/full")
+    names = iter([folder / ".full"])
+    given = artifacts._temporary
+    monkeypatch.setattr(artifacts, "_temporary", lambda at: next(names, None) or given(at))
+
+
+def test_a_disk_that_is_full_for_a_while_costs_one_attempt(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What could not be written leaves nothing, and the next attempt finds room."""
     made = bench(SET_OUTPUT)
     job = made.submit()
     folder = made.settings.artifact_folder / job.id
-    folder.mkdir(parents=True)
-    # The store's own temporary name leads to a device that is always full.
-    (folder / f".{os.getpid()}-manifest.json").symlink_to("/dev/full")
+    fill_disk(monkeypatch, folder)
 
     made.supervisor().work()
 
@@ -301,13 +311,14 @@ def test_a_disk_that_is_full_for_a_while_costs_one_attempt(bench: Callable[..., 
     assert [path.name for path in folder.iterdir()] == [file.sha256]
 
 
-def test_a_disk_that_stays_full_fails_the_job_by_name(bench: Callable[..., Bench]) -> None:
+def test_a_disk_that_stays_full_fails_the_job_by_name(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With its attempts the job ends as disk_full, and no file of it is seen."""
     made = bench(SET_OUTPUT)
     job = made.submit(max_attempts=1)
     folder = made.settings.artifact_folder / job.id
-    folder.mkdir(parents=True)
-    (folder / f".{os.getpid()}-manifest.json").symlink_to("/dev/full")
+    fill_disk(monkeypatch, folder)
 
     made.supervisor().work()
 

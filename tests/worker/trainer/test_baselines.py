@@ -221,5 +221,5 @@ def test_the_report_has_a_row_each_in_words(run):
     assert rows["TS by 50 steps of L-BFGS on validation"]["status"] == "not_converged"
     said = " ".join(run.report["findings"])
     assert "stopped short of the best fit" in said
-    assert "Vector scaling on training set has no best temperature" in said
+    assert "Vector scaling on training set has no best fit" in said
     assert "<b>not converged</b>" in run.page

@@ -6,7 +6,7 @@ from torch import Tensor
 from ddcal_core.distillation.loop import Outcome
 from ddcal_core.distillation.selection import MAX_VALIDATION_IMAGES
 from ddcal_core.formats.manifests import SetWarning
-from ddcal_core.metrics import share_noise
+from ddcal_core.metrics import wilson_interval
 
 
 def set_warnings(outcome: Outcome, labels: Tensor) -> tuple[SetWarning, ...]:
@@ -17,8 +17,8 @@ def set_warnings(outcome: Outcome, labels: Tensor) -> tuple[SetWarning, ...]:
         labels: int64 (N,), of the validation images.
 
     Returns:
-        Nothing for a set that was not scored. That it guesses is said of an accuracy within two
-        standard errors of the share of the largest class.
+        Nothing for a set that was not scored. That it guesses is said of an accuracy within the
+        95 % interval of the share of the largest class.
     """
     if outcome.chosen_step not in outcome.scores:
         return ()
@@ -30,7 +30,7 @@ def set_warnings(outcome: Outcome, labels: Tensor) -> tuple[SetWarning, ...]:
     if score < start:
         message = f"{scored} right; on the images that the distillation began from, {start:.1%}"
         found.append(SetWarning(code="below_start", message=message))
-    if score <= guessing + share_noise(guessing, n_scored):
+    if score <= wilson_interval(guessing, n_scored)[1]:
         message = f"{scored} right; naming the largest class always gets {guessing:.1%}"
         found.append(SetWarning(code="guesses", message=message))
     return tuple(found)

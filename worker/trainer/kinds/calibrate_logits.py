@@ -45,7 +45,7 @@ from worker.trainer.fitting.calibrations import (
 )
 from worker.trainer.inputs import LogitsInput, Task, parse_json
 from worker.trainer.outputs import Output, made_with
-from worker.trainer.report.calibration_words import calibration_label
+from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.logits_report import logits_report, measured_on, uploaded_network
 from worker.trainer.report.measurements import Measurement
@@ -160,13 +160,17 @@ def _report(
     (model,) = group.models
     if not any(one.values.method == "none" for one, _ in measured):
         measured = [(not_fitted(), before), *measured]
-    members = [Measured(model, None, one.values, after, before) for one, after in measured]
+    labels = calibration_labels([one.values for one, _ in measured])
+    members = [
+        Measured(model, None, one.values, after, before, label)
+        for (one, after), label in zip(measured, labels, strict=True)
+    ]
     rows = build_rows([group], members, n_test=len(measurer.labels), n_bins=measurer.n_bins)
     predicted = [
         (member, measurer.predict(model.id, one))
         for member, (one, _) in zip(members, measured, strict=True)
     ]
-    by_label = {calibration_label(one.values): [found] for one, found in predicted}
+    by_label = {one.label: [found] for one, found in predicted}
     comparison = compare(rows, by_label, generator=seeded_generator(measurer.seed, "resample"))
     write_predictions(
         task.folder / PREDICTIONS,

@@ -55,7 +55,7 @@ def run(task: Task) -> list[Output]:
     spec, facts = params.distill, images.facts
     _warn_of_depth(spec, facts, task)
     outcome = distill(
-        _backbone(params, images, task),
+        _method(params, images, task),
         n_steps=spec.iterations,
         selection=selection_by_validation(
             validation.images, validation.labels, spec, facts, seed=params.seed
@@ -88,7 +88,7 @@ def run(task: Task) -> list[Output]:
     return [Output("distilled_set", "distilled_set", manifest.as_json(), set_files(task.folder))]
 
 
-def _backbone(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
+def _method(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
     real, facts, seed = images.examples(images.train_index, task.device), images.facts, params.seed
     spec = params.distill
     match spec:

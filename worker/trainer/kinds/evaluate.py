@@ -31,7 +31,7 @@ from worker.trainer.inputs import (
 from worker.trainer.loading import as_examples, load_model, load_test_images
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
-from worker.trainer.report.calibration_words import calibration_label
+from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
@@ -105,7 +105,7 @@ def _comparisons(
         by_label: dict[str, list[Predictions]] = {}
         for one, predictions in predicted:
             if one.model.id in ids:
-                by_label.setdefault(calibration_label(one.values), []).append(predictions)
+                by_label.setdefault(one.label, []).append(predictions)
         own = [row for row in rows if row.training_set_index == index]
         # The same resamples for each training set, whichever others the report holds.
         found.append(compare(own, by_label, generator=seeded_generator(seed, "resample")))
@@ -182,11 +182,12 @@ def _measure_all(
         # The reference is measured whether or not somebody asked for `none`.
         before = measurer.measure(model.id, as_is)
         asked = next((key for key, one in own.items() if one.values.method == "none"), None)
-        measured.append(Measured(network, asked, as_is.values, before, before))
-        for key, one in own.items():
-            if one.values.method != "none":
-                after = measurer.measure(model.id, one)
-                measured.append(Measured(network, key, one.values, after, before))
+        fitted = {key: one for key, one in own.items() if one.values.method != "none"}
+        none, *labels = calibration_labels([one.values for one in (as_is, *fitted.values())])
+        measured.append(Measured(network, asked, as_is.values, before, before, none))
+        for (key, one), label in zip(fitted.items(), labels, strict=True):
+            after = measurer.measure(model.id, one)
+            measured.append(Measured(network, key, one.values, after, before, label))
         on_progress(Progress(phase="measure", step=done, steps=len(models)))
     return measured
 

@@ -19,6 +19,7 @@ from ddcal_core.formats.report_analyses import (
     SpectrumAnalysis,
     Spread,
 )
+from ddcal_core.metrics import Z95
 from ddcal_core.metrics.spectrum import (
     QUANTILES,
     centred,
@@ -30,7 +31,6 @@ from ddcal_core.metrics.spectrum import (
 from worker.trainer.report.measurements import mean_and_deviation, open_mean_and_deviation
 from worker.trainer.report.training_sets import TrainingSet
 
-_Z95 = 1.959963984540054
 N_HISTOGRAM_BINS = 40
 
 
@@ -155,7 +155,7 @@ def logit_words(analyses: Sequence[LogitAnalysis]) -> str:
         return f"{lead}one network says nothing about others."
     noise = ((first.std**2 + last.std**2) / 2) ** 0.5
     # The spread between networks, not the error of their mean: the words speak of networks.
-    if abs(first.mean - last.mean) <= _Z95 * noise:
+    if abs(first.mean - last.mean) <= Z95 * noise:
         return f"{lead}no more of a difference than between networks of one training set."
     if first.mean < last.mean:
         return f"{lead}more concentrated, as the paper says of distilled sets."

@@ -1,6 +1,7 @@
 """A calibration's name for people."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ddcal_core.calibration.temperature import Method
@@ -34,6 +35,20 @@ _FOUND_LABELS: Mapping[Literal["known_factor", "folds", "half_way"], str] = {
     "folds": "T from the set alone",
     "half_way": "T from the set alone",
 }
+
+
+def calibration_labels(of_one_network: Sequence[CalibrationFindings]) -> list[str]:
+    """Name a network's calibrations, each unlike the others, in their order.
+
+    Two may read alike, as the same calibration under two seeds does: the second is "... #2".
+    """
+    seen: Counter[str] = Counter()
+    labels = []
+    for values in of_one_network:
+        label = calibration_label(values)
+        seen[label] += 1
+        labels.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
+    return labels
 
 
 def calibration_label(values: CalibrationFindings) -> str:

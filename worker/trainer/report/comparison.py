@@ -37,7 +37,12 @@ def ece_difference(
         other: likewise, network by network.
         n_bins: equal-width bins of the ECE.
         generator: a CPU generator; draws the test images anew.
+
+    Raises:
+        ValueError: the two are not of as many networks.
     """
+    if len(one) != len(other):
+        raise ValueError(f"wanted the same networks on both sides; got {len(one)} and {len(other)}")
     gaps = [[_gaps(network, n_bins) for network in side] for side in (other, one)]
     n_images = len(one[0].confidence)
     whole = torch.ones(1, n_images, dtype=torch.float64)
@@ -114,11 +119,13 @@ def compare(
 
     Returns:
         None where there is nothing to compare, or the networks guess. A calibration that costs
-        accuracy or a class is not compared.
+        accuracy or a class is not compared, nor one that some of the networks do not have.
     """
     if any(is_guessing(row) for row in rows):
         return None
-    fitted = sorted((row for row in rows if may_win(row)), key=lambda row: row.ece.mean)
+    n_networks = max((row.n_networks for row in rows), default=0)
+    wins = [row for row in rows if may_win(row) and row.n_networks == n_networks]
+    fitted = sorted(wins, key=lambda row: row.ece.mean)
     if len(fitted) < 2:
         return None
     best = fitted[0]

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from ddcal_core.formats.report_rows import Row
 from worker.trainer.report.calibration_words import CARRIED
-from worker.trainer.report.row_words import VERDICT_WORDS, is_fitted, is_guessing, may_win, percent
+from worker.trainer.report.row_words import (
+    UNFITTED_WORDS,
+    VERDICT_WORDS,
+    is_fitted,
+    is_guessing,
+    may_win,
+    percent,
+)
 
 
 def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
@@ -105,10 +112,13 @@ def _of_calibrations(rows: Sequence[Row], best: Mapping[str, Row]) -> str:
     short = [row.calibration for row in fitted if row.status == "not_converged"]
     if short:
         sentences.append(f"{_listed(short)} stopped short of the best fit.")
-    failed = [row.calibration for row in rows if not is_fitted(row.status)]
-    if failed:
-        has = "has" if len(failed) == 1 else "have"
-        sentences.append(_capitalised(f"{_listed(failed)} {has} no best temperature."))
+    failed: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if not is_fitted(row.status):
+            failed.setdefault(UNFITTED_WORDS[row.status], []).append(row.calibration)
+    for (of_one, of_more), names in failed.items():
+        what = of_one if len(names) == 1 else of_more
+        sentences.append(_capitalised(f"{_listed(names)} {what}."))
     return " ".join(sentences)
 
 

@@ -1,14 +1,15 @@
 """A mask: in a label, and where masks have to be told apart."""
 
 from ddcal_core.specs.masks import MaskShape, MaskSpec
-from worker.trainer.report.row_words import percent
 
 
 def mask_words(mask: MaskSpec) -> str:
     """Name a mask: its ratio, and what of it is not the default."""
     size = mask.patch_size
     in_patches = f" in {size} × {size} patches" if size else ""
-    return ", ".join([percent(mask.ratio, 0) + in_patches, *_mask_options(mask)])
+    # Not rounded: two ratios of one report are to be told apart.
+    ratio = f"{100 * mask.ratio:g}\u202f%"
+    return ", ".join([ratio + in_patches, *_mask_options(mask)])
 
 
 def shape_words(shape: MaskShape) -> str:

@@ -1,7 +1,6 @@
 """What one network shows on the test images under one temperature, limits included."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,8 +35,6 @@ from ddcal_core.metrics import (
     smooth_calibration_error,
 )
 from worker.trainer.fitting.calibrations import finite_or_none
-
-_Z95 = 1.959963984540054
 
 N_INTERVAL_DRAWS = 400
 
@@ -248,14 +245,6 @@ def _limit_measurement(limit: LimitMetrics, null: NullLevel, bins: ReliabilityBi
         null_p95=null.p95,
         bins=bins,
     )
-
-
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
-    """Give the 95 % interval of a share seen in n trials (Wilson 1927); n > 0."""
-    center = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n))
-    # At a share of 0 or 1 rounding can carry an end beyond it.
-    return max(0.0, center - half), min(1.0, center + half)
 
 
 def mean_and_deviation(values: Sequence[float]) -> Summary:

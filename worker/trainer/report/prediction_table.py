@@ -10,7 +10,6 @@ from typing import TextIO
 
 from torch import Tensor
 
-from worker.trainer.report.calibration_words import calibration_label
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.rows import Measured
 from worker.trainer.report.training_sets import TrainingSet
@@ -86,6 +85,6 @@ def _head(one: Measured, set_names: Mapping[str, str]) -> tuple[str, str, str, s
         one.calibration_id or "",
         one.model.id,
         _plain(set_names[one.model.id]),
-        _plain(calibration_label(one.values)),
+        _plain(one.label),
         one.model.seed_index,
     )

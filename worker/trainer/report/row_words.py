@@ -5,7 +5,7 @@ from typing import assert_never
 
 from ddcal_core.formats.calibrations import SCALING_FILES, CalibrationStatus, Failure
 from ddcal_core.formats.report_rows import MeanMetrics, Row, RowStatus, Verdict
-from ddcal_core.metrics import share_noise
+from ddcal_core.metrics import wilson_interval
 
 # The signed gap has to explain this share of the ECE to give the miscalibration a direction.
 _DIRECTED_SHARE = 0.5
@@ -53,10 +53,21 @@ STATUS_WORDS: Mapping[RowStatus, str] = {
     "mixed": "The networks differ in whether a temperature exists; the per-network table says how.",
 }
 
+# What stands in the findings after the names of calibrations that were not found; of one or more.
+UNFITTED_WORDS: Mapping[RowStatus, tuple[str, str]] = {
+    "separable": ("has no best fit", "have no best fit"),
+    "worse_than_chance": ("has no best fit", "have no best fit"),
+    "unidentified": ("cannot be told from T = 1", "cannot be told from T = 1"),
+    "undetermined": ("could not be determined", "could not be determined"),
+    "not_positive": ("ended at no temperature", "ended at no temperature"),
+    "not_finite": ("ended at no temperature", "ended at no temperature"),
+    "mixed": ("was found for some networks alone", "were found for some networks alone"),
+}
+
 FAILURE_WORDS: Mapping[Failure, str] = {
     "costs_accuracy": (
-        "Costs accuracy: it changes predictions, and the accuracy falls by more than two standard "
-        "errors."
+        "Costs accuracy: it changes predictions, and the accuracy falls below the 95 % interval "
+        "of what it was."
     ),
     "class_wiped_out": (
         "A class is wiped out: some class that was predicted before is not predicted once after it."
@@ -124,11 +135,11 @@ def may_win(row: Row) -> bool:
 def is_guessing(row: Row) -> bool:
     """Whether networks are right no more often than their predictions in random order would be.
 
-    Within two standard errors of that; their confidence then means nothing.
+    Within the 95 % interval of that; their confidence then means nothing.
     """
     if row.guessing is None:
         return False
-    return row.before.accuracy.mean <= row.guessing + share_noise(row.guessing, row.n_test)
+    return row.before.accuracy.mean <= wilson_interval(row.guessing, row.n_test)[1]
 
 
 def common_status(statuses: Iterable[CalibrationStatus]) -> RowStatus:

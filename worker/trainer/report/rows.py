@@ -19,13 +19,11 @@ from ddcal_core.formats.report_rows import (
     Summary,
     TemperatureSummary,
 )
-from ddcal_core.metrics import ReliabilityBins, share_noise
-from worker.trainer.report.calibration_words import calibration_label
+from ddcal_core.metrics import ReliabilityBins, wilson_interval
 from worker.trainer.report.measurements import (
     Measurement,
     mean_and_deviation,
     open_mean_and_deviation,
-    wilson_interval,
 )
 from worker.trainer.report.network_words import loss_words
 from worker.trainer.report.row_words import common_status, describe_row, failures_of, verdict_of
@@ -42,6 +40,7 @@ class Measured:
         values: what the calibration found.
         after: the numbers under it.
         before: the numbers at T = 1.
+        label: of the calibration, unlike any other of this network's.
     """
 
     model: Network
@@ -49,6 +48,7 @@ class Measured:
     values: CalibrationFindings
     after: Measurement
     before: Measurement
+    label: str
 
 
 LEAST_PREDICTED = 5
@@ -72,7 +72,7 @@ def build_rows(
         by_label: dict[str, list[Measured]] = {}
         for one in measured:
             if one.model.id in ids:
-                by_label.setdefault(calibration_label(one.values), []).append(one)
+                by_label.setdefault(one.label, []).append(one)
         # The sort is stable: after `none` come the others in the order they were asked for.
         for label in sorted(by_label, key=lambda label: label != "none"):
             placed = _Placed(index, group, label)
@@ -120,7 +120,7 @@ def _costs(members: Sequence[Measured], n_test: int) -> list[Failure]:
         for of in ([m.before for m in members], [m.after for m in members])
     )
     found: list[Failure] = []
-    if before - after > share_noise(before, n_test):
+    if after < wilson_interval(before, n_test)[0]:
         found.append("costs_accuracy")
     if any(_is_class_wiped_out(member.before, member.after) for member in members):
         found.append("class_wiped_out")

@@ -19,15 +19,15 @@ from ddcal_core.formats.pictures import strip_png
 from ddcal_core.formats.report_analyses import CurveNetwork, CurvePoint, MtsCurve
 from ddcal_core.formats.report_rows import OpenSummary, Summary, TemperatureSummary
 from ddcal_core.formats.reports import ReportMadeWith, read_report
-from ddcal_core.metrics import ReliabilityBins, ece_interval, null_level
+from ddcal_core.metrics import ReliabilityBins, ece_interval, null_level, wilson_interval
 from ddcal_core.specs.calibration import MaskedTemperatureScaling
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskShape, MaskSpec
 from tests.core.formats.stored import model_config, set_manifest, stored
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
-from worker.trainer.report.calibration_words import calibration_label
-from worker.trainer.report.comparison import compare
+from worker.trainer.report.calibration_words import calibration_label, calibration_labels
+from worker.trainer.report.comparison import compare, ece_difference
 from worker.trainer.report.findings import findings
 from worker.trainer.report.measurements import (
     ece_and_gap,
@@ -35,7 +35,6 @@ from worker.trainer.report.measurements import (
     measure,
     open_mean_and_deviation,
     predict,
-    wilson_interval,
 )
 from worker.trainer.report.network_report import Analyses, build_report
 from worker.trainer.report.page.figures import (
@@ -47,9 +46,17 @@ from worker.trainer.report.page.figures import (
 )
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
-from worker.trainer.report.row_words import failures_of, percent, temperature_words, verdict_of
+from worker.trainer.report.row_words import (
+    STATUS_WORDS,
+    UNFITTED_WORDS,
+    failures_of,
+    is_fitted,
+    percent,
+    temperature_words,
+    verdict_of,
+)
 from worker.trainer.report.rows import Measured, build_rows
-from worker.trainer.report.training_sets import group_models, network_of
+from worker.trainer.report.training_sets import Network, TrainingSet, group_models, network_of
 
 EVIL = "<script>alert('x')</script>&\"onload=\"x"
 NONE = CalibrationFindings()
@@ -189,11 +196,12 @@ def report():
     for k, one in enumerate(models):
         logits, labels = sample(seed=k)
         before = measured_at(logits, labels, NONE)
-        measured.append(Measured(network_of(one), f"cal_{k}", NONE, before, before))
+        measured.append(Measured(network_of(one), f"cal_{k}", NONE, before, before, "none"))
         if one.config.training_set == "distilled":
             for j, values in enumerate((SEPARABLE, MASKED)):
                 after = measured_at(logits, labels, values)
-                measured.append(Measured(network_of(one), f"cal_{k}_{j}", values, after, before))
+                id_, label = f"cal_{k}_{j}", calibration_label(values)
+                measured.append(Measured(network_of(one), id_, values, after, before, label))
     sets = {"set_1": SetInput(id="set_1", path="/nowhere", manifest=MANIFEST)}
     groups = group_models(models, sets)
     rows = build_rows(groups, measured, n_test=200, n_bins=15)
@@ -502,7 +510,7 @@ def test_findings_name_what_failed_and_what_helped(report):
     assert first.startswith(
         "On digits, the 2 networks trained on 2 distilled images per class are over-confident: ECE"
     )
-    assert "TS on training set has no best temperature." in second
+    assert "TS on training set has no best fit." in second
     assert first.endswith("from the training images alone.")
     assert second.startswith("MTS 70\u202f% on training set brings the ECE to")
     assert third.startswith("For comparison, those trained on 8 real images are")
@@ -548,6 +556,51 @@ def test_what_costs_accuracy_or_a_class_is_never_the_best(report):
     ) in said
 
 
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        (["separable"], "A on validation has no best fit."),
+        (["worse_than_chance", "separable"], "A on validation and B on validation have no best"),
+        (["unidentified"], "A on validation cannot be told from T = 1."),
+        (["undetermined"], "A on validation could not be determined."),
+        (["not_positive", "not_finite"], "A on validation and B on validation ended at no temp"),
+        (["mixed"], "A on validation was found for some networks alone."),
+        (["mixed", "mixed"], "A on validation and B on validation were found for some networks"),
+    ],
+)
+def test_each_reason_why_nothing_was_found_has_its_own_words(report, statuses, words):
+    """An optimiser that ended badly does not mean that no temperature is best."""
+    none, _, masked, _ = report.rows
+    rows = [
+        changed(masked, calibration=f"{name} on validation", status=status)
+        for name, status in zip("AB", statuses, strict=False)
+    ]
+    _, said = findings("digits", [none, *rows])
+    assert words in said
+    assert said.count(".") == 1
+
+
+def test_every_status_that_is_not_fitted_has_words():
+    """A new status without them would fail a report."""
+    assert set(UNFITTED_WORDS) == {status for status in STATUS_WORDS if not is_fitted(status)}
+
+
+def test_one_image_less_of_all_that_were_right_costs_no_accuracy(report):
+    """A share of 1 has an interval, too: that of 360 goes down to 98.9 %."""
+    n = 360
+    labels = torch.arange(n) % 3
+    right = torch.eye(3)[labels] * 9
+    values = CalibrationFindings(method="vector", fit_on="validation", temperature=None)
+    for n_lost, costs in ((1, False), (3, False), (5, True)):
+        fewer = right.clone()
+        fewer[:n_lost] = fewer[:n_lost].roll(1, 1)
+        before, after = measured_at(right, labels, NONE), measured_at(fewer, labels, NONE)
+        member = Measured(Network("mdl_a"), "cal_a", values, after, before, "vector scaling")
+        group = TrainingSet("a set", "images", (Network("mdl_a"),))
+        (row,) = build_rows([group], [member], n_test=n, n_bins=15)
+        assert ("costs_accuracy" in row.failures) == costs
+
+
 def test_what_was_used_is_said_of_each_best(report):
     """Nothing but the training images, labels when the set was made, labels now."""
     none, _, masked, _ = report.rows
@@ -581,7 +634,7 @@ def test_guessing_is_by_a_networks_own_predictions():
 
 
 def test_networks_that_guess_are_said_to_and_nothing_is_recommended(report):
-    """Within two standard errors of their own predictions in random order."""
+    """Within the 95 % interval of their own predictions in random order."""
     none, _, masked, _ = report.rows
     accuracy = Summary(mean=0.34, std=0.0)
     before = none.before.model_copy(update={"accuracy": accuracy})
@@ -626,6 +679,34 @@ def test_masks_are_named_by_what_is_not_the_default():
         "5 draws an image on training set"
     )
     assert calibration_label(MASKED) == "MTS 70\u202f% on training set"
+
+
+def masked_at(ratio):
+    """MTS at a ratio."""
+    spec = MaskedTemperatureScaling(method="mts", mask=MaskSpec(ratio=ratio))
+    return MASKED.model_copy(update={"spec": spec})
+
+
+def test_no_two_calibrations_of_a_network_share_a_name():
+    """Close ratios read as they are, and what reads alike all the same is numbered."""
+    close = [masked_at(ratio) for ratio in (0.701, 0.704, 0.995, 0.29)]
+    assert [label.split(" on ")[0] for label in calibration_labels(close)] == [
+        f"MTS {ratio}\u202f%" for ratio in ("70.1", "70.4", "99.5", "29")
+    ]
+    assert calibration_labels([NONE, SEPARABLE, SEPARABLE, MASKED, SEPARABLE]) == [
+        "none",
+        "TS on training set",
+        "TS on training set #2",
+        "MTS 70\u202f% on training set",
+        "TS on training set #3",
+    ]
+
+
+def test_calibrations_of_unlike_networks_are_not_compared():
+    """One network's ECE less two others' is nobody's."""
+    of_two, of_one = ([predicted_at(*sample(seed=k), NONE) for k in range(n)] for n in (2, 1))
+    with pytest.raises(ValueError, match="the same networks on both sides; got 2 and 1"):
+        ece_difference(of_two, of_one, n_bins=15, generator=generator())
 
 
 @pytest.mark.parametrize(

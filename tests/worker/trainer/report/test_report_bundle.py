@@ -182,7 +182,7 @@ def test_the_table_of_predictions_survives_any_class_name(tmp_path):
     values = CalibrationFindings()
     logits, labels = torch.tensor([[5.0, 0, 0], [0, 5, 0], [0, 5, 0]]), torch.tensor([0, 1, 2])
     shown = predict(logits, labels, status="ok", temperature=2.0)
-    measured = Measured(model, None, values, None, None)
+    measured = Measured(model, None, values, None, None, "none")
     path = tmp_path / "predictions.csv.gz"
     write_predictions(path, [group], [(measured, shown)], labels=labels, class_names=names)
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:

@@ -9,8 +9,8 @@ _OF_IMAGES = {
         'temperature is best. <span class="swatch chance"></span>Grey reaches up to the ECE that '
         "a perfectly calibrated network with the same confidences stays under in 95 % of tests of "
         "this size: a dot on the grey cannot be told from perfect. The chance level is that ECE's "
-        "mean and, after the slash, its 95 % point. “On distilled” means on the small set the "
-        "network itself was trained on, for a random baseline its own images."
+        "mean and, after the slash, its 95 % point. “On training set” means on the small set "
+        "the network itself was trained on, for a random baseline its own images."
     ),
     "comparison": (
         "Calibrations are compared on the same networks and the same test images. An interval "

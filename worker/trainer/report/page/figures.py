@@ -10,8 +10,7 @@ from html import escape
 
 from ddcal_core.formats.report_analyses import MtsCurve
 from ddcal_core.formats.report_rows import Bins, Row
-from ddcal_core.metrics import ReliabilityBins
-from worker.trainer.report.measurements import wilson_interval
+from ddcal_core.metrics import ReliabilityBins, wilson_interval
 from worker.trainer.report.row_words import is_fitted, percent
 
 _BINS_SIDE = 200

@@ -1,0 +1,136 @@
+"""`ddcal distil`: from images to a calibrated network and its report, in one command."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
+from ddcal.cli.edge import FAILED, AsJson, client_of
+from ddcal.cli.jobs import show_in_browser
+from ddcal.cli.output import complain, is_terminal, print_json, print_report, say
+from ddcal.cli.watching import watched_from_afar
+from ddcal.client import Client
+from ddcal.downloads import REPORT_PAGE
+from ddcal.errors import ConflictError
+from ddcal.uploading import packed
+
+_MOST_LETTERS = 64
+_CHUNK_BYTES = 1 << 20
+
+
+def distil(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|NPZ|ZIP|NAME",
+            help="Images in class folders, an .npz, a zip, or the name of a data set there is.",
+        ),
+    ],
+    ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Synthetic images per class.")] = 10,
+    method: Annotated[str, typer.Option(metavar="NAME", help="dm, dc, dsa, mtt or rtp.")] = "dm",
+    mask: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Of pixels masked (MDT), such as 0.3."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the upload (that of the file).")
+    ] = None,
+    resize: Resize = None,
+    colour: Coloured = None,
+    test_fraction: TestFraction = None,
+    seed: Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of the results (NAME-IPC).")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the report.")] = True,
+    as_json: AsJson = False,
+) -> int:
+    """Distil images, train on them, calibrate, and report: from upload to download."""
+    options = given(resize=resize, colour=colour, test_fraction=test_fraction, seed=seed)
+    with client_of(context) as client:
+        dataset = source
+        if Path(source).exists():
+            dataset = name or name_of(Path(source))
+            _upload(client, dataset, Path(source), options)
+        elif re.search(r"[/\\]|[.](npz|zip)$", source):
+            complain(f"there is no {source}")
+            return FAILED
+        job = client.submit(pipeline(dataset, ipc, method, mask))
+        say(f"submitted {job.id}: distil, train, calibrate and evaluate on {dataset}")
+        if not watched_from_afar(job):
+            return FAILED
+        folder = out or Path(f"{dataset}-{ipc}")
+        report, written = job.report, job.download(folder)
+    page = next((path for path in written if path.name == REPORT_PAGE), None)
+    if as_json:
+        files = [str(path) for path in written]
+        print_json({"job": job.record, "report": report, "files": files})
+        return 0
+    print_report(report)
+    print(f"\n{len(written)} files in {folder.resolve()}")
+    if page is not None and browser and is_terminal():
+        show_in_browser(page)
+    return 0
+
+
+def pipeline(dataset: str, ipc: int, method: str, mask: float | None) -> dict[str, Any]:
+    """The request: what people want to know of a distilled set, with random images beside it."""
+    distillation: dict[str, Any] = {"method": method, "images_per_class": ipc}
+    if mask is not None:
+        distillation["mask"] = {"ratio": mask}
+    return {
+        "kind": "pipeline",
+        "params": {
+            "dataset": dataset,
+            "distill": distillation,
+            "baselines": [{"source": "random"}],
+            "calibrate": [
+                {"method": "none"},
+                {"method": "ts", "fit_on": "validation"},
+                {"method": "mts", "fit_on": "training_set", "mask": {"ratio": "auto"}},
+            ],
+        },
+    }
+
+
+def name_of(path: Path) -> str:
+    """A data set's name made of a file's: letters, digits, dots, dashes and underscores."""
+    stem = path.resolve().name if path.is_dir() else path.stem
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-._")
+    return words[:_MOST_LETTERS] or "images"
+
+
+def _upload(client: Client, name: str, source: Path, options: dict[str, Any]) -> None:
+    """Upload images and wait until they have been checked; the same again are not sent twice."""
+    with packed(source) as path:
+        try:
+            dataset = client.upload(name, path, **options)
+        except ConflictError as error:
+            dataset = client.dataset(name)
+            if dataset.record.sha256 != _sha256(path):
+                raise ConflictError(
+                    error.status,
+                    error.code,
+                    f"there is another data set {name!r} already: give this one a --name",
+                ) from None
+            say(f"{name} is there already, with the same content")
+        else:
+            say(f"uploaded {name}")
+    dataset.wait(progress=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command(rich_help_panel="Start here")(distil)

@@ -1,0 +1,216 @@
+"""What commands print: tables and colours on a terminal, plain aligned lines or JSON elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from ddcal.report import TABLE_HEADER, Report, table_rows
+
+STATE_STYLES: Mapping[str, str] = {
+    "succeeded": "green",
+    "ready": "green",
+    "running": "cyan",
+    "failed": "red",
+    "rejected": "red",
+    "cancelled": "yellow",
+    "expired": "yellow",
+}
+_GAP = 2
+_NARROWEST = 8
+_UNLIMITED = 10_000  # columns, where no terminal has so few
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list.
+
+    Attributes:
+        name: above it.
+        is_whole: never shortened, as ids are not.
+        is_extra: left out where there is no room for it.
+    """
+
+    name: str
+    is_whole: bool = False
+    is_extra: bool = False
+
+
+class _Console(Console):
+    """Rich's, which would end the program where nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the edge, which knows the exit status."""
+        raise BrokenPipeError
+
+
+def is_terminal() -> bool:
+    """Does somebody look at what is printed?"""
+    return console().is_terminal
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print; made anew, as tests and pipes change where that is."""
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """Tell people, on stderr, what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Tell of something that stops nothing."""
+    say(f"ddcal: warning: {text}")
+
+
+def complain(text: str) -> None:
+    """Tell, once, why a command could not do what it was to do."""
+    say(f"ddcal: {text}")
+
+
+def print_json(data: object) -> None:
+    """Data for programs."""
+    print(json.dumps(_plain(data), indent=2, ensure_ascii=False))
+
+
+def print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """A list under its header; shortened to a terminal's width, whole elsewhere."""
+    out = console()
+    widths = list_widths(columns, rows, out.width if out.is_terminal else _UNLIMITED)
+    names = [column.name for column in columns]
+    for number, cells in enumerate([names, *rows]):
+        line = Text(style="bold" if number == 0 else "")
+        for place, width in widths.items():
+            cell = cells[place]
+            shown = cell if len(cell) <= width else f"{cell[: width - 1]}…"
+            line.append(shown.ljust(width + _GAP), STATE_STYLES.get(cell, ""))
+        line.rstrip()
+        out.print(line, soft_wrap=True)
+
+
+def list_widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> dict[int, int]:
+    """How wide each column is that there is room for, by its place.
+
+    Extra ones go first, from the last; then those that may be shortened share what is left.
+    """
+    widths = {
+        place: max(len(cells[place]) for cells in ([column.name for column in columns], *rows))
+        for place, column in enumerate(columns)
+    }
+    for place in sorted(widths, reverse=True):
+        if _excess(widths, width) > 0 and columns[place].is_extra:
+            del widths[place]
+    while (excess := _excess(widths, width)) > 0:
+        place = max(
+            (one for one in widths if not columns[one].is_whole), key=widths.__getitem__, default=-1
+        )
+        if place < 0 or widths[place] <= _NARROWEST:
+            break
+        widths[place] = max(widths[place] - excess, _NARROWEST)
+    return widths
+
+
+def _excess(widths: Mapping[int, int], width: int) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1) - width
+
+
+def print_facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Names and values below each other; values of None or nothing are left out."""
+    given = [(name, str(value)) for name, value in pairs if value not in (None, "", (), {})]
+    width = max((len(name) for name, _ in given), default=0)
+    out = console()
+    for name, value in given:
+        line = Text(f"{name:<{width}}  ", "bold").append(value, STATE_STYLES.get(value, "not bold"))
+        out.print(line, soft_wrap=True)
+
+
+def print_report(report: Report) -> None:
+    """A report's headline, its table as wide as fits, and what the columns mean."""
+    out = console()
+    width = out.width if out.is_terminal else _UNLIMITED
+    out.print(f"\n{report.headline}\n", style="bold", soft_wrap=not out.is_terminal)
+    out.print("\n".join(report_lines(report, width)), soft_wrap=True)
+    notes = NOTES.format(n_test=report.n_test, n_bins=report.n_bins)
+    out.print(notes, style="dim" if out.is_terminal else None, soft_wrap=True)
+
+
+NOTES = """
+± deviation over the networks; {n_test} test images; ECE over {n_bins} bins.
+gap: confidence − accuracy, above 0 over-confident.
+chance: the ECE that a perfectly calibrated network would show on so many images.
+separable: every image fitted on is classified right, so no temperature is best; the row is the
+limit T → 0, where ECE = 1 − accuracy."""
+
+
+def report_lines(report: Report, width: int) -> list[str]:
+    """A report's table, without its last columns where they do not fit."""
+    rows = list(table_rows(report))
+    for n_columns in range(len(TABLE_HEADER), 2, -1):
+        lines = aligned(TABLE_HEADER[:n_columns], [row[:n_columns] for row in rows])
+        if max(map(len, lines)) <= width:
+            return lines
+    return aligned(TABLE_HEADER[:2], [row[:2] for row in rows])
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns aligned left, as wide as their widest cell, a rule below the header.
+
+    Args:
+        header: the columns' names.
+        rows: as many cells each; a row of one cell is a heading for those below it.
+    """
+    full_rows = [row for row in rows if len(row) > 1]
+    widths = [max(len(row[k]) for row in (header, *full_rows)) for k in range(len(header))]
+    lines = [header, ["─" * width for width in widths], *rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
+        for line in lines
+    ]
+
+
+def moment(time: datetime | None) -> str:
+    """A time: how long ago on a terminal, RFC 3339 in UTC elsewhere."""
+    if time is None:
+        return ""
+    if is_terminal():
+        return f"{brief((datetime.now(UTC) - time).total_seconds())} ago"
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def brief(seconds: float) -> str:
+    """Seconds by their largest unit: 42 s, 3 min, 2 h, 5 d."""
+    for n_seconds, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= n_seconds:
+            return f"{seconds // n_seconds:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def size(n_bytes: int | None) -> str:
+    """Bytes as people read them."""
+    if n_bytes is None:
+        return ""
+    amount = float(n_bytes)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} GB"
+
+
+def _plain(data: object) -> object:
+    """Records as the service sent them."""
+    if isinstance(data, BaseModel):
+        return data.model_dump(mode="json", exclude_unset=True)
+    if isinstance(data, Mapping):
+        return {name: _plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(one) for one in data]
+    return data

@@ -1,0 +1,124 @@
+"""Commands that run the service or a part of it, or ask about it."""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddcal.cli.demo import demo as run_demo
+from ddcal.cli.edge import FAILED, AsJson
+from ddcal.cli.output import complain
+from ddcal.cli.programs import become
+from ddcal.finding import KEY_VARIABLE, data_folder
+from ddcal.local_service import kept_key
+
+SERVICE_PANEL = "Run a service"
+START_PANEL = "Start here"
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where the service keeps everything (ddcal-data)."),
+]
+Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on (127.0.0.1).")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", help="Port to listen on, 0 for a free one (8000).", min=0, max=65535
+    ),
+]
+NoKey = Annotated[
+    bool,
+    typer.Option(
+        "--no-key", help="Answer every program of this machine without a key; on loopback only."
+    ),
+]
+
+
+def serve(
+    data_folder: DataFolder = None, host: Host = None, port: Port = None, no_key: NoKey = False
+) -> None:
+    """Run the whole service on this machine, with broker and worker."""
+    become("serve", data_folder=data_folder, host=host, port=port, no_key=no_key or None)
+
+
+def api(host: Host = None, port: Port = None, no_key: NoKey = False) -> None:
+    """Run the HTTP API alone."""
+    become("api", host=host, port=port, no_key=no_key or None)
+
+
+def worker(
+    queue: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = (
+        "gpu,intake"
+    ),
+) -> None:
+    """Run a worker alone, one job at a time."""
+    become("worker", ["--queue", queue])
+
+
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    become("migrate")
+
+
+def housekeeping(
+    data_folder: DataFolder = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what nobody will read again, as the service does every hour; prints how much."""
+    options = [*(["--dry-run"] if dry_run else []), *_json(as_json)]
+    become("housekeeping", options, data_folder=data_folder)
+
+
+def check(data_folder: DataFolder = None, as_json: AsJson = False) -> None:
+    """Verify the database, every stored file and a running service; exit 1 if anything is wrong."""
+    become("check", _json(as_json), data_folder=data_folder)
+
+
+def _json(is_wanted: bool) -> list[str]:
+    return ["--json"] if is_wanted else []
+
+
+def key(
+    folder: Annotated[
+        Path | None, typer.Option("--data-folder", metavar="FOLDER", help="Of the service.")
+    ] = None,
+) -> int:
+    """Print the key of a service on this machine, for curl."""
+    looked_in = folder or data_folder(os.environ)
+    found = (None if folder else os.environ.get(KEY_VARIABLE)) or kept_key(looked_in)
+    if found is None:
+        complain(
+            f"no key in {looked_in}: `ddcal serve` makes one there, unless DDCAL_API_KEY or "
+            "--no-key is given; for another folder set DDCAL_DATA_FOLDER, or use --data-folder"
+        )
+        return FAILED
+    print(found)
+    return 0
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the results.")] = Path(
+        "ddcal-demo"
+    ),
+) -> int:
+    """Run a small pipeline on digits, through a service of its own, to a report."""
+    # As Ctrl-C: the service is stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return run_demo(out)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    commands: Sequence[Callable[..., object]] = (key, api, worker, migrate, housekeeping, check)
+    for command in commands:
+        app.command(rich_help_panel=SERVICE_PANEL)(command)
+
+
+def add_first_to(app: typer.Typer) -> None:
+    """Add those that one begins with."""
+    app.command(rich_help_panel=START_PANEL)(demo)
+    app.command(rich_help_panel=START_PANEL)(serve)

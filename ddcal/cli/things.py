@@ -1,0 +1,169 @@
+"""Commands about whatever has a name or an id: a job, a result, a data set."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from ddcal.cli.completing import complete_jobs
+from ddcal.cli.edge import AsJson, client_of
+from ddcal.cli.jobs import JOBS_PANEL, took
+from ddcal.cli.output import (
+    Column,
+    is_terminal,
+    moment,
+    print_facts,
+    print_json,
+    print_list,
+    print_report,
+    say,
+)
+from ddcal.client import Client
+from ddcal.errors import NotFoundError
+from ddcal.handles import Job
+from ddcal.records import RESULT_PREFIXES, ResultRecord
+
+T = TypeVar("T")
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Of a job or a result, or a data set's name.",
+            autocompletion=complete_jobs,
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show all about a job, a result or a data set."""
+    with client_of(context) as client:
+        if name.startswith("job_"):
+            _show_job(client.job(name), as_json=as_json)
+        elif resource := RESULT_PREFIXES.get(name.partition("_")[0]):
+            _show_result(client.result(resource, name).record, as_json=as_json)
+        else:
+            _show_dataset(client, name, as_json=as_json)
+
+
+def _show_result(record: ResultRecord, *, as_json: bool) -> None:
+    if as_json:
+        print_json(record)
+        return
+    numbers = [
+        (key.replace("_", " "), value)
+        for key, value in record.details.items()
+        if isinstance(value, str | int | float)
+    ]
+    print_facts(
+        [
+            ("id", record.id),
+            ("job", record.job_id),
+            ("data set", record.dataset),
+            ("created", moment(record.created_at)),
+            *numbers,
+            ("files", ", ".join(one.name for one in record.artifacts)),
+        ]
+    )
+
+
+def _show_job(job: Job, *, as_json: bool) -> None:
+    record = job.record
+    if as_json:
+        print_json(record)
+        return
+    print_facts(
+        [
+            ("id", record.id),
+            ("state", record.state),
+            ("kind", record.kind),
+            ("name", record.name),
+            ("data set", record.dataset),
+            ("created", moment(record.created_at)),
+            ("took", took(record)),
+            ("attempts", record.attempt if record.attempt > 1 else None),
+            ("retry of", record.retry_of),
+            ("error", record.error),
+            ("results", "\n".join(f"{one.id}" for one in record.results)),
+        ]
+    )
+    if record.children:
+        print()
+        columns = (Column("ID", is_whole=True), Column("STATE", is_whole=True), Column("PART"))
+        rows = [(one.id, one.state, one.role or one.kind) for one in record.children]
+        print_list(columns, rows)
+    if any(link.resource == "report" for link in record.results):
+        print_report(job.report)
+
+
+def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
+    record = _of_either(
+        name,
+        lambda: client.dataset(name).record,
+        lambda: client.dataset(name, logits=True).record,
+    )
+    if as_json:
+        print_json(record)
+        return
+    facts = record.facts or {}
+    print_facts(
+        [
+            ("name", record.name),
+            ("state", record.state),
+            ("why not", record.why_not),
+            ("problem", record.problem.detail if record.problem else None),
+            ("created", moment(record.created_at)),
+            *(
+                (key.replace("_", " "), value)
+                for key, value in facts.items()
+                if key not in ("mean", "std")
+            ),
+        ]
+    )
+
+
+def rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="JOB|DATA-SET...", help="What goes.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Delete ended jobs with their results and files, or uploads."""
+    if is_terminal() and not yes:
+        typer.confirm(f"Delete {', '.join(names)}, with all files?", abort=True, err=True)
+    with client_of(context) as client:
+        for name in names:
+            if name.startswith("job_"):
+                client.delete(f"/v1/jobs/{name}")
+            else:
+                _remove_upload(client, name)
+            say(f"{name} deleted")
+    return 0
+
+
+def _remove_upload(client: Client, name: str) -> None:
+    _of_either(
+        name,
+        lambda: client.delete(f"/v1/datasets/{name}"),
+        lambda: client.delete(f"/v1/logits/{name}"),
+    )
+
+
+def _of_either(name: str, images: Callable[[], T], logits: Callable[[], T]) -> T:
+    """What is asked of a data set, or else of uploaded logits: they share their names."""
+    try:
+        return images()
+    except NotFoundError:
+        pass
+    try:
+        return logits()
+    except NotFoundError as error:
+        words = f"there is no job, result, data set or upload {name!r}"
+        raise NotFoundError(error.status, error.code, words) from None
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (show, rm):
+        app.command(rich_help_panel=JOBS_PANEL)(command)

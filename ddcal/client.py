@@ -1,0 +1,222 @@
+"""The client of a service.
+
+with ddcal.Client() as client:
+    job = client.submit("pipeline", dataset="digits", calibrate=[{"method": "ts"}])
+    job.wait(progress=True)
+    print(job.report.headline)
+    job.download("results")
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from ddcal import jobs, uploading
+from ddcal.conversations import Manners, deleted, document, fetched, no_service, pages
+from ddcal.finding import service_key, service_url
+from ddcal.handles import Dataset, Job, Result
+from ddcal.records import DatasetRecord, JobRecord, ResultRecord
+from ddcal.steps import Ask
+from ddcal.transport import Transport, http_options
+from ddcal.uploading import DATASETS, LOGITS, Source
+
+TIMEOUT_SECONDS = 30.0
+MAX_RETRIES = 4
+
+
+class Client:
+    """One service, used by whoever waits for each answer; close it, or use it as a context.
+
+    Args:
+        url: of the service; default: DDCAL_URL, else the `ddcal serve` that runs on the data folder
+            (DDCAL_DATA_FOLDER, ddcal-data), else http://127.0.0.1:8000.
+        api_key: its key; default: the one that belongs to that URL (`ddcal.finding`).
+        timeout: seconds to wait for a connection, and for each part of an answer.
+        max_retries: how often a request is sent again, where the connection fails or the service
+            is busy; a POST then carries the same Idempotency-Key, and is carried out once.
+        http: sends the requests instead of a client of our own; with its own address and key.
+
+    Attributes:
+        url: of the service.
+
+    Raises:
+        NoServiceError: the URL cannot be read.
+        OSError: the file of a running service's key cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        max_retries: int = MAX_RETRIES,
+        http: httpx.Client | None = None,
+    ) -> None:
+        if http is None:
+            http = httpx.Client(**found_options(url, api_key, timeout))
+        self.url = str(http.base_url).rstrip("/")
+        self._to = Transport(http, Manners(self.url, max_retries))
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._to.http.close()
+
+    def __enter__(self) -> Self:
+        """Close it at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def submit(
+        self, request: str | bytes | Mapping[str, Any] | None = None, /, **fields: object
+    ) -> Job:
+        """Submit a job.
+
+        Args:
+            request: its kind, the params then being keywords; the whole request; or that as a JSON
+                document, which goes as it is.
+            fields: of the request, such as name, tags, priority, timeout_seconds, reuse; beside a
+                kind, all others are its params.
+
+        Raises:
+            InvalidRequestError: it cannot be carried out; `problems` point at each field.
+        """
+        content = jobs.submission(request, fields)
+        return Job(self._to, self._to.run(jobs.submitted(content, self._to.manners)))
+
+    def job(self, job_id: str) -> Job:
+        """A job by its id."""
+        return Job(self._to, self._to.run(jobs.job_as_it_stands(job_id, self._to.manners)))
+
+    def jobs(self, **filters: object) -> Iterator[Job]:
+        """Jobs, newest first, fetched as they are come to.
+
+        Args:
+            filters: state, kind, dataset, parent ("none" for those that are in no pipeline).
+        """
+        for record in self._pages("/v1/jobs", filters):
+            yield Job(self._to, JobRecord.model_validate(record))
+
+    def upload(
+        self, name: str, source: Source, *, logits: bool = False, **options: object
+    ) -> Dataset:
+        """Upload a data set, or logits and labels of a network made elsewhere.
+
+        Args:
+            name: as it is to be called.
+            source: a .npz, a zip of images in class folders, such a folder, or arrays by their
+                names (x_train, y_train, x_test, y_test; or logits_fit, labels_fit).
+            logits: whether it is logits, where its arrays do not say so.
+            options: resize, colour, test_fraction, seed of image files; values of logits.
+
+        Returns:
+            The data set, whose content the service checks from now on: `wait` for it.
+        """
+        with uploading.packed(source) as path:
+            collection = LOGITS if logits else uploading.collection_of(path)
+            query = {"name": name, **options}
+            steps = uploading.uploaded(path, collection, query, self._to.manners)
+            return Dataset(self._to, collection, self._to.run(steps))
+
+    def dataset(self, name: str, *, logits: bool = False) -> Dataset:
+        """A data set, or uploaded logits, by name."""
+        collection = LOGITS if logits else DATASETS
+        record = self._to.run(uploading.dataset(collection, name, self._to.manners))
+        return Dataset(self._to, collection, record)
+
+    def datasets(self) -> Iterator[Dataset]:
+        """All data sets: the named ones, then the uploads."""
+        return self._uploads(DATASETS)
+
+    def logits(self) -> Iterator[Dataset]:
+        """All uploads of logits."""
+        return self._uploads(LOGITS)
+
+    def sets(self, **filters: object) -> Iterator[Result]:
+        """Distilled sets, newest first; filters: job_id."""
+        return self.results("distilled-sets", **filters)
+
+    def models(self, **filters: object) -> Iterator[Result]:
+        """Trained networks, newest first; filters: job_id."""
+        return self.results("models", **filters)
+
+    def calibrations(self, **filters: object) -> Iterator[Result]:
+        """Calibrations, newest first; filters: job_id."""
+        return self.results("calibrations", **filters)
+
+    def reports(self, **filters: object) -> Iterator[Result]:
+        """Reports, newest first; filters: job_id."""
+        return self.results("reports", **filters)
+
+    def experts(self, **filters: object) -> Iterator[Result]:
+        """Sets of experts, newest first; filters: job_id."""
+        return self.results("expert-sets", **filters)
+
+    def results(self, collection: str, **filters: object) -> Iterator[Result]:
+        """Results of one kind, newest first.
+
+        Args:
+            collection: as it stands in the URL, such as distilled-sets.
+            filters: job_id.
+        """
+        for record in self._pages(f"/v1/{collection}", filters):
+            yield Result(self._to, ResultRecord.model_validate(record))
+
+    def result(self, resource: str, result_id: str) -> Result:
+        """A result by what it is, such as distilled_set, and its id."""
+        return Result(self._to, self._to.run(jobs.result(resource, result_id, self._to.manners)))
+
+    def fetch(self, artifact_id: str, path: str | Path) -> None:
+        """Write a file's bytes to a path, where it appears only whole and checked.
+
+        Raises:
+            DamagedDownloadError: the bytes do not have the announced sha256.
+        """
+        self._to.run(fetched(artifact_id, Path(path), self._to.manners))
+
+    def version(self) -> str:
+        """Of the service."""
+        body = self._to.run(document(Ask("GET", "/version"), self._to.manners))
+        return str(body["version"])
+
+    def get(self, path: str, **query: Any) -> Any:  # noqa: ANN401 -- whatever is there
+        """The JSON document at a path under the service's URL, for what has no method here."""
+        return self._to.run(document(Ask("GET", path, query=query), self._to.manners))
+
+    def delete(self, path: str) -> None:
+        """Delete what is at a path under the service's URL."""
+        self._to.run(deleted(path, self._to.manners))
+
+    def _uploads(self, collection: str) -> Iterator[Dataset]:
+        for record in self._pages(f"/v1/{collection}", {}):
+            yield Dataset(self._to, collection, DatasetRecord.model_validate(record))
+
+    def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[Any]:
+        return self._to.iterate(pages(path, filters, self._to.manners))
+
+
+def found_options(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
+    """What httpx is told of the service that is meant, and of its key.
+
+    Raises:
+        NoServiceError: the URL cannot be read.
+    """
+    url = url or service_url(os.environ)
+    try:
+        key = api_key or service_key(url, os.environ)
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise no_service(url, error) from None
+    return http_options(url, key, timeout)

@@ -1,0 +1,190 @@
+"""What the service answers, typed; fields that a newer service adds are kept beside the others."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
+SUCCEEDED = "succeeded"
+RESOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "expert_set": "expert-sets",
+        "distilled_set": "distilled-sets",
+        "model": "models",
+        "calibration": "calibrations",
+        "report": "reports",
+    }
+)
+"""What jobs make -> the last part of the URL of its list."""
+
+RESULT_PREFIXES: Mapping[str, str] = MappingProxyType(
+    {
+        "exp": "expert_set",
+        "set": "distilled_set",
+        "mdl": "model",
+        "cal": "calibration",
+        "rep": "report",
+    }
+)
+"""What a result's id begins with -> what it is."""
+
+MAKERS: Mapping[str, str] = MappingProxyType(
+    {
+        "experts": "expert_set",
+        "distill": "distilled_set",
+        "train": "model",
+        "calibrate": "calibration",
+        "evaluate": "report",
+    }
+)
+"""The kind of a job -> what it makes."""
+
+
+class Record(BaseModel):
+    """Something that the service answered."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Progress(Record):
+    """Where a running job is."""
+
+    phase: str = ""
+    step: int = 0
+    steps: int = 0
+    fraction: float = 0.0
+    eta_seconds: float | None = None
+    values: dict[str, float] = Field(default_factory=dict)
+
+
+class JobProblem(Record):
+    """Why a job failed."""
+
+    type: str = "internal"
+    message: str = ""
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.type}: {self.message}"
+
+
+class Child(Record):
+    """One job of a pipeline."""
+
+    id: str
+    kind: str
+    state: str
+    role: str | None = None
+    reused_from: str | None = None
+    progress: Progress | None = None
+
+
+class ResultLink(Record):
+    """A result, named."""
+
+    resource: str
+    id: str
+
+
+class Attempt(Record):
+    """One run of a job."""
+
+    attempt: int
+    worker: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    exit_reason: str | None = None
+
+
+class JobRecord(Record):
+    """A job as the service shows it; lists leave out params, attempts, children and results."""
+
+    id: str
+    kind: str
+    state: str
+    name: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    notes: str | None = None
+    dataset: str | None = None
+    role: str | None = None
+    parent_id: str | None = None
+    retry_of: str | None = None
+    reused_from: str | None = None
+    attempt: int = 0
+    progress: Progress | None = None
+    error: JobProblem | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    children: tuple[Child, ...] = ()
+    results: tuple[ResultLink, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Has it ended, in whichever way?"""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def title(self) -> str:
+        """What it is called: its name, its place in a pipeline, or its kind."""
+        return self.name or self.role or self.kind
+
+
+class Event(Record):
+    """One thing that happened to a job."""
+
+    seq: int
+    type: str
+    data: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime | None = None
+
+
+class Artifact(Record):
+    """A file that a job has made."""
+
+    id: str
+    name: str
+    n_bytes: int = 0
+    sha256: str = ""
+    resource_id: str | None = None
+
+
+class ResultRecord(Record):
+    """A distilled set, model, calibration, report or set of experts."""
+
+    id: str
+    resource: str
+    job_id: str
+    dataset: str | None = None
+    created_at: datetime | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class UploadProblem(Record):
+    """Why the content of an upload cannot be used."""
+
+    code: str = ""
+    detail: str = ""
+
+
+class DatasetRecord(Record):
+    """A data set, or uploaded logits."""
+
+    name: str
+    state: str
+    source: str = "upload"
+    available: bool = False
+    why_not: str | None = None
+    facts: dict[str, Any] | None = None
+    problem: UploadProblem | None = None
+    n_bytes: int | None = None
+    sha256: str | None = None
+    job_id: str | None = None
+    created_at: datetime | None = None

@@ -1,0 +1,94 @@
+"""What people upload, as the one file that the service takes."""
+
+import contextlib
+import importlib
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ddcal.conversations import Manners, document
+from ddcal.errors import MissingExtraError, UploadRejectedError
+from ddcal.folder_zip import zip_of_folder
+from ddcal.records import DatasetRecord
+from ddcal.steps import Ask, Steps
+
+DATASETS = "datasets"
+LOGITS = "logits"
+Source = str | Path | Mapping[str, Any]
+"""A .npz, a zip of images in class folders, such a folder, or arrays by their names."""
+
+_LOGITS_ARRAY = "logits_fit"
+
+
+@contextlib.contextmanager
+def packed(source: Source) -> Iterator[Path]:
+    """The file to send; arrays and folders become one that is there as long as the context.
+
+    Raises:
+        OSError: there is no such file, or one in the folder cannot be read.
+    """
+    if isinstance(source, Mapping):
+        with _npz_of_arrays(source) as path:
+            yield path
+    elif Path(source).is_dir():
+        with zip_of_folder(Path(source)) as path:
+            yield path
+    else:
+        yield Path(source)
+
+
+def collection_of(path: Path) -> str:
+    """Where a file goes: logits by the name of their array, everything else is images."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except zipfile.BadZipFile:
+        return DATASETS  # where the service says what is wrong with it
+    return LOGITS if f"{_LOGITS_ARRAY}.npy" in names else DATASETS
+
+
+def uploaded(
+    path: Path, collection: str, query: Mapping[str, Any], manners: Manners
+) -> Steps[DatasetRecord]:
+    """Send a file; sent again if the connection breaks, it is taken once."""
+    given = {name: value for name, value in query.items() if value is not None}
+    headers = {
+        "Content-Type": "application/octet-stream",
+        # Without it httpx would send chunks, and the service could not refuse before they come.
+        "Content-Length": str(path.stat().st_size),
+    }
+    ask = Ask("POST", f"/v1/{collection}", query=given, headers=headers, content=path)
+    body = yield from document(ask, manners)
+    return DatasetRecord.model_validate(body)
+
+
+@contextlib.contextmanager
+def _npz_of_arrays(arrays: Mapping[str, Any]) -> Iterator[Path]:
+    try:
+        numpy = importlib.import_module("numpy")
+    except ImportError:
+        raise MissingExtraError("to upload arrays", "worker") from None
+    with tempfile.TemporaryDirectory(prefix="ddcal-") as folder:
+        path = Path(folder) / "arrays.npz"
+        numpy.savez(path, **{name: numpy.asarray(values) for name, values in arrays.items()})
+        yield path
+
+
+def dataset(collection: str, name: str, manners: Manners) -> Steps[DatasetRecord]:
+    """A data set, or uploaded logits, as they stand."""
+    body = yield from document(Ask("GET", f"/v1/{collection}/{name}"), manners)
+    return DatasetRecord.model_validate(body)
+
+
+def require_usable(record: DatasetRecord) -> None:
+    """Nothing for what jobs can use.
+
+    Raises:
+        UploadRejectedError: it is something else; its text says why.
+    """
+    if record.state == "ready":
+        return
+    why = record.problem.detail if record.problem else record.why_not or "it is not ready"
+    raise UploadRejectedError(f"{record.name} {record.state}: {why}")
