@@ -41,7 +41,7 @@ def test_unknown_addresses_are_404(shared_api, path):
     [
         ("PUT", "/v1/jobs", "GET, HEAD, POST"),
         ("DELETE", "/v1/datasets", "GET, HEAD, POST"),
-        ("PATCH", "/v1/jobs/job_00000000000000000000000000", "DELETE, GET, HEAD"),
+        ("PUT", "/v1/jobs/job_00000000000000000000000000", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v1/jobs/job_00000000000000000000000000/cancel", "POST"),
         ("POST", "/v1/artifacts/art_00000000000000000000000000/content", "GET, HEAD"),
     ],
@@ -88,15 +88,21 @@ def test_what_does_not_exist_is_404(shared_api, path):
         ("state=done", "/query/state"),
         ("kind=sweep", "/query/kind"),
         ("parent=x", "/query/parent"),
-        ("stat=failed", "/query/stat"),
         ("dataset=%00", "/query/dataset"),
     ],
 )
 def test_odd_parameters_are_pointed_at(shared_api, query, pointer):
-    """A parameter that is wrong or unknown is refused, not ignored."""
+    """A parameter that is wrong is refused, not ignored."""
     body = problem(shared_api.client.get(f"/v1/jobs?{query}"), 422)
     assert [one["pointer"] for one in body["errors"]] == [pointer]
     assert ", got " in body["errors"][0]["detail"]
+
+
+def test_an_unknown_parameter_is_told_with_the_one_that_may_be_meant(shared_api):
+    """It is refused, not ignored."""
+    (one,) = problem(shared_api.client.get("/v1/jobs?stat=failed"), 422)["errors"]
+    assert one["pointer"] == "/query/stat"
+    assert one["detail"] == 'there is no field of this name; did you mean "state"?'
 
 
 @pytest.mark.parametrize("token", ["x", "é", "bm90aGluZw==", "%00", "a" * 200])
