@@ -1,9 +1,12 @@
 """The doorbell: an empty Celery message that says a queue has work, and the outbox behind it."""
 
 from collections import Counter
+from importlib import import_module
+from types import ModuleType
 from typing import Protocol
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from sqlalchemy import Connection, delete, insert, select
 
 from app.shared.settings import Settings
@@ -38,9 +41,24 @@ class CeleryDoorbell:
         self._celery.send_task(WAKE_TASK, queue=queue, ignore_result=True, retry=False)
 
 
+class InstalledModules(AppLoader):  # type: ignore[misc]
+    """Imports as Python does; Celery's own loader takes what lies in the current folder first."""
+
+    def import_from_cwd(
+        self,
+        module: str,
+        imp: object = None,  # noqa: ARG002
+        package: str | None = None,
+    ) -> ModuleType:
+        """Import a module, and not from the current folder."""
+        return import_module(module, package)
+
+
 def celery_sender(settings: Settings) -> Celery:
     """A Celery app that can send and be a worker's; see the settings' reasons in worker."""
-    celery = Celery("ddcal", broker=settings.redis_url, set_as_current=False)
+    celery = Celery(
+        "ddcal", broker=settings.redis_url, set_as_current=False, loader=InstalledModules
+    )
     celery.conf.update(
         task_serializer="json",
         accept_content=["json"],
