@@ -1,5 +1,6 @@
 """`ddcal serve` as people start it: it makes a key, lets its own user in, and nobody else."""
 
+import contextlib
 import os
 import re
 import stat
@@ -25,12 +26,13 @@ def keyed(tmp_path_factory):
     (folder / "artifacts" / "job_1" / "digest").write_bytes(b"1")
     (folder / "artifacts" / "job_1" / "digest").chmod(0o644)
     folder.chmod(0o755)
-    before = os.umask(0)
-    try:
-        with running_service(folder, DDCAL_NO_KEY="0") as running:
-            yield running
-    finally:
-        os.umask(before)
+    with contextlib.ExitStack() as stack:
+        before = os.umask(0)
+        try:
+            running = stack.enter_context(running_service(folder, DDCAL_NO_KEY="0"))
+        finally:
+            os.umask(before)
+        yield running
 
 
 def ddcal(service, *arguments, folder):
@@ -50,8 +52,8 @@ def test_another_shell_needs_nothing(keyed, tmp_path):
     files = ddcal(keyed, "download", job_id, "--out", out, folder=home).split()
     assert all(Path(name).exists() for name in files)
     assert open_to_others(keyed.folder) == []
-    socket = next(path for path in keyed.folder.rglob("*") if stat.S_ISSOCK(path.stat().st_mode))
-    assert socket.name == "redis.sock"
+    sockets = [path.name for path in keyed.folder.rglob("*") if stat.S_ISSOCK(path.stat().st_mode)]
+    assert "redis.sock" in sockets
     assert private_folder(keyed.folder) == []  # so nothing in it has a name that is not ours
 
 
