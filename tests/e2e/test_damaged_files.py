@@ -69,7 +69,8 @@ def test_damaged_files_are_told_of_and_computed_anew(service):
 
         ran = run_ddcal("check", "--data-folder", service.folder)
         assert ran.returncode == 1
-        *lines, summary = ran.stdout.splitlines()
+        *lines, summary, readiness = ran.stdout.splitlines()
+        assert readiness == "the service: ready"
         n_damaged = len(whole) + len(weights)
         assert sum(line.startswith("damaged: ") for line in lines) == n_damaged
         assert summary.endswith(f"damaged: {n_damaged:,}")
