@@ -50,15 +50,9 @@ class Transport:
 
     def run(self, steps: Steps[T]) -> T:
         """What a conversation returns."""
-        answer: Any = None
         step = _first(steps)
         while not isinstance(step, _Return):
-            try:
-                answer = self._do(step)
-            except httpx.HTTPError as error:
-                step = _after_error(steps, error)
-            else:
-                step = _after(steps, answer)
+            step = self._after(steps, step)
         value: T = step.value
         return value
 
@@ -68,14 +62,15 @@ class Transport:
         while not isinstance(step, _Return):
             if isinstance(step, Emit):
                 yield step.item
-                step = _after(steps, None)
-                continue
-            try:
-                answer = self._do(step)
-            except httpx.HTTPError as error:
-                step = _after_error(steps, error)
-            else:
-                step = _after(steps, answer)
+            step = self._after(steps, step)
+
+    def _after(self, steps: Steps[Any], step: Step) -> "Step | _Return":
+        """Carry a step out; the conversation's next, or its end."""
+        try:
+            answer = self._do(step)
+        except httpx.HTTPError as error:
+            return _after_error(steps, error)
+        return _after(steps, answer)
 
     def _do(self, step: Step) -> Any:  # noqa: ANN401 -- as many kinds of answers as of steps
         match step:
@@ -126,12 +121,7 @@ class AsyncTransport:
         """What a conversation returns."""
         step = _first(steps)
         while not isinstance(step, _Return):
-            try:
-                answer = await self._do(step)
-            except httpx.HTTPError as error:
-                step = _after_error(steps, error)
-            else:
-                step = _after(steps, answer)
+            step = await self._after(steps, step)
         value: T = step.value
         return value
 
@@ -141,14 +131,15 @@ class AsyncTransport:
         while not isinstance(step, _Return):
             if isinstance(step, Emit):
                 yield step.item
-                step = _after(steps, None)
-                continue
-            try:
-                answer = await self._do(step)
-            except httpx.HTTPError as error:
-                step = _after_error(steps, error)
-            else:
-                step = _after(steps, answer)
+            step = await self._after(steps, step)
+
+    async def _after(self, steps: Steps[Any], step: Step) -> "Step | _Return":
+        """Carry a step out; the conversation's next, or its end."""
+        try:
+            answer = await self._do(step)
+        except httpx.HTTPError as error:
+            return _after_error(steps, error)
+        return _after(steps, answer)
 
     async def _do(self, step: Step) -> Any:  # noqa: ANN401 -- as many kinds of answers as of steps
         match step:
