@@ -35,6 +35,7 @@ class Nursery:
 
     def __init__(self, requests: socket.socket) -> None:
         """Listen to a supervisor, and for the ends of children."""
+        requests.set_inheritable(False)
         self._requests = requests
         self._wake_reader, wake_writer = os.pipe()
         os.set_blocking(wake_writer, False)
@@ -58,7 +59,10 @@ class Nursery:
                 return
 
     def _start(self) -> bool:
-        said, descriptors, _, _ = socket.recv_fds(self._requests, 1, DESCRIPTORS_EACH)
+        # No program that is started here inherits them, nor the socket they come by.
+        said, descriptors, _, _ = socket.recv_fds(
+            self._requests, 1, DESCRIPTORS_EACH, socket.MSG_CMSG_CLOEXEC
+        )
         if not said:
             return False
         stdin, stdout, line = descriptors

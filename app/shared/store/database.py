@@ -18,20 +18,18 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import BigInteger, Connection, Engine, bindparam, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from app.shared.errors import DamagedDatabaseError, UnavailableError
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import exit_over_settings, settings_or_exit
-from app.shared.store.lease_clock import provide_lease_clock
+from app.shared.store.lease_clock import DatabaseClock, provide_lease_clock
 from app.shared.store.outages import is_away, is_away_by_driver, is_damage
-from app.shared.store.tables import UtcTime
 
 __all__ = [
     "Connection",
@@ -64,20 +62,10 @@ POOL_SIZE = 10  # connections that are kept; opening one costs more than most of
 N_THREADS = 4
 
 
-class db_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
-    """The database's time of day, so many seconds from now; leases have a clock of their own.
+class db_now(DatabaseClock):  # noqa: N801  reads as the SQL function it is
+    """The database's time of day, so many seconds from now; leases have a clock of their own."""
 
-    The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
-    """
-
-    type = UtcTime()
     inherit_cache = True
-
-    def __init__(self, plus: float | str = 0) -> None:
-        if isinstance(plus, str):
-            super().__init__(bindparam(plus, type_=BigInteger))
-        else:
-            super().__init__(bindparam(None, round(plus * 1000), BigInteger))
 
 
 @compiles(db_now, "sqlite")
@@ -85,13 +73,6 @@ def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
     offset = compiler.process(element.clauses, **kw)
     # 2440587.5 is 1970-01-01T00:00Z as a Julian day.
     return f"(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + {offset})"
-
-
-@compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: object) -> str:
-    offset = compiler.process(element.clauses, **kw)
-    # now() would be the transaction's start, however long it has waited for a lock since.
-    return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
 
 
 class Database:

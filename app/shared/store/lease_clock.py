@@ -27,8 +27,8 @@ _BOOT_MILLISECONDS = 2**38  # nearly nine years
 _FIRST_RANGE, _N_RANGES = 16, 496
 
 
-class lease_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function it is
-    """The clock of leases, so many seconds from now.
+class DatabaseClock(FunctionElement[Any]):
+    """A clock of the database, so many seconds from now; on PostgreSQL there is one.
 
     The name of a parameter instead of seconds is one in milliseconds, for a statement built once.
     """
@@ -43,15 +43,22 @@ class lease_now(FunctionElement[Any]):  # noqa: N801  reads as the SQL function 
             super().__init__(bindparam(None, round(plus * 1000), BigInteger))
 
 
+@compiles(DatabaseClock, "postgresql")
+def _postgresql_now(element: DatabaseClock, compiler: SQLCompiler, **kw: object) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    # now() would be the transaction's start, however long it has waited for a lock since.
+    return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
+
+
+class lease_now(DatabaseClock):  # noqa: N801  reads as the SQL function it is
+    """The clock of leases, so many seconds from now."""
+
+    inherit_cache = True
+
+
 @compiles(lease_now, "sqlite")
 def _sqlite_now(element: lease_now, compiler: SQLCompiler, **kw: object) -> str:
     return f"({SQLITE_FUNCTION}() + {compiler.process(element.clauses, **kw)})"
-
-
-@compiles(lease_now, "postgresql")
-def _postgresql_now(element: lease_now, compiler: SQLCompiler, **kw: object) -> str:
-    offset = compiler.process(element.clauses, **kw)
-    return f"(CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) + {offset})"
 
 
 def has_passed(until: ColumnElement[Any]) -> ColumnElement[bool]:
