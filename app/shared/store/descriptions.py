@@ -36,7 +36,8 @@ FEW = 5_000
 """So many rows are sorted at once; where there are more, a list meets them soon as it is walked."""
 
 _ID = re.compile(r"(?:job|set|mdl|cal|rep|exp)_[0-9a-z]*")
-_LAST = "\U0010ffff"
+_LAST = "\U0010ffff"  # of terms, which are compared by code point
+_LAST_ID = "z" * 26  # of ids, which a server may compare as its language does
 _SKEW = timedelta(days=1)
 
 
@@ -165,7 +166,7 @@ def found_by(
     """Conditions on the rows of a table, whose ids have this prefix and which has `created_at`."""
     conditions: list[ColumnElement[bool]] = []
     ids, words = _ids_and_words(search.text or "")
-    conditions += [and_(table.c.id >= one, table.c.id < one + _LAST) for one in ids]
+    conditions += [and_(table.c.id >= one, table.c.id <= one + _LAST_ID) for one in ids]
     conditions += [_has_term(connection, owner_id, table, one, one + _LAST) for one in words]
     for tag in search.tags:
         key, colon, value = tag.partition(":")
