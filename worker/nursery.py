@@ -22,6 +22,11 @@ import sys
 import traceback
 from typing import NoReturn
 
+# What trainers import by need costs as much as torch: here it is paid for once, not by each job.
+import sklearn.datasets
+import sklearn.isotonic
+import sklearn.model_selection  # noqa: F401
+
 from app.shared.launcher import die_with
 from app.shared.processes import PYTHON, dying_with_us
 from worker.trainer import trainer

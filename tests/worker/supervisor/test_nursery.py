@@ -103,6 +103,14 @@ def test_a_trainer_is_as_one_that_was_started(nursery: Nursery) -> None:
         assert one.end(0) == "was ended by its supervisor"
 
 
+def test_what_jobs_import_by_need_is_there(nursery: Nursery) -> None:
+    """A fork is not followed by seconds of imports."""
+    trainer = TrainerProcess(nursery.fork())
+    assert is_ready(trainer)
+    assert "/sklearn/" in Path(f"/proc/{trainer.pid}/maps").read_text()
+    trainer.end(0)
+
+
 def test_the_end_of_a_killed_one_is_told(nursery: Nursery) -> None:
     """By its signal, while its pid is still its own; the next is not touched."""
     trainer = TrainerProcess(nursery.fork())
