@@ -13,7 +13,7 @@ import psutil
 from app.embedded.children import spawn, stop
 from tests.waiting import until
 
-START_SECONDS = 90
+START_SECONDS = 300
 STOP_SECONDS = 60
 COMMAND = (sys.executable, "-P", "-m", "ddcal.cli")
 """`ddcal`, wherever it is installed."""
@@ -100,7 +100,7 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
         return address.exists()
 
     try:
-        until(is_ready, seconds=START_SECONDS)
+        until(is_ready, seconds=START_SECONDS, log=log_path)
         yield Service(address.read_text(), process, folder)
     finally:
         stop(process, grace_seconds=STOP_SECONDS)

@@ -5,11 +5,12 @@ import time
 import psutil
 
 
-def until(condition, *, seconds=60.0):
-    """Wait for something to become true; the time only bounds a hang."""
+def until(condition, *, seconds=60.0, log=None):
+    """Wait for something to become true; the time only bounds a hang, whose file of logs is told."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        told = f": {log.read_text()}" if log is not None and log.exists() else ""
+        assert time.monotonic() < deadline, f"waited in vain{told}"
         time.sleep(0.02)
 
 

@@ -33,7 +33,7 @@ MUTANTS = (
     ),
     Mutant(
         "leases-by-the-worker-s-clock",
-        _DATABASE,
+        "app/shared/store/lease_clock.py",
         "EXTRACT(EPOCH FROM clock_timestamp())",
         "{time.time()}",
         (
