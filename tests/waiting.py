@@ -6,7 +6,7 @@ import psutil
 
 
 def until(condition, *, seconds=60.0, log=None):
-    """Wait for something to become true; the time only bounds a hang, whose file of logs is told."""
+    """Wait for something to become true; the time only bounds a hang, told with a log."""
     deadline = time.monotonic() + seconds
     while not condition():
         told = f": {log.read_text()}" if log is not None and log.exists() else ""
