@@ -117,11 +117,12 @@ def is_another(running, part, before):
 
 
 def has_begun(running, part):
-    """Has a part been heard of? A worker says so when its pool child has been rung for."""
+    """Has a part been heard of? A worker has once its pool child, rung for, has begun something."""
     if part not in ("worker", "intake"):
         return answers(running.url)
     pid = running.child(PARTS[part])
-    return pid is not None and len(psutil.Process(pid).children()) > 0
+    pool = [] if pid is None else psutil.Process(pid).children()
+    return any(child.children() for child in pool)
 
 
 def test_a_frozen_supervisor_is_started_again_and_its_job_ends(watched_service):
