@@ -22,6 +22,7 @@ from app.shared.processes import PYTHON
 from app.shared.settings import Settings, SettingsError
 from app.shared.startup import (
     INVALID_SETTINGS,
+    complain,
     create_privately,
     private_folder,
     read_settings,
@@ -39,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return PARTS[arguments.part](arguments)
     except SettingsError as error:
-        _complain(str(error))
+        complain(str(error))
         return INVALID_SETTINGS
     except TOLD_ERRORS as error:
-        return _complain(str(error))
+        return complain(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,11 +129,6 @@ def _become(argv: list[str]) -> NoReturn:
 
 def _warn(text: str) -> None:
     print(f"ddcal: warning: {text}", file=sys.stderr)
-
-
-def _complain(text: str) -> int:
-    print(f"ddcal: {text}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

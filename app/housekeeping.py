@@ -7,13 +7,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from app.shared.errors import UnavailableError
-from app.shared.store.database import (
-    is_at_head,
-    open_database,
-    settings_with_database_or_exit,
-)
+from app.shared.settings import Settings
+from app.shared.store.database import Database, require_head, run_by_hand
 from app.shared.upkeep.housekeeping import Count, keep_house, look_round
 from app.shared.upkeep.scrubbing import missing_files
 
@@ -24,25 +21,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only look")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     arguments = parser.parse_args(argv)
-    is_dry: bool = arguments.dry_run
-    settings = settings_with_database_or_exit()
-    if not settings.database_url and not settings.folder.exists():
-        return _complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
-    database = open_database(settings)
-    try:
-        if not is_at_head(database):
-            return _complain("the database lacks migrations: run `ddcal migrate`")
-        counts = (look_round if is_dry else keep_house)(database, settings)
-        if not arguments.json:
-            print("\n".join(table("would go" if is_dry else "went", counts)))
-        missing = [
-            f"{row.name} of {row.job_id} ({row.id})" for row in missing_files(database, settings)
-        ]
-    except UnavailableError as error:
-        return _complain(str(error))
-    finally:
-        database.close()
-    if arguments.json:
+    return run_by_hand(partial(_keep_house, is_dry=arguments.dry_run, as_json=arguments.json))
+
+
+def _keep_house(database: Database, settings: Settings, *, is_dry: bool, as_json: bool) -> int:
+    require_head(database)
+    counts = (look_round if is_dry else keep_house)(database, settings)
+    if not as_json:
+        print("\n".join(table("would go" if is_dry else "went", counts)))
+    missing = [
+        f"{row.name} of {row.job_id} ({row.id})" for row in missing_files(database, settings)
+    ]
+    if as_json:
         gone = [{"rule": one.rule, "n": one.n, "n_bytes": one.n_bytes} for one in counts]
         print(json.dumps({"dry_run": is_dry, "counts": gone, "missing": missing}, indent=2))
         return 0
@@ -62,11 +52,6 @@ def table(heading: str, counts: Sequence[Count]) -> list[str]:
     return lines + [
         f"{count.rule:<40} {count.n:>8,} {count.n_bytes:>18,}" for count in (*counts, total)
     ]
-
-
-def _complain(text: str) -> int:
-    print(f"ddcal: {text}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from app.__main__ import PARTS
 from app.shared.store import tables
 from app.shared.store.catalog import TABLES
 from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
@@ -24,6 +25,8 @@ from app.shared.store.kinds import (
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS
 from ddcal import records
+from ddcal.cli.main import app
+from ddcal.cli.programs import NEEDS
 from ddcal.jobs import REQUEST_FIELDS
 from ddcal_core.specs import fields
 from ddcal_core.specs.calibration import CALIBRATIONS
@@ -104,6 +107,13 @@ def test_the_client_knows_the_fields_of_a_request():
     params = {name for model in models for name in model.model_fields}
     assert fields - {"kind"} <= REQUEST_FIELDS
     assert params.isdisjoint(REQUEST_FIELDS)
+
+
+def test_every_part_of_the_service_can_be_started_and_is_a_command():
+    """What the command line starts is what `python -P -m app` knows, by the same words."""
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(NEEDS) == set(PARTS)
+    assert set(PARTS) <= names
 
 
 def test_every_state_is_known_to_the_client():

@@ -54,8 +54,14 @@ def settings_or_exit() -> Settings:
 
 def exit_over_settings(error: SettingsError) -> NoReturn:
     """End this process with what is wrong with its settings."""
-    sys.stderr.write(f"ddcal: {error}\n")
+    complain(str(error))
     raise SystemExit(INVALID_SETTINGS)
+
+
+def complain(text: str) -> int:
+    """Tell, once, why a program could not do what it was to do; its exit status, 1."""
+    sys.stderr.write(f"ddcal: {text}\n")
+    return 1
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:

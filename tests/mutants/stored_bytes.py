@@ -134,8 +134,8 @@ MUTANTS = (
     Mutant(
         "check-exits-0",
         "app/check.py",
-        '            n_damaged += 1\n            tell(f"{_DAMAGED}{looked}")',
-        '            tell(f"{_DAMAGED}{looked}")',
+        '            n_damaged += 1\n            tell("damaged", str(looked))',
+        '            tell("damaged", str(looked))',
         ("tests/test_check.py::test_a_damaged_file_is_named",),
     ),
     Mutant(

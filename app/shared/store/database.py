@@ -7,7 +7,7 @@ carries timeouts, so that a frozen process cannot hold a row for ever.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -27,11 +27,12 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.shared.errors import DamagedDatabaseError, UnavailableError
 from app.shared.settings import Settings, SettingsError
-from app.shared.startup import exit_over_settings, settings_or_exit
+from app.shared.startup import complain, exit_over_settings, settings_or_exit
 from app.shared.store.lease_clock import DatabaseClock, provide_lease_clock
 from app.shared.store.outages import is_away, is_away_by_driver, is_damage
 
 __all__ = [
+    "NOT_MIGRATED",
     "Connection",
     "Database",
     "clock",
@@ -40,9 +41,12 @@ __all__ = [
     "migrate",
     "newest_revision",
     "open_database",
+    "require_head",
+    "run_by_hand",
     "settings_with_database_or_exit",
 ]
 
+NOT_MIGRATED = "the database lacks migrations: run `ddcal migrate`"
 MIGRATIONS = Path(__file__).resolve().parents[3] / "migrations"
 POSTGRESQL_OPTIONS = (
     "-c idle_in_transaction_session_timeout=10s -c lock_timeout=3s -c statement_timeout=15s"
@@ -159,6 +163,23 @@ def settings_with_database_or_exit() -> Settings:
     return settings
 
 
+def run_by_hand(look: Callable[[Database, Settings], int]) -> int:
+    """Run what somebody asks of the data that the settings name; its exit status.
+
+    It is 1, with a message, where there is no data, or the database cannot be asked.
+    """
+    settings = settings_with_database_or_exit()
+    if not settings.database_url and not settings.folder.exists():
+        return complain(f"there is no data in {settings.folder}; elsewhere: --data-folder")
+    database = open_database(settings)
+    try:
+        return look(database, settings)
+    except UnavailableError as error:
+        return complain(str(error))
+    finally:
+        database.close()
+
+
 def open_database(settings: Settings) -> Database:
     """Connect lazily to the database the settings name."""
     url = make_url(settings.sqlalchemy_url)
@@ -195,6 +216,16 @@ def is_at_head(database: Database) -> bool:
     """Has every migration been applied?"""
     with database.read() as connection:
         return MigrationContext.configure(connection).get_current_revision() == newest_revision()
+
+
+def require_head(database: Database) -> None:
+    """Nothing where every migration has been applied.
+
+    Raises:
+        UnavailableError: one has not.
+    """
+    if not is_at_head(database):
+        raise UnavailableError("not_migrated", NOT_MIGRATED)
 
 
 @cache

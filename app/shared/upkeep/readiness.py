@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.shared.errors import DamagedDatabaseError, UnavailableError
 from app.shared.settings import Settings
-from app.shared.store.database import Database, is_at_head
+from app.shared.store.database import NOT_MIGRATED, Database, is_at_head
 from app.shared.store.disk import free_bytes, has_room
 from app.shared.store.read_only import is_read_only
 from app.shared.upkeep.service_counts import count_unserved
@@ -108,7 +108,7 @@ def _ask_database(database: Database, settings: Settings) -> Finding:  # noqa: A
     except (UnavailableError, DBAPIError):
         return Finding("database_unavailable", "the database does not answer")
     if not is_migrated:
-        return Finding("not_migrated", "the database lacks migrations: run `ddcal migrate`")
+        return Finding("not_migrated", NOT_MIGRATED)
     if not takes_writes:
         return Finding("database_read_only", "the database takes no writes: no job can be accepted")
     return Finding(OK, "it answers, takes writes and has every migration")
