@@ -104,13 +104,13 @@ class AsyncClient:
         steps = uploading.dataset(collection, name, self._to.manners)
         return AsyncDataset(self._to, collection, await self._to.run(steps))
 
-    def datasets(self) -> AsyncIterator[AsyncDataset]:
+    def datasets(self, **filters: object) -> AsyncIterator[AsyncDataset]:
         """As `Client.datasets`."""
-        return self._uploads(DATASETS)
+        return self._uploads(DATASETS, filters)
 
-    def logits(self) -> AsyncIterator[AsyncDataset]:
+    def logits(self, **filters: object) -> AsyncIterator[AsyncDataset]:
         """As `Client.logits`."""
-        return self._uploads(LOGITS)
+        return self._uploads(LOGITS, filters)
 
     def sets(self, **filters: object) -> AsyncIterator[AsyncResult]:
         """As `Client.sets`."""
@@ -159,8 +159,10 @@ class AsyncClient:
         """As `Client.delete`."""
         await self._to.run(deleted(path, self._to.manners))
 
-    async def _uploads(self, collection: str) -> AsyncIterator[AsyncDataset]:
-        async for record in self._pages(f"/v1/{collection}", {}):
+    async def _uploads(
+        self, collection: str, filters: Mapping[str, Any]
+    ) -> AsyncIterator[AsyncDataset]:
+        async for record in self._pages(f"/v1/{collection}", filters):
             yield AsyncDataset(self._to, collection, DatasetRecord.model_validate(record))
 
     def _pages(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[Any]:

@@ -104,7 +104,10 @@ class Client:
         """Jobs, newest first, fetched as they are come to.
 
         Args:
-            filters: state, kind, dataset, parent ("none" for those that are in no pipeline).
+            filters: state, kind, dataset, method, images_per_class, mask_ratio, parent ("none" for
+                those that are in no pipeline); and those of every list: q (words of name and
+                notes, or the beginning of an id), tag ("env:prod", "env", or several of them),
+                created_after, created_before (RFC 3339).
         """
         for record in self._pages("/v1/jobs", filters):
             yield Job(self._to, JobRecord.model_validate(record))
@@ -119,7 +122,8 @@ class Client:
             source: a .npz, a zip of images in class folders, such a folder, or arrays by their
                 names (x_train, y_train, x_test, y_test; or logits_fit, labels_fit).
             logits: whether it is logits, where its arrays do not say so.
-            options: resize, colour, test_fraction, seed of image files; values of logits.
+            options: resize, colour, test_fraction, seed of image files; values of logits; tags
+                (key -> value) and notes of either.
 
         Returns:
             The data set, whose content the service checks from now on: `wait` for it.
@@ -136,40 +140,41 @@ class Client:
         record = self._to.run(uploading.dataset(collection, name, self._to.manners))
         return Dataset(self._to, collection, record)
 
-    def datasets(self) -> Iterator[Dataset]:
-        """All data sets: the named ones, then the uploads."""
-        return self._uploads(DATASETS)
+    def datasets(self, **filters: object) -> Iterator[Dataset]:
+        """Data sets: the named ones, then the uploads; filters: those of every list."""
+        return self._uploads(DATASETS, filters)
 
-    def logits(self) -> Iterator[Dataset]:
-        """All uploads of logits."""
-        return self._uploads(LOGITS)
+    def logits(self, **filters: object) -> Iterator[Dataset]:
+        """Uploads of logits; filters: those of every list."""
+        return self._uploads(LOGITS, filters)
 
     def sets(self, **filters: object) -> Iterator[Result]:
-        """Distilled sets, newest first; filters: job_id."""
+        """Distilled sets, newest first; filters: also method, images_per_class."""
         return self.results("distilled-sets", **filters)
 
     def models(self, **filters: object) -> Iterator[Result]:
-        """Trained networks, newest first; filters: job_id."""
+        """Trained networks, newest first; filters: also max_ece."""
         return self.results("models", **filters)
 
     def calibrations(self, **filters: object) -> Iterator[Result]:
-        """Calibrations, newest first; filters: job_id."""
+        """Calibrations, newest first; filters: also method, status, max_ece."""
         return self.results("calibrations", **filters)
 
     def reports(self, **filters: object) -> Iterator[Result]:
-        """Reports, newest first; filters: job_id."""
+        """Reports, newest first; filters: also max_ece."""
         return self.results("reports", **filters)
 
     def experts(self, **filters: object) -> Iterator[Result]:
-        """Sets of experts, newest first; filters: job_id."""
+        """Sets of experts, newest first; filters: job_id, dataset, and those of every list."""
         return self.results("expert-sets", **filters)
 
     def results(self, collection: str, **filters: object) -> Iterator[Result]:
-        """Results of one kind, newest first.
+        """Results of one kind, newest first unless sorted.
 
         Args:
             collection: as it stands in the URL, such as distilled-sets.
-            filters: job_id.
+            filters: job_id, dataset; of what is measured min_accuracy and sort ("-accuracy",
+                "ece"); and those of every list, see `jobs`.
         """
         for record in self._pages(f"/v1/{collection}", filters):
             yield Result(self._to, ResultRecord.model_validate(record))
@@ -199,8 +204,8 @@ class Client:
         """Delete what is at a path under the service's URL."""
         self._to.run(deleted(path, self._to.manners))
 
-    def _uploads(self, collection: str) -> Iterator[Dataset]:
-        for record in self._pages(f"/v1/{collection}", {}):
+    def _uploads(self, collection: str, filters: Mapping[str, Any]) -> Iterator[Dataset]:
+        for record in self._pages(f"/v1/{collection}", filters):
             yield Dataset(self._to, collection, DatasetRecord.model_validate(record))
 
     def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[Any]:

@@ -115,6 +115,7 @@ class JobRecord(Record):
     retry_of: str | None = None
     reused_from: str | None = None
     attempt: int = 0
+    place_in_queue: int | None = None
     progress: Progress | None = None
     error: JobProblem | None = None
     created_at: datetime | None = None
@@ -162,6 +163,12 @@ class ResultRecord(Record):
     resource: str
     job_id: str
     dataset: str | None = None
+    name: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    notes: str | None = None
+    method: str | None = None
+    accuracy: float | None = None
+    ece: float | None = None
     created_at: datetime | None = None
     details: dict[str, Any] = Field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
@@ -188,3 +195,5 @@ class DatasetRecord(Record):
     sha256: str | None = None
     job_id: str | None = None
     created_at: datetime | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    notes: str | None = None

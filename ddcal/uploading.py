@@ -54,6 +54,7 @@ def uploaded(
 ) -> Steps[DatasetRecord]:
     """Send a file; sent again if the connection breaks, it is taken once."""
     given = {name: value for name, value in query.items() if value is not None}
+    given["tag"] = [f"{key}:{value}" for key, value in (given.pop("tags", None) or {}).items()]
     headers = {
         "Content-Type": "application/octet-stream",
         # Without it httpx would send chunks, and the service could not refuse before they come.

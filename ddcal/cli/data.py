@@ -1,20 +1,42 @@
 """Commands about what jobs read and what they make: uploads, data sets, results."""
 
 import itertools
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ddcal.cli.descriptions import Notes, Tags, in_words, tags_of
 from ddcal.cli.edge import FAILED, AsJson, client_of
-from ddcal.cli.output import Column, complain, moment, print_json, print_list, say, size
+from ddcal.cli.lists import (
+    Limit,
+    OfIpc,
+    OfMethod,
+    OnDataset,
+    Search,
+    Since,
+    Tagged,
+    Until,
+    searched,
+    show_found,
+)
+from ddcal.cli.output import Column, complain, moment, percent, print_json, size
 from ddcal.errors import UploadRejectedError
+from ddcal.handles import Result
 from ddcal.records import DatasetRecord, ResultRecord
 
 DATA_PANEL = "Data and results"
 OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only those of this job.")]
-Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")]
+MinAccuracy = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, metavar="SHARE", help="Only those at least so accurate: 0.9."),
+]
+MaxEce = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, metavar="SHARE", help="Only those with at most this ECE: 0.05."),
+]
 Resize = Annotated[
     int | None, typer.Option(metavar="SIDE", help="Bring image files to this side in pixels.")
 ]
@@ -39,6 +61,22 @@ class Values(StrEnum):
     probabilities = "probabilities"
 
 
+class By(StrEnum):
+    """What a list of results may be sorted by."""
+
+    accuracy = "accuracy"
+    ece = "ece"
+
+
+class ByAccuracy(StrEnum):
+    """What a list of distilled sets may be sorted by."""
+
+    accuracy = "accuracy"
+
+
+_BEST_FIRST = "The best first, instead of the newest; those not measured are left out."
+Sort = Annotated[By | None, typer.Option(help=_BEST_FIRST)]
+SortSets = Annotated[ByAccuracy | None, typer.Option("--sort", help=_BEST_FIRST)]
 Coloured = Annotated[Colour | None, typer.Option(help="Bring image files to this.")]
 
 
@@ -62,6 +100,8 @@ def upload(
     colour: Coloured = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
+    tags: Tags = None,
+    notes: Notes = None,
     watch: Annotated[bool, typer.Option("--watch", help="And watch it being checked.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -70,7 +110,7 @@ def upload(
     if logits and of_images:
         complain(f"logits have no {', '.join(of_images)}: these are for image files")
         return FAILED
-    options = {**of_images, **given(values=values)}
+    options = {**of_images, **given(values=values, notes=notes), "tags": tags_of(tags)}
     with client_of(context) as client:
         dataset = client.upload(name, file, logits=logits, **options)
         status = 0
@@ -102,19 +142,28 @@ DATASET_COLUMNS = (
     Column("CLASSES"),
     Column("IMAGES"),
     Column("TRAIN / TEST"),
-    Column("SIZE", is_extra=True),
     Column("CREATED", is_extra=True),
+    Column("SIZE", is_extra=True),
+    Column("TAGS", is_extra=True),
 )
 
 
-def datasets(context: typer.Context, as_json: AsJson = False) -> None:
+def datasets(
+    context: typer.Context,
+    search: Search = None,
+    tags: Tagged = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
     """List data sets and uploaded logits."""
+    filters = searched(search, tags, since, until)
     with client_of(context) as client:
-        found = [one.record for one in itertools.chain(client.datasets(), client.logits())]
-    if as_json:
-        print_json(found)
-    else:
-        print_list(DATASET_COLUMNS, [_cells(one) for one in found])
+        both = itertools.chain(client.datasets(**filters), client.logits(**filters))
+        found = (one.record for one in both)
+        show_found(
+            found, DATASET_COLUMNS, _cells, limit=0, as_json=as_json, nothing="none like that"
+        )
 
 
 def _cells(dataset: DatasetRecord) -> list[str]:
@@ -127,72 +176,125 @@ def _cells(dataset: DatasetRecord) -> list[str]:
         dataset.state,
         str(facts.get("n_classes", "")),
         images,
-        "" if train is None else f"{train:,} / {test:,}",
-        size(dataset.n_bytes),
+        "" if train is None else f"{train:,} / {test or 0:,}",
         moment(dataset.created_at),
+        size(dataset.n_bytes),
+        in_words(dataset.tags),
     ]
 
 
 def sets(
-    context: typer.Context, job: OfJob = None, limit: Limit = 50, as_json: AsJson = False
+    context: typer.Context,
+    job: OfJob = None,
+    dataset: OnDataset = None,
+    method: OfMethod = None,
+    ipc: OfIpc = None,
+    search: Search = None,
+    tags: Tagged = None,
+    since: Since = None,
+    until: Until = None,
+    min_accuracy: MinAccuracy = None,
+    sort: SortSets = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List distilled sets, newest first."""
-    _list(context, "distilled-sets", SET_COLUMNS, (job, limit, as_json))
+    asked = {"job_id": job, "dataset": dataset, "method": method, "images_per_class": ipc}
+    measured = {"min_accuracy": min_accuracy, "sort": _best_first(sort)}
+    filters = searched(search, tags, since, until, **measured, **asked)
+    with client_of(context) as client:
+        _show(client.sets(**filters), SET_COLUMNS, _set_cells, limit=limit, as_json=as_json)
 
 
 def models(
-    context: typer.Context, job: OfJob = None, limit: Limit = 50, as_json: AsJson = False
+    context: typer.Context,
+    job: OfJob = None,
+    dataset: OnDataset = None,
+    search: Search = None,
+    tags: Tagged = None,
+    since: Since = None,
+    until: Until = None,
+    min_accuracy: MinAccuracy = None,
+    max_ece: MaxEce = None,
+    sort: Sort = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List trained networks, newest first."""
-    _list(context, "models", MODEL_COLUMNS, (job, limit, as_json))
+    asked = {"job_id": job, "dataset": dataset, "min_accuracy": min_accuracy, "max_ece": max_ece}
+    filters = searched(search, tags, since, until, sort=_best_first(sort), **asked)
+    with client_of(context) as client:
+        _show(client.models(**filters), MODEL_COLUMNS, _model_cells, limit=limit, as_json=as_json)
 
 
 def reports(
-    context: typer.Context, job: OfJob = None, limit: Limit = 50, as_json: AsJson = False
+    context: typer.Context,
+    job: OfJob = None,
+    dataset: OnDataset = None,
+    search: Search = None,
+    tags: Tagged = None,
+    since: Since = None,
+    until: Until = None,
+    min_accuracy: MinAccuracy = None,
+    max_ece: MaxEce = None,
+    sort: Sort = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List reports, newest first."""
-    _list(context, "reports", REPORT_COLUMNS, (job, limit, as_json))
-
-
-SET_COLUMNS = ("method", "images_per_class")
-MODEL_COLUMNS = ("training_set", "seed_index", "train_accuracy")
-REPORT_COLUMNS = ("headline",)
-
-
-def _list(
-    context: typer.Context,
-    collection: str,
-    details: tuple[str, ...],
-    asked: tuple[str | None, int, bool],
-) -> None:
-    job, limit, as_json = asked
-    filters = {} if job is None else {"job_id": job}
+    asked = {"job_id": job, "dataset": dataset, "min_accuracy": min_accuracy, "max_ece": max_ece}
+    filters = searched(search, tags, since, until, sort=_best_first(sort), **asked)
     with client_of(context) as client:
-        results = client.results(collection, **filters)
-        found = [one.record for one in itertools.islice(results, limit + 1 or None)]
-    is_cut = 0 < limit < len(found)
-    found = found[:limit] if is_cut else found
-    if as_json:
-        print_json(found)
-    elif found:
-        names = [Column(name.replace("_", " ").upper()) for name in details]
-        columns = (
-            Column("ID", is_whole=True),
-            Column("CREATED", is_whole=True),
-            Column("DATA SET"),
-            *names,
-        )
-        print_list(columns, [_result_cells(one, details) for one in found])
-    else:
-        say("nothing there yet")
-    if is_cut:
-        say(f"these are the newest {limit}: for more give --limit")
+        found = client.reports(**filters)
+        _show(found, REPORT_COLUMNS, _report_cells, limit=limit, as_json=as_json)
 
 
-def _result_cells(result: ResultRecord, details: tuple[str, ...]) -> list[str]:
-    told = [result.details.get(name) for name in details]
-    words = [f"{value:.4g}" if isinstance(value, float) else str(value or 0) for value in told]
-    return [result.id, moment(result.created_at), result.dataset or "", *words]
+def _best_first(by: StrEnum | None) -> str | None:
+    """As the service is asked: accuracy from the highest on, errors from the lowest on."""
+    return "-accuracy" if by == By.accuracy else by
+
+
+_ID = Column("ID", is_whole=True)
+_DATASET, _ACCURACY, _ECE = Column("DATA SET"), Column("ACCURACY"), Column("ECE")
+_LAST = (Column("NAME"), Column("CREATED", is_extra=True), Column("TAGS", is_extra=True))
+SET_COLUMNS = (_ID, _DATASET, Column("METHOD"), Column("IPC"), _ACCURACY, *_LAST)
+_NETWORK = (Column("TRAINED ON", is_whole=True), Column("SEED", is_extra=True))
+MODEL_COLUMNS = (_ID, _DATASET, *_NETWORK, _ACCURACY, _ECE, *_LAST)
+REPORT_COLUMNS = (_ID, _DATASET, _ACCURACY, _ECE, *_LAST, Column("HEADLINE", is_extra=True))
+
+
+def _show(
+    results: Iterator[Result],
+    columns: tuple[Column, ...],
+    cells: Callable[[ResultRecord], list[str]],
+    *,
+    limit: int,
+    as_json: bool,
+) -> None:
+    found = (one.record for one in results)
+    show_found(found, columns, cells, limit=limit, as_json=as_json, nothing="none there")
+
+
+def _set_cells(one: ResultRecord) -> list[str]:
+    ipc = str(one.details.get("images_per_class", ""))
+    measured = percent(one.accuracy)
+    return [one.id, one.dataset or "", one.method or "", ipc, measured, *_last_cells(one)]
+
+
+def _model_cells(one: ResultRecord) -> list[str]:
+    made = [str(one.details.get(name, "")) for name in ("training_set", "seed_index")]
+    measured = percent(one.accuracy), percent(one.ece)
+    return [one.id, one.dataset or "", *made, *measured, *_last_cells(one)]
+
+
+def _report_cells(one: ResultRecord) -> list[str]:
+    measured = percent(one.accuracy), percent(one.ece)
+    headline = str(one.details.get("headline", ""))
+    return [one.id, one.dataset or "", *measured, *_last_cells(one), headline]
+
+
+def _last_cells(one: ResultRecord) -> list[str]:
+    return [one.name or "", moment(one.created_at), in_words(one.tags)]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
+from ddcal.cli.descriptions import JobName, Notes, Tags, description, tags_of
 from ddcal.cli.edge import FAILED, AsJson, client_of
 from ddcal.cli.jobs import show_in_browser
 from ddcal.cli.output import complain, is_terminal, print_json, print_report, say
@@ -36,8 +37,11 @@ def distil(
         float | None,
         typer.Option(min=0, max=1, metavar="SHARE", help="Of pixels masked (MDT), such as 0.3."),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the upload (that of the file).")
+    name: JobName = None,
+    tags: Tags = None,
+    notes: Notes = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name the upload (default: as the file).")
     ] = None,
     resize: Resize = None,
     colour: Coloured = None,
@@ -52,14 +56,16 @@ def distil(
     """Distil images, train on them, calibrate, and report: from upload to download."""
     options = given(resize=resize, colour=colour, test_fraction=test_fraction, seed=seed)
     with client_of(context) as client:
-        dataset = source
         if Path(source).exists():
-            dataset = name or name_of(Path(source))
-            _upload(client, dataset, Path(source), options)
+            dataset = dataset or name_of(Path(source))
+            _upload(client, dataset, Path(source), {**options, "tags": tags_of(tags)})
         elif re.search(r"[/\\]|[.](npz|zip)$", source):
             complain(f"there is no {source}")
             return FAILED
-        job = client.submit(pipeline(dataset, ipc, method, mask))
+        else:
+            dataset = source
+        said = description(name, tags, notes)
+        job = client.submit(pipeline(dataset, ipc, method, mask), **said)
         say(f"submitted {job.id}: distil, train, calibrate and evaluate on {dataset}")
         if not watched_from_afar(job):
             return FAILED
@@ -67,12 +73,12 @@ def distil(
         report, written = job.report, job.download(folder)
     page = next((path for path in written if path.name == REPORT_PAGE), None)
     if as_json:
-        files = [str(path) for path in written]
-        print_json({"job": job.record, "report": report, "files": files})
+        print_json({"job": job.record, "report": report, "files": written})
         return 0
     print_report(report)
     print(f"\n{len(written)} files in {folder.resolve()}")
     if page is not None and browser and is_terminal():
+        print(page)
         show_in_browser(page)
     return 0
 
@@ -115,7 +121,7 @@ def _upload(client: Client, name: str, source: Path, options: dict[str, Any]) ->
                 raise ConflictError(
                     error.status,
                     error.code,
-                    f"there is another data set {name!r} already: give this one a --name",
+                    f"there is another data set {name!r} already: name this one by --dataset",
                 ) from None
             say(f"{name} is there already, with the same content")
         else:

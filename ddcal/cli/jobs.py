@@ -1,28 +1,31 @@
 """Commands about jobs: submit, watch, list, show, stop, fetch."""
 
-import itertools
 import json
 import sys
 import tempfile
 import webbrowser
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ddcal.cli.completing import complete_jobs
+from ddcal.cli.descriptions import JobName, Notes, Tags, description, in_words
 from ddcal.cli.edge import FAILED, NOT_DONE, AsJson, client_of
-from ddcal.cli.output import (
-    Column,
-    brief,
-    complain,
-    is_terminal,
-    moment,
-    print_json,
-    print_list,
-    say,
+from ddcal.cli.lists import (
+    Limit,
+    OfIpc,
+    OfMethod,
+    OnDataset,
+    Search,
+    Since,
+    Tagged,
+    Until,
+    searched,
+    show_found,
 )
+from ddcal.cli.output import Column, brief, complain, is_terminal, moment, print_json, say
 from ddcal.cli.watching import watched_from_afar
 from ddcal.downloads import REPORT_PAGE
 from ddcal.handles import Job
@@ -56,19 +59,48 @@ def submit(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.json", help="The request; - for stdin.", dir_okay=False)
     ],
+    name: JobName = None,
+    tags: Tags = None,
+    notes: Notes = None,
     watch: Watch = False,
     as_json: AsJson = False,
 ) -> int:
-    """Submit a job; prints its id."""
+    """Submit a job; prints its id. What the options say of it wins over what the file says."""
     content = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
     try:
-        json.loads(content)
+        content = described(content, description(name, tags, notes))
     except (ValueError, RecursionError) as error:
         complain(f"{file} is not JSON: {error}")
         return FAILED
-    # As it is: the service sees what a reader would let pass, such as a name given twice.
     with client_of(context) as client:
         return _told(client.submit(content), watch=watch, as_json=as_json)
+
+
+def described(content: bytes, said: dict[str, Any]) -> bytes:
+    """A request with what is said of it beside, tags added to its own; else as it is.
+
+    As it is, the service sees what a reader would let pass, such as a field given twice.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
+    request = json.loads(content)
+    if not said or not isinstance(request, dict):
+        return content
+    request = json.loads(content, object_pairs_hook=_each_once)
+    own = request.get("tags")
+    if isinstance(own, dict) and "tags" in said:
+        said = {**said, "tags": {**own, **said["tags"]}}
+    return json.dumps({**request, **said}).encode()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is given twice")
+    return found
 
 
 def retry(
@@ -103,46 +135,56 @@ def jobs(
     context: typer.Context,
     state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only of this kind.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those on this data set.")
+    dataset: OnDataset = None,
+    method: OfMethod = None,
+    ipc: OfIpc = None,
+    mask: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Only those masked so; 0 for not."),
     ] = None,
+    search: Search = None,
+    tags: Tagged = None,
+    since: Since = None,
+    until: Until = None,
     show_parts: Annotated[bool, typer.Option("--all", help="The parts of pipelines too.")] = False,
-    limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")
-    ] = 50,
+    limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    given = {"state": state, "kind": kind, "dataset": dataset}
-    filters = {name: str(value) for name, value in given.items() if value is not None}
+    of_job = {"state": state, "kind": kind, "dataset": dataset}
+    of_set = {"method": method, "images_per_class": ipc, "mask_ratio": mask}
+    filters = searched(search, tags, since, until, **of_job, **of_set)
+    nothing = "no jobs like that" if filters else "no jobs"
     if not show_parts:
         filters["parent"] = "none"
     with client_of(context) as client:
-        found = [job.record for job in itertools.islice(client.jobs(**filters), limit + 1 or None)]
-    is_cut = 0 < limit < len(found)
-    found = found[:limit] if is_cut else found
-    if as_json:
-        print_json(found)
-    elif found:
-        print_list(JOB_COLUMNS, [_cells(job) for job in found])
-    else:
-        say("no jobs" + (" like that" if filters.keys() - {"parent"} else ""))
-    if is_cut:
-        say(f"these are the newest {limit}: for more give --limit")
+        found = (job.record for job in client.jobs(**filters))
+        show_found(found, JOB_COLUMNS, _cells, limit=limit, as_json=as_json, nothing=nothing)
 
 
 JOB_COLUMNS = (
     Column("ID", is_whole=True),
     Column("STATE", is_whole=True),
     Column("JOB"),
+    Column("NAME"),
     Column("CREATED", is_whole=True),
     Column("TOOK", is_extra=True),
     Column("DATA SET", is_extra=True),
+    Column("TAGS", is_extra=True),
 )
 
 
 def _cells(job: JobRecord) -> list[str]:
-    return [job.id, job.state, job.title, moment(job.created_at), took(job), job.dataset or ""]
+    return [
+        job.id,
+        job.state,
+        job.role or job.kind,
+        job.name or "",
+        moment(job.created_at),
+        took(job),
+        job.dataset or "",
+        in_words(job.tags),
+    ]
 
 
 def took(job: JobRecord) -> str:
@@ -163,10 +205,14 @@ def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> No
         print(job.state)
 
 
-def logs(context: typer.Context, job_id: JobId) -> None:
+def logs(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Print what a job's trainer has written."""
     with client_of(context) as client:
-        sys.stdout.write(client.job(job_id).log)
+        log = client.job(job_id).log
+    if as_json:
+        print_json({"job": job_id, "log": log})
+    else:
+        sys.stdout.write(log)
 
 
 def download(
@@ -182,13 +228,13 @@ def download(
         complain(f"{job_id} has made no files")
         return FAILED
     if as_json:
-        print_json([str(path) for path in written])
+        print_json(written)
     else:
         print("\n".join(map(str, written)))
     return 0
 
 
-def open_report(context: typer.Context, job_id: JobId) -> int:
+def open_report(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int:
     """Open a job's report in the browser; prints where it is."""
     with client_of(context) as client:
         job = client.job(job_id)
@@ -198,13 +244,16 @@ def open_report(context: typer.Context, job_id: JobId) -> int:
         # Not removed: the browser reads it when this command is over.
         path = Path(tempfile.mkdtemp(prefix="ddcal-")) / REPORT_PAGE
         job.save_report(path)
+    if as_json:
+        print_json({"job": job_id, "report": path})
+        return 0
+    print(path)
     show_in_browser(path)
     return 0
 
 
 def show_in_browser(path: Path) -> None:
-    """Print where a page is, and open it where somebody sits before a terminal."""
-    print(path)
+    """Open a page where somebody sits before a terminal."""
     if is_terminal() and not webbrowser.open(path.resolve().as_uri()):
         say("no browser was found: open it by hand")
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -22,7 +23,7 @@ STATE_STYLES: Mapping[str, str] = {
     "expired": "yellow",
 }
 _GAP = 2
-_NARROWEST = 8
+_ROOMY, _NARROWEST = 24, 8
 _UNLIMITED = 10_000  # columns, where no terminal has so few
 
 
@@ -80,8 +81,12 @@ def print_json(data: object) -> None:
 
 
 def print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """A list under its header; shortened to a terminal's width, whole elsewhere."""
+    """A list under its header; on a terminal as wide as that, elsewhere whole."""
     out = console()
+    if out.is_terminal:
+        filled = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+        columns = [columns[place] for place in filled]
+        rows = [[row[place] for place in filled] for row in rows]
     widths = list_widths(columns, rows, out.width if out.is_terminal else _UNLIMITED)
     names = [column.name for column in columns]
     for number, cells in enumerate([names, *rows]):
@@ -89,7 +94,8 @@ def print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
         for place, width in widths.items():
             cell = cells[place]
             shown = cell if len(cell) <= width else f"{cell[: width - 1]}…"
-            line.append(shown.ljust(width + _GAP), STATE_STYLES.get(cell, ""))
+            line.append(shown, STATE_STYLES.get(cell, ""))
+            line.append(" " * (width - len(shown) + _GAP))
         line.rstrip()
         out.print(line, soft_wrap=True)
 
@@ -99,23 +105,29 @@ def list_widths(
 ) -> dict[int, int]:
     """How wide each column is that there is room for, by its place.
 
-    Extra ones go first, from the last; then those that may be shortened share what is left.
+    Where there is too little, long ones are shortened somewhat first; then extra ones go, from
+    the last; then those that may be shortened share what is left.
     """
     widths = {
         place: max(len(cells[place]) for cells in ([column.name for column in columns], *rows))
         for place, column in enumerate(columns)
     }
+    elastic = [place for place in widths if not columns[place].is_whole]
+    _shorten(widths, elastic, _ROOMY, width)
     for place in sorted(widths, reverse=True):
         if _excess(widths, width) > 0 and columns[place].is_extra:
             del widths[place]
-    while (excess := _excess(widths, width)) > 0:
-        place = max(
-            (one for one in widths if not columns[one].is_whole), key=widths.__getitem__, default=-1
-        )
-        if place < 0 or widths[place] <= _NARROWEST:
-            break
-        widths[place] = max(widths[place] - excess, _NARROWEST)
+    _shorten(widths, [place for place in elastic if place in widths], _NARROWEST, width)
     return widths
+
+
+def _shorten(widths: dict[int, int], places: Sequence[int], least: int, width: int) -> None:
+    """Take from the widest of these, until all fit or none is wider than `least`."""
+    while _excess(widths, width) > 0:
+        place = max(places, key=widths.__getitem__, default=-1)
+        if place < 0 or widths[place] <= least:
+            return
+        widths[place] -= 1
 
 
 def _excess(widths: Mapping[int, int], width: int) -> int:
@@ -124,12 +136,32 @@ def _excess(widths: Mapping[int, int], width: int) -> int:
 
 def print_facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Names and values below each other; values of None or nothing are left out."""
-    given = [(name, str(value)) for name, value in pairs if value not in (None, "", (), {})]
+    given = [(name, _in_words(value)) for name, value in pairs if value not in _NOTHING]
     width = max((len(name) for name, _ in given), default=0)
     out = console()
     for name, value in given:
-        line = Text(f"{name:<{width}}  ", "bold").append(value, STATE_STYLES.get(value, "not bold"))
-        out.print(line, soft_wrap=True)
+        style = STATE_STYLES.get(value, "not bold")
+        for number, part in enumerate(value.splitlines()):
+            line = Text(f"{'' if number else name:<{width}}  ", "bold").append(part, style)
+            out.print(line, soft_wrap=True)
+
+
+_NOTHING: tuple[object, ...] = (None, "", (), [], {})
+
+
+def _in_words(value: object) -> str:
+    """A value as people read it."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return ", ".join(map(_in_words, value))
+        case _:
+            return str(value)
 
 
 def print_report(report: Report) -> None:
@@ -185,6 +217,11 @@ def moment(time: datetime | None) -> str:
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def percent(share: float | None) -> str:
+    """A share as people read it, such as 92.7 %."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
 def brief(seconds: float) -> str:
     """Seconds by their largest unit: 42 s, 3 min, 2 h, 5 d."""
     for n_seconds, unit in ((86400, "d"), (3600, "h"), (60, "min")):
@@ -213,4 +250,6 @@ def _plain(data: object) -> object:
         return {name: _plain(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
         return [_plain(one) for one in data]
+    if isinstance(data, Path):
+        return str(data)
     return data

@@ -10,7 +10,7 @@ import typer
 
 from ddcal.cli.demo import demo as run_demo
 from ddcal.cli.edge import FAILED, AsJson
-from ddcal.cli.output import complain
+from ddcal.cli.output import complain, print_json
 from ddcal.cli.programs import become
 from ddcal.finding import KEY_VARIABLE, data_folder
 from ddcal.local_service import kept_key
@@ -86,6 +86,7 @@ def key(
     folder: Annotated[
         Path | None, typer.Option("--data-folder", metavar="FOLDER", help="Of the service.")
     ] = None,
+    as_json: AsJson = False,
 ) -> int:
     """Print the key of a service on this machine, for curl."""
     looked_in = folder or data_folder(os.environ)
@@ -96,7 +97,10 @@ def key(
             "--no-key is given; for another folder set DDCAL_DATA_FOLDER, or use --data-folder"
         )
         return FAILED
-    print(found)
+    if as_json:
+        print_json({"key": found})
+    else:
+        print(found)
     return 0
 
 

@@ -6,21 +6,25 @@ from typing import Annotated, TypeVar
 import typer
 
 from ddcal.cli.completing import complete_jobs
+from ddcal.cli.descriptions import in_words
 from ddcal.cli.edge import AsJson, client_of
 from ddcal.cli.jobs import JOBS_PANEL, took
 from ddcal.cli.output import (
     Column,
     is_terminal,
     moment,
+    percent,
     print_facts,
     print_json,
     print_list,
     print_report,
     say,
+    size,
 )
 from ddcal.client import Client
 from ddcal.errors import NotFoundError
 from ddcal.handles import Job
+from ddcal.progress import duration, plain_line
 from ddcal.records import RESULT_PREFIXES, ResultRecord
 
 T = TypeVar("T")
@@ -55,14 +59,21 @@ def _show_result(record: ResultRecord, *, as_json: bool) -> None:
     numbers = [
         (key.replace("_", " "), value)
         for key, value in record.details.items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float) and key not in ("dataset", "version", "seconds")
     ]
+    seconds = record.details.get("seconds")
     print_facts(
         [
             ("id", record.id),
+            ("name", record.name),
+            ("tags", in_words(record.tags)),
+            ("notes", record.notes),
             ("job", record.job_id),
             ("data set", record.dataset),
             ("created", moment(record.created_at)),
+            ("took", duration(seconds) if isinstance(seconds, int | float) else None),
+            ("accuracy", percent(record.accuracy)),
+            ("ECE", percent(record.ece)),
             *numbers,
             ("files", ", ".join(one.name for one in record.artifacts)),
         ]
@@ -80,13 +91,17 @@ def _show_job(job: Job, *, as_json: bool) -> None:
             ("state", record.state),
             ("kind", record.kind),
             ("name", record.name),
+            ("tags", in_words(record.tags)),
+            ("notes", record.notes),
             ("data set", record.dataset),
             ("created", moment(record.created_at)),
+            ("place in queue", record.place_in_queue),
+            ("at work on", plain_line(record, "") if record.state == "running" else None),
             ("took", took(record)),
             ("attempts", record.attempt if record.attempt > 1 else None),
             ("retry of", record.retry_of),
             ("error", record.error),
-            ("results", "\n".join(f"{one.id}" for one in record.results)),
+            ("results", "\n".join(one.id for one in record.results)),
         ]
     )
     if record.children:
@@ -114,11 +129,15 @@ def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
             ("state", record.state),
             ("why not", record.why_not),
             ("problem", record.problem.detail if record.problem else None),
+            ("tags", in_words(record.tags)),
+            ("notes", record.notes),
             ("created", moment(record.created_at)),
+            ("size", size(record.n_bytes)),
+            ("image shape", " × ".join(map(str, facts.get("image_shape", ())))),
             *(
-                (key.replace("_", " "), value)
+                ("remarks" if key == "notes" else key.replace("_", " "), value)
                 for key, value in facts.items()
-                if key not in ("mean", "std")
+                if key not in ("mean", "std", "image_shape")
             ),
         ]
     )

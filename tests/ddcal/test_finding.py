@@ -1,5 +1,6 @@
 """Which service is meant, and that its key goes to nobody else."""
 
+import json
 from contextlib import contextmanager
 
 import httpx
@@ -145,6 +146,8 @@ def test_key_prints_the_key(folder, monkeypatch, capsys):
     monkeypatch.setenv("DDCAL_API_KEY", KEY)
     assert main(["key"]) == 0
     assert capsys.readouterr().out == f"{KEY}\n"
+    assert main(["key", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"key": KEY}
 
 
 def test_key_of_a_folder_without_one(tmp_path, capsys):

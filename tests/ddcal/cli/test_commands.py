@@ -38,7 +38,8 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     job_id = capsys.readouterr().out.strip()
     assert run("jobs") == 0
     header, line = capsys.readouterr().out.splitlines()
-    assert header.split() == ["ID", "STATE", "JOB", "CREATED", "TOOK", "DATA", "SET"]
+    columns = ["ID", "STATE", "JOB", "NAME", "CREATED", "TOOK", "DATA", "SET", "TAGS"]
+    assert header.split() == columns
     assert line.split()[:3] == [job_id, "queued", "distill"]
     assert line.split()[3].endswith("Z")
     assert line.split()[-1] == "digits"
@@ -55,7 +56,7 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'manifest.json'}\n"
     assert run("sets") == 0
     set_line = capsys.readouterr().out.splitlines()[1].split()
-    assert set_line[2:5] == ["digits", "dm", "10"]
+    assert set_line[1:4] == ["digits", "dm", "10"]
     assert run("show", set_line[0]) == 0
     assert f"job               {job_id}" in capsys.readouterr().out
     assert run("rm", job_id) == 0
@@ -78,10 +79,74 @@ def test_json_for_programs(api, run, request_file, capsys):
         (("models",), True),
         (("reports",), True),
         (("show", "digits"), False),
+        (("logs", job_id), False),
     ):
         assert run(*words, "--json") == 0, words
         assert isinstance(json.loads(capsys.readouterr().out), list) is is_list, words
     assert submitted == {**api.job(job_id), **submitted}
+
+
+def test_what_is_said_of_a_job_is_shown_and_finds_it(api, run, request_file, capsys):
+    """By the file, by options beside it, which win; by lists, also of what the job has made."""
+    own = {"name": "in the file", "tags": {"env": "test", "who": "me"}}
+    request_file.write_text(json.dumps({**DISTILL, **own}))
+    said = ("--name", "ten a class", "--tag", "env=prod", "--tag", "n=1", "--notes", "for figure 3")
+    assert run("submit", request_file, *said) == 0
+    job_id = capsys.readouterr().out.strip()
+    assert run("submit", request_file) == 0
+    other_id = capsys.readouterr().out.strip()
+    api.succeed(api.claim(), ("distilled_set", SET, {"manifest.json": b"{}"}))
+    found = {
+        ("--search", "TEN cla"): [job_id],
+        ("--search", "figure"): [job_id],
+        ("--search", "in the file"): [other_id],
+        ("--tag", "env=prod"): [job_id],
+        ("--tag", "env"): [other_id, job_id],
+        ("--tag", "who=me", "--tag", "env=test"): [other_id],
+        ("--method", "dm", "--ipc", 1, "--mask", 0): [other_id, job_id],
+        ("--method", "dc"): [],
+        ("--since", "2001-01-01", "--until", "2200-01-01T12:30"): [other_id, job_id],
+        ("--since", "2200-01-01"): [],
+        ("--until", "2001-01-01"): [],
+    }
+    for words, ids in found.items():
+        assert run("jobs", *words, "--json") == 0
+        assert [one["id"] for one in json.loads(capsys.readouterr().out)] == ids, words
+    assert run("jobs") == 0
+    assert "  ten a class  " in capsys.readouterr().out
+    assert run("show", job_id) == 0
+    shown = capsys.readouterr().out
+    assert "\ntags      env=prod n=1 who=me\nnotes     for figure 3\n" in shown
+    assert run("sets", "--tag", "env=prod", "--search", "ten", "--ipc", 10) == 0
+    (line,) = capsys.readouterr().out.splitlines()[1:]
+    assert "  ten a class  " in line
+    assert line.endswith("  env=prod n=1 who=me")
+    assert run("sets", "--tag", "env=test") == 0
+    assert capsys.readouterr() == ("", "none there\n")
+
+
+@pytest.mark.parametrize("tag", ["env", "env=", "=prod", "env:prod"])
+def test_a_tag_is_a_key_with_a_value(nobody, request_file, capsys, tag):
+    """Refused before anything is sent."""
+    assert main(["--url", nobody, "submit", str(request_file), "--tag", tag]) == 2
+    assert "wanted KEY=VALUE, such as env=prod" in capsys.readouterr().err
+
+
+def test_a_field_given_twice_is_not_lost_beside_options(nobody, request_file, capsys):
+    """To read the file is to choose between them."""
+    request_file.write_text('{"kind": "distill", "kind": "train"}')
+    assert main(["--url", nobody, "submit", str(request_file), "--name", "it"]) == 1
+    assert "'kind' is given twice" in capsys.readouterr().err
+
+
+def test_results_are_sorted_and_bounded(api, run, capsys):
+    """By what was measured, as the service does it, the best first."""
+    measured = ("--dataset", "digits", "--min-accuracy", "0.5", "--sort", "accuracy")
+    for words in (measured, (*measured[:-1], "ece"), ("--max-ece", "0.1")):
+        for command in ("models", "reports"):
+            assert run(command, *words) == 0, capsys.readouterr().err
+    assert run("sets", *measured, "--method", "dm") == 0
+    assert run("sets", "--sort", "ece") == 2
 
 
 def test_a_failed_job_fails_the_watch(api, run, request_file, capsys):
@@ -154,12 +219,20 @@ def test_file_that_is_not_there(run, tmp_path, capsys):
 def test_an_upload_is_watched_and_listed(api, run, tmp_path, capsys):
     """Name and state; the list has its classes."""
     (tmp_path / "mine.npz").write_bytes(npz())
-    assert run("upload", "mine", tmp_path / "mine.npz") == 0
+    said = ("--tag", "env=prod", "--notes", "two classes")
+    assert run("upload", "mine", tmp_path / "mine.npz", *said) == 0
     assert capsys.readouterr().out == "mine checking\n"
     api.check_upload()
     assert run("datasets") == 0
     (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("mine")]
     assert line.split()[1:3] == ["ready", "2"]
+    for words in (("--tag", "env=prod"), ("--search", "classes")):
+        assert run("datasets", *words) == 0
+        (found,) = capsys.readouterr().out.splitlines()[1:]
+        assert found.split() == line.split()
+    assert run("show", "mine") == 0
+    shown = capsys.readouterr().out
+    assert "\ntags                env=prod\nnotes               two classes\n" in shown
     assert run("rm", "mine") == 0
     assert run("show", "mine") == 1
 

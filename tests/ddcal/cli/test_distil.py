@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -68,13 +69,19 @@ def test_one_command_does_it_all(run, worker, tmp_path, capsys):
     images = tmp_path / "my images!.npz"
     images.write_bytes(npz())
     out = tmp_path / "out"
-    assert run("distil", images, "--ipc", "3", "--out", out) == 0
+    said = ("--name", "mine, 3 a class", "--tag", "env=prod", "--notes", "a try")
+    assert run("distil", images, "--ipc", "3", "--out", out, *said) == 0
     told = capsys.readouterr()
     assert "uploaded my-images\n" in told.err
     assert worker[0] == "intake"
     assert {"distill", "train", "calibrate", "evaluate"} <= set(worker)
     assert "It is calibrated." in told.out
     assert (out / "evaluate" / "report.html").read_bytes() == b"<p>"
+    names = {"jobs": "mine, 3 a class", "datasets": "my-images", "reports": "mine, 3 a class"}
+    for command, name in names.items():
+        assert run(command, "--tag", "env=prod", "--json") == 0
+        (found,) = json.loads(capsys.readouterr().out)
+        assert found["name"] == name
 
     assert run("distil", images, "--ipc", "3", "--out", out, "--json") == 0
     told = capsys.readouterr()
@@ -84,9 +91,19 @@ def test_one_command_does_it_all(run, worker, tmp_path, capsys):
     assert shown["report"]["headline"] == "It is calibrated."
     assert str(out / "evaluate" / "report.html") in shown["files"]
 
+    job_id = shown["job"]["id"]
+    assert run("open", job_id) == 0
+    assert Path(capsys.readouterr().out.strip()).read_bytes() == b"<p>"
+    assert run("open", job_id, "--json") == 0
+    opened = json.loads(capsys.readouterr().out)
+    assert (opened["job"], Path(opened["report"]).read_bytes()) == (job_id, b"<p>")
+
     images.write_bytes(npz(class_names=["a", "b"]))
     assert run("distil", images) == 1
-    assert "another data set 'my-images' already: give this one a --name" in capsys.readouterr().err
+    assert (
+        "another data set 'my-images' already: name this one by --dataset"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_request_asks_what_people_want_to_know():

@@ -52,10 +52,44 @@ def test_a_terminal_has_colours_and_its_width(monkeypatch, capsys):
     assert "long…" in line or "lon…" in line or "…" in line
 
 
+def test_a_terminal_has_no_column_without_content(monkeypatch, capsys):
+    """A pipe has all, as who reads it counts them."""
+    rows = [("job_1", "train", "", "digits")]
+    print_list(COLUMNS, rows)
+    assert "TOOK" in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_list(COLUMNS, rows)
+    header = capsys.readouterr().out.splitlines()[0]
+    assert "TOOK" not in header
+    assert "DATA SET" in header
+
+
+def test_a_long_name_pushes_no_column_out():
+    """It is shortened first, and others to the same width."""
+    columns = (
+        Column("ID", is_whole=True),
+        Column("JOB"),
+        Column("NAME"),
+        Column("TOOK", is_extra=True),
+    )
+    rows = [("i" * 30, "j" * 19, "n" * 100, "1 min")]
+    assert list_widths(columns, rows, 200) == {0: 30, 1: 19, 2: 100, 3: 5}
+    assert list_widths(columns, rows, 84) == {0: 30, 1: 19, 2: 24, 3: 5}
+    assert list_widths(columns, rows, 70) == {0: 30, 1: 18, 2: 18}
+
+
 def test_facts_leave_out_what_is_not_there(capsys):
     """None, and nothing."""
     print_facts([("id", "job_1"), ("error", None), ("name", ""), ("step", 0)])
     assert capsys.readouterr().out == "id    job_1\nstep  0\n"
+
+
+def test_facts_are_in_words(capsys):
+    """Not as Python writes them; further lines below the first."""
+    print_facts([("n", 1297), ("soft", False), ("lr", 0.012345), ("of", ["a", 2]), ("ids", "x\ny")])
+    assert capsys.readouterr().out.splitlines() == [
+        "n     1,297", "soft  no", "lr    0.01235", "of    a, 2", "ids   x", "      y",
+    ]  # fmt: skip
 
 
 def test_json_is_what_the_service_said(capsys):
