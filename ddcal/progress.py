@@ -21,9 +21,10 @@ Part = JobRecord | Child
 
 
 class Estimate:
-    """How long a job still takes, judged by what its parts say and by what others like them took.
+    """How long a job still takes: as the service says; else by its parts, and others like them.
 
-    Parts of a pipeline of which neither is known make it a lower bound, which is what it then says.
+    The service knows former pipelines, and says nothing while a part has no like. What the parts
+    say and have taken is then a lower bound, which is what the words call it.
 
     Args:
         clock: seconds that only grow.
@@ -40,6 +41,8 @@ class Estimate:
         parts = parts_of(job)
         for part in parts:
             self._note(part)
+        if job.progress and job.progress.eta_seconds is not None:
+            return f"about {duration(job.progress.eta_seconds)} left"
         left = [self._left(part) for part in parts if not is_done(part)]
         known = [seconds for seconds in left if seconds is not None]
         if not known:
@@ -209,8 +212,8 @@ def values(part: Part) -> str:
 
 
 def name_of(part: Part) -> str:
-    """Its place in a pipeline, or its kind."""
-    return part.role or part.kind
+    """Its place in a pipeline, or its kind; of an upload, what is done with it."""
+    return part.role or ("check" if part.kind == "intake" else part.kind)
 
 
 def duration(seconds: float) -> str:

@@ -63,6 +63,10 @@ class DistilledSet(Dataset[tuple[Tensor, Tensor]]):
         self.class_names = self.manifest.class_names
         self.train_with = self.manifest.train_with
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.images.shape[1:]))
+        return f"<DistilledSet: {len(self)} images {shape} of {len(self.class_names)} classes>"
+
     def __len__(self) -> int:
         """M."""
         return len(self.images)

@@ -25,6 +25,7 @@ from app.shared.store.kinds import (
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS
 from ddcal import records
+from ddcal.cli import distil as cli_distil
 from ddcal.cli.main import app
 from ddcal.cli.programs import NEEDS
 from ddcal.jobs import REQUEST_FIELDS
@@ -107,6 +108,11 @@ def test_the_client_knows_the_fields_of_a_request():
     params = {name for model in models for name in model.model_fields}
     assert fields - {"kind"} <= REQUEST_FIELDS
     assert params.isdisjoint(REQUEST_FIELDS)
+
+
+def test_the_command_line_knows_every_method():
+    """As a choice, so that another word is refused before anything is uploaded."""
+    assert {one.value for one in cli_distil.Method} == set(METHODS)
 
 
 def test_every_part_of_the_service_can_be_started_and_is_a_command():

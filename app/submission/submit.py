@@ -106,8 +106,8 @@ def retry(
     """
     job = find_job(connection, owner_id, retry_of)
     if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
-        what = f"an ended one of {', '.join(JOB_REQUESTS)}, without success"
-        detail = f"wanted {what}; got {job.kind} {retry_of}, which is {job.state}"
+        wanted = "wanted a job that has failed, was cancelled or has expired, and checks no upload"
+        detail = f"{wanted}; {retry_of} ({job.kind}) is {job.state}"
         raise ConflictError("job_not_retryable", detail)
     asked = {name: getattr(job, name) for name in REPEATED}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ddcal.cli.descriptions import Notes, Tags, in_words, tags_of
-from ddcal.cli.edge import FAILED, AsJson, client_of
+from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.lists import (
     Limit,
     OfIpc,
@@ -31,20 +31,29 @@ DATA_PANEL = "Data and results"
 OfJob = Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only those of this job.")]
 MinAccuracy = Annotated[
     float | None,
-    typer.Option(min=0, max=1, metavar="SHARE", help="Only those at least so accurate: 0.9."),
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Only those at least so accurate, such as 0.9."
+    ),
 ]
 MaxEce = Annotated[
     float | None,
-    typer.Option(min=0, max=1, metavar="SHARE", help="Only those with at most this ECE: 0.05."),
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Only those with at most this ECE, such as 0.05."
+    ),
 ]
 Resize = Annotated[
-    int | None, typer.Option(metavar="SIDE", help="Bring image files to this side in pixels.")
+    int | None, typer.Option(metavar="SIDE", help="Resize image files to this side, in pixels.")
 ]
 TestFraction = Annotated[
     float | None,
-    typer.Option(metavar="SHARE", help="Of image files without train and test folders (0.2)."),
+    typer.Option(
+        metavar="SHARE",
+        help="Test on this share of image files that have no test folder (default: 0.2).",
+    ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Of that split (0).")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", help="Draw those by this seed (default: 0).")
+]
 
 
 class Colour(StrEnum):
@@ -74,15 +83,15 @@ class ByAccuracy(StrEnum):
     accuracy = "accuracy"
 
 
-_BEST_FIRST = "The best first, instead of the newest; those not measured are left out."
+_BEST_FIRST = "The best first, not the newest; leaves out what was not measured."
 Sort = Annotated[By | None, typer.Option(help=_BEST_FIRST)]
 SortSets = Annotated[ByAccuracy | None, typer.Option("--sort", help=_BEST_FIRST)]
-Coloured = Annotated[Colour | None, typer.Option(help="Bring image files to this.")]
+Coloured = Annotated[Colour | None, typer.Option(help="Make image files grey or coloured.")]
 
 
 def upload(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="As it is to be called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
     file: Annotated[
         Path,
         typer.Argument(
@@ -91,10 +100,10 @@ def upload(
         ),
     ],
     logits: Annotated[
-        bool, typer.Option("--logits", help="Logits of a network made elsewhere.")
+        bool, typer.Option("--logits", help="These are logits of a network made elsewhere.")
     ] = False,
     values: Annotated[
-        Values | None, typer.Option(help="What these are, where in doubt; of logits.")
+        Values | None, typer.Option(help="What the logits are, where in doubt.")
     ] = None,
     resize: Resize = None,
     colour: Coloured = None,
@@ -102,7 +111,9 @@ def upload(
     seed: Seed = None,
     tags: Tags = None,
     notes: Notes = None,
-    watch: Annotated[bool, typer.Option("--watch", help="And watch it being checked.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Watch until it has been checked.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Upload a data set, or logits; prints its name and state."""
@@ -300,4 +311,4 @@ def _last_cells(one: ResultRecord) -> list[str]:
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (upload, datasets, sets, models, reports):
-        app.command(rich_help_panel=DATA_PANEL)(command)
+        app.command(cls=Command, rich_help_panel=DATA_PANEL)(command)

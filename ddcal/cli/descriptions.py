@@ -18,10 +18,13 @@ JobName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Nam
 Tags = Annotated[
     list[str] | None,
     typer.Option(
-        "--tag", metavar="KEY=VALUE", callback=_checked, help="Tag it; may be given several times."
+        "--tag",
+        metavar="KEY=VALUE",
+        callback=_checked,
+        help="Tag it; several times for several tags.",
     ),
 ]
-Notes = Annotated[str | None, typer.Option(metavar="TEXT", help="Note something about it.")]
+Notes = Annotated[str | None, typer.Option(metavar="TEXT", help="Add notes to it.")]
 
 
 def description(name: str | None, tags: Sequence[str] | None, notes: str | None) -> dict[str, Any]:

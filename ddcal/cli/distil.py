@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,17 +10,42 @@ import typer
 
 from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
 from ddcal.cli.descriptions import JobName, Notes, Tags, description, tags_of
-from ddcal.cli.edge import FAILED, AsJson, client_of
+from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.jobs import show_in_browser
-from ddcal.cli.output import complain, is_terminal, print_json, print_report, say
+from ddcal.cli.output import complain, print_json, print_report, say
 from ddcal.cli.watching import watched_from_afar
 from ddcal.client import Client
 from ddcal.downloads import REPORT_PAGE
-from ddcal.errors import ConflictError
+from ddcal.errors import ConflictError, NotFoundError
 from ddcal.uploading import packed
 
 _MOST_LETTERS = 64
 _CHUNK_BYTES = 1 << 20
+
+
+class Method(StrEnum):
+    """How images are distilled."""
+
+    dm = "dm"
+    dc = "dc"
+    dsa = "dsa"
+    mtt = "mtt"
+    rtp = "rtp"
+
+
+Ipc = Annotated[int, typer.Option(min=1, metavar="N", help="Synthetic images per class.")]
+Mask = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Mask this share of pixels (MDT), such as 0.3."
+    ),
+]
+UploadName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Name the upload (default: the file's).")
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Write the results to it (default: NAME-IPC).")
+]
 
 
 def distil(
@@ -31,26 +57,21 @@ def distil(
             help="Images in class folders, an .npz, a zip, or the name of a data set there is.",
         ),
     ],
-    ipc: Annotated[int, typer.Option(min=1, metavar="N", help="Synthetic images per class.")] = 10,
-    method: Annotated[str, typer.Option(metavar="NAME", help="dm, dc, dsa, mtt or rtp.")] = "dm",
-    mask: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Of pixels masked (MDT), such as 0.3."),
-    ] = None,
+    ipc: Ipc = 10,
+    method: Annotated[Method, typer.Option(help="How to distil them.")] = Method.dm,
+    mask: Mask = None,
     name: JobName = None,
     tags: Tags = None,
     notes: Notes = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name the upload (default: as the file).")
-    ] = None,
+    dataset: UploadName = None,
     resize: Resize = None,
     colour: Coloured = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Of the results (NAME-IPC).")
-    ] = None,
-    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the report.")] = True,
+    out: Out = None,
+    browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the report in the browser.")
+    ] = True,
     as_json: AsJson = False,
 ) -> int:
     """Distil images, train on them, calibrate, and report: from upload to download."""
@@ -59,8 +80,8 @@ def distil(
         if Path(source).exists():
             dataset = dataset or name_of(Path(source))
             _upload(client, dataset, Path(source), {**options, "tags": tags_of(tags)})
-        elif re.search(r"[/\\]|[.](npz|zip)$", source):
-            complain(f"there is no {source}")
+        elif re.search(r"[/\\]|[.](npz|zip)$", source) or not _is_dataset(client, source):
+            complain(f"there is no file, folder or data set {source} (ddcal datasets lists them)")
             return FAILED
         else:
             dataset = source
@@ -77,9 +98,10 @@ def distil(
         return 0
     print_report(report)
     print(f"\n{len(written)} files in {folder.resolve()}")
-    if page is not None and browser and is_terminal():
-        print(page)
-        show_in_browser(page)
+    if page is not None:
+        print(f"report: {page.resolve()}")
+        if browser:
+            show_in_browser(page)
     return 0
 
 
@@ -101,6 +123,14 @@ def pipeline(dataset: str, ipc: int, method: str, mask: float | None) -> dict[st
             ],
         },
     }
+
+
+def _is_dataset(client: Client, name: str) -> bool:
+    try:
+        client.dataset(name)
+    except NotFoundError:
+        return False
+    return True
 
 
 def name_of(path: Path) -> str:
@@ -139,4 +169,4 @@ def _sha256(path: Path) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add this command."""
-    app.command(rich_help_panel="Start here")(distil)
+    app.command(cls=Command, rich_help_panel="Start here")(distil)

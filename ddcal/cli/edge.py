@@ -6,15 +6,16 @@ Exit status: 0 done; 1 failed, refused or not reached; 2 used wrongly, or invali
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ddcal.cli.output import complain
 from ddcal.client import Client
-from ddcal.errors import DdcalError, JobNotDoneError
+from ddcal.errors import DdcalError, InvalidRequestError, JobNotDoneError, in_words
 
 FAILED = 1
 NOT_DONE = 3
@@ -26,11 +27,33 @@ EXIT_STATUS = (
     "3 the job has not ended yet; 130 interrupted."
 )
 
+_OPTIONS: Mapping[str, str] = {
+    "q": "search",
+    "job_id": "job",
+    "images_per_class": "ipc",
+    "mask_ratio": "mask",
+    "created_after": "since",
+    "created_before": "until",
+}
+"""A field of a query -> the option that gives it, where it has another name."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class Command(TyperCommand):
+    """One command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 -- of Typer's own type, likewise
+        """Its options and arguments."""
+        return _flags_without_type(super().get_params(ctx))
 
 
 class Commands(TyperGroup):
     """All commands; the one place where their errors are told."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 -- likewise
+        """Its options."""
+        return _flags_without_type(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- of Typer's own type, which it hides
         """Run the command that was asked for; a status other than 0 is raised as an exit."""
@@ -38,6 +61,14 @@ class Commands(TyperGroup):
         if status:
             raise typer.Exit(status)
         return status
+
+
+def _flags_without_type(params: list[Any]) -> list[Any]:
+    """Parameters of which those that take no value show none in the help."""
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
 
 
 def _status_of(run: Any) -> int:  # noqa: ANN401 -- a function of whatever result
@@ -53,6 +84,12 @@ def _status_of(run: Any) -> int:  # noqa: ANN401 -- a function of whatever resul
     except JobNotDoneError as error:
         complain(str(error))
         return NOT_DONE
+    except InvalidRequestError as error:
+        complain(in_words(error.detail, [_by_option(problem) for problem in error.problems]))
+        return FAILED
+    except typer.BadParameter as error:
+        error.message = error.message.removeprefix("Value error, ")
+        raise
     except (DdcalError, OSError) as error:
         complain(str(error))
         return FAILED
@@ -60,6 +97,15 @@ def _status_of(run: Any) -> int:  # noqa: ANN401 -- a function of whatever resul
         complain(f"the service answered what this version cannot read: {error}")
         return FAILED
     return status if isinstance(status, int) else 0
+
+
+def _by_option(problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A problem with a field of a query, by the option that people gave."""
+    _, is_query, field = str(problem.get("pointer")).partition("/query/")
+    if not is_query:
+        return problem
+    name = field.partition("/")[0]
+    return {**problem, "pointer": f"--{_OPTIONS.get(name, name).replace('_', '-')}"}
 
 
 def client_of(context: typer.Context) -> Client:

@@ -12,7 +12,7 @@ import typer
 
 from ddcal.cli.completing import complete_jobs
 from ddcal.cli.descriptions import JobName, Notes, Tags, description, in_words
-from ddcal.cli.edge import FAILED, NOT_DONE, AsJson, client_of
+from ddcal.cli.edge import FAILED, NOT_DONE, AsJson, Command, client_of
 from ddcal.cli.lists import (
     Limit,
     OfIpc,
@@ -37,7 +37,7 @@ JOBS_PANEL = "Jobs"
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="The job's id.", autocompletion=complete_jobs)
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="And watch it to its end.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")]
 
 
 class State(StrEnum):
@@ -65,7 +65,10 @@ def submit(
     watch: Watch = False,
     as_json: AsJson = False,
 ) -> int:
-    """Submit a job; prints its id. What the options say of it wins over what the file says."""
+    """Submit a job; prints its id.
+
+    Name, tags and notes that are given win over those in the file.
+    """
     content = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
     try:
         content = described(content, description(name, tags, notes))
@@ -106,7 +109,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def retry(
     context: typer.Context, job_id: JobId, watch: Watch = False, as_json: AsJson = False
 ) -> int:
-    """Submit once more what failed, was cancelled or expired; prints the new job's id."""
+    """Submit a failed, cancelled or expired job once more; prints the new id."""
     with client_of(context) as client:
         return _told(client.job(job_id).retry(), watch=watch, as_json=as_json)
 
@@ -133,20 +136,29 @@ def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int
 
 def jobs(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only of this kind.")] = None,
+    state: Annotated[
+        State | None,
+        typer.Option(metavar="STATE", help="Only those queued, running, succeeded, failed, …"),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Only of this kind, such as pipeline.")
+    ] = None,
     dataset: OnDataset = None,
     method: OfMethod = None,
     ipc: OfIpc = None,
     mask: Annotated[
         float | None,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Only those masked so; 0 for not."),
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="Only those with this share masked; 0 for none."
+        ),
     ] = None,
     search: Search = None,
     tags: Tagged = None,
     since: Since = None,
     until: Until = None,
-    show_parts: Annotated[bool, typer.Option("--all", help="The parts of pipelines too.")] = False,
+    show_parts: Annotated[
+        bool, typer.Option("--all", help="List the jobs of pipelines as well.")
+    ] = False,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -196,7 +208,7 @@ def took(job: JobRecord) -> str:
 
 
 def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
-    """Ask a job to stop; of a pipeline, every part. Prints its state."""
+    """Stop a job, of a pipeline every part; prints its state."""
     with client_of(context) as client:
         job = client.job(job_id).cancel()
     if as_json:
@@ -218,7 +230,10 @@ def logs(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None
 def download(
     context: typer.Context,
     job_id: JobId,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="To write to (JOB).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the files to it (default: the job's id)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Fetch all that a job has made; exit 3 if it has not ended."""
@@ -270,4 +285,4 @@ def add_to(app: typer.Typer) -> None:
         ("open", open_report),
         ("download", download),
     ):
-        app.command(name, rich_help_panel=JOBS_PANEL)(command)
+        app.command(name, cls=Command, rich_help_panel=JOBS_PANEL)(command)

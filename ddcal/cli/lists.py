@@ -16,21 +16,22 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")]
 Search = Annotated[
     str | None,
-    typer.Option(metavar="WORDS", help="Only those with these words in their name or notes."),
+    typer.Option(metavar="WORDS", help="Only those with these words in name or notes."),
 ]
 Tagged = Annotated[
     list[str] | None,
     typer.Option(
         "--tag",
         metavar="KEY=VALUE",
-        help="Only those with this tag, or KEY alone for any value; may be given several times.",
+        help="Only those with this tag (KEY alone: any value); several times for several.",
     ),
 ]
 OnDataset = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Only those on this data set.")
 ]
 OfMethod = Annotated[
-    str | None, typer.Option("--method", metavar="NAME", help="Only those distilled by this.")
+    str | None,
+    typer.Option("--method", metavar="NAME", help="Only those distilled by this method."),
 ]
 OfIpc = Annotated[
     int | None,
@@ -39,7 +40,7 @@ OfIpc = Annotated[
 Since = Annotated[
     datetime | None,
     typer.Option(
-        metavar="TIME", formats=_TIMES, help="Only those made since: 2026-11-30, 2026-11-30T14:00."
+        metavar="TIME", formats=_TIMES, help="Only those made since 2026-11-30T14:00, say."
     ),
 ]
 Until = Annotated[
@@ -94,4 +95,4 @@ def show_found(
     else:
         say(nothing)
     if is_cut:
-        say(f"these are the first {limit}: for more give --limit")
+        say(f"there are more than these {limit}: see them with --limit N, or all with --limit 0")

@@ -37,12 +37,15 @@ def common(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The service (DDCAL_URL; else the one that runs on the data folder).",
+            help="The service's address (default: DDCAL_URL, else the one running on the data "
+            "folder).",
         ),
     ] = None,
     version: Annotated[  # noqa: ARG001 -- its callback answers
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Warn of variables whose names are nearly those that are read."""

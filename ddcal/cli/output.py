@@ -169,17 +169,21 @@ def print_report(report: Report) -> None:
     out = console()
     width = out.width if out.is_terminal else _UNLIMITED
     out.print(f"\n{report.headline}\n", style="bold", soft_wrap=not out.is_terminal)
-    out.print("\n".join(report_lines(report, width)), soft_wrap=True)
-    notes = NOTES.format(n_test=report.n_test, n_bins=report.n_bins)
-    out.print(notes, style="dim" if out.is_terminal else None, soft_wrap=True)
+    table = "\n".join(report_lines(report, width))
+    out.print(table, soft_wrap=True)
+    notes = [f"\n{report.n_test:,} test images; ECE over {report.n_bins} bins."]
+    notes += [words for sign, words in NOTES.items() if sign in table]
+    out.print("\n".join(notes), style="dim" if out.is_terminal else None, soft_wrap=True)
 
 
-NOTES = """
-± deviation over the networks; {n_test} test images; ECE over {n_bins} bins.
-gap: confidence − accuracy, above 0 over-confident.
-chance: the ECE that a perfectly calibrated network would show on so many images.
-separable: every image fitted on is classified right, so no temperature is best; the row is the
-limit T → 0, where ECE = 1 − accuracy."""
+NOTES: Mapping[str, str] = {
+    "±": "±: deviation over the networks.",
+    "gap": "gap: confidence − accuracy, above 0 over-confident.",
+    "chance": "chance: the ECE that a perfectly calibrated network would show on so many images.",
+    "separable": "separable: every image fitted on is classified right, so no temperature is best; "
+    "the row is the\nlimit T → 0, where ECE = 1 − accuracy.",
+}
+"""What needs an explanation in a report's table -> it."""
 
 
 def report_lines(report: Report, width: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ddcal.cli.demo import demo as run_demo
-from ddcal.cli.edge import FAILED, AsJson
+from ddcal.cli.edge import FAILED, AsJson, Command
 from ddcal.cli.output import complain, print_json
 from ddcal.cli.programs import become
 from ddcal.finding import KEY_VARIABLE, data_folder
@@ -20,20 +20,20 @@ START_PANEL = "Start here"
 
 DataFolder = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Where the service keeps everything (ddcal-data)."),
+    typer.Option(metavar="FOLDER", help="The service's folder (default: ddcal-data)."),
 ]
-Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on (127.0.0.1).")]
+Host = Annotated[
+    str | None, typer.Option(metavar="HOST", help="Listen on this (default: 127.0.0.1).")
+]
 Port = Annotated[
     int | None,
     typer.Option(
-        metavar="PORT", help="Port to listen on, 0 for a free one (8000).", min=0, max=65535
+        metavar="PORT", help="The port; 0 for a free one (default: 8000).", min=0, max=65535
     ),
 ]
 NoKey = Annotated[
     bool,
-    typer.Option(
-        "--no-key", help="Answer every program of this machine without a key; on loopback only."
-    ),
+    typer.Option("--no-key", help="Ask no program of this machine for a key; on loopback only."),
 ]
 
 
@@ -50,9 +50,9 @@ def api(host: Host = None, port: Port = None, no_key: NoKey = False) -> None:
 
 
 def worker(
-    queue: Annotated[str, typer.Option(help="Queues to serve, separated by commas.")] = (
-        "gpu,intake"
-    ),
+    queue: Annotated[
+        str, typer.Option(metavar="QUEUES", help="Serve these, separated by commas.")
+    ] = "gpu,intake",
 ) -> None:
     """Run a worker alone, one job at a time."""
     become("worker", ["--queue", queue])
@@ -65,16 +65,16 @@ def migrate() -> None:
 
 def housekeeping(
     data_folder: DataFolder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what nobody will read again, as the service does every hour; prints how much."""
+    """Remove what nobody will read again, as the service does by itself."""
     options = [*(["--dry-run"] if dry_run else []), *_json(as_json)]
     become("housekeeping", options, data_folder=data_folder)
 
 
 def check(data_folder: DataFolder = None, as_json: AsJson = False) -> None:
-    """Verify the database, every stored file and a running service; exit 1 if anything is wrong."""
+    """Verify database, files and running service; exit 1 if anything is wrong."""
     become("check", _json(as_json), data_folder=data_folder)
 
 
@@ -84,7 +84,10 @@ def _json(is_wanted: bool) -> list[str]:
 
 def key(
     folder: Annotated[
-        Path | None, typer.Option("--data-folder", metavar="FOLDER", help="Of the service.")
+        Path | None,
+        typer.Option(
+            "--data-folder", metavar="FOLDER", help="The service's folder (default: ddcal-data)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -105,7 +108,7 @@ def key(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Of the results.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Write the results to it.")] = Path(
         "ddcal-demo"
     ),
 ) -> int:
@@ -119,10 +122,10 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     commands: Sequence[Callable[..., object]] = (key, api, worker, migrate, housekeeping, check)
     for command in commands:
-        app.command(rich_help_panel=SERVICE_PANEL)(command)
+        app.command(cls=Command, rich_help_panel=SERVICE_PANEL)(command)
 
 
 def add_first_to(app: typer.Typer) -> None:
     """Add those that one begins with."""
-    app.command(rich_help_panel=START_PANEL)(demo)
-    app.command(rich_help_panel=START_PANEL)(serve)
+    app.command(cls=Command, rich_help_panel=START_PANEL)(demo)
+    app.command(cls=Command, rich_help_panel=START_PANEL)(serve)

@@ -7,7 +7,7 @@ import typer
 
 from ddcal.cli.completing import complete_jobs
 from ddcal.cli.descriptions import in_words
-from ddcal.cli.edge import AsJson, client_of
+from ddcal.cli.edge import AsJson, Command, client_of
 from ddcal.cli.jobs import JOBS_PANEL, took
 from ddcal.cli.output import (
     Column,
@@ -35,8 +35,8 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="ID",
-            help="Of a job or a result, or a data set's name.",
+            metavar="ID|NAME",
+            help="A job's or result's id, or a data set's name.",
             autocompletion=complete_jobs,
         ),
     ],
@@ -100,6 +100,7 @@ def _show_job(job: Job, *, as_json: bool) -> None:
             ("took", took(record)),
             ("attempts", record.attempt if record.attempt > 1 else None),
             ("retry of", record.retry_of),
+            ("reused from", record.reused_from),
             ("error", record.error),
             ("results", "\n".join(one.id for one in record.results)),
         ]
@@ -145,7 +146,7 @@ def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
 
 def rm(
     context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="JOB|DATA-SET...", help="What goes.")],
+    names: Annotated[list[str], typer.Argument(metavar="JOB|DATA-SET...", help="What to delete.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete ended jobs with their results and files, or uploads."""
@@ -185,4 +186,4 @@ def _of_either(name: str, images: Callable[[], T], logits: Callable[[], T]) -> T
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (show, rm):
-        app.command(rich_help_panel=JOBS_PANEL)(command)
+        app.command(cls=Command, rich_help_panel=JOBS_PANEL)(command)

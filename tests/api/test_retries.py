@@ -130,5 +130,7 @@ def test_only_what_ended_without_success_is_retried(api):
     with api.database.write() as connection:
         run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
         runs.succeed(connection, run, Ending())
-    assert problem(api.client.post(retry), 409)["code"] == "job_not_retryable"
+    refusal = problem(api.client.post(retry), 409)
+    assert refusal["code"] == "job_not_retryable"
+    assert refusal["detail"].endswith(f"checks no upload; {job['id']} (distill) is succeeded")
     assert problem(api.client.post("/v1/jobs/job_" + "0" * 26 + "/retry"), 404)

@@ -22,11 +22,10 @@ def child(state, *, role="distill", kind="distill", step=None, eta=None, **more)
     return {**own, "progress": progress, **more}
 
 
-def pipeline(*children, state="blocked"):
+def pipeline(*children, state="blocked", eta=None):
     """A pipeline as the service shows it."""
-    return JobRecord.model_validate(
-        {"id": "job_1", "kind": "pipeline", "state": state, "children": children}
-    )
+    shown = {"id": "job_1", "kind": "pipeline", "state": state, "children": children}
+    return JobRecord.model_validate({**shown, "progress": {"eta_seconds": eta}})
 
 
 def view_on(stream, clock, **options):
@@ -79,6 +78,8 @@ def test_the_heading_names_what_works():
         heading(pipeline(child("succeeded"), child("queued", role="train"))) == "1/2 train queued"
     )
     assert heading(pipeline(child("succeeded"), state="succeeded")) == "1/1 pipeline succeeded"
+    upload = JobRecord(id="job_1", kind="intake", state="running")
+    assert heading(upload) == "check running"
 
 
 def test_an_estimate_says_what_it_knows():
@@ -100,6 +101,14 @@ def test_an_estimate_says_what_it_knows():
     assert look(60, done, child("running", role="b", kind="train"), last) == "at least 20 s left"
     told = child("running", role="c", kind="evaluate", step=1, eta=7.0)
     assert look(80, done, child("succeeded", role="b", kind="train"), told) == "about 7 s left"
+
+
+def test_the_service_knows_better():
+    """It has seen former pipelines: what it says is for all that is left."""
+    running = child("running", role="a", kind="train", step=1, eta=7.0)
+    parts = running, child("blocked", role="b", kind="evaluate")
+    assert Estimate(lambda: 0.0).look(pipeline(*parts)) == "at least 7 s left"
+    assert Estimate(lambda: 0.0).look(pipeline(*parts, eta=62.0)) == "about 1 min 2 s left"
 
 
 def test_an_estimate_does_not_learn_from_what_was_taken_over():

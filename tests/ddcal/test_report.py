@@ -1,6 +1,8 @@
 """A report's table: what it makes of the rows."""
 
-from ddcal.cli.output import aligned, report_lines
+import pytest
+
+from ddcal.cli.output import NOTES, aligned, print_report, report_lines
 from ddcal.report import Report
 
 
@@ -100,3 +102,16 @@ def test_table_columns_are_as_wide_as_their_widest_cell():
         "1    2",
         "333  4",
     ]
+
+
+@pytest.mark.parametrize("sign", NOTES)
+def test_what_stands_in_the_table_alone_is_explained(sign, monkeypatch, capsys):
+    """No word on a column that a terminal has no room for, nor on what did not happen."""
+    separable = row(status="separable", temperature={"mean": None, "std": None, "n": 0})
+    print_report(report(separable))
+    assert NOTES[sign] in capsys.readouterr().out
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "45"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    number = {"mean": 0.9, "std": None}
+    print_report(report(row(temperature={**number, "n": 3}, accuracy=number)))
+    assert NOTES[sign] not in capsys.readouterr().out

@@ -87,6 +87,7 @@ def test_a_set_is_a_dataset_of_tensors(tmp_path, below, is_soft):
     assert (read.soft_labels is not None) is is_soft
     assert read.class_names == FACTS.class_names
     assert len(read) == 6
+    assert repr(read) == "<DistilledSet: 6 images 3×8×8 of 3 classes>"
     image, label = read[4]
     assert torch.equal(image, images[4])
     assert torch.equal(label, given[4])

@@ -125,6 +125,18 @@ def test_what_is_said_of_a_job_is_shown_and_finds_it(api, run, request_file, cap
     assert capsys.readouterr() == ("", "none there\n")
 
 
+def test_a_list_says_that_there_is_more(run, request_file, capsys):
+    """Beside the list, as programs read that."""
+    for _ in range(3):
+        run("submit", request_file)
+    capsys.readouterr()
+    for limit, n in ((2, 2), (3, 3), (0, 3)):
+        assert run("jobs", "--limit", limit) == 0
+        told = capsys.readouterr()
+        assert len(told.out.splitlines()) == n + 1
+        assert ("there are more than these 2" in told.err) is (limit == 2)
+
+
 @pytest.mark.parametrize("tag", ["env", "env=", "=prod", "env:prod"])
 def test_a_tag_is_a_key_with_a_value(nobody, request_file, capsys, tag):
     """Refused before anything is sent."""
@@ -181,6 +193,15 @@ def test_a_refusal_names_the_field(run, request_file, capsys):
     told = capsys.readouterr().err
     assert told.startswith("ddcal: /priority: wanted ")
     assert told.count("\n") == 1
+
+
+def test_a_refusal_names_the_option(run, tmp_path, capsys):
+    """Where it is what the field of a query was given by."""
+    (tmp_path / "mine.npz").write_bytes(npz())
+    assert run("upload", "mine", tmp_path / "mine.npz", "--resize", 8) == 1
+    assert capsys.readouterr().err.startswith("ddcal: --resize: wanted none, as the arrays")
+    assert run("jobs", "--mask", 1) == 1
+    assert capsys.readouterr().err.startswith("ddcal: --mask: wanted less than 1")
 
 
 @pytest.mark.parametrize("content", ['{"kind": }', "\xff", "[" * 100_000])
@@ -298,6 +319,7 @@ def test_help_groups_every_command(monkeypatch, capsys):
         name = command.name or command.callback.__name__
         assert f"│ {name} " in shown
         assert main([name, "--help"]) == 0
+        assert "bool" not in capsys.readouterr().out
     assert "Exit status: 0 done" in shown
     assert max(map(len, shown.splitlines())) <= 80
 

@@ -106,6 +106,21 @@ def test_one_command_does_it_all(run, worker, tmp_path, capsys):
     )
 
 
+def test_what_cannot_be_is_told_before_anything_is_sent(run, tmp_path, capsys):
+    """A method that there is not, and a name that is no file and no data set."""
+    images = tmp_path / "images.npz"
+    images.write_bytes(npz())
+    assert run("distil", images, "--method", "foo") == 2
+    assert "'dm', 'dc'" in capsys.readouterr().err
+    assert run("distil", "digitz") == 1
+    told = capsys.readouterr().err
+    assert (
+        told == "ddcal: there is no file, folder or data set digitz (ddcal datasets lists them)\n"
+    )
+    assert run("datasets", "--search", "images") == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_the_request_asks_what_people_want_to_know():
     """With random images beside, and calibrations with and without labels."""
     params = pipeline("mine", 10, "dsa", 0.3)["params"]
