@@ -13,8 +13,7 @@ from rich.table import Column
 from ddcal.records import TERMINAL_STATES, Child, JobRecord
 
 _PLAIN_LINE_SECONDS = 10
-_LEAST_BAR_CELLS = 10
-_WIDE = 110  # columns, from which on there is room for numbers as well
+_WIDE = 110  # columns, from which on there is room for a longer bar, and for numbers
 
 Part = JobRecord | Child
 """What computes: a job of its own, or one of a pipeline's."""
@@ -99,16 +98,17 @@ class ProgressView:
     def __enter__(self) -> Self:
         """Start the bar, where there can be one."""
         if self.console.is_terminal or self.console.is_jupyter:
+            # The bar first: its place and length stay when the words behind it change.
+            words = Column(no_wrap=True, overflow="ellipsis", ratio=1)
             self._bar = Progress(
-                TextColumn("{task.description}", markup=False, table_column=_one_line()),
-                BarColumn(None, table_column=Column(ratio=1, min_width=_LEAST_BAR_CELLS)),
+                BarColumn(40 if self._is_wide else 24),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[details]}", markup=False, table_column=_one_line()),
+                TextColumn("{task.description}", markup=False, table_column=words),
                 console=self.console,
                 expand=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=1.0, details="")
+            self._task = self._bar.add_task("", total=1.0)
         return self
 
     def __exit__(
@@ -129,12 +129,9 @@ class ProgressView:
             self._begun = now
         left = self._estimate.look(job)
         if self._bar is not None and self._task is not None:
-            self._bar.update(
-                self._task,
-                completed=share_done(job),
-                description=heading(job),
-                details=self._details(job, left),
-            )
+            numbers = values(active_part(job)) if self._is_wide else ""
+            words = ", ".join(filter(None, [heading(job), left, numbers]))
+            self._bar.update(self._task, completed=share_done(job), description=words)
             return
         active = active_part(job)
         phase = (active.id, active.state, active.progress.phase if active.progress else "")
@@ -145,13 +142,9 @@ class ProgressView:
                 f"{now - self._begun:6.1f} s  {line}", markup=False, highlight=False, soft_wrap=True
             )
 
-    def _details(self, job: JobRecord, left: str) -> str:
-        numbers = values(active_part(job)) if self.console.width >= _WIDE else ""
-        return " ".join(filter(None, [left, numbers]))
-
-
-def _one_line() -> Column:
-    return Column(no_wrap=True, overflow="ellipsis")
+    @property
+    def _is_wide(self) -> bool:
+        return self.console.width >= _WIDE
 
 
 def parts_of(job: JobRecord) -> tuple[Part, ...]:
@@ -198,17 +191,18 @@ def heading(job: JobRecord) -> str:
 def plain_line(job: JobRecord, left: str) -> str:
     """A job as it stands, in one line for a log."""
     active = active_part(job)
-    words = [heading(job)]
+    doing = heading(job)
     if active.state == "running" and active.progress:
-        words.append(f"{active.progress.step}/{active.progress.steps}")
-    return " ".join(filter(None, [*words, left, values(active)]))
+        doing += f" {active.progress.step}/{active.progress.steps}"
+    return ", ".join(filter(None, [doing, left, values(active)]))
 
 
 def values(part: Part) -> str:
     """The numbers worth showing of a running job, such as its loss."""
     if part.state != "running" or part.progress is None:
         return ""
-    return " ".join(f"{name} {value:.4g}" for name, value in part.progress.values.items())
+    numbers = part.progress.values.items()
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers)
 
 
 def name_of(part: Part) -> str:

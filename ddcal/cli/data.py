@@ -150,11 +150,11 @@ def given(**options: str | float | None) -> dict[str, Any]:
 DATASET_COLUMNS = (
     Column("NAME", is_whole=True),
     Column("STATE", is_whole=True),
-    Column("CLASSES"),
+    Column("CLASSES", is_number=True),
     Column("IMAGES"),
     Column("TRAIN / TEST"),
     Column("CREATED", is_extra=True),
-    Column("SIZE", is_extra=True),
+    Column("SIZE", is_extra=True, is_number=True),
     Column("TAGS", is_extra=True),
 )
 
@@ -266,10 +266,11 @@ def _best_first(by: StrEnum | None) -> str | None:
 
 
 _ID = Column("ID", is_whole=True)
-_DATASET, _ACCURACY, _ECE = Column("DATA SET"), Column("ACCURACY"), Column("ECE")
+_DATASET = Column("DATA SET")
+_ACCURACY, _ECE = (Column(name, is_whole=True, is_number=True) for name in ("ACCURACY", "ECE"))
 _LAST = (Column("NAME"), Column("CREATED", is_extra=True), Column("TAGS", is_extra=True))
-SET_COLUMNS = (_ID, _DATASET, Column("METHOD"), Column("IPC"), _ACCURACY, *_LAST)
-_NETWORK = (Column("TRAINED ON", is_whole=True), Column("SEED", is_extra=True))
+SET_COLUMNS = (_ID, _DATASET, Column("METHOD"), Column("IPC", is_number=True), _ACCURACY, *_LAST)
+_NETWORK = (Column("TRAINED ON", is_whole=True), Column("SEED", is_extra=True, is_number=True))
 MODEL_COLUMNS = (_ID, _DATASET, *_NETWORK, _ACCURACY, _ECE, *_LAST)
 REPORT_COLUMNS = (_ID, _DATASET, _ACCURACY, _ECE, *_LAST, Column("HEADLINE", is_extra=True))
 

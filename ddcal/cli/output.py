@@ -35,11 +35,13 @@ class Column:
         name: above it.
         is_whole: never shortened, as ids are not.
         is_extra: left out where there is no room for it.
+        is_number: aligned right.
     """
 
     name: str
     is_whole: bool = False
     is_extra: bool = False
+    is_number: bool = False
 
 
 class _Console(Console):
@@ -94,8 +96,10 @@ def print_list(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
         for place, width in widths.items():
             cell = cells[place]
             shown = cell if len(cell) <= width else f"{cell[: width - 1]}…"
-            line.append(shown, STATE_STYLES.get(cell, ""))
-            line.append(" " * (width - len(shown) + _GAP))
+            line.pad_right(_GAP if place else 0)
+            padding = " " * (width - len(shown))
+            before, after = (padding, "") if columns[place].is_number else ("", padding)
+            line.append(before).append(shown, STATE_STYLES.get(cell, "")).append(after)
         line.rstrip()
         out.print(line, soft_wrap=True)
 
