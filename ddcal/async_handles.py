@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from ddcal import downloads, jobs, uploading
-from ddcal.conversations import deleted
+from ddcal.conversations import changed, deleted
 from ddcal.errors import JobFailedError
 from ddcal.notebook import dataset_html, job_html, result_html
 from ddcal.progress import ProgressView
-from ddcal.records import Artifact, DatasetRecord, Event, JobRecord, ResultRecord
+from ddcal.records import RESOURCES, Artifact, DatasetRecord, Event, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.transport import AsyncTransport
 
@@ -64,6 +64,12 @@ class AsyncJob:
     async def retry(self) -> "AsyncJob":
         """As `Job.retry`."""
         return AsyncJob(self._to, await self._to.run(jobs.retried(self.id, self._to.manners)))
+
+    async def describe(self, **change: object) -> Self:
+        """As `Job.describe`."""
+        steps = changed(f"/v1/jobs/{self.id}", change, self._to.manners)
+        self.record = JobRecord.model_validate(await self._to.run(steps))
+        return self
 
     async def delete(self) -> None:
         """As `Job.delete`."""
@@ -125,6 +131,13 @@ class AsyncResult:
         """By which it is found again."""
         return self.record.id
 
+    async def describe(self, **change: object) -> Self:
+        """As `Result.describe`."""
+        path = f"/v1/{RESOURCES[self.record.resource]}/{self.id}"
+        body = await self._to.run(changed(path, change, self._to.manners))
+        self.record = ResultRecord.model_validate(body)
+        return self
+
     async def download(self, folder: str | Path) -> list[Path]:
         """As `Result.download`."""
         return await self._to.run(downloads.files_of(self.record, Path(folder), self._to.manners))
@@ -174,6 +187,12 @@ class AsyncDataset:
                 await job.wait(progress=progress, timeout=timeout)
         await self.refresh()
         uploading.require_usable(self.record)
+        return self
+
+    async def describe(self, **change: object) -> Self:
+        """As `Dataset.describe`."""
+        steps = changed(f"/v1/{self.collection}/{self.name}", change, self._to.manners)
+        self.record = DatasetRecord.model_validate(await self._to.run(steps))
         return self
 
     async def delete(self) -> None:

@@ -1,5 +1,6 @@
 """What every conversation with a service is made of: tries, refusals, pages, files."""
 
+import json
 import random
 import secrets
 import time
@@ -184,6 +185,14 @@ def content_of(artifact_id: str, manners: Manners) -> Steps[bytes]:
     """The bytes of a small file."""
     response = yield from answered(Ask("GET", f"/v1/artifacts/{artifact_id}/content"), manners)
     return response.content
+
+
+def changed(path: str, change: Mapping[str, Any], manners: Manners) -> Steps[Any]:
+    """Change what is said of something at its path; what there is then."""
+    headers = {"Content-Type": "application/json"}
+    content = json.dumps(dict(change)).encode()
+    body = yield from document(Ask("PATCH", path, headers=headers, content=content), manners)
+    return body
 
 
 def deleted(path: str, manners: Manners) -> Steps[None]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Self
 
 from ddcal import downloads, jobs, uploading
-from ddcal.conversations import content_of, deleted
+from ddcal.conversations import changed, content_of, deleted
 from ddcal.errors import JobFailedError
 from ddcal.notebook import dataset_html, job_html, result_html
 from ddcal.progress import ProgressView
-from ddcal.records import Artifact, DatasetRecord, Event, JobRecord, ResultRecord
+from ddcal.records import RESOURCES, Artifact, DatasetRecord, Event, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.transport import Transport
 
@@ -78,6 +78,17 @@ class Job:
     def retry(self) -> "Job":
         """Submit once more what failed, was cancelled or expired; the new job."""
         return Job(self._to, self._to.run(jobs.retried(self.id, self._to.manners)))
+
+    def describe(self, **change: object) -> Self:
+        """Change what is said of it; what it does and has made stays.
+
+        Args:
+            change: name, tags (key -> value) and notes: what is left out stays as it is, as do tags
+                that are not named, and None takes away.
+        """
+        steps = changed(f"/v1/jobs/{self.id}", change, self._to.manners)
+        self.record = JobRecord.model_validate(self._to.run(steps))
+        return self
 
     def delete(self) -> None:
         """Delete it, once it has ended, with its results and their files."""
@@ -158,6 +169,13 @@ class Result:
         """By which it is found again, and by which other jobs name it."""
         return self.record.id
 
+    def describe(self, **change: object) -> Self:
+        """Change its name, tags and notes, as `Job.describe` does."""
+        path = f"/v1/{RESOURCES[self.record.resource]}/{self.id}"
+        body = self._to.run(changed(path, change, self._to.manners))
+        self.record = ResultRecord.model_validate(body)
+        return self
+
     def download(self, folder: str | Path) -> list[Path]:
         """Fetch its files."""
         return self._to.run(downloads.files_of(self.record, Path(folder), self._to.manners))
@@ -216,6 +234,12 @@ class Dataset:
                 Job(self._to, self._to.run(intake)).wait(progress=progress, timeout=timeout)
         self.refresh()
         uploading.require_usable(self.record)
+        return self
+
+    def describe(self, **change: object) -> Self:
+        """Change the tags and notes of an upload, as `Job.describe` does."""
+        steps = changed(f"/v1/{self.collection}/{self.name}", change, self._to.manners)
+        self.record = DatasetRecord.model_validate(self._to.run(steps))
         return self
 
     def delete(self) -> None:

@@ -18,6 +18,7 @@ from ddcal.client import Client
 from ddcal.errors import DdcalError, InvalidRequestError, JobNotDoneError, in_words
 
 FAILED = 1
+USED_WRONGLY = 2
 NOT_DONE = 3
 INTERRUPTED = 130
 _NOT_READ = 141  # as of a program that SIGPIPE ends

@@ -1,16 +1,17 @@
 """Commands about whatever has a name or an id: a job, a result, a data set."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from ddcal.cli.completing import complete_jobs
-from ddcal.cli.descriptions import in_words
-from ddcal.cli.edge import AsJson, Command, client_of
+from ddcal.cli.descriptions import Tags, in_words, tags_of
+from ddcal.cli.edge import USED_WRONGLY, AsJson, Command, client_of
 from ddcal.cli.jobs import JOBS_PANEL, took
 from ddcal.cli.output import (
     Column,
+    complain,
     is_terminal,
     moment,
     percent,
@@ -23,39 +24,53 @@ from ddcal.cli.output import (
 )
 from ddcal.client import Client
 from ddcal.errors import NotFoundError
-from ddcal.handles import Job
+from ddcal.handles import Dataset, Job, Result
 from ddcal.progress import duration, plain_line
-from ddcal.records import RESULT_PREFIXES, ResultRecord
+from ddcal.records import RESULT_PREFIXES, DatasetRecord, ResultRecord
 
 T = TypeVar("T")
 
 
+Thing = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID|NAME",
+        help="A job's or result's id, or a data set's name.",
+        autocompletion=complete_jobs,
+    ),
+]
+
+
 def show(
     context: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID|NAME",
-            help="A job's or result's id, or a data set's name.",
-            autocompletion=complete_jobs,
-        ),
-    ],
+    name: Thing,
     as_json: AsJson = False,
 ) -> None:
     """Show all about a job, a result or a data set."""
     with client_of(context) as client:
-        if name.startswith("job_"):
-            _show_job(client.job(name), as_json=as_json)
-        elif resource := RESULT_PREFIXES.get(name.partition("_")[0]):
-            _show_result(client.result(resource, name).record, as_json=as_json)
-        else:
-            _show_dataset(client, name, as_json=as_json)
+        thing = _thing(client, name)
+        if as_json:
+            print_json(thing.record)
+            return
+        match thing:
+            case Job():
+                _show_job(thing)
+            case Result():
+                _show_result(thing.record)
+            case Dataset():
+                _show_dataset(thing.record)
 
 
-def _show_result(record: ResultRecord, *, as_json: bool) -> None:
-    if as_json:
-        print_json(record)
-        return
+def _thing(client: Client, name: str) -> Job | Result | Dataset:
+    """Whatever has this id or name."""
+    if name.startswith("job_"):
+        return client.job(name)
+    if resource := RESULT_PREFIXES.get(name.partition("_")[0]):
+        return client.result(resource, name)
+    return _of_either(name, lambda: client.dataset(name), lambda: client.dataset(name, logits=True))
+
+
+def _show_result(record: ResultRecord) -> None:
     numbers = [
         (key.replace("_", " "), value)
         for key, value in record.details.items()
@@ -80,11 +95,8 @@ def _show_result(record: ResultRecord, *, as_json: bool) -> None:
     )
 
 
-def _show_job(job: Job, *, as_json: bool) -> None:
+def _show_job(job: Job) -> None:
     record = job.record
-    if as_json:
-        print_json(record)
-        return
     print_facts(
         [
             ("id", record.id),
@@ -114,15 +126,7 @@ def _show_job(job: Job, *, as_json: bool) -> None:
         print_report(job.report)
 
 
-def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
-    record = _of_either(
-        name,
-        lambda: client.dataset(name).record,
-        lambda: client.dataset(name, logits=True).record,
-    )
-    if as_json:
-        print_json(record)
-        return
+def _show_dataset(record: DatasetRecord) -> None:
     facts = record.facts or {}
     print_facts(
         [
@@ -142,6 +146,39 @@ def _show_dataset(client: Client, name: str, *, as_json: bool) -> None:
             ),
         ]
     )
+
+
+def edit(
+    context: typer.Context,
+    name: Thing,
+    new_name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name it; '' for no name.")
+    ] = None,
+    tags: Tags = None,
+    untag: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Take this tag away; likewise.")
+    ] = None,
+    notes: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Replace its notes; '' for none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Change name, tags and notes of a job, a result or an upload."""
+    change: dict[str, Any] = {"name": new_name, "notes": notes}
+    change = {field: text or None for field, text in change.items() if text is not None}
+    if tags or untag:
+        change["tags"] = {**dict.fromkeys(untag or ()), **tags_of(tags)}
+    if not change:
+        complain("nothing to change: give --name, --tag, --untag or --notes")
+        return USED_WRONGLY
+    with client_of(context) as client:
+        thing = _thing(client, name).describe(**change)
+    if as_json:
+        print_json(thing.record)
+    else:
+        said = thing.record
+        print_facts([("name", said.name), ("tags", in_words(said.tags)), ("notes", said.notes)])
+    return 0
 
 
 def rm(
@@ -185,5 +222,5 @@ def _of_either(name: str, images: Callable[[], T], logits: Callable[[], T]) -> T
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (show, rm):
+    for command in (show, edit, rm):
         app.command(cls=Command, rich_help_panel=JOBS_PANEL)(command)

@@ -53,12 +53,14 @@ def test_a_session(api, tmp_path):
             await asyncio.to_thread(api.succeed, run, files)
             assert (await waiting).state == "succeeded"
             assert [one.id async for one in client.jobs()] == [job.id]
+            assert (await job.describe(name="it")).record.name == "it"
             types = [event.type async for event in job.events(follow=True)]
             assert types.count("state") == 3
             written = await job.download(tmp_path / "out")
             assert [path.name for path in written] == ["manifest.json"]
             (result,) = await job.results()
             assert [one.id async for one in client.sets()] == [result.id]
+            assert (await result.describe(tags={"a": "b"})).record.tags == {"a": "b"}
             assert await job.log == ""
             with pytest.raises(ddcal.NotFoundError, match="it has no report"):
                 await job.report
@@ -66,6 +68,7 @@ def test_a_session(api, tmp_path):
             dataset = await client.upload("mine", GOOD)
             await asyncio.to_thread(api.check_upload, facts=FACTS)
             assert (await dataset.wait(timeout=60)).state == "ready"
+            assert (await dataset.describe(notes="two classes")).record.notes == "two classes"
             assert await client.version() == ddcal.__version__
             await job.delete()
             with pytest.raises(ddcal.NotFoundError):

@@ -125,6 +125,27 @@ def test_what_is_said_of_a_job_is_shown_and_finds_it(api, run, request_file, cap
     assert capsys.readouterr() == ("", "none there\n")
 
 
+def test_what_is_said_can_be_changed(api, run, request_file, tmp_path, capsys):
+    """Of a job, a result and an upload; what is left out stays."""
+    run("submit", request_file, "--name", "first", "--tag", "env=test", "--tag", "n=1")
+    job_id = capsys.readouterr().out.strip()
+    (set_id,) = api.succeed(api.claim(), ("distilled_set", SET, {"manifest.json": b"{}"}))
+    (tmp_path / "mine.npz").write_bytes(npz())
+    run("upload", "mine", tmp_path / "mine.npz", "--notes", "two classes")
+    capsys.readouterr()
+    assert run("edit", job_id, "--tag", "env=prod", "--untag", "n", "--notes", "for figure 3") == 0
+    assert capsys.readouterr().out == "name   first\ntags   env=prod\nnotes  for figure 3\n"
+    assert run("edit", set_id, "--name", "", "--json") == 0
+    changed = json.loads(capsys.readouterr().out)
+    assert (changed["name"], changed["tags"]) == (None, {"env": "test", "n": "1"})
+    assert run("edit", "mine", "--notes", "", "--tag", "a=b") == 0
+    assert capsys.readouterr().out == "name  mine\ntags  a=b\n"
+    assert run("edit", "mine", "--name", "yours") == 1
+    assert "/name" in capsys.readouterr().err
+    assert run("edit", job_id) == 2
+    assert "nothing to change" in capsys.readouterr().err
+
+
 def test_a_list_says_that_there_is_more(run, request_file, capsys):
     """Beside the list, as programs read that."""
     for _ in range(3):
@@ -312,7 +333,7 @@ def test_help_groups_every_command(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert len(app.registered_commands) == 24
+    assert len(app.registered_commands) == 25
     for panel in ("Start here", "Jobs", "Data and results", "Run a service"):
         assert f"─ {panel} ─" in shown
     for command in app.registered_commands:
