@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,12 +173,17 @@ def print_report(report: Report) -> None:
     """A report's headline, its table as wide as fits, and what the columns mean."""
     out = console()
     width = out.width if out.is_terminal else _UNLIMITED
-    out.print(f"\n{report.headline}\n", style="bold", soft_wrap=not out.is_terminal)
+    out.print(f"\n{_wrapped(report.headline, width)}\n", style="bold", soft_wrap=True)
     table = "\n".join(report_lines(report, width))
     out.print(table, soft_wrap=True)
     notes = [f"\n{report.n_test:,} test images; ECE over {report.n_bins} bins."]
     notes += [words for sign, words in NOTES.items() if sign in table]
     out.print("\n".join(notes), style="dim" if out.is_terminal else None, soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Text in lines of at most so many columns, none of which begins with a percent sign."""
+    return textwrap.fill(text.replace(" %", "\u00a0%"), width).replace("\u00a0", " ")
 
 
 NOTES: Mapping[str, str] = {

@@ -1,5 +1,7 @@
 """A report's table: what it makes of the rows."""
 
+import re
+
 import pytest
 
 from ddcal.cli.output import NOTES, aligned, print_report, report_lines
@@ -115,3 +117,18 @@ def test_what_stands_in_the_table_alone_is_explained(sign, monkeypatch, capsys):
     number = {"mean": 0.9, "std": None}
     print_report(report(row(temperature={**number, "n": 3}, accuracy=number)))
     assert NOTES[sign] not in capsys.readouterr().out
+
+
+def test_a_headline_breaks_before_a_number_not_behind_it(monkeypatch, capsys):
+    """On a terminal; a pipe gets it in one line."""
+    headline = "The network is over-confident by 12.5 % of all"
+    shown = Report(headline=headline, rows=[row()])
+    print_report(shown)
+    assert capsys.readouterr().out.splitlines()[1] == headline
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "38"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    print_report(shown)
+    told = [
+        re.sub("\x1b[^a-zA-Z]*[a-zA-Z]", "", one) for one in capsys.readouterr().out.splitlines()
+    ]
+    assert told[1:3] == ["The network is over-confident by", "12.5 % of all"]
