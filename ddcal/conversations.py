@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -98,7 +99,7 @@ def _patiently(sent: Ask | Fetch, manners: Manners) -> Steps[Any]:
 
 def no_service(url: str, error: Exception) -> NoServiceError:
     """Nobody has answered, in words."""
-    why = str(error) or type(error).__name__
+    why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return NoServiceError(f"no answer from {url}: {why}. Is the service up (ddcal serve)?")
 
 

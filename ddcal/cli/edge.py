@@ -91,8 +91,11 @@ def _status_of(run: Any) -> int:  # noqa: ANN401 -- a function of whatever resul
     except typer.BadParameter as error:
         error.message = error.message.removeprefix("Value error, ")
         raise
-    except (DdcalError, OSError) as error:
+    except DdcalError as error:
         complain(str(error))
+        return FAILED
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return FAILED
     except ValidationError as error:
         complain(f"the service answered what this version cannot read: {error}")

@@ -251,7 +251,8 @@ def test_a_submission_goes_as_it_is(run, request_file, capsys, content, code):
 def test_file_that_is_not_there(run, tmp_path, capsys):
     """A missing file is named."""
     assert run("submit", tmp_path / "none.json") == 1
-    assert "none.json" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told == f"ddcal: {tmp_path / 'none.json'}: No such file or directory\n"
     assert run("upload", "mine", tmp_path / "none.npz") == 1
     assert "none.npz" in capsys.readouterr().err
     assert run("distil", tmp_path / "none.npz") == 1
@@ -295,7 +296,7 @@ def test_service_that_is_not_there(nobody, capsys):
     assert main(["--url", nobody, "cancel", "job_1"]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert f"no answer from {nobody}" in told
+    assert f"no answer from {nobody}: Connection refused. Is" in told
     assert "ddcal serve" in told
 
 
