@@ -40,11 +40,14 @@ OfIpc = Annotated[
 Since = Annotated[
     datetime | None,
     typer.Option(
-        metavar="TIME", formats=_TIMES, help="Only those made since 2026-11-30T14:00, say."
+        metavar="TIME",
+        formats=_TIMES,
+        help="Only those made from then on: 2026-11-30 or 2026-11-30T14:00.",
     ),
 ]
 Until = Annotated[
-    datetime | None, typer.Option(metavar="TIME", formats=_TIMES, help="Only those made before.")
+    datetime | None,
+    typer.Option(metavar="TIME", formats=_TIMES, help="Only those made before then."),
 ]
 
 
