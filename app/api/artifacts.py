@@ -45,7 +45,7 @@ def get_artifact(service: ServiceDep, owner_id: OwnerDep, artifact_id: str) -> R
     responses=CONTENT_ANSWERS,
     summary="Download a file",
 )
-def get_content(
+def download_artifact(
     request: Request, service: ServiceDep, owner_id: OwnerDep, artifact_id: str
 ) -> Response:
     """The bytes of a file, whole or a Range; reports and pictures show in a browser.

@@ -31,7 +31,8 @@ from app.api.schemas.uploads import (
     UploadProblem,
 )
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
-from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, list_datasets
+from app.shared.inputs import datasets
+from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset
 from app.shared.store.database import Connection
 from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
@@ -73,12 +74,12 @@ class DatasetUpload(DescribedUpload):
 
 
 @router.get("", response_model=DatasetList, responses=problems(422), summary="List data sets")
-def get_datasets(
+def list_datasets(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[SearchQuery, Query()]
 ) -> Response:
     """The named data sets with what is available of them, then the uploads."""
     with service.database.read() as connection:
-        found = list_datasets(connection, owner_id, service.settings, query.search())
+        found = datasets.list_datasets(connection, owner_id, service.settings, query.search())
         items = [_body(connection, owner_id, dataset) for dataset in found]
     return json_answer(DatasetList(items=items))
 
@@ -127,13 +128,13 @@ async def upload_dataset(
     openapi_extra={"parameters": [UPLOAD_NAME], **change_body(UploadDescription)},
     summary="Change the tags or notes of a data set",
 )
-async def describe_dataset(request: Request) -> Response:
+async def update_dataset(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await answer_change(request, IMAGES, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete an upload")
-def remove_dataset(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
+def delete_dataset(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     """Delete an upload and its files; what was made from it stays."""
     with service.database.read() as connection:
         known = checked_name(name, "dataset_not_found")

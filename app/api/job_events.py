@@ -40,7 +40,7 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     },
     summary="Follow a job",
 )
-async def get_events(
+async def list_job_events(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,

@@ -30,11 +30,12 @@ from app.api.job_views import (
 )
 from app.api.schemas.jobs import JobBody, JobPage
 from app.api.schemas.results import ArtifactList, artifact_body
-from app.shared.engine.deletion import delete_files, delete_job
+from app.shared.engine import deletion
 from app.shared.engine.versions import JobVersion, find_version
+from app.shared.store import job_queries
 from app.shared.store.catalog import artifacts_of_job
 from app.shared.store.database import Connection
-from app.shared.store.job_queries import children_by_parent, describe_one, find_job, list_jobs
+from app.shared.store.job_queries import children_by_parent, describe_one, find_job
 from app.shared.store.job_states import JobState
 from app.shared.store.kinds import Kind, is_composite
 from app.submission.description_fields import NewDescription
@@ -83,13 +84,13 @@ class JobListQuery(PagedQuery):
 
 
 @router.get("", response_model=JobPage, responses=problems(400, 422), summary="List jobs")
-def get_jobs(
+def list_jobs(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[JobListQuery, Query()]
 ) -> Response:
     """Jobs, newest first, a page at a time."""
     after = page_position(query.page_token, query.asked())
     with service.database.read() as connection:
-        found = list_jobs(
+        found = job_queries.list_jobs(
             connection,
             owner_id,
             filters=query.filters(),
@@ -140,7 +141,7 @@ async def get_job(request: Request) -> Response:
     openapi_extra={"parameters": [JOB_ID], **change_body(NewDescription)},
     summary="Change a job's name, tags or notes",
 )
-async def describe_job(request: Request) -> Response:
+async def update_job(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396).
 
     Jobs of a pipeline and results keep what they have taken on.
@@ -177,13 +178,13 @@ def cancel_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
 @router.delete(
     "/{job_id}", status_code=204, responses=problems(404, 409), summary="Delete an ended job"
 )
-def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+def delete_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     """Delete an ended job with its results and their files; a pipeline with its children."""
     with service.database.write() as connection:
-        deleted = delete_job(connection, owner_id, checked_id("job", job_id))
+        deleted = deletion.delete_job(connection, owner_id, checked_id("job", job_id))
     # After the commit: rows without files would be results that cannot be read.
     for one in deleted:
-        delete_files(service.settings, one)
+        deletion.delete_files(service.settings, one)
     return Response(status_code=204)
 
 
@@ -193,7 +194,7 @@ def remove_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     responses=problems(404),
     summary="Read a job's log",
 )
-def get_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+def get_job_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     """What the trainer printed, as plain text; of a pipeline the logs of its children in turn."""
     with service.database.read() as connection:
         job = find_job(connection, owner_id, checked_id("job", job_id))
@@ -210,7 +211,7 @@ def get_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     responses=problems(404),
     summary="List a job's files",
 )
-def get_artifacts(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
+def list_job_artifacts(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
     """The files a job has made; of a pipeline those of its children."""
     with service.database.read() as connection:
         job = find_job(connection, owner_id, checked_id("job", job_id))

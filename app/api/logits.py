@@ -24,8 +24,9 @@ from app.api.intakes import (
 )
 from app.api.schemas.uploads import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
 from app.shared.errors import FieldProblem, InvalidRequestError
+from app.shared.inputs import logits as uploads
 from app.shared.inputs.datasets import LOGITS
-from app.shared.inputs.logits import Logits, find_logits, list_logits
+from app.shared.inputs.logits import Logits, find_logits
 from app.shared.store.database import Connection
 from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.logit_values import undeclared_values
@@ -66,12 +67,12 @@ class LogitsUpload(DescribedUpload):
 
 
 @router.get("", response_model=LogitsList, responses=problems(422), summary="List uploaded logits")
-def get_logits_list(
+def list_logits(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[SearchQuery, Query()]
 ) -> Response:
     """All uploads of logits, by name."""
     with service.database.read() as connection:
-        found = list_logits(connection, owner_id, query.search())
+        found = uploads.list_logits(connection, owner_id, query.search())
         items = [_body(connection, owner_id, logits) for logits in found]
     return json_answer(LogitsList(items=items))
 
@@ -117,13 +118,13 @@ async def upload_logits(
     openapi_extra={"parameters": [UPLOAD_NAME], **change_body(UploadDescription)},
     summary="Change the tags or notes of logits",
 )
-async def describe_logits(request: Request) -> Response:
+async def update_logits(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await answer_change(request, LOGITS, _shown)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404, 409), summary="Delete logits")
-def remove_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
+def delete_logits(service: ServiceDep, owner_id: OwnerDep, name: str) -> Response:
     """Delete uploaded logits and their files; what was made from them stays."""
     with service.database.read() as connection:
         logits = find_logits(connection, owner_id, checked_name(name, "logits_not_found"))

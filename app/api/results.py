@@ -121,7 +121,7 @@ class CalibrationListQuery(CalibratedListQuery):
     responses=problems(400, 422),
     summary="List sets of experts",
 )
-def get_expert_sets(
+def list_expert_sets(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
 ) -> Response:
     """Sets of experts, newest first."""
@@ -134,94 +134,146 @@ def get_expert_sets(
     responses=problems(400, 422),
     summary="List distilled sets",
 )
-def get_distilled_sets(
+def list_distilled_sets(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[SetListQuery, Query()]
 ) -> Response:
     """Distilled sets, newest first."""
     return _page(service, owner_id, "distilled_set", query)
 
 
-@router.get("/models", response_model=ResultPage, responses=problems(400, 422))
-def get_models(
+@router.get(
+    "/models",
+    response_model=ResultPage,
+    responses=problems(400, 422),
+    summary="List models",
+)
+def list_models(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibratedListQuery, Query()]
 ) -> Response:
     """Trained networks, newest first."""
     return _page(service, owner_id, "model", query)
 
 
-@router.get("/calibrations", response_model=ResultPage, responses=problems(400, 422))
-def get_calibrations(
+@router.get(
+    "/calibrations",
+    response_model=ResultPage,
+    responses=problems(400, 422),
+    summary="List calibrations",
+)
+def list_calibrations(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibrationListQuery, Query()]
 ) -> Response:
     """Calibrations, newest first."""
     return _page(service, owner_id, "calibration", query)
 
 
-@router.get("/reports", response_model=ResultPage, responses=problems(400, 422))
-def get_reports(
+@router.get(
+    "/reports",
+    response_model=ResultPage,
+    responses=problems(400, 422),
+    summary="List reports",
+)
+def list_reports(
     service: ServiceDep, owner_id: OwnerDep, query: Annotated[CalibratedListQuery, Query()]
 ) -> Response:
     """Reports, newest first."""
     return _page(service, owner_id, "report", query)
 
 
-@router.get("/expert-sets/{result_id}", response_model=ResultBody, responses=problems(404))
+@router.get(
+    "/expert-sets/{result_id}",
+    response_model=ResultBody,
+    responses=problems(404),
+    summary="Look at a set of experts",
+)
 def get_expert_set(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A set of experts with its file and lineage."""
     return _one(service, owner_id, "expert_set", result_id)
 
 
-@router.get("/distilled-sets/{result_id}", response_model=ResultBody, responses=problems(404))
+@router.get(
+    "/distilled-sets/{result_id}",
+    response_model=ResultBody,
+    responses=problems(404),
+    summary="Look at a distilled set",
+)
 def get_distilled_set(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A distilled set with its files and lineage."""
     return _one(service, owner_id, "distilled_set", result_id)
 
 
-@router.get("/models/{result_id}", response_model=ResultBody, responses=problems(404))
+@router.get(
+    "/models/{result_id}",
+    response_model=ResultBody,
+    responses=problems(404),
+    summary="Look at a model",
+)
 def get_model(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A trained network with its files and lineage."""
     return _one(service, owner_id, "model", result_id)
 
 
-@router.get("/calibrations/{result_id}", response_model=ResultBody, responses=problems(404))
+@router.get(
+    "/calibrations/{result_id}",
+    response_model=ResultBody,
+    responses=problems(404),
+    summary="Look at a calibration",
+)
 def get_calibration(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A calibration with its files and lineage."""
     return _one(service, owner_id, "calibration", result_id)
 
 
-@router.get("/reports/{result_id}", response_model=ResultBody, responses=problems(404))
+@router.get(
+    "/reports/{result_id}",
+    response_model=ResultBody,
+    responses=problems(404),
+    summary="Look at a report",
+)
 def get_report(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A report with its files and lineage."""
     return _one(service, owner_id, "report", result_id)
 
 
-@router.patch("/expert-sets/{result_id}", **CHANGE)
-async def describe_expert_set(request: Request) -> Response:
-    """Change the name, tags or notes of a set of experts; what is left out stays (RFC 7396)."""
+@router.patch(
+    "/expert-sets/{result_id}",
+    **CHANGE,
+    summary="Change the name, tags or notes of a set of experts",
+)
+async def update_expert_set(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "expert_set")
 
 
-@router.patch("/distilled-sets/{result_id}", **CHANGE)
-async def describe_distilled_set(request: Request) -> Response:
-    """Change the name, tags or notes of a distilled set; what is left out stays (RFC 7396)."""
+@router.patch(
+    "/distilled-sets/{result_id}",
+    **CHANGE,
+    summary="Change the name, tags or notes of a distilled set",
+)
+async def update_distilled_set(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "distilled_set")
 
 
-@router.patch("/models/{result_id}", **CHANGE)
-async def describe_model(request: Request) -> Response:
-    """Change the name, tags or notes of a model; what is left out stays (RFC 7396)."""
+@router.patch("/models/{result_id}", **CHANGE, summary="Change the name, tags or notes of a model")
+async def update_model(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "model")
 
 
-@router.patch("/calibrations/{result_id}", **CHANGE)
-async def describe_calibration(request: Request) -> Response:
-    """Change the name, tags or notes of a calibration; what is left out stays (RFC 7396)."""
+@router.patch(
+    "/calibrations/{result_id}", **CHANGE, summary="Change the name, tags or notes of a calibration"
+)
+async def update_calibration(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "calibration")
 
 
-@router.patch("/reports/{result_id}", **CHANGE)
-async def describe_report(request: Request) -> Response:
-    """Change the name, tags or notes of a report; what is left out stays (RFC 7396)."""
+@router.patch(
+    "/reports/{result_id}", **CHANGE, summary="Change the name, tags or notes of a report"
+)
+async def update_report(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "report")
 
 

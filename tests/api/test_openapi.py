@@ -72,10 +72,12 @@ def test_the_document_covers_the_issue(document):
         assert path in paths
 
 
-def test_operation_ids_are_unique(document):
-    """Generated clients name their functions by them."""
+def test_operation_ids_are_the_names_of_functions_of_a_client(document):
+    """Each once, in words, whatever its address."""
     ids = [operation["operationId"] for *_, operation in operations(document)]
     assert len(ids) == len(set(ids))
+    assert [one for one in ids if not re.fullmatch(r"[a-z]+(_[a-z]+)+", one)] == []
+    assert {"submit_job", "get_job", "list_jobs", "upload_dataset", "download_artifact"} <= set(ids)
 
 
 @pytest.mark.parametrize("name", [*EXAMPLES, *EXAMPLES_ON_UPLOADS])
