@@ -130,7 +130,7 @@ def _small_set(
     case: Case, pool: tuple[Tensor, Tensor], facts: DatasetFacts
 ) -> tuple[Tensor, Tensor]:
     if case.source == "dm":
-        spec = DmSpec(images_per_class=case.images_per_class, **DM)
+        spec = DmSpec(method="dm", images_per_class=case.images_per_class, **DM)
         backbone = DistributionMatching(*pool, spec, facts, seed=case.seed)
         made = distill(backbone, n_steps=spec.iterations).distilled
         return made.images, made.labels

@@ -168,7 +168,7 @@ def small_set(case: Case, images: RealImages, facts: DatasetFacts) -> tuple[Tens
     """Draw or distill the images and labels of a case's small set."""
     pool, labels = images.pool
     if case.source == "dm":
-        spec = DmSpec(images_per_class=case.images_per_class, **DM)
+        spec = DmSpec(method="dm", images_per_class=case.images_per_class, **DM)
         backbone = DistributionMatching(pool, labels, spec, facts, seed=case.seed)
         made = distill(backbone, n_steps=spec.iterations).distilled
         return made.images, made.labels

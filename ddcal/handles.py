@@ -213,7 +213,7 @@ class Dataset:
 
     @property
     def state(self) -> str:
-        """checking, ready, rejected or missing, as of the last look."""
+        """checking, ready, rejected or unavailable, as of the last look."""
         return self.record.state
 
     def refresh(self) -> Self:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
@@ -38,8 +37,15 @@ from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.fields import DatasetName, Seed
-from ddcal_core.specs.uploads import DEFAULT_TEST_FRACTION, Colour, ImageOptions, Side, TestFraction
+from ddcal_core.specs.fields import DatasetName
+from ddcal_core.specs.uploads import (
+    DEFAULT_TEST_FRACTION,
+    Colour,
+    ImageOptions,
+    Side,
+    SplitSeed,
+    TestFraction,
+)
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -70,7 +76,7 @@ class DatasetUpload(DescribedUpload):
     resize: Side = None
     colour: Colour = None
     test_fraction: TestFraction = None
-    seed: Annotated[Seed | None, Field(description="Of that split. Default: 0.")] = None
+    seed: SplitSeed = None
 
 
 @router.get("", response_model=DatasetList, responses=problems(422), summary="List data sets")

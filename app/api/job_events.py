@@ -45,8 +45,8 @@ async def list_job_events(
     service: ServiceDep,
     owner_id: OwnerDep,
     job_id: str,
-    after: Annotated[int, Query(ge=0, le=MAX_SEQ)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="`seq` of the last seen.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
 ) -> Response:
     """Events numbered above `after`, oldest first."""
     is_stream = STREAM_TYPE in request.headers.get("accept", "")

@@ -72,7 +72,7 @@ async def submit_job(request: HttpRequest) -> Response:
 
 @router.post(
     "/{job_id}/retry",
-    status_code=201,
+    status_code=202,
     response_model=JobBody,
     responses=problems(400, 404, 409, 410, 422),
     openapi_extra={"parameters": [KEY_HEADER]},
@@ -94,7 +94,7 @@ def retry_job(
 
     asked = keyed(request, idempotency_key(request), None)
     with service.database.write() as connection:
-        return _created(owner_id, asked, write, 201, connection)
+        return _created(owner_id, asked, write, connection)
 
 
 def read_job_request(document: object) -> JobRequest:
@@ -140,7 +140,7 @@ def _submission(
         named = {"job_id": job_id, "request_id": request_id}
         return submit(connection, service.settings, owner_id, asked, **named)
 
-    return partial(_created, owner_id, keyed(request, key, document), write, 202)
+    return partial(_created, owner_id, keyed(request, key, document), write)
 
 
 def _refused(
@@ -162,7 +162,6 @@ def _created(
     owner_id: str,
     asked: KeyedRequest | None,
     write: Callable[[Connection, str], Job],
-    status: int,
     connection: Connection,
 ) -> Response:
     """The job that `write` writes, or has written when the same request came before."""
@@ -175,7 +174,7 @@ def _created(
         job, replayed = _made_before(connection, owner_id, known), REPLAYED
     shown = whole_job_body(connection, job, children_of_job(connection, job))
     headers = {**replayed, "Location": f"/v1/jobs/{job.id}", **retry_after(job)}
-    return json_answer(shown, status=status, headers=headers)
+    return json_answer(shown, status=202, headers=headers)
 
 
 def _made_before(connection: Connection, owner_id: str, job_id: str) -> Job:

@@ -56,8 +56,13 @@ class JobListQuery(PagedQuery):
     """Which jobs a list shows."""
 
     state: JobState | None = Field(None, description="As it is shown, see `state` of a job.")
-    kind: Kind | None = None
-    dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    kind: Kind | None = Field(None, description="Of this kind.")
+    dataset: str | None = Field(
+        None,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="About the data set or logits of this name.",
+    )
     method: str | None = Field(
         None,
         max_length=20,
@@ -65,7 +70,9 @@ class JobListQuery(PagedQuery):
         description="Of a distillation or a pipeline.",
         examples=["dm"],
     )
-    images_per_class: int | None = Field(None, ge=1, le=100_000)
+    images_per_class: int | None = Field(
+        None, ge=1, le=100_000, description="Of the set they distil or train on."
+    )
     mask_ratio: float | None = Field(
         None, ge=0, lt=1, description="Share masked during distillation; 0 for no mask."
     )

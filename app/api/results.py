@@ -59,8 +59,13 @@ _LEAST, _MOST = "min_accuracy", "max_ece"
 class ResultListQuery(PagedQuery):
     """Which results a list shows."""
 
-    job_id: str | None = Field(None, pattern=JOB_REFERENCE)
-    dataset: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    job_id: str | None = Field(None, pattern=JOB_REFERENCE, description="Made by this job.")
+    dataset: str | None = Field(
+        None,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="About the data set or logits of this name.",
+    )
 
     def filters(self) -> dict[str, str | int]:
         """Wanted values, by column."""
@@ -98,8 +103,16 @@ class MeasuredListQuery(ResultListQuery):
 class SetListQuery(MeasuredListQuery):
     """Which distilled sets a list shows."""
 
-    method: str | None = Field(None, max_length=20, pattern=r"^[a-z0-9_]+$", examples=["dm"])
-    images_per_class: int | None = Field(None, ge=1, le=1_000)
+    method: str | None = Field(
+        None,
+        max_length=20,
+        pattern=r"^[a-z0-9_]+$",
+        description="By which it was distilled.",
+        examples=["dm"],
+    )
+    images_per_class: int | None = Field(
+        None, ge=1, le=1_000, description="Asked for when it was distilled."
+    )
 
 
 class CalibratedListQuery(MeasuredListQuery):
@@ -111,8 +124,20 @@ class CalibratedListQuery(MeasuredListQuery):
 class CalibrationListQuery(CalibratedListQuery):
     """Which calibrations a list shows."""
 
-    method: str | None = Field(None, max_length=20, pattern=r"^[a-z0-9_]+$", examples=["ts"])
-    status: str | None = Field(None, max_length=30, pattern=r"^[a-z_]+$", examples=["ok"])
+    method: str | None = Field(
+        None,
+        max_length=20,
+        pattern=r"^[a-z0-9_]+$",
+        description="By which it was fitted.",
+        examples=["ts"],
+    )
+    status: str | None = Field(
+        None,
+        max_length=30,
+        pattern=r"^[a-z_]+$",
+        description="`ok`, or why there is nothing to apply or not the best.",
+        examples=["ok"],
+    )
 
 
 @router.get(

@@ -40,7 +40,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "kind": "pipeline",
             "params": {
                 "dataset": "digits",
-                "distill": {"images_per_class": 10},
+                "distill": {"method": "dm", "images_per_class": 10},
                 "train": {"depth": 2},
                 "train_losses": [
                     {"name": "label_smoothing", "smoothing": 0.05},
@@ -59,7 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "kind": "pipeline",
             "params": {
                 "dataset": "digits",
-                "distill": {"images_per_class": 10},
+                "distill": {"method": "dm", "images_per_class": 10},
                 "train": {"depth": 2},
                 "calibrate": [
                     {"method": "none"},
@@ -78,7 +78,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "kind": "pipeline",
             "params": {
                 "dataset": "digits",
-                "distill": {"images_per_class": 10},
+                "distill": {"method": "dm", "images_per_class": 10},
                 "train": {"depth": 2, "n_seeds": 2, "epochs": 100},
                 "train_networks": [
                     {"network": "alexnet"},
@@ -102,7 +102,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "classes": ["8", 3, "1"],
                 "imbalance": {"factor": 0.1},
                 "input_space": {"name": "zca", "eps": 0.1},
-                "distill": {"images_per_class": 5},
+                "distill": {"method": "dm", "images_per_class": 5},
                 "train": {"depth": 2},
                 "calibrate": [{"method": "none"}, {"method": "ts", "fit_on": "validation"}],
             },
@@ -114,7 +114,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "kind": "distill",
             "params": {
                 "dataset": "digits",
-                "distill": {"images_per_class": 10, "mask": {"ratio": 0.3}, "iterations": 200},
+                "distill": {
+                    "method": "dm",
+                    "images_per_class": 10,
+                    "mask": {"ratio": 0.3},
+                    "iterations": 200,
+                },
             },
         },
     },

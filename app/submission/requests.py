@@ -102,21 +102,21 @@ class ExpertsRequest(Request):
     """Train networks on real images and keep them after each epoch, for method mtt of distill."""
 
     kind: Literal["experts"]
-    params: ExpertsParams
+    params: ExpertsParams = Field(description="Which experts are trained, on what.")
 
 
 class DistillRequest(Request):
     """Make a distilled set."""
 
     kind: Literal["distill"]
-    params: DistillParams
+    params: DistillParams = Field(description="What is distilled, and how.")
 
 
 class TrainRequest(Request):
     """Train networks on a distilled set, on random real images, or on the real data."""
 
     kind: Literal["train"]
-    params: TrainParams
+    params: TrainParams = Field(description="What is trained, and on what.")
 
 
 OF_MODELS, OF_LOGITS = "calibrate-models", "calibrate-logits"
@@ -136,6 +136,7 @@ class CalibrateRequest(Request):
         Annotated[CalibrateParams, Tag(OF_MODELS)]
         | Annotated[CalibrateLogitsParams, Tag(OF_LOGITS)],
         Discriminator(_calibrated),
+        Field(description="Which networks, or which logits, and how."),
     ]
 
 
@@ -143,14 +144,14 @@ class EvaluateRequest(Request):
     """Measure calibrations on the test split and write the report."""
 
     kind: Literal["evaluate"]
-    params: EvaluateParams
+    params: EvaluateParams = Field(description="What is measured.")
 
 
 class PipelineRequest(Request):
     """All four in one submission, with baselines beside the distilled set."""
 
     kind: Literal["pipeline"]
-    params: PipelineParams
+    params: PipelineParams = Field(description="What is done, step by step.")
 
 
 JobRequest = (

@@ -44,7 +44,7 @@ class Standard(nn.Module):
 
     def __init__(self, facts: DatasetFacts) -> None:
         super().__init__()
-        self.spec, self.facts = StandardSpace(), facts
+        self.spec, self.facts = StandardSpace(name="standard"), facts
         self.register_buffer("mean", torch.tensor(facts.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(facts.std).view(1, -1, 1, 1))
 

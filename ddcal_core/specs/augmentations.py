@@ -27,7 +27,8 @@ Augmentation = Annotated[
         strict=False,
         description=(
             "Siamese augmentation (DSA): one of these changes is drawn for each batch, "
-            "with the same parameters for real and synthetic images; none if empty."
+            "with the same parameters for real and synthetic images; none if empty. Default: "
+            "none, of dsa all."
         ),
     ),
     AfterValidator(_without_repetition),

@@ -69,8 +69,10 @@ class MaskedTemperatureScaling(Spec):
     method: Literal["mts"]
     fit_on: FitOn = "training_set"
     mask: Annotated[
-        Annotated[MaskSpec, Tag("ratio given")] | Annotated[AutoMask, Tag("ratio auto")],
+        # The one with a word first: who tries one after the other would take it for a number.
+        Annotated[AutoMask, Tag("ratio auto")] | Annotated[MaskSpec, Tag("ratio given")],
         Discriminator(_ratio_tag),
+        Field(description="The mask on the images fitted on. Default: its ratio is found."),
     ] = AutoMask(ratio="auto")
     draws_per_image: int | None = Field(
         None,

@@ -15,7 +15,7 @@ class EvaluateSpec(Spec):
     mts_ratios: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
         max_length=50,
-        description="Mask ratios of the MTS curve; empty for none.",
+        description="Mask ratios of the MTS curve; empty for none. Default: 0, 0.1, ..., 0.9.",
     )
     mts_masks: list[MaskShape] = Field(
         [MaskShape()],

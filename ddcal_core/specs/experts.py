@@ -13,7 +13,7 @@ class ExpertSpec(Spec):
     momentum, batches of 256, width 128, DSA's augmentations, whole epochs.
     """
 
-    n_experts: int = Field(8, ge=1, le=1_000)
+    n_experts: int = Field(8, ge=1, le=1_000, description="Number of networks, one after another.")
     epochs: int = Field(
         6,
         ge=1,
@@ -32,9 +32,9 @@ class ExpertSpec(Spec):
             "or if null."
         ),
     )
-    batch_size: int = Field(128, ge=1, le=100_000)
-    lr: float = Field(0.02, gt=0, le=100)
-    momentum: float = Field(0.0, ge=0, lt=1)
+    batch_size: int = Field(128, ge=1, le=100_000, description="Images per step of SGD.")
+    lr: float = Field(0.02, gt=0, le=100, description="Learning rate, the same throughout.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of SGD.")
     width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet.")
     depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
     augmentation: Augmentation = ()

@@ -93,6 +93,13 @@ class Imbalance(Spec):
     )
 
 
+LongTail = Annotated[
+    Imbalance | None,
+    Field(description="A long tail for the training images. Default: none, all are kept."),
+]
+ImagesPerClass = Annotated[int, Field(ge=1, le=1_000, description="Size of the set, a class.")]
+
+
 NValidation = Annotated[
     int | None,
     Field(

@@ -13,7 +13,7 @@ MAX_WHITENED_FEATURES = 4_096
 class StandardSpace(Spec):
     """(pixel - mean) / std, channel by channel, with the data set's own mean and std."""
 
-    name: Literal["standard"] = "standard"
+    name: Literal["standard"]
 
 
 class ZcaSpace(Spec):
@@ -55,7 +55,7 @@ InputSpaceSpec = Annotated[
             "How pixels become network input. ZCA matrices are fitted on the training "
             "images that the validation split leaves, for images of at most "
             f"{MAX_WHITENED_FEATURES:,} features (channels x height x width), and stored "
-            "with everything made in that space."
+            "with everything made in that space. Default: standard."
         ),
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import SET_REFERENCE, Spec, members_of
+from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec, members_of
 from ddcal_core.specs.networks import NetworkSpec
 
 DEFAULT_LR = 0.01
@@ -57,8 +57,8 @@ class TrainSpec(NetworkSpec):
     """Train networks: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
 
     n_seeds: int = Field(3, ge=1, le=20, description="Number of networks, each from its own seed.")
-    epochs: int = Field(300, ge=1, le=100_000)
-    batch_size: int = Field(256, ge=1, le=100_000)
+    epochs: int = Field(300, ge=1, le=100_000, description="Passes over the training set.")
+    batch_size: int = Field(256, ge=1, le=100_000, description="Images per step of SGD.")
     lr: float | None = Field(
         None,
         gt=0,
@@ -68,15 +68,17 @@ class TrainSpec(NetworkSpec):
             f"if there is one; otherwise {DEFAULT_LR}."
         ),
     )
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0, le=1)
-    loss: TrainLoss = CrossEntropy(name="cross_entropy")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="Times the weights, in the gradient.")
+    loss: TrainLoss = Field(
+        CrossEntropy(name="cross_entropy"), description="What is minimised. Default: cross_entropy."
+    )
     augmentation: Augmentation = Field(
         (),
         strict=False,
         description=(
             "DSA: one of these changes is drawn for each batch, with parameters of its own "
-            "for each image; none if empty."
+            "for each image; none if empty. Default: none."
         ),
     )
 
@@ -111,7 +113,7 @@ class RandomTrainingSet(Spec):
     """Train on random real images, a fresh draw for each network (the coreset row)."""
 
     source: Literal["random"]
-    images_per_class: int = Field(10, ge=1, le=100_000)
+    images_per_class: int = Field(10, ge=1, le=100_000, description="Size of the draw, a class.")
 
 
 class PixelFeatures(Spec):
@@ -126,8 +128,8 @@ class ConvNetFeatures(Spec):
     Batches of 256, SGD with learning rate 0.01 and momentum 0.9.
     """
 
-    name: Literal["convnet"] = "convnet"
-    width: int = Field(32, ge=1, le=512)
+    name: Literal["convnet"]
+    width: int = Field(32, ge=1, le=512, description="Channels of each block.")
     depth: int = Field(3, ge=1, le=12, description="Blocks; each halves the image.")
     epochs: int = Field(10, ge=0, le=10_000, description="0: random features.")
     n_images: int = Field(
@@ -138,7 +140,12 @@ class ConvNetFeatures(Spec):
     )
 
 
-HerdingFeatures = Annotated[PixelFeatures | ConvNetFeatures, Field(discriminator="name")]
+HerdingFeatures = Annotated[
+    PixelFeatures | ConvNetFeatures,
+    Field(
+        discriminator="name", description="Whose mean is to be met. Default: those of a convnet."
+    ),
+]
 
 
 class HerdingTrainingSet(Spec):
@@ -149,8 +156,8 @@ class HerdingTrainingSet(Spec):
     """
 
     source: Literal["herding"]
-    images_per_class: int = Field(10, ge=1, le=1_000)
-    features: HerdingFeatures = ConvNetFeatures()
+    images_per_class: ImagesPerClass = 10
+    features: HerdingFeatures = ConvNetFeatures(name="convnet")
 
 
 class FullTrainingSet(Spec):
@@ -165,4 +172,6 @@ class FullTrainingSet(Spec):
 AnyTrainingSet = DistilledTrainingSet | RandomTrainingSet | HerdingTrainingSet | FullTrainingSet
 TRAINING_SETS: Mapping[str, type[Spec]] = members_of(AnyTrainingSet, "source")
 """The word in requests -> what can be asked of it."""
-TrainingSet = Annotated[AnyTrainingSet, Field(discriminator="source")]
+TrainingSet = Annotated[
+    AnyTrainingSet, Field(discriminator="source", description="What networks are trained on.")
+]

@@ -45,10 +45,13 @@ TestFraction = Annotated[
 ]
 
 
+SplitSeed = Annotated[Seed | None, Field(description="Of that split. Default: 0.")]
+
+
 class ImageOptions(Spec):
     """How image files become a data set; what is left out is done as it is found."""
 
     resize: Side = None
     colour: Colour = None
     test_fraction: TestFraction = None
-    seed: Seed | None = None
+    seed: SplitSeed = None

@@ -3,6 +3,7 @@ import re
 import jsonschema
 import pytest
 
+from app.shared.store.kinds import KINDS
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.npz import upload_logits
 
@@ -56,6 +57,75 @@ def test_every_operation_is_described(document):
         for status, response in operation["responses"].items():
             if status[0] in REFUSED or status == "default":
                 assert list(response["content"]) == ["application/problem+json"], (method, path)
+
+
+def described_places(document):
+    """Every field of a body and parameter of an operation, with what the document says of it."""
+    for name, schema in document["components"]["schemas"].items():
+        for field, told in schema.get("properties", {}).items():
+            yield f"{name}.{field}", told
+    for _, _, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            yield f"{operation['operationId']}({parameter['name']})", parameter
+
+
+def test_every_field_parameter_and_body_is_described(document):
+    """In words: types alone do not tell what a number is of."""
+    assert [
+        place for place, told in described_places(document) if not told.get("description")
+    ] == []
+    schemas = document["components"]["schemas"].items()
+    assert [name for name, schema in schemas if not schema.get("description")] == []
+
+
+def unions(node):
+    """Every union below a node that a word tells apart."""
+    if isinstance(node, dict):
+        found = [node] if "oneOf" in node and "discriminator" in node else []
+        return found + [union for value in node.values() for union in unions(value)]
+    if isinstance(node, list):
+        return [union for item in node for union in unions(item)]
+    return []
+
+
+def test_what_tells_the_members_of_a_union_apart_is_required(document):
+    """A generated client tries one after the other: a word that may be left out fits too many."""
+    found = unions(document)
+    assert len(found) > 10
+    for union in found:
+        word = union["discriminator"]["propertyName"]
+        for member in union["oneOf"]:
+            schema = document["components"]["schemas"][member["$ref"].rpartition("/")[2]]
+            assert word in schema["required"], member
+            assert {"const", "enum"} & set(schema["properties"][word]), member
+
+
+def test_defaults_are_plain_values(document):
+    """Generators of clients stumble over objects and lists; the descriptions tell those."""
+    places = dict(described_places(document))
+    values = {place: told["default"] for place, told in places.items() if "default" in told}
+    assert values["TrainSpec.epochs"] == 300
+    assert [place for place, value in values.items() if isinstance(value, dict | list)] == []
+
+
+def test_a_job_has_the_params_of_its_kind(document):
+    """Those of its submission, whose schemas they are."""
+    schemas = document["components"]["schemas"]
+    jobs = schemas["JobBody"]["discriminator"]["mapping"]
+    assert set(jobs) == set(KINDS)
+    for kind, request in schemas["JobRequest"]["discriminator"]["mapping"].items():
+        asked = schemas[request.rpartition("/")[2]]["properties"]["params"]
+        shown = schemas[jobs[kind].rpartition("/")[2]]["properties"]["params"]
+        assert sorted(references(asked)) == sorted(references(shown)) != []
+
+
+def test_work_that_is_left_is_a_202(document):
+    """And nothing is a 201: what is made has a job to end first."""
+    statuses = {one["operationId"]: set(one["responses"]) for *_, one in operations(document)}
+    assert {name for name, own in statuses.items() if "202" in own} == {
+        "submit_job", "retry_job", "cancel_job", "upload_dataset", "upload_logits",
+    }  # fmt: skip
+    assert [name for name, own in statuses.items() if "201" in own] == []
 
 
 def test_the_document_covers_the_issue(document):

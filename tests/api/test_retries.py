@@ -88,7 +88,7 @@ def test_a_failed_job_is_retried_as_a_new_one(api):
     answer = api.client.post(ended["links"]["retry"], headers=headers)
     again = api.client.post(ended["links"]["retry"], headers=headers)
 
-    assert answer.status_code == 201
+    assert answer.status_code == 202
     job = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["retry_of"]) == ("queued", first["id"])

@@ -26,7 +26,8 @@ EXAMPLES_IN_CI = 2
 
 # Where the service knows more than a schema says: names that have to exist, files that have to be
 # whole, tokens that have to be its own. All else that fits the schema has to be taken.
-CONFIG = """
+CONFIG = f"""
+hooks = "{Path(__file__).with_name("schemathesis_hooks.py")}"
 request-timeout = 300.0  # bounds a hang; how fast an answer is depends on the machine
 continue-on-failure = true
 

@@ -109,6 +109,6 @@ def open_real_images(params: DataChoice, task: Task) -> RealImages:
     )
     data = load_train_images(dataset)
     train_index, validation_index = cut(data, split, dataset.facts.n_classes)
-    spec = params.input_space or StandardSpace()
+    spec = params.input_space or StandardSpace(name="standard")
     space = fit_space(spec, data.images[train_index], dataset.facts, task.on_progress)
     return RealImages(split, data, train_index, validation_index, space)

@@ -60,8 +60,14 @@ class SearchQuery(BaseModel):
 class PagedQuery(SearchQuery):
     """A search of a list that is given a page at a time."""
 
-    page_size: int = Field(DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
-    page_token: str | None = Field(None, max_length=300)
+    page_size: int = Field(
+        DEFAULT_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="How many at most."
+    )
+    page_token: str | None = Field(
+        None,
+        max_length=300,
+        description="`next_page_token` of the page before, asked with the same filters.",
+    )
 
 
 def change_body(model: type[DescriptionT]) -> dict[str, Any]:

@@ -3,12 +3,28 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from typing_extensions import TypeAliasType
 
 from app.api.http.responses import rfc3339
+from app.shared.store import job_states
+from app.shared.store.kinds import Kind
+from ddcal_core.specs.results import Resource
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]
 """An aware time, written as RFC 3339 in UTC with milliseconds."""
+
+# Named, so that the document has each once and generated clients have one type.
+JobKind = TypeAliasType(
+    "JobKind", Annotated[Kind, Field(description="What a job computes; an intake is of an upload.")]
+)
+JobState = TypeAliasType(
+    "JobState",
+    Annotated[job_states.JobState, Field(description="Nothing leaves the last four.")],
+)
+ResourceName = TypeAliasType(
+    "ResourceName", Annotated[Resource, Field(description="What a result is.")]
+)
 
 
 class Body(BaseModel):

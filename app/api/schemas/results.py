@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.api.schemas.bodies import Body, Time
+from app.api.schemas.bodies import Body, ResourceName, Time
 from app.shared.store.catalog import Artifact, Result
 from app.shared.store.kinds import RESOURCES
 
@@ -13,30 +13,30 @@ from app.shared.store.kinds import RESOURCES
 class ArtifactBody(Body):
     """A file."""
 
-    id: str
-    name: str = Field(examples=["report.html"])
-    media_type: str
-    n_bytes: int
-    sha256: str
-    job_id: str
-    resource_id: str
-    created_at: Time
-    url: str = Field(description="Where its bytes are.")
+    id: str = Field(description="art_ and 26 characters.")
+    name: str = Field(description="What to call it on disk.", examples=["report.html"])
+    media_type: str = Field(description="Of its content.", examples=["text/html"])
+    n_bytes: int = Field(description="Its size.")
+    sha256: str = Field(description="Of its bytes, 64 hexadecimal digits.")
+    job_id: str = Field(description="The job that made it.")
+    resource_id: str = Field(description="The result that it is a file of.")
+    created_at: Time = Field(description="When it was stored.")
+    url: str = Field(description="The path of its bytes.")
 
 
 class ArtifactList(Body):
     """The files of a job."""
 
-    items: list[ArtifactBody]
+    items: list[ArtifactBody] = Field(description="All of them.")
 
 
 class ResultSummary(Body):
     """A set of experts, distilled set, model, calibration or report, as lists show it."""
 
-    id: str
-    resource: str
-    job_id: str
-    dataset: str | None
+    id: str = Field(description="Two to four letters for what it is, _ and 26 characters.")
+    resource: ResourceName = Field(description="What it is.")
+    job_id: str = Field(description="The job that made it.")
+    dataset: str | None = Field(description="Name of the data set, or of the logits.")
     name: str | None = Field(description="What its owner calls it; at first as its job.")
     tags: dict[str, str] = Field(description="Key -> value, to find it by; likewise.")
     method: str | None = Field(description="Of a distilled set or a calibration.")
@@ -47,10 +47,10 @@ class ResultSummary(Body):
     ece: float | None = Field(
         description="Expected calibration error in [0, 1], likewise; of models before calibration."
     )
-    created_at: Time
+    created_at: Time = Field(description="When it was made.")
     details: dict[str, Any] = Field(description="What its job reported of it.")
-    artifacts: list[ArtifactBody]
-    links: dict[str, str]
+    artifacts: list[ArtifactBody] = Field(description="Its files.")
+    links: dict[str, str] = Field(description="Name -> path: self, and the job that made it.")
 
 
 class ResultBody(ResultSummary):
@@ -65,8 +65,8 @@ class ResultBody(ResultSummary):
 class ResultPage(Body):
     """Results of one kind, newest first."""
 
-    items: list[ResultSummary]
-    next_page_token: str | None
+    items: list[ResultSummary] = Field(description="The results of this page.")
+    next_page_token: str | None = Field(description="null on the last page.")
 
 
 def artifact_body(artifact: Artifact) -> ArtifactBody:

@@ -14,35 +14,41 @@ class FieldProblemBody(Body):
         description="JSON pointer into the body; /query/NAME and /path/NAME for parameters.",
         examples=["/params/distill/mask/ratio"],
     )
-    code: str = Field(examples=["out_of_range"])
-    detail: str = Field(examples=["wanted less than 1, got 1.5"])
+    code: str = Field(description="A stable word for programs.", examples=["out_of_range"])
+    detail: str = Field(
+        description="What was wanted and what was got.", examples=["wanted less than 1, got 1.5"]
+    )
 
 
 class ProblemBody(Body):
     """Why a request was not carried out (RFC 9457)."""
 
-    type: str = Field(examples=["urn:ddcal:problem:invalid_request"])
-    title: str
-    status: int
+    type: str = Field(
+        description="The code, as a URN.", examples=["urn:ddcal:problem:invalid_request"]
+    )
+    title: str = Field(description="The kind of problem, in a few words.")
+    status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was wanted and what was got.")
-    instance: str
+    instance: str = Field(description="The path that was asked.")
     code: str = Field(description="A stable word for programs.")
-    request_id: str
-    errors: list[FieldProblemBody]
+    request_id: str = Field(description="Of the request, as X-Request-ID and the logs have it.")
+    errors: list[FieldProblemBody] = Field(
+        description="Each field that cannot be; empty where no field is to blame."
+    )
 
 
 class HealthBody(Body):
     """The service answers."""
 
-    status: str = Field(examples=["ok"])
+    status: str = Field(description="ok.", examples=["ok"])
 
 
 class CheckBody(Body):
     """One thing that the service needs, looked at."""
 
-    name: str = Field(examples=["broker"])
+    name: str = Field(description="What was looked at.", examples=["broker"])
     status: str = Field(description="ok, or a word for what is wrong.", examples=["ok"])
-    detail: str
+    detail: str = Field(description="What was found, in a sentence.")
 
 
 class ReadinessBody(Body):
@@ -51,14 +57,14 @@ class ReadinessBody(Body):
     status: Literal["ready", "degraded"] = Field(
         description="degraded: jobs are taken in and begin late; the checks say why."
     )
-    checks: list[CheckBody]
+    checks: list[CheckBody] = Field(description="Everything looked at.")
 
 
 class UnreadyBody(ProblemBody):
     """Why the service takes no job in: a problem with every check beside it."""
 
-    readiness: Literal["unready"]
-    checks: list[CheckBody]
+    readiness: Literal["unready"] = Field(description="No job is taken in.")
+    checks: list[CheckBody] = Field(description="Everything looked at.")
 
 
 class VersionBody(Body):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -35,6 +35,9 @@ from ddcal_core.specs.logits import LogitsFacts
 
 IMAGES = "images"
 LOGITS = "logits"
+UploadState = Literal["checking", "ready", "rejected"]
+DatasetState = UploadState | Literal["unavailable"]
+Source = Literal["named", "upload"]
 
 # A file that torchvision's reader of each data set needs, below the folder of named data sets.
 NEEDED_FILES = {
@@ -62,8 +65,8 @@ class Dataset:
     """
 
     name: str
-    source: str
-    state: str
+    source: Source
+    state: DatasetState
     facts: DatasetFacts | None
     id: str | None = None
     problem: dict[str, Any] | None = None

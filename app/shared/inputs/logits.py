@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from app.shared.errors import NotFoundError
-from app.shared.inputs.datasets import LOGITS, uploads_of
+from app.shared.inputs.datasets import LOGITS, UploadState, uploads_of
 from app.shared.store.descriptions import EVERYTHING, Search, found_by
 from app.shared.store.tables import datasets
 from ddcal_core.specs.logits import LogitsFacts
@@ -26,7 +26,7 @@ class Logits:
 
     id: str
     name: str
-    state: str
+    state: UploadState
     facts: LogitsFacts | None
     problem: dict[str, Any] | None
     job_id: str

@@ -17,4 +17,4 @@ class CalibrateParams(Spec):
         description="Models, or train jobs for all their models.",
     )
     seed: Seed = 0
-    calibrate: CalibrationSpecs
+    calibrate: CalibrationSpecs = Field(description="How each network is calibrated.")

@@ -22,7 +22,7 @@ class LogitsScaling(Spec):
     Both need far more labels than one number does.
     """
 
-    method: Literal["vector", "isotonic"]
+    method: Literal["vector", "isotonic"] = Field(description="Which of the two.")
 
 
 LogitsCalibration = Annotated[
@@ -35,7 +35,7 @@ LogitsCalibration = Annotated[
 
 
 class LogitsEvaluation(Spec):
-    """What the report measures."""
+    """What a report on uploaded logits measures."""
 
     n_bins: int = Field(15, ge=1, le=100, description="Number of equal-width bins of the ECE.")
 
@@ -49,6 +49,7 @@ class CalibrateLogitsParams(Spec):
         [NoCalibration(method="none"), LogitsTemperatureScaling(method="ts")],
         min_length=1,
         max_length=8,
-        description="Each method and optimiser at most once; all are fitted on logits_fit only.",
+        description="Each method and optimiser at most once; all are fitted on logits_fit only. "
+        "Default: none and ts.",
     )
-    evaluate: LogitsEvaluation = LogitsEvaluation()
+    evaluate: LogitsEvaluation = Field(LogitsEvaluation(), description="What the report measures.")

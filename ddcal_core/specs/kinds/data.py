@@ -1,6 +1,6 @@
 """What jobs on real images have in common."""
 
-from ddcal_core.specs.fields import Classes, DatasetName, Imbalance, NValidation, Seed, Spec
+from ddcal_core.specs.fields import Classes, DatasetName, LongTail, NValidation, Seed, Spec
 from ddcal_core.specs.spaces import InputSpaceSpec, StandardSpace
 
 
@@ -11,5 +11,5 @@ class DataParams(Spec):
     seed: Seed = 0
     n_validation: NValidation = None
     classes: Classes = None
-    imbalance: Imbalance | None = None
-    input_space: InputSpaceSpec = StandardSpace()
+    imbalance: LongTail = None
+    input_space: InputSpaceSpec = StandardSpace(name="standard")

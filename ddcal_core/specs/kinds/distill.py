@@ -1,7 +1,5 @@
 """`distill`: real training images -> a distilled set."""
 
-from typing import Annotated
-
 from pydantic import Field, ValidationInfo, field_validator
 
 from ddcal_core.specs.distillation import DistillSpec
@@ -14,7 +12,11 @@ from ddcal_core.specs.methods.presets import resolved
 class DistillationParams(DataParams):
     """What is distilled, with every number of its preset filled in."""
 
-    distill: Annotated[DistillSpec, Field(validate_default=True)] = DmSpec()
+    distill: DistillSpec = Field(
+        DmSpec(method="dm"),
+        validate_default=True,
+        description="How the set is distilled. Default: dm, as it is where no method is named.",
+    )
 
     @field_validator("distill")
     @classmethod

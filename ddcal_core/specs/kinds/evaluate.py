@@ -17,4 +17,4 @@ class EvaluateParams(Spec):
         description="Calibrations, or calibrate jobs for all of theirs; all of one data set.",
     )
     seed: Seed = 0
-    evaluate: EvaluateSpec = EvaluateSpec()
+    evaluate: EvaluateSpec = Field(EvaluateSpec(), description="What the report measures.")

@@ -1,5 +1,7 @@
 """`experts`: networks trained on real images, for method mtt."""
 
+from pydantic import Field
+
 from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.kinds.data import DataParams
 
@@ -7,4 +9,4 @@ from ddcal_core.specs.kinds.data import DataParams
 class ExpertsParams(DataParams):
     """The params of an `experts` job."""
 
-    experts: ExpertSpec = ExpertSpec()
+    experts: ExpertSpec = Field(ExpertSpec(), description="How the experts are trained.")

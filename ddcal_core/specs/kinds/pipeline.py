@@ -25,14 +25,16 @@ class HerdingBaseline(Spec):
     """Beside the distilled set: as many real images, chosen by herding."""
 
     source: Literal["herding"]
-    features: HerdingFeatures = ConvNetFeatures()
+    features: HerdingFeatures = ConvNetFeatures(name="convnet")
 
 
 class FullBaseline(Spec):
     """Beside the distilled set: the real training images, or a random subset of them."""
 
     source: Literal["full"]
-    n_images: int | None = Field(None, ge=1, le=10_000_000)
+    n_images: int | None = Field(
+        None, ge=1, le=10_000_000, description="A random subset of that size; default: all."
+    )
     epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
 
 
@@ -72,14 +74,14 @@ class PipelineParams(DistillationParams):
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],
         max_length=4,
-        description="Training sets to compare the distilled one with.",
+        description="Training sets to compare the distilled one with. Default: random.",
     )
     train_networks: list[NetworkSpec] = Field(
         [],
         max_length=8,
         description=(
             "Further networks, trained as train says, on the distilled set and on the "
-            "random and herding baselines."
+            "random and herding baselines. Default: none."
         ),
     )
     train_losses: list[TrainLoss] = Field(
@@ -87,7 +89,7 @@ class PipelineParams(DistillationParams):
         max_length=8,
         description=(
             "Further losses to train networks with on the distilled set, each reported "
-            "beside train.loss before and after the same temperature scaling."
+            "beside train.loss before and after the same temperature scaling. Default: none."
         ),
     )
     calibrate: CalibrationSpecs = Field(
@@ -97,7 +99,7 @@ class PipelineParams(DistillationParams):
             "validation images, and mts on the small set alone, its ratio found."
         ),
     )
-    evaluate: EvaluateSpec = EvaluateSpec()
+    evaluate: EvaluateSpec = Field(EvaluateSpec(), description="What the report measures.")
 
     @field_validator("train")
     @classmethod

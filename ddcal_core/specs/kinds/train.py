@@ -1,8 +1,10 @@
 """`train`: networks on a distilled set, on a few real images, or on the real data."""
 
-from pydantic import model_validator
+from typing import Annotated
 
-from ddcal_core.specs.fields import Classes, DatasetName, Imbalance, NValidation, Seed, Spec
+from pydantic import Field, model_validator
+
+from ddcal_core.specs.fields import Classes, DatasetName, LongTail, NValidation, Seed, Spec
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import DistilledTrainingSet, TrainingSet, TrainSpec
 
@@ -17,13 +19,19 @@ class TrainParams(Spec):
     """
 
     training_set: TrainingSet
-    dataset: DatasetName | None = None
+    dataset: Annotated[
+        DatasetName | None,
+        Field(description="The data set; required but with a distilled set, which brings its own."),
+    ] = None
     seed: Seed = 0
     n_validation: NValidation = None
     classes: Classes = None
-    imbalance: Imbalance | None = None
-    input_space: InputSpaceSpec | None = None
-    train: TrainSpec = TrainSpec()
+    imbalance: LongTail = None
+    input_space: Annotated[
+        InputSpaceSpec | None,
+        Field(description="Default: standard, with a distilled set the one that it brings."),
+    ] = None
+    train: TrainSpec = Field(TrainSpec(), description="How the networks are trained.")
 
     @model_validator(mode="after")
     def _dataset_fits_source(self) -> "TrainParams":

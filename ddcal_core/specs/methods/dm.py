@@ -18,7 +18,7 @@ class DmSpec(MethodSpec):
     Source: Zhao and Bilen, WACV 2023 (DM); the mask: arXiv 2307.12463 (MDT).
     """
 
-    method: Literal["dm"] = "dm"
+    method: Literal["dm"]
     batch_real: BatchReal = 256
     lr: ImageLr = 1.0
     momentum: ImageMomentum = 0.5

@@ -17,7 +17,7 @@ BatchReal = Annotated[
 
 ImageLr = Annotated[float, Field(gt=0, le=1e6, description="Step size on the images (SGD).")]
 
-ImageMomentum = Annotated[float, Field(ge=0, lt=1)]
+ImageMomentum = Annotated[float, Field(ge=0, lt=1, description="Of the steps on the images.")]
 
 _DC_DATASETS = ("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100")
 

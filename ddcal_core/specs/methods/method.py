@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import Spec
+from ddcal_core.specs.fields import ImagesPerClass, Spec
 from ddcal_core.specs.masks import MaskSpec
 
 Values = Mapping[str, Any]
@@ -65,7 +65,7 @@ class MethodSpec(Spec):
     preset_version: int = Field(
         PRESETS_VERSION, ge=1, le=PRESETS_VERSION, description="Version of the table of presets."
     )
-    images_per_class: int = Field(10, ge=1, le=1_000)
+    images_per_class: ImagesPerClass = 10
     init: Literal["real", "noise"] = Field(
         "real",
         description=(
@@ -74,13 +74,16 @@ class MethodSpec(Spec):
         ),
     )
     mask: MaskSpec = Field(
-        MaskSpec(), description="MDT: the mask on the synthetic images during distillation."
+        MaskSpec(),
+        description="MDT: the mask on the synthetic images during distillation. Default: none.",
     )
-    iterations: int = Field(200, ge=1, le=1_000_000)
+    iterations: int = Field(200, ge=1, le=1_000_000, description="Steps on the images.")
     width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet distilled on.")
     depth: int = Field(3, ge=1, le=6, description="Blocks of the ConvNet; each halves the image.")
     augmentation: Augmentation = ()
-    selection: SelectionSpec = SelectionSpec()
+    selection: SelectionSpec = Field(
+        SelectionSpec(), description="Which of the sets along the way is kept."
+    )
     measure_factor: bool = Field(
         True,
         description=(

@@ -31,7 +31,7 @@ class MttSpec(MethodSpec):
     """
 
     method: Literal["mtt"]
-    iterations: int = Field(100, ge=1, le=1_000_000)
+    iterations: int = Field(100, ge=1, le=1_000_000, description="Trajectories matched.")
     synthetic_steps: int = Field(
         10, ge=1, le=10_000, description="Steps of SGD on the set per iteration (N)."
     )

@@ -22,8 +22,12 @@ class RtpSpec(MethodSpec):
     """
 
     method: Literal["rtp"]
-    iterations: int = Field(100, ge=1, le=1_000_000)
-    form: Literal["bases", "pixels"] = "bases"
+    iterations: int = Field(
+        100, ge=1, le=1_000_000, description="Networks trained on the set, a step of it after each."
+    )
+    form: Literal["bases", "pixels"] = Field(
+        "bases", description="What is learned: bases and coefficients, or the pixels of the images."
+    )
     n_bases: int = Field(
         16, ge=1, le=10_000, description="Number of bases (K); ignored with form pixels."
     )
@@ -54,7 +58,7 @@ class RtpSpec(MethodSpec):
         None, ge=2, le=10_000, description="Classes drawn per iteration; null for all."
     )
     lr: float = Field(1.0, gt=0, le=1e7, description="Step size on everything learned (SGD).")
-    momentum: float = Field(0.5, ge=0, lt=1)
+    momentum: float = Field(0.5, ge=0, lt=1, description="Momentum of everything learned.")
     clip_norm: float = Field(
         2.0, gt=0, le=1e9, description="Largest norm of the gradient over everything learned."
     )

@@ -47,7 +47,10 @@ def images():
 @pytest.fixture(scope="module")
 def spaces(images):
     """All three, fitted on the same images."""
-    return {spec.name: fit_space(spec, images, FACTS) for spec in (StandardSpace(), ZCA, PER_IMAGE)}
+    return {
+        spec.name: fit_space(spec, images, FACTS)
+        for spec in (StandardSpace(name="standard"), ZCA, PER_IMAGE)
+    }
 
 
 @pytest.mark.parametrize("eps", [0.1, 1e-3])

@@ -27,7 +27,7 @@ def spec_of(**changes):
         "depth": 2,
         "mask": MaskSpec(ratio=0.3),
     }
-    return DmSpec(**settings | changes)
+    return DmSpec(method="dm", **settings | changes)
 
 
 def distill_dm(images, labels, spec, *, seed=SEED, **keywords):

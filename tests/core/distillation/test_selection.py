@@ -17,7 +17,9 @@ FACTS = DatasetFacts(
     mean=(0.5,),
     std=(0.25,),
 )
-SPEC = DmSpec(width=8, depth=1, selection=SelectionSpec(n_evaluations=3, patience=2, epochs=30))
+SPEC = DmSpec(
+    method="dm", width=8, depth=1, selection=SelectionSpec(n_evaluations=3, patience=2, epochs=30)
+)
 
 
 def two_classes(n_images, seed):
@@ -91,5 +93,5 @@ def test_without_validation_images_or_evaluations_there_is_none():
 )
 def test_epochs_keep_to_the_budget(n_images, epochs):
     """As many as show 5,000 images, 5 to 150; what is asked for wins."""
-    assert epochs_of(DmSpec(), n_images) == epochs
+    assert epochs_of(DmSpec(method="dm"), n_images) == epochs
     assert epochs_of(SPEC, n_images) == 30

@@ -159,7 +159,7 @@ def test_build_network_reads_train_and_distill_specs():
     """Width and depth come from either spec; equal generators give equal networks."""
     facts = NAMED_DATASETS["digits"]
     trained = build_network(TrainSpec(width=4, depth=1), facts, seeded_generator(3))
-    matched = build_network(DmSpec(width=4, depth=1), facts, seeded_generator(3))
+    matched = build_network(DmSpec(method="dm", width=4, depth=1), facts, seeded_generator(3))
     assert trained.classifier.weight.shape == (10, 4 * 4 * 4)
     assert torch.equal(trained.classifier.weight, matched.classifier.weight)
 

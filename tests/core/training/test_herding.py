@@ -125,7 +125,7 @@ def test_pixels_are_features():
 def test_a_convnets_features_are_those_of_the_network_trained_by_hand(epochs, n_images):
     """The same random images, the same order, then what its linear layer sees."""
     images, labels = some_images()
-    spec = ConvNetFeatures(width=4, depth=2, epochs=epochs, n_images=n_images)
+    spec = ConvNetFeatures(name="convnet", width=4, depth=2, epochs=epochs, n_images=n_images)
     reports = []
     found = herding_features(images, labels, spec, FACTS, seed=5, on_progress=reports.append)
     training = TrainSpec(width=4, depth=2, epochs=max(epochs, 1), lr=0.01)

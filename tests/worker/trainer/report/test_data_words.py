@@ -6,7 +6,7 @@ from worker.trainer.report.data_words import data_sentences, data_suffix
 
 PLAIN = Split(dataset="d", seed=0, n_validation=None)
 CHOSEN = PLAIN.model_copy(update={"classes": (8, 3), "imbalance": 0.1})
-STANDARD = StandardSpace()
+STANDARD = StandardSpace(name="standard")
 ZCA = ZcaSpace(name="zca", eps=0.1)
 PER_IMAGE = PerImageZcaSpace(name="zca_per_image", regularisation=100.0)
 
