@@ -1,4 +1,5 @@
 import re
+from difflib import unified_diff
 
 import jsonschema
 import pytest
@@ -6,6 +7,8 @@ import pytest
 from app.shared.store.kinds import KINDS
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.npz import upload_logits
+from tests.api.openapi_copy import COPY, as_text
+from tests.api.openapi_copy import document as described
 
 REFUSED = {"4", "5"}
 
@@ -41,6 +44,16 @@ def references(node):
     if isinstance(node, list):
         return [ref for item in node for ref in references(item)]
     return []
+
+
+def test_the_document_changes_on_purpose_alone():
+    """Whoever has generated a client sees the change in the stored copy, and so do reviewers."""
+    changed = (
+        "docs/openapi.json is of another version; `python -m tests.api.openapi_copy` writes it"
+    )
+    stored = COPY.read_text(encoding="utf-8").splitlines()
+    difference = list(unified_diff(stored, as_text(described()).splitlines(), "stored", "now", n=1))
+    assert difference == [], "\n".join([changed, *difference[:60]])
 
 
 def test_every_reference_leads_somewhere(document):

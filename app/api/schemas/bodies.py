@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from typing_extensions import TypeAliasType
 
 from app.api.http.responses import rfc3339
@@ -11,7 +11,11 @@ from app.shared.store import job_states
 from app.shared.store.kinds import Kind
 from ddcal_core.specs.results import Resource
 
-Time = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]
+Time = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """An aware time, written as RFC 3339 in UTC with milliseconds."""
 
 # Named, so that the document has each once and generated clients have one type.
