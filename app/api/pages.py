@@ -28,7 +28,7 @@ PAGE = """<header>
 <div><h1>ddcal</h1>
 <p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
 <a href="/v1/datasets">data sets</a> · <a href="/v1/logits">logits</a> ·
-<a href="/openapi.json">API</a></p></div>
+<a href="/docs">API</a></p></div>
 {logout}
 </header>
 {content}"""

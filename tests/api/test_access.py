@@ -119,6 +119,7 @@ def test_health_needs_no_key(visitor):
     [
         ("/", "*/*", "/login"),
         ("/", HTML["Accept"], "/login"),
+        ("/docs", "*/*", "/login?next=/docs"),
         ("/?x=1&y=%2F", "*/*", "/login?next=/%3Fx%3D1%26y%3D%252F"),
         ("/v1/jobs?state=failed", HTML["Accept"], "/login?next=/v1/jobs%3Fstate%3Dfailed"),
         ("/nowhere", HTML["Accept"], "/login?next=/nowhere"),

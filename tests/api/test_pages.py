@@ -1,5 +1,8 @@
+import hashlib
 import re
+from pathlib import Path
 
+from app.api import documentation
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.store.job_records import Ending, NewJob
@@ -71,3 +74,40 @@ def test_what_users_wrote_is_text_and_no_markup(api):
 def test_the_front_page_takes_only_reading(shared_api):
     """There is nothing to post to it."""
     problem(shared_api.client.post("/"), 405)
+
+
+def test_the_documentation_comes_with_the_service(api):
+    """All that its page names is here and lies in the package; nothing else may be asked."""
+    answer = api.client.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; connect-src 'self';")
+    addresses = re.findall(r'(?:src|href|spec-url)="([^"]+)"', answer.text)
+    assert {"/", "/openapi.json"} < set(addresses)
+    scripts = [one for one in addresses if one.endswith(".js")]
+    assert len(scripts) == 2
+    for one in addresses:
+        assert api.client.get(one).status_code == 200, one
+    for one in scripts:
+        assert api.client.get(one).headers["content-type"].startswith("text/javascript")
+
+
+def test_the_viewer_is_sent_as_who_asks_can_read_it(api):
+    """Packed to who takes that, as it is to all others; kept, as its name has its version."""
+    (address,) = re.findall(r'src="(/docs/rapidoc[^"]+)"', api.client.get("/docs").text)
+    packed = api.client.get(address)
+    plain = api.client.get(address, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert plain.content == packed.content
+    assert plain.text.startswith("/*! RapiDoc")
+    assert "immutable" in packed.headers["cache-control"]
+    assert len(packed.content) > 3 * int(packed.headers["content-length"])
+
+
+def test_the_viewer_is_the_one_that_its_note_names():
+    """Byte for byte what the registry has of that version."""
+    folder = Path(documentation.__file__).parent / "assets" / "rapidoc"
+    (packed,) = folder.glob("*.js.gz")
+    note = (folder / "README.md").read_text()
+    assert hashlib.sha256(packed.read_bytes()).hexdigest() in note
+    assert packed.name in note
