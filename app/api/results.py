@@ -17,6 +17,7 @@ from app.api.http.dependencies import (
 from app.api.http.paging import page_position, page_token
 from app.api.http.responses import json_answer, problems
 from app.api.http.searching import PagedQuery, SearchQuery, asked_change, change_body, written
+from app.api.schemas.result_kinds import BODIES, PAGES
 from app.api.schemas.results import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
     NEWEST_FIRST,
@@ -43,7 +44,6 @@ RESULT_ID: dict[str, Any] = {
     "schema": {"type": "string", "title": "Result Id"},
 }
 CHANGE: dict[str, Any] = {
-    "response_model": ResultBody,
     "responses": problems(400, 404, 413, 415, 422),
     "openapi_extra": {"parameters": [RESULT_ID], **change_body(NewDescription)},
 }
@@ -142,7 +142,7 @@ class CalibrationListQuery(CalibratedListQuery):
 
 @router.get(
     "/expert-sets",
-    response_model=ResultPage,
+    response_model=PAGES["expert_set"],
     responses=problems(400, 422),
     summary="List sets of experts",
 )
@@ -155,7 +155,7 @@ def list_expert_sets(
 
 @router.get(
     "/distilled-sets",
-    response_model=ResultPage,
+    response_model=PAGES["distilled_set"],
     responses=problems(400, 422),
     summary="List distilled sets",
 )
@@ -168,7 +168,7 @@ def list_distilled_sets(
 
 @router.get(
     "/models",
-    response_model=ResultPage,
+    response_model=PAGES["model"],
     responses=problems(400, 422),
     summary="List models",
 )
@@ -181,7 +181,7 @@ def list_models(
 
 @router.get(
     "/calibrations",
-    response_model=ResultPage,
+    response_model=PAGES["calibration"],
     responses=problems(400, 422),
     summary="List calibrations",
 )
@@ -194,7 +194,7 @@ def list_calibrations(
 
 @router.get(
     "/reports",
-    response_model=ResultPage,
+    response_model=PAGES["report"],
     responses=problems(400, 422),
     summary="List reports",
 )
@@ -207,7 +207,7 @@ def list_reports(
 
 @router.get(
     "/expert-sets/{result_id}",
-    response_model=ResultBody,
+    response_model=BODIES["expert_set"],
     responses=problems(404),
     summary="Look at a set of experts",
 )
@@ -218,7 +218,7 @@ def get_expert_set(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> R
 
 @router.get(
     "/distilled-sets/{result_id}",
-    response_model=ResultBody,
+    response_model=BODIES["distilled_set"],
     responses=problems(404),
     summary="Look at a distilled set",
 )
@@ -229,7 +229,7 @@ def get_distilled_set(service: ServiceDep, owner_id: OwnerDep, result_id: str) -
 
 @router.get(
     "/models/{result_id}",
-    response_model=ResultBody,
+    response_model=BODIES["model"],
     responses=problems(404),
     summary="Look at a model",
 )
@@ -240,7 +240,7 @@ def get_model(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Respon
 
 @router.get(
     "/calibrations/{result_id}",
-    response_model=ResultBody,
+    response_model=BODIES["calibration"],
     responses=problems(404),
     summary="Look at a calibration",
 )
@@ -251,7 +251,7 @@ def get_calibration(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> 
 
 @router.get(
     "/reports/{result_id}",
-    response_model=ResultBody,
+    response_model=BODIES["report"],
     responses=problems(404),
     summary="Look at a report",
 )
@@ -262,6 +262,7 @@ def get_report(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Respo
 
 @router.patch(
     "/expert-sets/{result_id}",
+    response_model=BODIES["expert_set"],
     **CHANGE,
     summary="Change the name, tags or notes of a set of experts",
 )
@@ -272,6 +273,7 @@ async def update_expert_set(request: Request) -> Response:
 
 @router.patch(
     "/distilled-sets/{result_id}",
+    response_model=BODIES["distilled_set"],
     **CHANGE,
     summary="Change the name, tags or notes of a distilled set",
 )
@@ -280,14 +282,22 @@ async def update_distilled_set(request: Request) -> Response:
     return await _change(request, "distilled_set")
 
 
-@router.patch("/models/{result_id}", **CHANGE, summary="Change the name, tags or notes of a model")
+@router.patch(
+    "/models/{result_id}",
+    response_model=BODIES["model"],
+    **CHANGE,
+    summary="Change the name, tags or notes of a model",
+)
 async def update_model(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "model")
 
 
 @router.patch(
-    "/calibrations/{result_id}", **CHANGE, summary="Change the name, tags or notes of a calibration"
+    "/calibrations/{result_id}",
+    response_model=BODIES["calibration"],
+    **CHANGE,
+    summary="Change the name, tags or notes of a calibration",
 )
 async def update_calibration(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
@@ -295,7 +305,10 @@ async def update_calibration(request: Request) -> Response:
 
 
 @router.patch(
-    "/reports/{result_id}", **CHANGE, summary="Change the name, tags or notes of a report"
+    "/reports/{result_id}",
+    response_model=BODIES["report"],
+    **CHANGE,
+    summary="Change the name, tags or notes of a report",
 )
 async def update_report(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""

@@ -46,7 +46,13 @@ class Split(Record):
 
 
 class MadeWith(Record):
-    """What a result was computed with: its bytes may differ with another."""
+    """What a result was computed with: its bytes may differ with another.
+
+    Attributes:
+        torch: the version of PyTorch.
+        device: what computed, and its name.
+        threads: of the CPU.
+    """
 
     torch: str
     device: str
@@ -168,7 +174,13 @@ class CalibratedModelConfig(ModelConfig):
 
 
 class FactorTraining(Record):
-    """How the one network was trained that a set's factor was measured with."""
+    """How the one network was trained that a set's factor was measured with.
+
+    Attributes:
+        epochs: passes over the set.
+        batch_size: images per step.
+        lr: learning rate.
+    """
 
     epochs: int
     batch_size: int
@@ -235,7 +247,12 @@ class SetWarning(Record):
 
 
 class ScoredStep(Record):
-    """The accuracy on validation images of a network trained on the set of one step."""
+    """The accuracy on validation images of a network trained on the set of one step.
+
+    Attributes:
+        step: of the distillation.
+        accuracy: in [0, 1].
+    """
 
     step: int
     accuracy: float

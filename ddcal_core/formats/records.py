@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.specs.fields import described_by_docstring
 
 VERSION: Final = 2
 VersionedT = TypeVar("VersionedT", bound="VersionedRecord")
@@ -29,7 +30,12 @@ def is_empty(value: object) -> bool:
 class Record(BaseModel):
     """Frozen JSON fields; a key that is not among them is an error, and so are NaN and infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra=described_by_docstring,
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Give the fields as JSON values."""

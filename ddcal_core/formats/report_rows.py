@@ -82,7 +82,17 @@ METRICS = tuple(NetworkMetrics.model_fields)
 
 
 class MeanMetrics(Record):
-    """The numbers of `NetworkMetrics`, each as a summary over networks."""
+    """The numbers of one network, each as a summary over networks.
+
+    Attributes:
+        accuracy: in [0, 1].
+        nll: mean negative log-likelihood in nats.
+        brier: summed over classes, in [0, 2].
+        ece: expected calibration error, in [0, 1].
+        signed_gap: mean confidence - accuracy, in [-1, 1]; above 0 over-confident.
+        null_mean: ECE of a perfectly calibrated network with these confidences, mean over draws.
+        null_p95: its 95 % point.
+    """
 
     accuracy: Summary
     nll: OpenSummary
@@ -98,6 +108,15 @@ class FurtherMeasures(Record, Generic[ValueT]):
 
     All are in [0, 1], but for the debiased error, which noise can take below 0. Of one network
     they are numbers, of a row summaries.
+
+    Attributes:
+        root_mean_square_calibration_error: of bins of equal width, squared gaps averaged.
+        maximum_calibration_error: the largest gap of a bin.
+        adaptive_calibration_error: of bins of equally many images.
+        classwise_calibration_error: mean over classes of each one's ECE.
+        debiased_calibration_error: squared, with the bias of small bins taken off.
+        smooth_calibration_error: without bins.
+        area_under_risk_coverage: of predictions ranked by confidence.
     """
 
     root_mean_square_calibration_error: ValueT
@@ -107,6 +126,10 @@ class FurtherMeasures(Record, Generic[ValueT]):
     debiased_calibration_error: ValueT
     smooth_calibration_error: ValueT
     area_under_risk_coverage: ValueT
+
+
+class FurtherSummaries(FurtherMeasures[Summary]):
+    """What else is measured, each as a summary over networks."""
 
 
 FURTHER = tuple(FurtherMeasures.model_fields)
@@ -245,8 +268,8 @@ class RowSubject(Record):
     temperature: TemperatureSummary
 
 
-class Row(MeanMetrics, RowSubject):
-    """One row of the table: the networks of one training set under one calibration.
+class RowSummary(MeanMetrics, RowSubject):
+    """One row of the table: the networks of one training set under one calibration, together.
 
     Attributes:
         guessing: test accuracy of the same predictions in random order, in [0, 1]; None in reports
@@ -256,15 +279,23 @@ class Row(MeanMetrics, RowSubject):
         verdict: which way the row is miscalibrated, if by more than chance shows.
         failures: what went wrong, by name.
         calibration_ids: of the networks' calibrations, where they have one.
-        networks: one by one.
         words: the row in a sentence or two.
     """
 
     guessing: float | None
     before: MeanMetrics
-    further: FurtherMeasures[Summary] | None
+    further: FurtherSummaries | None
     verdict: Verdict
     failures: tuple[Failure, ...]
     calibration_ids: tuple[str, ...]
-    networks: tuple[NetworkRow, ...]
     words: str
+
+
+class Row(RowSummary):
+    """A row with each network by itself.
+
+    Attributes:
+        networks: one by one.
+    """
+
+    networks: tuple[NetworkRow, ...]

@@ -27,7 +27,7 @@ from ddcal_core.formats.report_analyses import (
     MtsCurve,
     SpectrumAnalysis,
 )
-from ddcal_core.formats.report_rows import Row
+from ddcal_core.formats.report_rows import Row, RowSummary
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import TrainSpec
 
@@ -133,21 +133,40 @@ class ReportMadeWith(MadeWith):
     seconds: float
 
 
-class Report(VersionedRecord):
-    """A report's report.json; fractions, not percent.
+class ReportHeadline(Record):
+    """What is stored of a report beside its files: no bins, no networks; fractions, not percent.
 
     Attributes:
-        format: for other programs.
         dataset: name of the data set, or of the logits.
         headline: the main finding.
         findings: what the numbers say, in sentences, the headline first.
         n_test: test images, or rows of logits, behind every number.
         measured_on: which rows, of uploaded logits.
         n_bins: equal-width bins of the ECE.
+        rows: the table; those of one training set together, `none` first.
+        calibration_ids: of all calibrations measured.
+        logits: the name of the uploaded logits it is about.
+    """
+
+    dataset: str
+    headline: str
+    findings: tuple[str, ...]
+    n_test: int
+    measured_on: Literal["test rows", "fit rows"] | None = Field(None, exclude_if=is_none)
+    n_bins: int
+    rows: tuple[RowSummary, ...]
+    calibration_ids: tuple[str, ...]
+    logits: str | None = Field(None, exclude_if=is_none)
+
+
+class Report(ReportHeadline, VersionedRecord):
+    """A report's report.json.
+
+    Attributes:
+        format: for other programs.
         class_names: of label 0, 1, ...
         image_shape: (C, H, W); None of uploaded logits.
         training_sets: distilled first, full last.
-        rows: the table; those of one training set together, `none` first.
         mts_curves: ECE over the mask ratio.
         comparisons: which calibration won; of each training set that has several.
         logit_analysis: of each training set; empty for one class, and of uploaded logits.
@@ -156,7 +175,6 @@ class Report(VersionedRecord):
         spectrum_words: what it says.
         facts: the figures at the head of the page, where they are not those of images.
         conventions: what each number is, by name.
-        calibration_ids: of all calibrations measured.
         made_with: torch, device, seed and time.
         steps: how everything was computed, where the training sets do not say it.
     """
@@ -164,12 +182,6 @@ class Report(VersionedRecord):
     KIND: ClassVar[str] = "report"
 
     format: str = "ddcal report 1"
-    dataset: str
-    headline: str
-    findings: tuple[str, ...]
-    n_test: int
-    measured_on: Literal["test rows", "fit rows"] | None = Field(None, exclude_if=is_none)
-    n_bins: int
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int] | None
     training_sets: tuple[ReportedTrainingSet, ...]
@@ -182,7 +194,6 @@ class Report(VersionedRecord):
     spectrum_words: str | None = Field(None, exclude_if=is_none)
     facts: dict[str, str] | None = Field(None, exclude_if=is_none)
     conventions: dict[str, str]
-    calibration_ids: tuple[str, ...]
     made_with: ReportMadeWith
     steps: tuple[str, ...] | None = Field(None, exclude_if=is_none)
 
@@ -201,14 +212,11 @@ class Report(VersionedRecord):
         }
 
     def headline_values(self) -> dict[str, Any]:
-        """Give what is stored of a report beside its files: no bins, no networks."""
+        """Give the report's headline as JSON values."""
         left_out = {"rows": {"__all__": {"networks"}}}
-        return self.model_dump(mode="json", include=_STORED, exclude=left_out)
-
-
-_STORED = {
-    "dataset", "headline", "findings", "n_test", "measured_on", "n_bins", "rows", "calibration_ids",
-}  # fmt: skip
+        return self.model_dump(
+            mode="json", include=set(ReportHeadline.model_fields), exclude=left_out
+        )
 
 
 _LACKING = {"optimiser": None, "further": None, "guessing": None}

@@ -1,5 +1,7 @@
 """What every request is made of: the frozen base, names, seeds, references."""
 
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
@@ -26,10 +28,40 @@ FORMS: Mapping[str, str] = {
 """What the patterns of fields ask for, in words."""
 
 
+_ATTRIBUTES = re.compile(r"\n+Attributes:\n((?:    .*\n?|\n)*)")
+_ATTRIBUTE = re.compile(r"^    (\w+): ((?:.|\n(?:     |\n))*)", re.M)
+
+
+def described_by_docstring(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Have a model's JSON schema say of each field what `Attributes:` of its docstring says.
+
+    Fields with a description of their own keep it; those of a base are described there.
+    """
+    told: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        section = _ATTRIBUTES.search(inspect.cleandoc(base.__doc__ or ""))
+        if section is not None:
+            told |= {
+                name: " ".join(words.split()) for name, words in _ATTRIBUTE.findall(section[1])
+            }
+    for name, field in schema.get("properties", {}).items():
+        if name in told:
+            words = re.sub(r"\bNone\b", "null", told[name])
+            field.setdefault("description", words[:1].upper() + words[1:])
+    if "description" in schema:
+        schema["description"] = _ATTRIBUTES.sub("", schema["description"])
+
+
 class Spec(BaseModel):
     """A frozen request: unknown fields, wrong types, NaN and infinities are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra=described_by_docstring,
+    )
 
 
 def members_of(union: object, tag: str) -> dict[str, type[Any]]:

@@ -4,7 +4,7 @@ from difflib import unified_diff
 import jsonschema
 import pytest
 
-from app.shared.store.kinds import KINDS
+from app.shared.store.kinds import KINDS, RESOURCES
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from tests.api.npz import upload_logits
 from tests.api.openapi_copy import COPY, as_text
@@ -130,6 +130,22 @@ def test_a_job_has_the_params_of_its_kind(document):
         asked = schemas[request.rpartition("/")[2]]["properties"]["params"]
         shown = schemas[jobs[kind].rpartition("/")[2]]["properties"]["params"]
         assert sorted(references(asked)) == sorted(references(shown)) != []
+
+
+def test_a_result_has_the_details_of_its_resource(document):
+    """In lists as well as by itself, each in fields of its own."""
+    schemas = document["components"]["schemas"]
+    found = {}
+    for name, schema in schemas.items():
+        resource = schema.get("properties", {}).get("resource", {}).get("const")
+        if resource is not None:
+            details = references(schema["properties"]["details"])
+            assert all(schemas[one.rpartition("/")[2]]["properties"] for one in details), name
+            found.setdefault(resource, []).append(details)
+    assert set(found) == set(RESOURCES)
+    for lists_and_itself in found.values():
+        assert len(lists_and_itself) == 2
+        assert lists_and_itself[0] == lists_and_itself[1] != []
 
 
 def test_work_that_is_left_is_a_202(document):

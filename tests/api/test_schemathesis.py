@@ -17,8 +17,16 @@ import pytest
 
 from app.shared.settings import Settings
 from app.shared.store.database import migrate
+from ddcal_core.formats.reports import read_report
 from tests.api.npz import npz, upload_logits
-from tests.api.serving import MODEL, SET, Api, running_api
+from tests.api.serving import Api, running_api
+from tests.core.formats.stored import (
+    calibration_values,
+    expert_set_record,
+    model_config,
+    set_manifest,
+    stored,
+)
 from tests.servers import fresh_postgres_database, running_postgres
 
 PROGRAM = Path(sys.executable).parent / "st"
@@ -55,18 +63,19 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 
 def furnish(api: Api) -> dict[str, str]:
     """One of everything; gives an id, or a name, by the address that wants it."""
-    values = {"dataset": "digits", "n_experts": 1}
+    files = {"a.json": b"{}", "b.png": b"png", "c.html": b"<p>"}
     job_id, (expert_set, set_id, model_id) = api.make(
         "distill",
         {"dataset": "digits"},
-        ("expert_set", values, {}),
-        ("distilled_set", SET, {"a.json": b"{}", "b.png": b"png", "c.html": b"<p>"}),
-        ("model", MODEL, {}),
+        ("expert_set", expert_set_record().as_json(), {}),
+        ("distilled_set", set_manifest(dataset="digits").as_json(), files),
+        ("model", model_config(dataset="digits").as_json(), {}),
     )
-    calibration = {"model_id": model_id, "method": "none", "status": "ok", "temperature": 1.0}
+    calibration = calibration_values(model_id=model_id).as_json()
     params = {"models": [model_id], "calibrate": [{"method": "none"}]}
     _, (calibration_id,) = api.make("calibrate", params, ("calibration", calibration, {}))
-    report = {"dataset": "digits", "calibration_ids": [calibration_id]}
+    report = read_report(stored("report")).headline_values()
+    report |= {"dataset": "digits", "calibration_ids": [calibration_id]}
     _, (report_id,) = api.make(
         "evaluate", {"calibrations": [calibration_id]}, ("report", report, {})
     )
@@ -74,7 +83,7 @@ def furnish(api: Api) -> dict[str, str]:
     api.client.post("/v1/datasets", params={"name": "mine"}, content=npz(), headers=headers)
     api.check_upload()
     upload_logits(api, "theirs")
-    files = api.client.get(f"/v1/jobs/{job_id}/artifacts").json()["items"]
+    made = api.client.get(f"/v1/jobs/{job_id}/artifacts").json()["items"]
     return {
         "/v1/jobs/{job_id}": job_id,
         "/v1/expert-sets/{result_id}": expert_set,
@@ -82,8 +91,8 @@ def furnish(api: Api) -> dict[str, str]:
         "/v1/models/{result_id}": model_id,
         "/v1/calibrations/{result_id}": calibration_id,
         "/v1/reports/{result_id}": report_id,
-        "/v1/artifacts/{artifact_id}": files[0]["id"],
-        "/v1/artifacts/{artifact_id}/content": files[0]["id"],
+        "/v1/artifacts/{artifact_id}": made[0]["id"],
+        "/v1/artifacts/{artifact_id}/content": made[0]["id"],
         "/v1/logits/{name}": "theirs",
     }
 

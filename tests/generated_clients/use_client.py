@@ -12,6 +12,7 @@ from ddcal_api.api.artifacts import download_artifact
 from ddcal_api.api.jobs import get_job, list_job_events, submit_job
 from ddcal_api.api.results import list_distilled_sets
 from ddcal_api.models import (
+    DistilledSetPage,
     DistillJob,
     DistillParams,
     DistillRequest,
@@ -19,7 +20,6 @@ from ddcal_api.models import (
     EventPage,
     JobState,
     ProblemBody,
-    ResultPage,
 )
 
 LEFT = {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
@@ -58,8 +58,9 @@ def main(address: str, key: str) -> None:
         events = list_job_events.sync(job.id, client=client)
         assert isinstance(events, EventPage), events
         made = list_distilled_sets.sync(client=client, job_id=job.id)
-        assert isinstance(made, ResultPage), made
+        assert isinstance(made, DistilledSetPage), made
         (one,) = made.items
+        assert (one.details.method, one.details.images_per_class) == ("dm", 1)
         for artifact in one.artifacts:
             answer = download_artifact.sync_detailed(artifact.id, client=client)
             assert hashlib.sha256(answer.content).hexdigest() == artifact.sha256, artifact.name

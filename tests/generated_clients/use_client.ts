@@ -49,6 +49,7 @@ const { data: made } = await client.GET("/v1/distilled-sets", {
 });
 const set = made?.items[0];
 assert(set !== undefined);
+assert.equal(set.details.images_per_class, 1);
 for (const artifact of set.artifacts) {
   const { response } = await client.GET("/v1/artifacts/{artifact_id}/content", {
     params: { path: { artifact_id: artifact.id } },

@@ -30,8 +30,8 @@ class ArtifactList(Body):
     items: list[ArtifactBody] = Field(description="All of them.")
 
 
-class ResultSummary(Body):
-    """A set of experts, distilled set, model, calibration or report, as lists show it."""
+class AnyResult(Body):
+    """All that lists show of any result but what its job reported of it."""
 
     id: str = Field(description="Two to four letters for what it is, _ and 26 characters.")
     resource: ResourceName = Field(description="What it is.")
@@ -48,18 +48,27 @@ class ResultSummary(Body):
         description="Expected calibration error in [0, 1], likewise; of models before calibration."
     )
     created_at: Time = Field(description="When it was made.")
-    details: dict[str, Any] = Field(description="What its job reported of it.")
     artifacts: list[ArtifactBody] = Field(description="Its files.")
     links: dict[str, str] = Field(description="Name -> path: self, and the job that made it.")
 
 
-class ResultBody(ResultSummary):
-    """A result with what it was made from."""
+class ResultSummary(AnyResult):
+    """A result as lists show it; `result_kinds` has its details field by field."""
+
+    details: dict[str, Any]
+
+
+class MadeFrom(Body):
+    """What a result was made from."""
 
     notes: str | None = Field(description="What its owner has noted of it.")
     lineage: dict[str, list[str]] = Field(
         description="Names of data sets and ids of results it was made from, by kind."
     )
+
+
+class ResultBody(ResultSummary, MadeFrom):
+    """A result with what it was made from."""
 
 
 class ResultPage(Body):

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ddcal_core.formats.calibrations import CalibrationValues
+from ddcal_core.formats.expert_sets import ExpertNetwork, ExpertSetRecord
 from ddcal_core.formats.manifests import (
     ModelConfig,
     ModelProvenance,
@@ -11,6 +13,7 @@ from ddcal_core.formats.manifests import (
     SetProvenance,
 )
 from ddcal_core.formats.records import read_record
+from ddcal_core.specs.experts import ExpertSpec
 
 FOLDER = Path(__file__).with_name("version_1")
 
@@ -61,6 +64,34 @@ def model_config(**changes: Any) -> ModelConfig:
 def set_manifest(**changes: Any) -> SetManifest:
     """The manifest of a small distilled set, with changes."""
     return read_record(SetManifest, stored("manifest") | changes)
+
+
+def calibration_values(**changes: Any) -> CalibrationValues:
+    """What a calibration of that network has found, with changes."""
+    return read_record(CalibrationValues, stored("calibration") | changes)
+
+
+def expert_set_record() -> ExpertSetRecord:
+    """A small set of experts of the same data."""
+    manifest = set_manifest()
+    return ExpertSetRecord(
+        dataset=manifest.dataset,
+        split=manifest.split,
+        n_real_images=manifest.n_real_images,
+        real_class_counts=manifest.facts.train_class_counts,
+        format="ddcal experts 1",
+        input_space=manifest.input_space,
+        network=ExpertNetwork(name="convnet", width=32, depth=2),
+        facts=manifest.facts,
+        seed=manifest.seed,
+        experts=ExpertSpec(depth=2),
+        n_parameters=12_000,
+        n_experts=8,
+        epochs=6,
+        n_bytes=2_000_000,
+        seconds=1.5,
+        made_with=manifest.made_with,
+    )
 
 
 def model_provenance(**changes: Any) -> ModelProvenance:

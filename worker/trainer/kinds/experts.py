@@ -7,6 +7,7 @@ while it is written to; who does not get the lock writes a file of its own from 
 
 import contextlib
 import fcntl
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddcal_core.distillation.experts import ExpertTraining, record_experts
+from ddcal_core.formats.expert_sets import ExpertSetRecord
 from ddcal_core.progress import Progress
 from ddcal_core.specs.kinds.experts import ExpertsParams
 from worker.trainer.inputs import Task, parse_json
@@ -50,7 +52,8 @@ def run(task: Task) -> list[Output]:
         "seconds": round(time.monotonic() - started, 3),
         "made_with": made_with(task.device).as_json(),
     }
-    return [Output("expert_set", "expert_set", values, (result,))]
+    stored = ExpertSetRecord.model_validate_json(json.dumps(values)).as_json()
+    return [Output("expert_set", "expert_set", stored, (result,))]
 
 
 @dataclass

@@ -10,13 +10,12 @@ from ddcal_core.formats.report_rows import (
     FURTHER,
     METRICS,
     Bins,
-    FurtherMeasures,
+    FurtherSummaries,
     MeanMetrics,
     NetworkRow,
     RequestedCalibration,
     Row,
     RowSubject,
-    Summary,
     TemperatureSummary,
 )
 from ddcal_core.metrics import ReliabilityBins, wilson_interval
@@ -172,11 +171,11 @@ def _mean_metrics(measurements: Sequence[Measurement]) -> MeanMetrics:
     return MeanMetrics(nll=nll, **{name: mean_and_deviation(own) for name, own in each.items()})
 
 
-def _further(measurements: Sequence[Measurement]) -> FurtherMeasures[Summary] | None:
+def _further(measurements: Sequence[Measurement]) -> FurtherSummaries | None:
     measured = [one.further for one in measurements if one.further is not None]
     if len(measured) < len(measurements):
         return None
-    return FurtherMeasures[Summary](
+    return FurtherSummaries(
         **{name: mean_and_deviation([getattr(one, name) for one in measured]) for name in FURTHER}
     )
 
