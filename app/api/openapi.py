@@ -97,7 +97,7 @@ def _complete_property(name: str, told: dict[str, Any], schema: dict[str, Any]) 
     if isinstance(told.get("default"), dict | list):
         del told["default"]
     if "const" in told:
-        told.setdefault("description", f"`{told['const']}`: this is what tells it apart.")
+        told.setdefault("description", f"Always `{told['const']}`.")
         told.pop("default", None)
         schema["required"] = sorted({name, *schema.get("required", ())})
 

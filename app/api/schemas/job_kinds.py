@@ -86,7 +86,7 @@ class PipelineJob(WholeJob):
 
 
 AnyJob = Annotated[
-    IntakeJob | ExpertsJob | DistillJob | TrainJob | CalibrateJob | EvaluateJob | PipelineJob,
+    ExpertsJob | DistillJob | TrainJob | CalibrateJob | EvaluateJob | PipelineJob | IntakeJob,
     Field(discriminator="kind", description="A job; `kind` tells what its params are."),
 ]
 """A job; `kind` tells which."""
