@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_compose_file_fits_the_compose_specification():
     checker = Path(sys.executable).with_name("check-jsonschema")
     command = [checker, "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
     assert complaint_of(command) is None
+
+
+def test_images_are_built_from_every_package():
+    """What pyproject.toml has installed is sent to the builder."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    found = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    sent = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{pattern.removesuffix('*')}" for pattern in found} <= set(sent)
 
 
 def test_every_dependency_is_pinned():
