@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ddcal_core.calibration.yardstick import YardstickKind
 from ddcal_core.data.labelled import indices_by_class
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.metrics import negative_log_likelihood
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
@@ -53,7 +54,11 @@ def fold_of_each(labels: Tensor, n_folds: int, seed: int) -> Tensor:
 
 
 def train_fold(
-    images: Tensor, labels: Tensor, spec: TrainSpec, facts: DatasetFacts, place: tuple[int, int]
+    images: NetworkImages,
+    labels: Tensor,
+    spec: TrainSpec,
+    facts: DatasetFacts,
+    place: tuple[int, int],
 ) -> nn.Module:
     """Train the network of a fold on the images that are not in it.
 

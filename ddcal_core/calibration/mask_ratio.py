@@ -23,6 +23,7 @@ from ddcal_core.calibration.left_out import fold_of_each, likeliest_factor, trai
 from ddcal_core.calibration.masked import MaskedFit, fit_masked_temperature
 from ddcal_core.calibration.temperature import Status, fit_temperature
 from ddcal_core.calibration.yardstick import BATCH_SIZE, Yardstick, measure_yardstick
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.metrics import accuracy, negative_log_likelihood
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs.facts import DatasetFacts
@@ -119,8 +120,8 @@ class MeasuredFactor:
 
 def ratio_by_labels(
     network: nn.Module,
-    small_set: tuple[Tensor, Tensor],
-    real: tuple[Tensor, Tensor],
+    small_set: tuple[NetworkImages, Tensor],
+    real: tuple[NetworkImages, Tensor],
     shapes: Sequence[MaskShape],
     *,
     seed: int,
@@ -162,8 +163,8 @@ def _judged(mask: MaskSpec, masked: MaskedFit, logits: Tensor, labels: Tensor) -
 
 def factor_by_labels(
     network: nn.Module,
-    small_set: tuple[Tensor, Tensor],
-    real: tuple[Tensor, Tensor],
+    small_set: tuple[NetworkImages, Tensor],
+    real: tuple[NetworkImages, Tensor],
     *,
     seed: int,
 ) -> MeasuredFactor:
@@ -192,7 +193,7 @@ def factor_by_labels(
 
 
 def temperature_by_factor(
-    network: nn.Module, images: Tensor, labels: Tensor, factor: float, *, seed: int
+    network: nn.Module, images: NetworkImages, labels: Tensor, factor: float, *, seed: int
 ) -> FoundTemperature:
     """A network's temperature from its small set and a factor known of that set.
 
@@ -223,7 +224,7 @@ def _undetermined(why: Undetermined, yardstick: Yardstick) -> FoundTemperature:
 
 def temperature_without_labels(
     network: nn.Module,
-    images: Tensor,
+    images: NetworkImages,
     labels: Tensor,
     spec: TrainSpec,
     *,

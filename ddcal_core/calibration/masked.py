@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration.temperature import Method, Status, TemperatureFit, fit_temperature
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.metrics import (
     N_BINS,
     accuracy,
@@ -16,7 +17,7 @@ from ddcal_core.metrics import (
 )
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.masks import MaskSpec
-from ddcal_core.training.masking import mask_images
+from ddcal_core.training.masking import MaskedImages
 from ddcal_core.training.train import predict_logits
 
 __all__ = [
@@ -71,7 +72,7 @@ class LimitMetrics:
 
 def fit_masked_temperature(
     network: nn.Module,
-    images: Tensor,
+    images: NetworkImages,
     labels: Tensor,
     mask: MaskSpec,
     *,
@@ -113,8 +114,9 @@ def fit_masked_temperature(
     # function under it.
     for start in range(0, n_draws, draws_at_once):
         draws = range(start, min(start + draws_at_once, n_draws))
-        masked = [mask_images(mask, images, seeded_generator(seed, "mts", draw)) for draw in draws]
-        logits.append(predict_logits(network, torch.cat(masked), batch_size=batch_size))
+        masked = [MaskedImages(mask, images, seeded_generator(seed, "mts", draw)) for draw in draws]
+        shown = masked[0] if len(masked) == 1 else torch.cat([one[:] for one in masked])
+        logits.append(predict_logits(network, shown, batch_size=batch_size))
     all_logits, all_labels = torch.cat(logits), labels.repeat(n_draws)
     fit = fit_temperature(all_logits, all_labels, n_draws=n_draws)
     return MaskedFit(fit, n_draws, accuracy(all_logits, all_labels))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration.temperature import TemperatureFit, fit_temperature
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.training.train import predict_logits
 
@@ -41,7 +42,7 @@ class Yardstick:
 
 
 def measure_yardstick(
-    network: nn.Module, images: Tensor, labels: Tensor, *, seed: int
+    network: nn.Module, images: NetworkImages, labels: Tensor, *, seed: int
 ) -> Yardstick:
     """Measure a network on the small set it was trained on.
 
@@ -66,7 +67,7 @@ def measure_yardstick(
     )
 
 
-def logit_rms(network: nn.Module, images: Tensor) -> float:
+def logit_rms(network: nn.Module, images: NetworkImages) -> float:
     """The root mean square of logits about the mean of their row.
 
     Args:
@@ -81,7 +82,7 @@ def logit_rms(network: nn.Module, images: Tensor) -> float:
 
 
 def half_way_temperature(
-    network: nn.Module, images: Tensor, labels: Tensor, *, seed: int
+    network: nn.Module, images: NetworkImages, labels: Tensor, *, seed: int
 ) -> TemperatureFit:
     """The temperature of least NLL midway between images of different labels.
 

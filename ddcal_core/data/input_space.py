@@ -6,7 +6,7 @@ all. 0 is the mean colour in the standard space, the mean image under ZCA, and a
 colour where images are whitened without their own mean.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 import torch
@@ -51,6 +51,10 @@ class Standard(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Give network input float32 (N, C, H, W) of pixels float32 in [0, 1], same shape."""
         return (pixels - self.mean) / self.std
+
+    def enter_(self, pixels: Tensor) -> Tensor:
+        """Make network input of pixels in place, the same to the bit as `forward` gives."""
+        return pixels.sub_(self.mean).div_(self.std)
 
     def back(self, images: Tensor) -> Tensor:
         """Give pixels float32 (N, C, H, W) of network input; learned ones may leave [0, 1]."""
@@ -136,24 +140,28 @@ class PerImageZca(nn.Module):
 InputSpace = Standard | Zca | PerImageZca
 
 
-def enter(space: InputSpace, images: Tensor) -> Tensor:
+def enter(space: InputSpace, images: Tensor, index: Tensor | None = None) -> Tensor:
     """From pixels to network input, a part at a time.
 
     Args:
         space: on the CPU.
         images: (N, C, H, W) on the CPU, uint8 from 0 to 255, or floating point in [0, 1].
+        index: int64 (M,) into them, or None for all.
 
     Returns:
-        float32 (N, C, H, W).
+        float32 (M, C, H, W), or of all N.
 
     Raises:
         InvalidDataError: another dtype, floats outside [0, 1] or NaN, or images of another shape
             than the space's.
     """
-    _check_shape(space, images)
-    if len(images) == 0:
-        return images.float()
-    return torch.cat([space(as_pixels(part)) for part in torch.split(images, _CHUNK)])
+    check_shape(space, images)
+    n_images = len(images) if index is None else len(index)
+    # Filled, as parts to be joined would be there twice.
+    entered = torch.empty((n_images, *images.shape[1:]))
+    for part, pixels in _parts(images, index):
+        entered[part] = space(as_pixels(pixels))
+    return entered
 
 
 def fit_space(
@@ -161,37 +169,40 @@ def fit_space(
     images: Tensor,
     facts: DatasetFacts,
     on_progress: ProgressCallback = ignore_progress,
+    *,
+    index: Tensor | None = None,
 ) -> InputSpace:
     """Make the space of a spec; the whitened ones are fitted in float64 and kept in float32.
 
     Args:
         spec: which space.
-        images: uint8 (N, C, H, W), training images alone, without those cut for validation.
+        images: uint8 (N, C, H, W).
         facts: mean and std of the standard space.
         on_progress: told after each part of the images.
+        index: int64 (M,), the images to fit on: training images alone, without those cut for
+            validation; None for all.
 
     Raises:
         InvalidDataError: too many features for a matrix, or fewer than two images.
     """
     if isinstance(spec, StandardSpace):
         return Standard(facts)
-    n_features = images[0].numel() if len(images) > 1 else 0
+    n_images = len(images) if index is None else len(index)
+    n_features = images[0].numel() if n_images > 1 else 0
     if not 0 < n_features <= MAX_WHITENED_FEATURES:
         raise InvalidDataError(
             f"{spec.name}: wanted at least 2 images of at most {MAX_WHITENED_FEATURES:,} features "
-            f"(channels x height x width), got {len(images):,} of {n_features:,}"
+            f"(channels x height x width), got {n_images:,} of {n_features:,}"
         )
     match spec:
         case ZcaSpace():
-            mean = torch.stack(
-                [part.flatten(1).double().sum(0) for part in torch.split(images, _CHUNK)]
-            )
-            mean = mean.sum(0) / (255 * len(images))
+            sums = [part.flatten(1).double().sum(0) for _, part in _parts(images, index)]
+            mean = torch.stack(sums).sum(0) / (255 * n_images)
             # As the two published ZCAs have it: by N - 1 here (kornia's), by N below (RTP's).
-            covariance = _second_moments(images, mean, on_progress) / (len(images) - 1)
+            covariance = _second_moments(images, index, mean, on_progress) / (n_images - 1)
             return Zca(facts, spec, mean.float(), _inverse_root(covariance, spec.eps).float())
         case PerImageZcaSpace():
-            moments = _second_moments(images, None, on_progress) / len(images)
+            moments = _second_moments(images, index, None, on_progress) / n_images
             # The mean of the diagonal is that of the eigenvalues.
             ridge = spec.regularisation * float(moments.diagonal().mean())
             return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
@@ -246,7 +257,13 @@ def _stored(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) ->
     return found
 
 
-def _check_shape(space: InputSpace, images: Tensor) -> None:
+def check_shape(space: InputSpace, images: Tensor) -> None:
+    """Refuse images that are not of the space's shape.
+
+    Raises:
+        InvalidDataError: not (N, C, H, W), or another number of channels or, where images are
+            whitened, of features.
+    """
     if isinstance(space, Standard):
         wanted, got, what = space.mean.numel(), images.shape[1:2], "channels"
     else:
@@ -265,16 +282,26 @@ def _unit_rows(rows: Tensor) -> Tensor:
     return rows_of_length_one
 
 
-def _second_moments(images: Tensor, mean: Tensor | None, on_progress: ProgressCallback) -> Tensor:
+def _parts(images: Tensor, index: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+    """The images at an index, or all, some at once: where among them they are, and they."""
+    n_images = len(images) if index is None else len(index)
+    for start in range(0, n_images, _CHUNK):
+        part = slice(start, min(start + _CHUNK, n_images))
+        yield part, images[part] if index is None else images[index[part]]
+
+
+def _second_moments(
+    images: Tensor, index: Tensor | None, mean: Tensor | None, on_progress: ProgressCallback
+) -> Tensor:
     """Sum over images of x^T x, float64 (D, D): x less a mean, or of length 1 without one."""
+    n_images = len(images) if index is None else len(index)
     n_features = images[0].numel()
     total = torch.zeros(n_features, n_features, dtype=torch.float64, device=images.device)
-    for done, part in enumerate(torch.split(images, _CHUNK), start=1):
-        rows = part.flatten(1).double() / 255
+    for part, pixels in _parts(images, index):
+        rows = pixels.flatten(1).double() / 255
         rows = _unit_rows(rows) if mean is None else rows - mean
         total.addmm_(rows.T, rows)
-        n_done = min(done * _CHUNK, len(images))
-        on_progress(Progress(phase=PHASE, step=n_done, steps=len(images)))
+        on_progress(Progress(phase=PHASE, step=part.stop, steps=n_images))
     return total
 
 

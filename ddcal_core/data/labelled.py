@@ -223,7 +223,8 @@ def as_pixels(images: Tensor) -> Tensor:
         InvalidDataError: another dtype, or floats outside [0, 1] or NaN.
     """
     if images.dtype == torch.uint8:
-        return images.float() / 255
+        # By a number, CUDA would multiply by 1/255, which rounds unlike the division on a CPU.
+        return images.float().div_(torch.tensor(255.0, device=images.device))
     if not images.is_floating_point():
         raise InvalidDataError(f"wanted pixels uint8 or floating point, got {images.dtype}")
     pixels = images.float()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.images import (
     chunks,
     initial_images,
@@ -50,8 +51,8 @@ class GradientMatching:
     network with batch normalisation would need statistics of real images, frozen while matching.
 
     Args:
-        images: (N, C, H, W), floating point, real, network-input space; all is computed on their
-            device and in their dtype.
+        images: N, (C, H, W) each, real, network-input space; all is computed on their device and
+            in their dtype.
         labels: int64 (N,), 0 to K - 1.
         spec: of DC or DSA.
         facts: image shape and number of classes.
@@ -69,7 +70,7 @@ class GradientMatching:
 
     def __init__(
         self,
-        images: Tensor,
+        images: NetworkImages,
         labels: Tensor,
         spec: GradientMatchingSpec,
         facts: DatasetFacts,

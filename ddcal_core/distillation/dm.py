@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.images import (
     chunks,
     initial_images,
@@ -48,7 +49,7 @@ class DistributionMatching:
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, spec: DmSpec, facts: DatasetFacts, *, seed: int
+        self, images: NetworkImages, labels: Tensor, spec: DmSpec, facts: DatasetFacts, *, seed: int
     ) -> None:
         self._spec = spec
         self._seed = seed

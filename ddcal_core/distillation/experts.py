@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.images import chunks
 from ddcal_core.distillation.unrolled_training import flat_parameters
 from ddcal_core.errors import DivergedError, InvalidDataError
@@ -132,7 +133,7 @@ class ExpertTraining:
         InvalidDataError: there are no images.
     """
 
-    images: Tensor
+    images: NetworkImages
     labels: Tensor
     spec: ExpertSpec
     facts: DatasetFacts

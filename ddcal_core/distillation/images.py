@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ddcal_core.data.labelled import indices_by_class, random_subset
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.method import PHASE
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
@@ -30,12 +31,12 @@ def synthetic_labels(spec: MethodSpec, facts: DatasetFacts) -> Tensor:
 
 
 def initial_images(
-    images: Tensor, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, seed: int
+    images: NetworkImages, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, seed: int
 ) -> Tensor:
     """What learning starts from: random real images of each class, or N(0, 1).
 
     Args:
-        images: float32 (N, C, H, W), real, network-input space.
+        images: N, (C, H, W) each, real, network-input space.
         labels: int64 (N,).
         spec: says which, and how many of each class.
         facts: image shape and number of classes.
@@ -51,16 +52,16 @@ def initial_images(
     if spec.init == "real":
         return images[random_subset(labels, spec.images_per_class, facts.n_classes, generator)]
     shape = (facts.n_classes * spec.images_per_class, *facts.image_shape)
-    return torch.randn(shape, generator=generator).to(images)
+    return torch.randn(shape, generator=generator).to(images.device, images.dtype)
 
 
 def real_batches(
-    images: Tensor, labels: Tensor, batch_size: int, n_classes: int
+    images: NetworkImages, labels: Tensor, batch_size: int, n_classes: int
 ) -> Callable[[torch.Generator], list[Tensor]]:
     """A function that draws, for each class, a batch of its images, all where it has fewer.
 
     Args:
-        images: float32 (N, C, H, W).
+        images: N, (C, H, W) each.
         labels: int64 (N,), 0 to `n_classes` - 1.
         batch_size: of each class.
         n_classes: K.
@@ -71,14 +72,14 @@ def real_batches(
     Raises:
         InvalidDataError: a class has no images, or a label is out of range.
     """
-    by_class = [images[index] for index in indices_by_class(labels, n_classes)]
+    by_class = indices_by_class(labels, n_classes)
     if empty := [label for label, own in enumerate(by_class) if len(own) == 0]:
         raise InvalidDataError(f"every class needs a real image, but class {empty[0]} has none")
 
     def draw(generator: torch.Generator) -> list[Tensor]:
         orders = [torch.randperm(len(own), generator=generator) for own in by_class]
         return [
-            own[order[:batch_size].to(own.device)]
+            images[own[order[:batch_size].to(own.device)]]
             for own, order in zip(by_class, orders, strict=True)
         ]
 

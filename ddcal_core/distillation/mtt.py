@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.experts import ExpertSet
 from ddcal_core.distillation.images import initial_images, synthetic_labels
 from ddcal_core.distillation.inner_steps import (
@@ -65,7 +66,7 @@ class TrajectoryMatching:
 
     def __init__(
         self,
-        images: Tensor,
+        images: NetworkImages,
         labels: Tensor,
         spec: MttSpec,
         facts: DatasetFacts,

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ddcal_core.data.labelled import random_subset
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.images import real_batches
 from ddcal_core.distillation.inner_steps import (
     Batch,
@@ -60,7 +61,13 @@ class RememberingThePast:
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, spec: RtpSpec, facts: DatasetFacts, *, seed: int
+        self,
+        images: NetworkImages,
+        labels: Tensor,
+        spec: RtpSpec,
+        facts: DatasetFacts,
+        *,
+        seed: int,
     ) -> None:
         self._spec, self._facts, self._seed = spec, facts, seed
         self._per_class = spec.decoded_per_class(facts)
@@ -127,7 +134,7 @@ class RememberingThePast:
         compact = {name: state[name].clone() for name in names}
         return DistilledSet(self._decoded(state).clone(), labels, compact=compact)
 
-    def _initial(self, images: Tensor, labels: Tensor) -> State:
+    def _initial(self, images: NetworkImages, labels: Tensor) -> State:
         spec, facts = self._spec, self._facts
         generator = seeded_generator(self._seed, PHASE, "init")
         n_images, real = len(self._labels), None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ddcal_core.data.network_images import NetworkImages, pick
 from ddcal_core.distillation.loop import Selection
 from ddcal_core.distillation.method import PHASE, DistilledSet
 from ddcal_core.errors import DivergedError
@@ -24,7 +25,7 @@ MIN_EPOCHS, MAX_EPOCHS = 5, 150
 
 
 def selection_by_validation(
-    images: Tensor, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, *, seed: int
+    images: NetworkImages, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, *, seed: int
 ) -> Selection | None:
     """Choose by the validation accuracy of a ConvNet trained on each set.
 
@@ -45,7 +46,7 @@ def selection_by_validation(
         return None
     order = torch.randperm(len(images), generator=seeded_generator(seed, PHASE, "select images"))
     chosen = order[:MAX_VALIDATION_IMAGES].to(images.device)
-    images, labels = images[chosen], labels[chosen]
+    images, labels = pick(images, chosen), labels[chosen]
 
     def score(distilled: DistilledSet, tick: Callable[[], None]) -> float:
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "select network"))

@@ -6,6 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.errors import DivergedError
 
 WORST_END = 10.0
@@ -15,7 +16,7 @@ N_END_IMAGES = 128
 
 
 def check_end_loss(
-    step: int, loss: float, network: nn.Module, images: Tensor, labels: Tensor
+    step: int, loss: float, network: nn.Module, images: NetworkImages, labels: Tensor
 ) -> None:
     """Is a network's training loss, when all is done, one of training that has not blown up?
 

@@ -1,9 +1,12 @@
 """Herding: a few real images whose mean feature follows the mean of their class."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ddcal_core.data.labelled import indices_by_class
+from ddcal_core.data.network_images import NetworkImages, batches, pick
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback, ignore_progress
@@ -14,6 +17,10 @@ from ddcal_core.training.train import train_network
 
 PHASE = "herd"
 EMBED_BATCH_SIZE = 128
+_ROWS = 128  # squared at once
+
+Features = Callable[[Tensor], Tensor]
+"""From int64 (n,), places of images, to their features, float32 (n, F)."""
 
 
 def herd(features: Tensor, n: int) -> Tensor:
@@ -42,11 +49,14 @@ def herd(features: Tensor, n: int) -> Tensor:
     """
     if len(features) < n:
         raise InvalidDataError(f"wanted at least {n} rows to choose from, got {len(features)}")
-    if not bool(features.isfinite().all()):
+    parts = [slice(start, start + _ROWS) for start in range(0, len(features), _ROWS)]
+    if not all(bool(features[part].isfinite().all()) for part in parts):
         raise InvalidDataError("wanted finite features, got NaN or infinities")
     # float64: the distances that decide are small differences of these squares.
     features = features.double()
-    mean, squares = features.mean(0), features.square().sum(1)
+    mean, squares = features.mean(0), features.new_empty(len(features))
+    for part in parts:
+        squares[part] = features[part].square().sum(1)
     total = torch.zeros_like(mean)
     is_free = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen: list[int] = []
@@ -61,12 +71,12 @@ def herd(features: Tensor, n: int) -> Tensor:
 
 
 def herded_subset(
-    features: Tensor, labels: Tensor, images_per_class: int, n_classes: int
+    features: Features, labels: Tensor, images_per_class: int, n_classes: int
 ) -> Tensor:
     """Indices of the images that herding chooses, equally many of each class.
 
     Args:
-        features: (N, F), one row an image.
+        features: of the images; asked for class by class.
         labels: int64 (N,), 0 to `n_classes` - 1.
         images_per_class: how many of each class.
         n_classes: number of classes K.
@@ -86,19 +96,19 @@ def herded_subset(
                 f"wanted at least {images_per_class} images of each class, but class {label} has "
                 f"{len(index)}"
             )
-        chosen.append(index.cpu()[herd(features[index], images_per_class)])
+        chosen.append(index.cpu()[herd(features(index), images_per_class)])
     return torch.cat(chosen)
 
 
 def herding_features(
-    images: Tensor,
+    images: NetworkImages,
     labels: Tensor,
     spec: HerdingFeatures,
     facts: DatasetFacts,
     *,
     seed: int,
     on_progress: ProgressCallback = ignore_progress,
-) -> Tensor:
+) -> Features:
     """What herding compares: pixels, or what the linear layer of a ConvNet sees.
 
     Args:
@@ -110,14 +120,14 @@ def herding_features(
         on_progress: told after each epoch of the ConvNet.
 
     Returns:
-        float32 (N, F), on the images' device.
+        From places among the images to their features, on the images' device.
 
     Raises:
         ValueError: the images are too small for the ConvNet.
         DivergedError: training it failed.
     """
     if isinstance(spec, PixelFeatures):
-        return images.flatten(1)
+        return lambda index: images[index].flatten(1)
     network = build_network(spec, facts, seeded_generator(seed, PHASE, "network"))
     network.to(images.device)
     if spec.epochs > 0:
@@ -125,7 +135,7 @@ def herding_features(
         learned_from = order[: spec.n_images].to(images.device)
         train_network(
             network,
-            images[learned_from],
+            pick(images, learned_from),
             labels[learned_from],
             _training_of(spec),
             generator=seeded_generator(seed, PHASE, "order"),
@@ -133,8 +143,8 @@ def herding_features(
             phase=PHASE,
         )
     with torch.no_grad():
-        parts = [network.embed(part) for part in torch.split(images, EMBED_BATCH_SIZE)]
-    return torch.cat(parts)
+        parts = [network.embed(part) for part in batches(images, EMBED_BATCH_SIZE)]
+    return torch.cat(parts).__getitem__
 
 
 def _training_of(spec: ConvNetFeatures) -> TrainSpec:

@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.specs.masks import MaskSpec
 
 
-def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Tensor:
+def draw_mask(spec: MaskSpec, images: NetworkImages, generator: torch.Generator) -> Tensor:
     """A mask for each image: 0 where it is masked, 1 where it is kept.
 
     Every pixel, or patch of pixels, is 0 with chance `spec.ratio` and 1 otherwise, on its own.
@@ -32,7 +33,7 @@ def draw_mask(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> Ten
     Source:
         arXiv 2307.12463, which leaves unit and distribution open: this is our reading.
     """
-    if images.ndim != 4 or not images.is_floating_point():
+    if len(images.shape) != 4 or not images.dtype.is_floating_point:
         raise ValueError(
             "wanted floating-point images (N, C, H, W), got "
             f"{images.dtype} of shape {tuple(images.shape)}"
@@ -71,8 +72,36 @@ def mask_images(spec: MaskSpec, images: Tensor, generator: torch.Generator) -> T
     Raises:
         ValueError: what `draw_mask` refuses.
     """
-    mask = draw_mask(spec, images, generator)
-    if spec.fill == "zero":
-        return images * mask
-    noise = torch.randn(images.shape, generator=generator)
-    return torch.where(mask.bool(), images, noise.to(device=images.device, dtype=images.dtype))
+    return MaskedImages(spec, images, generator)[:]
+
+
+class MaskedImages:
+    """Images under a mask drawn for them, as `mask_images` gives them, made a batch at a time.
+
+    Args:
+        spec: the mask, and what a masked pixel becomes.
+        images: N, (C, H, W) each, network-input space.
+        generator: a CPU generator; draws for all images at once.
+
+    Raises:
+        ValueError: what `draw_mask` refuses.
+    """
+
+    def __init__(self, spec: MaskSpec, images: NetworkImages, generator: torch.Generator) -> None:
+        self._images, self._mask = images, draw_mask(spec, images, generator)
+        self.shape, self.device, self.dtype = images.shape, images.device, images.dtype
+        self._noise: Tensor | None = None
+        if spec.fill == "noise":
+            noise = torch.randn(self.shape, generator=generator)
+            self._noise = noise.to(device=self.device, dtype=self.dtype)
+
+    def __len__(self) -> int:
+        """Give the number of images N."""
+        return len(self._images)
+
+    def __getitem__(self, index: Tensor | slice, /) -> Tensor:
+        """Give a batch, masked; see `NetworkImages`."""
+        images, mask = self._images[index], self._mask[index]
+        if self._noise is None:
+            return images * mask
+        return torch.where(mask.bool(), images, self._noise[index])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ddcal_core.data.network_images import NetworkImages, batches
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
@@ -19,7 +20,7 @@ LR_FACTOR = 0.1
 
 def train_network(
     network: nn.Module,
-    images: Tensor,
+    images: NetworkImages,
     labels: Tensor,
     spec: TrainSpec,
     *,
@@ -88,7 +89,7 @@ def train_network(
 
 
 def _train_epoch(
-    images: Tensor,
+    images: NetworkImages,
     batches: tuple[Tensor, ...],
     optimiser: torch.optim.Optimizer,
     loss_of: Callable[[Tensor], Tensor],
@@ -104,7 +105,7 @@ def _train_epoch(
     return float(total) / len(images)
 
 
-def predict_logits(network: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tensor:
+def predict_logits(network: nn.Module, images: NetworkImages, *, batch_size: int = 128) -> Tensor:
     """Logits of images, in evaluation mode and without gradients.
 
     Args:
@@ -117,7 +118,7 @@ def predict_logits(network: nn.Module, images: Tensor, *, batch_size: int = 128)
         float32 (N, K), on the network's device.
     """
     with _in_mode(network, training=False), torch.no_grad():
-        return torch.cat([network(batch) for batch in torch.split(images, batch_size)]).float()
+        return torch.cat([network(batch) for batch in batches(images, batch_size)]).float()
 
 
 @contextmanager

@@ -18,12 +18,14 @@ CLASS_NAMES = ("cat & dog", "<b>bold</b>", "Ärger")
 N_TRAIN_EACH, N_TEST_EACH = 30, 20
 
 
-def write_dataset(folder: Path) -> dict[str, Any]:
+def write_dataset(
+    folder: Path, *, n_train_each: int = N_TRAIN_EACH, n_test_each: int = N_TEST_EACH
+) -> dict[str, Any]:
     """Write 3 classes of noisy 8 x 8 images as an upload's tensors; give the DatasetInput."""
     generator = torch.Generator().manual_seed(5)
     prototypes = torch.rand(3, 1, 8, 8, generator=generator) * 160 + 40
     paths = {}
-    for part, n_each in (("train", N_TRAIN_EACH), ("test", N_TEST_EACH)):
+    for part, n_each in (("train", n_train_each), ("test", n_test_each)):
         labels = torch.arange(3).repeat(n_each)
         noise = torch.randn(len(labels), 1, 8, 8, generator=generator) * 55
         images = (prototypes[labels] + noise).clamp(0, 255).round().to(torch.uint8)
@@ -34,8 +36,8 @@ def write_dataset(folder: Path) -> dict[str, Any]:
     facts = DatasetFacts(
         image_shape=(1, 8, 8),
         class_names=CLASS_NAMES,
-        train_class_counts=(N_TRAIN_EACH,) * 3,
-        test_class_counts=(N_TEST_EACH,) * 3,
+        train_class_counts=(n_train_each,) * 3,
+        test_class_counts=(n_test_each,) * 3,
         mean=(float(pixels.mean()),),
         std=(float(pixels.std()),),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddcal_core.data.input_space import InputSpace, enter
+from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import (
     LabelledImages,
     load_named,
@@ -19,6 +19,7 @@ from ddcal_core.data.labelled import (
     random_subset,
     split_validation,
 )
+from ddcal_core.data.network_images import NetworkImages, network_images
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import Split
 from ddcal_core.formats.models import read_input_space, read_model, read_tensors
@@ -33,13 +34,14 @@ class Examples:
     """Images ready for a network.
 
     Attributes:
-        images: float32 (N, C, H, W), network-input space, on the task's device.
+        images: N, (C, H, W) each, network-input space, on the task's device; real ones may be kept
+            as pixels.
         labels: int64 (N,), likewise.
         soft_labels: float32 (N, K), likewise, to train on in their place; None where there are
             none.
     """
 
-    images: Tensor
+    images: NetworkImages
     labels: Tensor
     soft_labels: Tensor | None = None
 
@@ -94,7 +96,7 @@ def _of_its_classes(data: LabelledImages, dataset: DatasetInput) -> LabelledImag
 def as_examples(
     data: LabelledImages, index: Tensor | None, space: InputSpace, device: torch.device
 ) -> Examples:
-    """Take images into network-input space, all or those at an index.
+    """Take images into network-input space, all or those at an index; see `network_images`.
 
     Args:
         data: images uint8 (N, C, H, W) and labels int64 (N,).
@@ -105,10 +107,9 @@ def as_examples(
     Returns:
         M of them, or all N.
     """
-    # Picked first: as floats, all images would take four times the memory of their bytes.
-    images = data.images if index is None else data.images[index]
-    labels = data.labels if index is None else data.labels[index]
-    return Examples(enter(space, images).to(device), labels.to(device))
+    places = torch.arange(len(data.labels)) if index is None else index
+    images = network_images(data.images, places, space, device)
+    return Examples(images, data.labels[places].to(device))
 
 
 def cut(data: LabelledImages, split: Split, n_classes: int) -> tuple[Tensor, Tensor]:

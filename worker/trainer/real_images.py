@@ -73,7 +73,7 @@ class RealImages:
             device: where the result lives.
 
         Returns:
-            Images float32 (M, C, H, W) with their labels.
+            M images with their labels.
         """
         return as_examples(self.data, index, self.space, device)
 
@@ -110,5 +110,5 @@ def open_real_images(params: DataChoice, task: Task) -> RealImages:
     data = load_train_images(dataset)
     train_index, validation_index = cut(data, split, dataset.facts.n_classes)
     spec = params.input_space or StandardSpace(name="standard")
-    space = fit_space(spec, data.images[train_index], dataset.facts, task.on_progress)
+    space = fit_space(spec, data.images, dataset.facts, task.on_progress, index=train_index)
     return RealImages(split, data, train_index, validation_index, space)

@@ -89,7 +89,7 @@ def test_the_mean_is_followed_closer_than_by_chance():
 def test_each_class_is_herded_by_itself():
     """Class by class in the order of choice; the others' features do not matter."""
     features, labels = some_features(30), torch.arange(30) % 3
-    chosen = herded_subset(features, labels, 4, 3)
+    chosen = herded_subset(features.__getitem__, labels, 4, 3)
     for label in range(3):
         own = (labels == label).nonzero().squeeze(1)
         wanted = own[torch.tensor(slow_herd(features[own], 4))]
@@ -101,7 +101,7 @@ def test_what_cannot_be_herded_is_refused():
     with pytest.raises(InvalidDataError, match="at least 4 rows to choose from, got 3"):
         herd(some_features(3), 4)
     with pytest.raises(InvalidDataError, match="class 2 has 9"):
-        herded_subset(some_features(29), torch.arange(29) % 3, 10, 3)
+        herded_subset(some_features(29).__getitem__, torch.arange(29) % 3, 10, 3)
     features = some_features()
     features[7, 2] = float("inf")
     with pytest.raises(InvalidDataError, match="finite features"):
@@ -118,7 +118,7 @@ def test_pixels_are_features():
     """As they are."""
     images, labels = some_images()
     found = herding_features(images, labels, PixelFeatures(name="pixels"), FACTS, seed=0)
-    assert torch.equal(found, images.view(12, 64))
+    assert torch.equal(found(torch.tensor([7, 2])), images[[7, 2]].view(2, 64))
 
 
 @pytest.mark.parametrize(("epochs", "n_images"), [(0, 5), (3, 5), (2, 5_000)])
@@ -127,7 +127,8 @@ def test_a_convnets_features_are_those_of_the_network_trained_by_hand(epochs, n_
     images, labels = some_images()
     spec = ConvNetFeatures(name="convnet", width=4, depth=2, epochs=epochs, n_images=n_images)
     reports = []
-    found = herding_features(images, labels, spec, FACTS, seed=5, on_progress=reports.append)
+    features = herding_features(images, labels, spec, FACTS, seed=5, on_progress=reports.append)
+    found = features(torch.arange(12))
     training = TrainSpec(width=4, depth=2, epochs=max(epochs, 1), lr=0.01)
     network = build_network(training, FACTS, seeded_generator(5, "herd", "network"))
     if epochs:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.masks import MaskSpec
-from ddcal_core.training.masking import draw_mask, mask_images
+from ddcal_core.training.masking import MaskedImages, draw_mask, mask_images
 
 
 def images_of(*shape, dtype=torch.float32):
@@ -183,6 +183,32 @@ def test_noise_fills_what_is_masked_and_nothing_else():
     assert correlation.abs().max() < 5 / len(by_channel) ** 0.5
     masked.sum().backward()
     assert torch.equal(images.grad, is_kept.float())
+
+
+@pytest.mark.parametrize("fill", ["zero", "noise"])
+@pytest.mark.parametrize("scope", ["per_sample", "shared"])
+def test_a_batch_at_a_time_is_masked_as_all_images_at_once(fill, scope):
+    """To the bit, and of the images themselves no more is asked for than the batch."""
+    images, spec = images_of(30, 3, 8, 8), MaskSpec(ratio=0.4, fill=fill, scope=scope)
+
+    class Asked:
+        shape, dtype, device = images.shape, images.dtype, images.device
+        most = 0
+
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            self.most = max(self.most, len(images[index]))
+            return images[index]
+
+    asked = Asked()
+    masked = MaskedImages(spec, asked, seeded_generator(0, "mask"))
+    whole = mask_images(spec, images, seeded_generator(0, "mask"))
+    got = torch.cat([masked[start : start + 7] for start in range(0, 30, 7)])
+    assert torch.equal(got, whole)
+    assert torch.equal(masked[torch.tensor([4, 29, 4])], whole[[4, 29, 4]])
+    assert (len(masked), masked.shape, asked.most) == (30, whole.shape, 7)
 
 
 @pytest.mark.parametrize("size", [9, 12])

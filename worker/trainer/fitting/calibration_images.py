@@ -117,7 +117,7 @@ class CalibrationImages:
             for k in range(n_sets)
         ]
         drawn = [random_index(data, train_index, n_classes, draw) for draw in draws]
-        return [as_examples(data, index, space, self._device).images for index in drawn]
+        return [as_examples(data, index, space, self._device).images[:] for index in drawn]
 
     def _once(self, key: str, read: Callable[[], Examples]) -> Examples:
         if key not in self._read:

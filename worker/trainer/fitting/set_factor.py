@@ -5,6 +5,7 @@ import time
 import torch
 
 from ddcal_core.calibration.mask_ratio import MeasuredFactor, factor_by_labels
+from ddcal_core.data.network_images import pick
 from ddcal_core.distillation.method import DistilledSet
 from ddcal_core.distillation.selection import BATCH_SIZE, MAX_VALIDATION_IMAGES, epochs_of
 from ddcal_core.errors import DivergedError
@@ -63,7 +64,7 @@ def carried_factor(
     images, device = distilled.images, validation.images.device
     order = torch.randperm(len(validation.labels), generator=seeded_generator(seed, PHASE, "real"))
     chosen = order[:MAX_VALIDATION_IMAGES].to(device)
-    real = validation.images[chosen], validation.labels[chosen]
+    real = pick(validation.images, chosen), validation.labels[chosen]
     network = build_network(training, facts, seeded_generator(seed, PHASE, "network")).to(device)
     try:
         train_network(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.formats.calibrations import CalibrationFindings, FitOn
 from ddcal_core.formats.models import write_json
 from ddcal_core.formats.report_analyses import Comparison, MtsCurve, SpectrumAnalysis
@@ -122,7 +123,7 @@ def _spectra(
     found = []
     for group in reversed(firsts.values()):
         assert group.distilled is not None
-        distilled = images.of(by_id[group.models[0].id], "training_set").images
+        distilled = images.of(by_id[group.models[0].id], "training_set").images[:]
         if len(distilled) > MAX_SPECTRUM_IMAGES:
             continue
         if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):
@@ -146,7 +147,7 @@ def _test_logits(
     task: Task,
 ) -> dict[str, Tensor]:
     logits: dict[str, Tensor] = {}
-    entered: tuple[InputSpace, Tensor] | None = None
+    entered: tuple[InputSpace, NetworkImages] | None = None
     for model in models:
         space = images.space_of(model)
         # Networks of one space come one after the other; one set of test images is held at a time.

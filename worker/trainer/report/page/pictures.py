@@ -60,7 +60,7 @@ def set_pictures(groups: Sequence[TrainingSet]) -> list[SetPicture]:
 def _set_picture(label: str, distilled: SetInput) -> SetPicture:
     examples = load_distilled_set(distilled, torch.device("cpu"))
     space = space_of_set(distilled)
-    facts, pixels = space.facts, to_pixels(examples.images, space)
+    facts, pixels = space.facts, to_pixels(examples.images[:], space)
     strips = [
         _strip(facts.class_names[k], pixels[examples.labels == k])
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
