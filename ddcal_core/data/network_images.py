@@ -7,7 +7,7 @@ a ConvNet of width 32: whitened images are made once and kept. `benchmarks.data_
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -123,7 +123,26 @@ def pick(images: NetworkImages, index: Tensor) -> NetworkImages:
     return images.at(index) if isinstance(images, PixelImages) else images[index]
 
 
-def batches(images: NetworkImages, batch_size: int) -> Iterator[Tensor]:
-    """The images in order, (at most batch_size, C, H, W) each; one empty batch of none."""
+def by_batch(
+    answer: Callable[[Tensor], Tensor], images: NetworkImages, *, batch_size: int
+) -> Tensor:
+    """What a network, or any function of images, answers for all of them.
+
+    Args:
+        answer: from images (n, C, H, W) to (n, ...), without gradients.
+        images: N of them; of none it is asked once, for no image.
+        batch_size: images at once.
+
+    Returns:
+        (N, ...), in the images' order.
+    """
+    answers: Tensor | None = None
     for start in range(0, max(1, len(images)), batch_size):
-        yield images[start : start + batch_size]
+        part = answer(images[start : start + batch_size])
+        # Filled, not joined: small parts made among large intermediate results would lie between
+        # these, and keep their memory from being used again.
+        if answers is None:
+            answers = part.new_empty((len(images), *part.shape[1:]))
+        answers[start : start + batch_size] = part
+    assert answers is not None
+    return answers

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ddcal_core.data.labelled import indices_by_class
-from ddcal_core.data.network_images import NetworkImages, batches, pick
+from ddcal_core.data.network_images import NetworkImages, by_batch, pick
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network
 from ddcal_core.progress import ProgressCallback, ignore_progress
@@ -143,8 +143,8 @@ def herding_features(
             phase=PHASE,
         )
     with torch.no_grad():
-        parts = [network.embed(part) for part in batches(images, EMBED_BATCH_SIZE)]
-    return torch.cat(parts).__getitem__
+        features = by_batch(network.embed, images, batch_size=EMBED_BATCH_SIZE)
+    return features.__getitem__
 
 
 def _training_of(spec: ConvNetFeatures) -> TrainSpec:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ddcal_core.data.network_images import NetworkImages, batches
+from ddcal_core.data.network_images import NetworkImages, by_batch
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
@@ -118,7 +118,7 @@ def predict_logits(network: nn.Module, images: NetworkImages, *, batch_size: int
         float32 (N, K), on the network's device.
     """
     with _in_mode(network, training=False), torch.no_grad():
-        return torch.cat([network(batch) for batch in batches(images, batch_size)]).float()
+        return by_batch(network, images, batch_size=batch_size).float()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ddcal_core.data.input_space import Standard, enter, fit_space
-from ddcal_core.data.network_images import PixelImages, batches, network_images, pick
+from ddcal_core.data.network_images import PixelImages, by_batch, network_images, pick
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.spaces import PerImageZcaSpace, StandardSpace, ZcaSpace
@@ -92,14 +92,20 @@ def test_it_tells_of_itself_what_the_whole_would(kept, whole):
     assert (kept.shape, kept.dtype, kept.device) == (whole.shape, whole.dtype, whole.device)
 
 
-def test_batches_are_all_images_in_order(kept, whole):
-    """The last one may be smaller; of no images there is one without any, as of tensors."""
+def test_all_images_are_asked_about_in_order(kept, whole):
+    """Pixels or floats; the last batch may be smaller; of no images there is one of none."""
     for images in (kept, whole):
-        parts = list(batches(images, 10))
-        assert [len(part) for part in parts] == [10, 10, 10, 10, 1]
-        assert torch.equal(torch.cat(parts), whole)
-        (empty,) = batches(pick(images, torch.tensor([], dtype=torch.int64)), 10)
-        assert empty.shape == (0, *SHAPE)
+        asked = []
+
+        def answer(batch, asked=asked):
+            asked.append(len(batch))
+            return batch.flatten(1)[:, :2].double()
+
+        assert torch.equal(by_batch(answer, images, batch_size=10), answer(whole))
+        assert asked == [10, 10, 10, 10, 1, 41]
+        none = by_batch(answer, pick(images, torch.tensor([], dtype=torch.int64)), batch_size=10)
+        assert none.shape == (0, 2)
+        assert (none.dtype, asked[6:]) == (torch.float64, [0])
 
 
 def test_picked_images_are_the_very_pixels(kept, whole, pixels):
