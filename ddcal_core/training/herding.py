@@ -17,7 +17,7 @@ from ddcal_core.training.train import train_network
 
 PHASE = "herd"
 EMBED_BATCH_SIZE = 128
-_ROWS = 128  # squared at once
+_ROWS, _COLUMNS = 128, 512  # made float64 at once
 
 Features = Callable[[Tensor], Tensor]
 """From int64 (n,), places of images, to their features, float32 (n, F)."""
@@ -49,25 +49,33 @@ def herd(features: Tensor, n: int) -> Tensor:
     """
     if len(features) < n:
         raise InvalidDataError(f"wanted at least {n} rows to choose from, got {len(features)}")
-    parts = [slice(start, start + _ROWS) for start in range(0, len(features), _ROWS)]
-    if not all(bool(features[part].isfinite().all()) for part in parts):
+    if not bool(_of_rows(features, lambda rows: rows.isfinite().all(1)).all()):
         raise InvalidDataError("wanted finite features, got NaN or infinities")
-    # float64: the distances that decide are small differences of these squares.
-    features = features.double()
-    mean, squares = features.mean(0), features.new_empty(len(features))
-    for part in parts:
-        squares[part] = features[part].square().sum(1)
+    # float64: the distances that decide are small differences of these squares. A part at a time,
+    # as float64 of all takes twice their memory, and no less time.
+    columns = torch.split(features, _COLUMNS, dim=1)
+    mean = torch.cat([part.double().mean(0) for part in columns])
+    squares = _of_rows(features, lambda rows: rows.double().square().sum(1))
     total = torch.zeros_like(mean)
     is_free = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen: list[int] = []
     for k in range(1, n + 1):
         # ||k mean - total - x||^2 without what is the same for every x.
-        distances = squares - 2 * (features @ (k * mean - total))
+        distances = squares - 2 * _products(features, k * mean - total)
         best = int(distances.where(is_free, torch.inf).argmin())
         chosen.append(best)
         is_free[best] = False
         total += features[best]
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def _of_rows(features: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+    return by_batch(answer, features, batch_size=_ROWS)
+
+
+def _products(features: Tensor, aim: Tensor) -> Tensor:
+    """Of each row (N, F) with the aim (F,), in float64: (N,)."""
+    return _of_rows(features, lambda rows: rows.double() @ aim)
 
 
 def herded_subset(

@@ -88,7 +88,7 @@ def test_fit_on_distilled_means_the_herded_images(dataset, tmp_path):
     found = finder.of(parse_json(ModelInput, model), "training_set")
     images, labels, places = images_by_hand(dataset)
     where = [places.tolist().index(place) for place in output.values["herded_index"]]
-    assert torch.equal(found.images, images[where])
+    assert torch.equal(found.images[:], images[where])
     assert found.labels.tolist() == labels[where].tolist() == [0, 0, 1, 1, 2, 2]
     params = {
         "models": ["mdl_" + "a" * 26],
