@@ -57,7 +57,7 @@ def works_of(images: NetworkImages, width: int) -> dict[str, Callable[[], object
     )
     labels = torch.arange(N_IMAGES) % N_CLASSES
     options = {"images_per_class": 10, "width": width, "depth": 3, "batch_real": BATCH}
-    dm = DistributionMatching(images, labels, DmSpec(**options), facts, seed=0)
+    dm = DistributionMatching(images, labels, DmSpec(method="dm", **options), facts, seed=0)
     dc = GradientMatching(
         images, labels, DcSpec(method="dc", **options, outer_loops=1), facts, seed=0
     )

@@ -20,7 +20,11 @@ FACTS = DatasetFacts(
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2023, 0.1994, 0.2010),
 )
-SPECS = (StandardSpace(), ZcaSpace(name="zca"), PerImageZcaSpace(name="zca_per_image"))
+SPECS = (
+    StandardSpace(name="standard"),
+    ZcaSpace(name="zca"),
+    PerImageZcaSpace(name="zca_per_image"),
+)
 
 
 def pixels_of(n=60):
