@@ -37,8 +37,6 @@ class Standard(nn.Module):
         facts: of the data set: its mean and std, of pixels in [0, 1].
     """
 
-    words = "(pixel / 255 - mean) / std, channel by channel; 0 is the mean colour"
-    way_back = "images * std + mean, per channel; 0 black, 1 white"
     mean: Tensor
     std: Tensor
 
@@ -71,14 +69,6 @@ class Zca(nn.Module):
         matrix: float32 (D, D), symmetric.
     """
 
-    words = (
-        "(pixels / 255 - input_space.mean) @ input_space.matrix, each image a row of its C H W "
-        "features; 0 is the mean image"
-    )
-    way_back = (
-        "numpy.linalg.solve(matrix, images.reshape(len(images), -1).T).T + mean, with "
-        "input_space's; 0 black, 1 white"
-    )
     mean: Tensor
     matrix: Tensor
 
@@ -108,14 +98,6 @@ class PerImageZca(nn.Module):
         matrix: float32 (D, D), symmetric, D = C H W.
     """
 
-    words = (
-        "x @ input_space.matrix, x each image as a row of its C H W features, less its own mean, "
-        "divided by its length; 0 is an image of one colour"
-    )
-    way_back = (
-        "none: brightness and contrast are lost; numpy.linalg.solve(input_space.matrix, "
-        "images.reshape(len(images), -1).T).T is the picture up to both"
-    )
     matrix: Tensor
 
     def __init__(self, facts: DatasetFacts, spec: PerImageZcaSpace, matrix: Tensor) -> None:
@@ -208,6 +190,20 @@ def fit_space(
             return PerImageZca(facts, spec, _inverse_root(moments, ridge).float())
         case _:
             assert_never(spec)
+
+
+def to_pixels(images: Tensor, space: InputSpace) -> Tensor:
+    """Give pixels to look at: values outside [0, 1] are clipped, which loses them.
+
+    Args:
+        images: float32 (N, C, H, W), network-input space, on the CPU.
+        space: that space; one that is whitened image by image gives the picture up to brightness
+            and contrast.
+
+    Returns:
+        uint8 (N, C, H, W), on the CPU.
+    """
+    return (space.back(images).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def space_tensors(space: InputSpace) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from ddcal_core.formats.calibrations import CalibrationValues, TrainingSource
+from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.records import Record, VersionedRecord, is_empty, is_none
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskSpec
@@ -79,6 +80,19 @@ class DescribedSpace(Record):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     facts: DatasetFacts
+
+    @staticmethod
+    def of(spec: InputSpaceSpec, facts: DatasetFacts) -> "DescribedSpace":
+        """Give what a user needs at the top level, and all facts and the spec for reading back."""
+        return DescribedSpace(
+            space=f"network input: {spec.words}; feed to a network as it is",
+            input_space=spec,
+            image_shape=facts.image_shape,
+            class_names=facts.class_names,
+            mean=facts.mean,
+            std=facts.std,
+            facts=facts,
+        )
 
 
 class ModelProvenance(Record):
@@ -277,10 +291,13 @@ class DistillSettings(Record):
 class SetProvenance(Record):
     """How a distilled set was made.
 
+    Of one made elsewhere, whose method is "imported", that is not known: its steps, iterations and
+    seconds are those spent here, 0.
+
     Attributes:
         dataset: its name.
         split: which images are real training images, and which validation images.
-        n_real_images: real images distilled from.
+        n_real_images: real images distilled from; None where that is not known.
         real_class_counts: likewise, of each class.
         method: of the distillation.
         images_per_class: asked for.
@@ -297,12 +314,13 @@ class SetProvenance(Record):
         seconds: of the distillation.
         calibration_factor: for the temperatures of networks trained on the set; None where it was
             not measured.
-        made_with: torch and device.
+        made_with: torch and device; None where that is not known.
+        imported: where a set made elsewhere came from.
     """
 
     dataset: str
     split: Split
-    n_real_images: int
+    n_real_images: int | None
     real_class_counts: tuple[int, ...] | None = None
     method: str
     images_per_class: int
@@ -318,7 +336,8 @@ class SetProvenance(Record):
     n_rollbacks: int
     seconds: float
     calibration_factor: SetFactor | NoSetFactor | None
-    made_with: MadeWith
+    made_with: MadeWith | None
+    imported: ImportedSet | None = Field(None, exclude_if=is_none)
 
 
 class SetManifest(DescribedSpace, SetProvenance, VersionedRecord):

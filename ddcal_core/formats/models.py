@@ -3,10 +3,8 @@
 A calibrated program takes pixels in [0, 1]; its config says so. Nothing here is pickled.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +22,7 @@ from ddcal_core.formats.manifests import (
     ModelConfig,
     ModelProvenance,
 )
+from ddcal_core.formats.records import write_json
 from ddcal_core.networks import Network, empty_network
 from ddcal_core.specs.spaces import StandardSpace
 
@@ -110,30 +109,6 @@ def save_program(
     save_exported(program, path)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write readable JSON; a number that is not finite raises ValueError."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def described_space(space: InputSpace) -> DescribedSpace:
-    """Give what a manifest or config says of data set and input space.
-
-    Returns:
-        What a user needs at the top level, and all facts and the space's spec for reading back.
-    """
-    facts = space.facts
-    return DescribedSpace(
-        space=f"network input: {space.words}; feed to a network as it is",
-        input_space=space.spec,
-        image_shape=facts.image_shape,
-        class_names=facts.class_names,
-        mean=facts.mean,
-        std=facts.std,
-        facts=facts,
-    )
-
-
 def read_input_space(path: Path, described: DescribedSpace) -> InputSpace:
     """Rebuild the input space that a distilled set or a model was made in.
 
@@ -176,7 +151,7 @@ def write_model(
     Returns:
         The config.
     """
-    config = ModelConfig(**dict(provenance), **dict(described_space(space)))
+    config = ModelConfig(**dict(provenance), **dict(DescribedSpace.of(space.spec, space.facts)))
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     if tensors := space_tensors(space):

@@ -1,14 +1,12 @@
-"""Images in network-input space as small PNG pictures for people to look at."""
+"""Images as small PNG pictures for people to look at (NumPy, Pillow; no torch)."""
 
 import io
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
-from ddcal_core.data.input_space import InputSpace
+from ddcal_core.specs.facts import DatasetFacts
 
 MAX_SHOWN_CLASSES = 50
 MAX_SHOWN_PER_CLASS = 20
@@ -19,21 +17,7 @@ _LABEL_WIDTH = 120
 _LABEL_SIZE = 12
 
 
-def to_pixels(images: Tensor, space: InputSpace) -> Tensor:
-    """Give pixels to look at: values outside [0, 1] are clipped, which loses them.
-
-    Args:
-        images: float32 (N, C, H, W), network-input space, on the CPU.
-        space: that space; one that is whitened image by image gives the picture up to brightness
-            and contrast.
-
-    Returns:
-        uint8 (N, C, H, W), on the CPU.
-    """
-    return (space.back(images).clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def strip_png(pixels: Tensor) -> bytes:
+def strip_png(pixels: NDArray[np.uint8]) -> bytes:
     """Put images side by side, one pixel of grey between them.
 
     Args:
@@ -45,20 +29,19 @@ def strip_png(pixels: Tensor) -> bytes:
     return _png(Image.fromarray(_strip(pixels)))
 
 
-def sheet_png(images: Tensor, labels: Tensor, space: InputSpace) -> bytes:
+def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: DatasetFacts) -> bytes:
     """Draw a row of images for each class, its name on the left.
 
     The first 50 classes and 20 images of each are shown, enlarged without smoothing.
 
     Args:
-        images: float32 (N, C, H, W), network-input space, on the CPU.
-        labels: int64 (N,), likewise.
-        space: of the images, with the class names.
+        pixels: uint8 (N, C, H, W).
+        labels: int64 (N,).
+        facts: with the class names.
 
     Returns:
         A PNG.
     """
-    facts, pixels = space.facts, to_pixels(images, space)
     rows = [
         (facts.class_names[k], pixels[labels == k][:MAX_SHOWN_PER_CLASS])
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
@@ -81,11 +64,11 @@ def sheet_png(images: Tensor, labels: Tensor, space: InputSpace) -> bytes:
     return _png(sheet)
 
 
-def _strip(pixels: Tensor) -> NDArray[np.uint8]:
+def _strip(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Give uint8 (H, N (W + 1) - 1) or with a last axis of 3."""
     n_images, n_channels, height, width = pixels.shape
     strip = np.full((height, n_images * (width + _GAP) - _GAP, n_channels), _GAP_GREY, np.uint8)
-    for i, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+    for i, picture in enumerate(pixels.transpose(0, 2, 3, 1)):
         start = i * (width + _GAP)
         strip[:, start : start + width] = picture
     return strip[:, :, 0] if n_channels == 1 else strip

@@ -6,6 +6,7 @@ before there were versions are of version 1.
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -91,3 +92,9 @@ def read_record(record: type[VersionedT], held: Mapping[str, Any]) -> VersionedT
             f"wanted a {record.KIND} of version {version}; got {place}: {first['msg']}: make it "
             "again"
         ) from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON; a number that is not finite raises ValueError."""
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")

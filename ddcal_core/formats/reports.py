@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import TrainingSource
+from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.manifests import (
     DescribedNetwork,
     DistillSettings,
@@ -37,7 +38,7 @@ class DistilledSetFacts(Record):
 
     Attributes:
         id: of the set.
-        n_real_images: real images distilled from.
+        n_real_images: real images distilled from; None where that is not known.
         method: of the distillation.
         mask_ratio: share of synthetic pixels masked in each step (MDT), in [0, 1).
         seed: of the job.
@@ -47,10 +48,11 @@ class DistilledSetFacts(Record):
             not measured.
         n_images: in all.
         warnings: what the validation scores say against the set.
+        imported: where a set made elsewhere came from.
     """
 
     id: str
-    n_real_images: int
+    n_real_images: int | None
     method: str
     mask_ratio: float
     seed: int
@@ -59,6 +61,7 @@ class DistilledSetFacts(Record):
     calibration_factor: SetFactor | NoSetFactor | None
     n_images: int
     warnings: tuple[SetWarning, ...] = Field((), exclude_if=is_empty)
+    imported: ImportedSet | None = Field(None, exclude_if=is_none)
 
 
 class KnownTrainingSet(Record):

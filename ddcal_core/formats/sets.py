@@ -7,19 +7,16 @@ along. Nothing here is pickled.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ddcal_core.data.input_space import InputSpace, space_tensors
+from ddcal_core.data.input_space import InputSpace, space_tensors, to_pixels
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.manifests import SetManifest, SetProvenance
-from ddcal_core.formats.models import described_space, read_tensors, write_json
-from ddcal_core.formats.pictures import sheet_png
+from ddcal_core.formats.manifests import DescribedSpace, SetManifest, SetProvenance
+from ddcal_core.formats.models import read_tensors
+from ddcal_core.formats.set_files import write_set_files
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.training import TrainSpec
 
 
 def write_distilled_set(
@@ -52,42 +49,17 @@ def write_distilled_set(
     tensors = {"images": images, **label_tensors(labels), **space_tensors(space)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     smaller = {name: value.detach().cpu().contiguous() for name, value in (compact or {}).items()}
-    manifest = SetManifest(
-        **dict(provenance),
-        **dict(described_space(space)),
-        n_images=len(images),
-        tensors=_tensors_words(tensors),
-        learned_lr=learned_lr,
-        train_with=_train_with(learned_lr),
-        how_to_load={
-            "safetensors": "safetensors.torch.load_file('distilled_set.safetensors')",
-            "npz": "numpy.load('distilled_set.npz', allow_pickle=False)",
-            "back_to_pixels": space.way_back,
-        },
-        compact=_shapes(smaller) if smaller else None,
-    )
     if smaller:
         save_file(smaller, folder / "compact.safetensors")
-    save_file(tensors, folder / "distilled_set.safetensors")
-    facts = space.facts
-    arrays: dict[str, Any] = {name: value.numpy() for name, value in tensors.items()}
-    np.savez(
-        folder / "distilled_set.npz",
-        **arrays,
-        mean=np.array(facts.mean, np.float32),
-        std=np.array(facts.std, np.float32),
-        class_names=np.array(facts.class_names, np.str_),
+    return write_set_files(
+        folder,
+        {name: value.numpy() for name, value in tensors.items()},
+        to_pixels(tensors["images"], space).numpy(),
+        described=DescribedSpace.of(space.spec, space.facts),
+        provenance=provenance,
+        learned_lr=learned_lr,
+        compact={name: value.numpy() for name, value in smaller.items()},
     )
-    (folder / "preview.png").write_bytes(sheet_png(tensors["images"], tensors["labels"], space))
-    write_json(folder / "manifest.json", manifest.as_json())
-    return manifest
-
-
-def set_files(folder: Path) -> tuple[Path, ...]:
-    """Give the paths of all that `write_distilled_set` has written into a folder."""
-    names = ("distilled_set.safetensors", "manifest.json", "distilled_set.npz", "preview.png")
-    compact = folder / "compact.safetensors"
-    return (*(folder / name for name in names), *((compact,) if compact.exists() else ()))
 
 
 def label_tensors(labels: Tensor) -> dict[str, Tensor]:
@@ -102,33 +74,6 @@ def label_tensors(labels: Tensor) -> dict[str, Tensor]:
     if labels.ndim == 1:
         return {"labels": labels}
     return {"labels": labels.argmax(1), "soft_labels": labels}
-
-
-def _tensors_words(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    meanings = {
-        "images": "network-input space",
-        "labels": "index into class_names",
-        "soft_labels": "a probability of each class",
-        "input_space.mean": "of each feature C H W of pixels in [0, 1]",
-        "input_space.matrix": "as `space` says; symmetric",
-    }
-    return {
-        name: f"{_dtype_name(value)} {tuple(value.shape)}, {meanings[name]}"
-        for name, value in tensors.items()
-    }
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    return {name: f"{_dtype_name(value)} {tuple(value.shape)}" for name, value in tensors.items()}
-
-
-def _dtype_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _train_with(learned_lr: float | None) -> dict[str, Any]:
-    spec = TrainSpec().with_learned_lr(learned_lr)
-    return spec.model_dump(mode="json", exclude={"n_seeds"}, exclude_none=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,10 @@
-"""What can be asked of an upload of image files."""
+"""What can be asked of an upload of image files, or of distilled sets made elsewhere."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ddcal_core.specs.fields import Seed, Spec
+from ddcal_core.specs.fields import DatasetName, Seed, Spec
 
 MIN_IMAGE_SIDE = 8
 MAX_IMAGE_SIDE = 64
@@ -55,3 +55,47 @@ class ImageOptions(Spec):
     colour: Colour = None
     test_fraction: TestFraction = None
     seed: SplitSeed = None
+
+
+DeclaredSpace = Literal["pixels", "standardised", "zca"]
+"""What the images of a distilled set made elsewhere are."""
+SetFileFormat = Literal["dc", "pair", "torch", "safetensors", "npz"]
+"""What a file of distilled sets may be."""
+Numbers = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=3)
+]
+
+
+class SetOptions(Spec):
+    """What the sender of distilled sets says of them."""
+
+    dataset: DatasetName
+    space: DeclaredSpace = Field(
+        description=(
+            "What the images are: pixels in [0, 1] (bytes are divided by 255); `standardised`, "
+            "(pixel - mean) / std by channel; or `zca`, whitened, with input_space.mean and "
+            "input_space.matrix in the file."
+        )
+    )
+    experiment: int | None = Field(
+        None,
+        ge=0,
+        description="Which set of a file that holds several, from 0. Default: all of them.",
+    )
+    mean: Numbers | None = Field(
+        None,
+        description=(
+            "Of standardised images: the mean of each channel, of pixels in [0, 1]; once for each. "
+            "Default: the file's own, else the data set's."
+        ),
+    )
+    std: Numbers | None = Field(None, description="Likewise the standard deviation.")
+    learned_lr: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description=(
+            "The learning rate learned with the images, as MTT and TESLA have it: networks are "
+            "trained with it unless told otherwise."
+        ),
+    )

@@ -20,10 +20,9 @@ from ddcal_core.formats.models import (
     calibrated_config,
     export_program,
     save_program,
-    write_json,
     write_model,
 )
-from ddcal_core.formats.records import read_record
+from ddcal_core.formats.records import read_record, write_json
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.specs.facts import DatasetFacts

@@ -18,11 +18,11 @@ from ddcal_core.formats.models import (
     export_program,
     read_model,
     save_program,
-    write_json,
     write_model,
 )
-from ddcal_core.formats.records import read_record
-from ddcal_core.formats.sets import read_distilled_set, set_files, write_distilled_set
+from ddcal_core.formats.records import read_record, write_json
+from ddcal_core.formats.set_files import set_files
+from ddcal_core.formats.sets import read_distilled_set, write_distilled_set
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.specs.facts import DatasetFacts
 from tests.core.formats.stored import (

@@ -21,7 +21,7 @@ from ddcal_core.formats.calibrations import (
     VectorScalingFile,
     read_scaling_file,
 )
-from ddcal_core.formats.models import write_json
+from ddcal_core.formats.records import write_json
 from ddcal_core.specs.masks import MaskSpec
 
 Scaling = VectorScaling | IsotonicScaling

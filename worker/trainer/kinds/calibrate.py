@@ -18,8 +18,8 @@ from ddcal_core.formats.models import (
     calibrated_config,
     export_program,
     save_program,
-    write_json,
 )
+from ddcal_core.formats.records import write_json
 from ddcal_core.progress import Progress
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages

@@ -24,7 +24,8 @@ from ddcal_core.formats.logits_calibrations import (
     LogitsCalibrationValues,
     MeasuredNumbers,
 )
-from ddcal_core.formats.models import read_tensors, write_json
+from ddcal_core.formats.models import read_tensors
+from ddcal_core.formats.records import write_json
 from ddcal_core.formats.reports import Report, ReportMadeWith
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator

@@ -26,7 +26,8 @@ from ddcal_core.formats.manifests import (
     SetProvenance,
     SetWarning,
 )
-from ddcal_core.formats.sets import set_files, write_distilled_set
+from ddcal_core.formats.set_files import set_files
+from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.kinds.distill import DistillParams

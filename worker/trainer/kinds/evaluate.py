@@ -11,7 +11,7 @@ from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.formats.calibrations import CalibrationFindings, FitOn
-from ddcal_core.formats.models import write_json
+from ddcal_core.formats.records import write_json
 from ddcal_core.formats.report_analyses import Comparison, MtsCurve, SpectrumAnalysis
 from ddcal_core.formats.report_rows import Row
 from ddcal_core.formats.reports import Report, ReportMadeWith

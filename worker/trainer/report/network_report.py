@@ -113,4 +113,5 @@ def _distilled(distilled: SetInput) -> DistilledSetFacts:
         calibration_factor=manifest.calibration_factor,
         n_images=manifest.n_images,
         warnings=manifest.warnings,
+        imported=manifest.imported,
     )

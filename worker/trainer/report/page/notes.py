@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.report_rows import NetworkRow, Row
 from ddcal_core.formats.reports import (
     DistilledSetFacts,
@@ -85,12 +86,24 @@ def _training_step(trained: KnownTrainingSet) -> str:
 
 
 def _distilled_words(distilled: DistilledSetFacts) -> str:
+    if distilled.imported is not None:
+        return _imported_words(distilled.imported)
     return (
         f" The set was distilled from {distilled.n_real_images:,} real training images "
         f"by {distilled.method.upper()} in {distilled.distill.iterations:,} iterations (seed "
         f"{distilled.seed}, {distilled.seconds:.0f} s), with "
         f"{percent(distilled.mask_ratio, 0)} of the synthetic pixels masked (MDT)."
         f"{_factor_words(distilled)}{_warning_words(distilled)}"
+    )
+
+
+def _imported_words(imported: ImportedSet) -> str:
+    place = f"set {imported.experiment} of {imported.n_experiments} in "
+    return (
+        " The set was made elsewhere and imported: "
+        f"{place if imported.n_experiments > 1 else ''}a file of format {imported.file_format}, "
+        f"sha256 {imported.sha256[:12]}…, declared to hold {imported.declared_space} images. "
+        f"{' '.join(imported.notes)}"
     )
 
 

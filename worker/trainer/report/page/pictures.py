@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png, to_pixels
+from ddcal_core.data.input_space import to_pixels
+from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png
 from worker.trainer.inputs import SetInput
 from worker.trainer.loading import load_distilled_set, space_of_set
 from worker.trainer.report.training_sets import TrainingSet
@@ -64,13 +65,15 @@ def _set_picture(label: str, distilled: SetInput) -> SetPicture:
     strips = [
         _strip(facts.class_names[k], pixels[examples.labels == k])
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
+        # Soft labels may give no image most to a class.
+        if bool((examples.labels == k).any())
     ]
     return SetPicture(label, tuple(strips), facts.n_classes)
 
 
 def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
     shown = pixels[:MAX_SHOWN_PER_CLASS]
-    data = base64.b64encode(strip_png(shown)).decode()
+    data = base64.b64encode(strip_png(shown.numpy())).decode()
     height, width = shown.shape[2:]
     return ClassStrip(
         class_name=class_name,
