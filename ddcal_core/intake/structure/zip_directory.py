@@ -267,6 +267,32 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
     Raises:
         InvalidDataError: the bytes are not those that the directory declares.
     """
+    _seek_data(file, entry)
+    data = file.read(entry.n_compressed)
+    if entry.is_deflated:
+        data = _inflated(data, entry.n_bytes)
+    if len(data) != entry.n_bytes:
+        raise InvalidDataError(f"wanted {entry.n_bytes:,} bytes as declared; got {len(data):,}")
+    if zlib.crc32(data) != entry.crc:
+        raise InvalidDataError("wanted bytes of the declared checksum (CRC-32); got others")
+    return data
+
+
+def read_entry_start(file: BinaryIO, entry: ZipEntry, n_bytes: int) -> bytes:
+    """Read the first bytes of a member, fewer where it has no more; else as `read_entry`."""
+    _seek_data(file, entry)
+    # Deflate may make a few bytes out of more than it got: a stored block has a header.
+    data = file.read(min(entry.n_compressed, 2 * n_bytes))
+    if not entry.is_deflated:
+        return data[:n_bytes]
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, n_bytes)
+    except zlib.error as error:
+        raise InvalidDataError(f"wanted deflated bytes; got: {error}") from error
+
+
+def _seek_data(file: BinaryIO, entry: ZipEntry) -> None:
+    """Go to the first byte of a member, whose local header has to say what the directory says."""
     file.seek(entry.offset)
     header = file.read(_LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
@@ -282,14 +308,6 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
         or (has_sizes and (crc, n_compressed, n_bytes) != declared)
     ):
         raise InvalidDataError("wanted the zip's directory and its entry to agree; they differ")
-    data = file.read(entry.n_compressed)
-    if entry.is_deflated:
-        data = _inflated(data, entry.n_bytes)
-    if len(data) != entry.n_bytes:
-        raise InvalidDataError(f"wanted {entry.n_bytes:,} bytes as declared; got {len(data):,}")
-    if zlib.crc32(data) != entry.crc:
-        raise InvalidDataError("wanted bytes of the declared checksum (CRC-32); got others")
-    return data
 
 
 def _inflated(data: bytes, n_bytes: int) -> bytes:
