@@ -25,6 +25,7 @@ from app.api import (
     metrics,
     pages,
     results,
+    set_uploads,
 )
 from app.api.http.access import Access
 from app.api.http.dependencies import Service
@@ -51,7 +52,7 @@ N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
     *(jobs, job_submission, job_events, health, metrics, pages, login),
-    *(datasets, logits, results, artifacts, documentation),
+    *(datasets, logits, results, set_uploads, artifacts, documentation),
 )
 ANSWERED_ERRORS = (
     DdcalError,

@@ -16,7 +16,7 @@ from ddcal.conversations import Manners, deleted, document, fetched, pages
 from ddcal.records import DatasetRecord, JobRecord, ResultRecord
 from ddcal.steps import Ask
 from ddcal.transport import AsyncTransport
-from ddcal.uploading import DATASETS, LOGITS, Source
+from ddcal.uploading import DATASETS, LOGITS, SetSource, Source
 
 
 class AsyncClient:
@@ -97,6 +97,15 @@ class AsyncClient:
             query = {"name": name, **options}
             steps = uploading.uploaded(path, collection, query, self._to.manners)
             return AsyncDataset(self._to, collection, await self._to.run(steps))
+
+    async def upload_sets(self, name: str, source: SetSource, **options: object) -> AsyncJob:
+        """As `Client.upload_sets`."""
+        context = uploading.packed_sets(source)
+        path = await asyncio.to_thread(context.__enter__)
+        with contextlib.ExitStack() as stack:
+            stack.push(context)
+            steps = uploading.uploaded_sets(path, {"name": name, **options}, self._to.manners)
+            return AsyncJob(self._to, await self._to.run(steps))
 
     async def dataset(self, name: str, *, logits: bool = False) -> AsyncDataset:
         """As `Client.dataset`."""

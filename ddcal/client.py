@@ -22,7 +22,7 @@ from ddcal.handles import Dataset, Job, Result
 from ddcal.records import DatasetRecord, JobRecord, ResultRecord
 from ddcal.steps import Ask
 from ddcal.transport import Transport, http_options
-from ddcal.uploading import DATASETS, LOGITS, Source
+from ddcal.uploading import DATASETS, LOGITS, SetSource, Source
 
 TIMEOUT_SECONDS = 30.0
 MAX_RETRIES = 4
@@ -133,6 +133,24 @@ class Client:
             query = {"name": name, **options}
             steps = uploading.uploaded(path, collection, query, self._to.manners)
             return Dataset(self._to, collection, self._to.run(steps))
+
+    def upload_sets(self, name: str, source: SetSource, **options: object) -> Job:
+        """Upload distilled sets made elsewhere.
+
+        Args:
+            name: as the set is to be called; of a file that holds several, each with its number.
+            source: a file of DC, DSA or DM, a .pt, safetensors or .npz of images and labels, such
+                arrays by their names, or the two files (images, labels) of MTT or TESLA.
+            options: dataset, which they were made from; space (pixels, standardised or zca);
+                experiment; mean and std of standardised images; learned_lr; tags (key -> value)
+                and notes.
+
+        Returns:
+            The job that takes them in, whose results they are: `wait` for it.
+        """
+        with uploading.packed_sets(source) as path:
+            steps = uploading.uploaded_sets(path, {"name": name, **options}, self._to.manners)
+            return Job(self._to, self._to.run(steps))
 
     def dataset(self, name: str, *, logits: bool = False) -> Dataset:
         """A data set, or uploaded logits, by name."""

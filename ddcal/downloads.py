@@ -62,9 +62,11 @@ def report_page(job_id: str, path: Path, manners: Manners) -> Steps[None]:
 
 def results_of(job: JobRecord | Child, manners: Manners) -> Steps[list[ResultRecord]]:
     """The results of a job that is no pipeline, first made first."""
-    if job.kind not in MAKERS:
+    # An upload may be of distilled sets, which its check makes.
+    made = MAKERS.get("distill" if job.kind == "intake" else job.kind)
+    if made is None:
         return []
-    path = f"/v1/{RESOURCES[MAKERS[job.kind]]}"
+    path = f"/v1/{RESOURCES[made]}"
     newest_first = yield from all_items(path, {"job_id": job.id}, manners)
     return [ResultRecord.model_validate(one) for one in reversed(newest_first)]
 
@@ -83,6 +85,9 @@ def _folders(results: list[ResultRecord]) -> dict[str, Path]:
 
 
 def _folder_names(resource: str, details: dict[str, Any]) -> list[str]:
+    imported = details.get("imported")
+    if imported and imported["n_experiments"] > 1:
+        return [f"set-{imported['experiment']}"]
     if resource not in ("model", "calibration"):
         return []
     if "logits" in details:  # of no network made here, so of no seed

@@ -11,13 +11,17 @@ from typing import Any
 from ddcal.conversations import Manners, document
 from ddcal.errors import MissingExtraError, UploadRejectedError
 from ddcal.folder_zip import zip_of_folder
-from ddcal.records import DatasetRecord
+from ddcal.records import DatasetRecord, JobRecord
 from ddcal.steps import Ask, Steps
 
 DATASETS = "datasets"
 LOGITS = "logits"
+SETS = "distilled-sets"
 Source = str | Path | Mapping[str, Any]
 """A .npz, a zip of images in class folders, such a folder, or arrays by their names."""
+
+SetSource = Source | tuple[str | Path, str | Path]
+"""A .pt, safetensors or .npz, arrays by their names, or MTT's files of images and of labels."""
 
 _LOGITS_ARRAY = "logits_fit"
 
@@ -52,7 +56,20 @@ def collection_of(path: Path) -> str:
 def uploaded(
     path: Path, collection: str, query: Mapping[str, Any], manners: Manners
 ) -> Steps[DatasetRecord]:
-    """Send a file; sent again if the connection breaks, it is taken once."""
+    """Send a data set or logits; sent again if the connection breaks, it is taken once."""
+    body = yield from _sent(path, collection, query, manners)
+    return DatasetRecord.model_validate(body)
+
+
+def uploaded_sets(path: Path, query: Mapping[str, Any], manners: Manners) -> Steps[JobRecord]:
+    """Send distilled sets made elsewhere, as `uploaded` does; the job that takes them in."""
+    body = yield from _sent(path, SETS, query, manners)
+    return JobRecord.model_validate(body)
+
+
+def _sent(
+    path: Path, collection: str, query: Mapping[str, Any], manners: Manners
+) -> Steps[Mapping[str, Any]]:
     given = {name: value for name, value in query.items() if value is not None}
     given["tag"] = [f"{key}:{value}" for key, value in (given.pop("tags", None) or {}).items()]
     headers = {
@@ -61,8 +78,27 @@ def uploaded(
         "Content-Length": str(path.stat().st_size),
     }
     ask = Ask("POST", f"/v1/{collection}", query=given, headers=headers, content=path)
-    body = yield from document(ask, manners)
-    return DatasetRecord.model_validate(body)
+    body: Mapping[str, Any] = yield from document(ask, manners)
+    return body
+
+
+@contextlib.contextmanager
+def packed_sets(source: SetSource) -> Iterator[Path]:
+    """The file to send; two files, MTT's images and labels, become a zip.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    if not isinstance(source, tuple | list):
+        with packed(source) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="ddcal-") as folder:
+        path = Path(folder) / "pair.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, file in zip(("images.pt", "labels.pt"), source, strict=True):
+                archive.write(file, name)
+        yield path
 
 
 @contextlib.contextmanager

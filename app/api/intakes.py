@@ -94,13 +94,15 @@ class AskedUpload:
     Attributes:
         owner_id: whose it is.
         name: as it is to be called.
-        content: images or logits.
+        content: images, logits or distilled_sets.
         options: of its content.
         tags: of the upload.
         notes: likewise.
         key: the request's, if it has one.
         inspect: the check of its structure, told the path and the most bytes after decoding; gives
             what the job's params have to say besides.
+        dataset: of distilled sets, which one they were made from; None of an upload that jobs
+            find by its own name.
     """
 
     owner_id: str
@@ -111,6 +113,7 @@ class AskedUpload:
     notes: str | None
     key: str | None
     inspect: Callable[[Path, int], Mapping[str, Any]]
+    dataset: str | None = None
 
 
 async def answer_upload(
@@ -119,9 +122,7 @@ async def answer_upload(
     asked: AskedUpload,
     show: Callable[[Service, str, str], BaseModel],
 ) -> Response:
-    """Stream an upload to disk, check its structure, record it with the job that checks the rest.
-
-    One that came before under the same key is taken in again, to be compared, and thrown away.
+    """Take an upload in, see `take_upload`, and show it.
 
     Args:
         request: whose body is still unread.
@@ -131,14 +132,35 @@ async def answer_upload(
 
     Returns:
         202 with the upload as it is now, and where to look for it.
+    """
+    _, headers = await take_upload(request, service, asked)
+    body = await run_in_threadpool(show, service, asked.owner_id, asked.name)
+    headers["Location"] = f"{request.url.path}/{asked.name}"
+    return json_answer(body, status=202, headers=headers)
+
+
+async def take_upload(
+    request: Request, service: Service, asked: AskedUpload
+) -> tuple[Job, dict[str, str]]:
+    """Stream an upload to disk, check its structure, record it with the job that checks the rest.
+
+    One that came before under the same key is taken in again, to be compared, and thrown away.
+
+    Args:
+        request: whose body is still unread.
+        service: of this process.
+        asked: what the request asks for.
+
+    Returns:
+        The job that checks it, and headers of the answer.
 
     Raises:
         DdcalError, InvalidDataError: it is refused; no row and no file is left of it.
     """
     require_media_type(request, UPLOAD_TYPES)
     require_declared_length(request, service.settings.max_upload_bytes)
-    path = request.url.path
-    await run_in_threadpool(_require_free_name, service, asked, path)
+    if asked.dataset is None:
+        await run_in_threadpool(_require_free_name, service, asked, request.url.path)
     upload = await receive_upload(request, service.settings)
     whole: dict[str, Any] = {
         "name": asked.name,
@@ -151,10 +173,7 @@ async def answer_upload(
     # From here on the thread owns the file: it ends whatever becomes of this request.
     request_id = request.state.request_id
     intake, is_new = await run_in_threadpool(_accept, service, asked, upload, once, request_id)
-    headers = {**({} if is_new else REPLAYED), **retry_after(intake)}
-    body = await run_in_threadpool(show, service, asked.owner_id, asked.name)
-    headers["Location"] = f"{path}/{asked.name}"
-    return json_answer(body, status=202, headers=headers)
+    return intake, {**({} if is_new else REPLAYED), **retry_after(intake)}
 
 
 async def answer_change(
@@ -243,10 +262,16 @@ def _accept(
 
 def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id: str) -> NewJob:
     inspected = asked.inspect(upload.path, settings.max_decoded_bytes)
+    # What has no row of its own is described by its job, whose results take that on.
+    said = {} if asked.dataset is None else {"sha256": upload.sha256, "n_bytes": upload.n_bytes}
+    is_described = asked.dataset is not None
     return NewJob(
         kind=INTAKE,
-        params={"upload": upload.path.name, "content": asked.content, **inspected},
-        dataset=asked.name,
+        params={"upload": upload.path.name, "content": asked.content, **inspected, **said},
+        dataset=asked.dataset or asked.name,
+        name=asked.name if is_described else None,
+        tags=asked.tags if is_described else None,
+        notes=asked.notes if is_described else None,
         queue=INTAKE_QUEUE,
         timeout_seconds=math.ceil(settings.intake_timeout_seconds),
         max_attempts=settings.max_attempts,
@@ -256,6 +281,8 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
 
 def _insert(connection: Connection, asked: AskedUpload, upload: Upload, check: NewJob) -> Job:
     intake = insert_job(connection, asked.owner_id, check)
+    if asked.dataset is not None:
+        return intake
     new = NewDataset(
         name=asked.name,
         content=asked.content,

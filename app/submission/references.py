@@ -21,7 +21,7 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import MAKERS
+from app.shared.store.kinds import DISTILLED_SETS, MAKERS
 from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.results import Resource
 
@@ -183,7 +183,12 @@ def _origin_in_job(
     context: CheckContext, resource: Resource, job: Job, pointer: str
 ) -> Origin | None:
     maker = MAKERS[resource]
-    if job.kind != maker:
+    is_import = resource == "distilled_set" and job.params.get("content") == DISTILLED_SETS
+    if is_import and job.params["n_sets"] > 1:
+        detail = f"wanted one distilled set, got {job.id}, which takes in {job.params['n_sets']}"
+        context.refuse(pointer, "several_sets", f"{detail}: name one of them")
+        return None
+    if job.kind != maker and not is_import:
         detail = f"wanted a {maker} job, got {job.id}, which is a {job.kind} job"
         context.refuse(pointer, "wrong_kind", detail)
         return None

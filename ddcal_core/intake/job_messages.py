@@ -117,12 +117,14 @@ class JobOutput(Line):
     Attributes:
         resource: "dataset" of an upload, else what the kind makes.
         key: unlike any other output's of the job.
+        name: what to call it; None for the name of its job.
         values: what is stored of it.
         files: with its content.
     """
 
     resource: Resource | Literal["dataset"]
     key: str = ""
+    name: str | None = Field(None, exclude_if=_is_none)
     values: dict[str, Any]
     files: tuple[OutputFile, ...]
 

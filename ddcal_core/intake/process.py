@@ -36,13 +36,16 @@ from ddcal_core.intake.job_messages import (
 )
 from ddcal_core.intake.logits_intake import take_in_logits
 from ddcal_core.intake.npz_intake import take_in_npz
+from ddcal_core.intake.set_intake import TakenSet, take_in_sets
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
-from ddcal_core.specs.logits import LogitsOptions
-from ddcal_core.specs.uploads import ImageOptions
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.logits import LogitsFacts, LogitsOptions
+from ddcal_core.specs.uploads import ImageOptions, SetOptions
 
 _LOG = logging.getLogger("ddcal.intake")
+_MEDIA_TYPES = {".json": "application/json", ".png": "image/png"}
 
 
 def take_in(
@@ -85,40 +88,72 @@ def _run(job: JobLine, channel: JobChannel) -> Verdict:
     """Take one upload in; give the last word: outputs, or rejected with the problem."""
     started = time.monotonic()
     try:
-        facts, paths = _take_in_by_content(job.inputs, job.work_folder, channel)
+        outputs = _take_in_by_content(job.inputs, job.work_folder, channel)
     except InvalidDataError as error:
         _LOG.info("rejected: %s", error)
         return Rejected(problem=Problem(code="invalid_data", detail=str(error)))
-    files = tuple(
-        OutputFile(name=path.name, path=path, media_type="application/octet-stream")
-        for path in paths
-    )
     _LOG.info(
         "taken in after %.2f s, %.2f s of CPU: %s",
         time.monotonic() - started,
         time.process_time(),
-        json.dumps(facts),
+        json.dumps([output.values for output in outputs]),
     )
-    taken = JobOutput(resource="dataset", key="dataset", values={"facts": facts}, files=files)
-    return Outputs(outputs=(taken,))
+    return Outputs(outputs=outputs)
 
 
 def _take_in_by_content(
     inputs: dict[str, Any], folder: Path, channel: JobChannel
-) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """Take in what the upload is said to hold; give its facts and its files."""
+) -> tuple[JobOutput, ...]:
+    """Take in what the upload is said to hold."""
     upload, max_decoded_bytes = Path(inputs["upload_path"]), int(inputs["max_decoded_bytes"])
     if inputs.get("content") == "logits":
         declared = LogitsOptions(**inputs.get("options", {}))
         logits = take_in_logits(upload, folder, max_decoded_bytes, declared)
-        return logits.facts.model_dump(mode="json"), logits.paths
+        return (_upload_output(logits.facts, logits.paths),)
+    if inputs.get("content") == "distilled_sets":
+        taken = take_in_sets(
+            upload,
+            folder,
+            max_decoded_bytes,
+            facts=DatasetFacts.model_validate(inputs["facts"], strict=False),
+            options=SetOptions.model_validate(inputs["options"], strict=False),
+            sha256=inputs["sha256"],
+        )
+        return tuple(_set_output(one, inputs["name"], len(taken)) for one in taken)
 
     def report(progress: Progress) -> None:
         _send_whole(channel, ProgressReport(**vars(progress)))
 
     options = ImageOptions(**inputs.get("options", {}))
     images = take_in(upload, folder, max_decoded_bytes, options, report)
-    return images.facts.model_dump(mode="json"), (images.train_path, images.test_path)
+    return (_upload_output(images.facts, (images.train_path, images.test_path)),)
+
+
+def _upload_output(facts: DatasetFacts | LogitsFacts, paths: tuple[Path, ...]) -> JobOutput:
+    values = {"facts": facts.model_dump(mode="json")}
+    return JobOutput(resource="dataset", key="dataset", values=values, files=_files(paths))
+
+
+def _set_output(taken: TakenSet, name: str, n_sets: int) -> JobOutput:
+    """A set, named by its place where several came."""
+    return JobOutput(
+        resource="distilled_set",
+        key=f"set_{taken.experiment}",
+        name=name if n_sets == 1 else f"{name}-{taken.experiment}",
+        values=taken.manifest.as_json(),
+        files=_files(taken.paths),
+    )
+
+
+def _files(paths: tuple[Path, ...]) -> tuple[OutputFile, ...]:
+    return tuple(
+        OutputFile(
+            name=path.name,
+            path=path,
+            media_type=_MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
+        )
+        for path in paths
+    )
 
 
 class _Stop(BaseException):

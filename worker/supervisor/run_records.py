@@ -19,7 +19,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.kinds import DISTILLED_SETS, INTAKE_QUEUE
 from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import (
     JobError,
@@ -153,7 +153,8 @@ class RunRecords:
 
         # One transaction: no data set is rejected by a job that has not failed.
         def record(connection: Connection) -> None:
-            reject_dataset(connection, run.job, problem.model_dump())
+            if run.job.params.get("content") != DISTILLED_SETS:
+                reject_dataset(connection, run.job, problem.model_dump())
             runs.fail(connection, run.job, error, ending)
 
         self.write(run, record)
@@ -169,4 +170,4 @@ class RunRecords:
 def _record_output(connection: Connection, job: Job, output: JobOutput) -> str:
     if output.resource == "dataset":
         return accept_dataset(connection, job, output.values["facts"])
-    return record_result(connection, job, output.resource, output.values)
+    return record_result(connection, job, output.resource, output.values, name=output.name)

@@ -9,7 +9,7 @@ from app.api.http.errors import problem_of, problem_response
 from app.shared.errors import FieldProblem, InvalidRequestError
 
 _RANGE = b"range"
-REPEATABLE = frozenset({"tag"})
+REPEATABLE = frozenset({"tag", "mean", "std"})
 """Parameters that a query may have several times."""
 _MAX_PARAMETERS = 100
 

@@ -18,7 +18,7 @@ from ddcal_core.specs.kinds.experts import ExpertsParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 from ddcal_core.specs.kinds.train import TrainParams
 from ddcal_core.specs.logits import LogitsOptions
-from ddcal_core.specs.uploads import ImageOptions
+from ddcal_core.specs.uploads import ImageOptions, SetFileFormat, SetOptions
 
 PARAMS = "As submitted, defaults filled in."
 
@@ -27,13 +27,19 @@ class IntakeParams(Body):
     """What an upload asks for."""
 
     upload: str = Field(description="Name of the file that it was kept in while it was checked.")
-    content: Literal["images", "logits"] = Field(description="What was uploaded.")
-    options: ImageOptions | LogitsOptions | None = Field(
+    content: Literal["images", "logits", "distilled_sets"] = Field(description="What was uploaded.")
+    options: ImageOptions | LogitsOptions | SetOptions | None = Field(
         None, description="What was said of the content."
     )
     image_files: ImageFilesBody | None = Field(
         None, description="Of a zip of image files: what was found in it."
     )
+    file_format: SetFileFormat | None = Field(
+        None, description="Of distilled sets: what kind of file it is."
+    )
+    n_sets: int | None = Field(None, description="Of distilled sets: how many are taken in.")
+    sha256: str | None = Field(None, description="Of a file of distilled sets.")
+    n_bytes: int | None = Field(None, description="Likewise its size.")
 
 
 class IntakeJob(WholeJob):

@@ -24,6 +24,7 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import DISTILLED_SETS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
 from ddcal_core.specs.results import Resource
 
@@ -126,12 +127,30 @@ class _Reader:
 
     def intake(self, job: Job) -> dict[str, Any]:
         path = self._settings.upload_folder / job.params["upload"]
+        if job.params.get("content") == DISTILLED_SETS:
+            return self._sets_intake(job, path)
         self.uploads[path] = upload_sha256(self._connection, job)
         return {
             "upload_path": str(path),
             "max_decoded_bytes": self._settings.max_decoded_bytes,
             "content": job.params.get("content", IMAGES),
             "options": job.params.get("options", {}),
+        }
+
+    def _sets_intake(self, job: Job, path: Path) -> dict[str, Any]:
+        self.uploads[path] = job.params["sha256"]
+        name = job.params["options"]["dataset"]
+        dataset = find_dataset(self._connection, self._owner_id, name, self._settings)
+        if dataset.facts is None:
+            raise ConflictError("dataset_not_ready", f"data set {name!r} is {dataset.state}")
+        return {
+            "upload_path": str(path),
+            "max_decoded_bytes": self._settings.max_decoded_bytes,
+            "content": DISTILLED_SETS,
+            "options": job.params["options"],
+            "sha256": job.params["sha256"],
+            "name": job.name,
+            "facts": dataset.facts.model_dump(mode="json"),
         }
 
     def experts(self, job: Job) -> dict[str, Any]:

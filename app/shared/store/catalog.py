@@ -4,7 +4,7 @@ Every query here is filtered by owner. What belongs to a job is deleted with it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -186,16 +186,23 @@ def results_of_jobs(
 
 
 def record_result(
-    connection: Connection, job: Job, resource: Resource, values: Mapping[str, Any]
+    connection: Connection,
+    job: Job,
+    resource: Resource,
+    values: Mapping[str, Any],
+    *,
+    name: str | None = None,
 ) -> str:
     """Write one result of a job, its columns taken from what the trainer says of it.
+
+    It is called as its job is, unless it has a `name`, and takes on the job's tags and notes.
 
     Returns:
         Its new id.
     """
     table = TABLES[resource]
     prefix = RESOURCES[resource].prefix
-    description = description_of(job)
+    description = replace(description_of(job), name=name or job.name)
     known = {
         "id",
         "owner_id",

@@ -99,12 +99,13 @@ def inspect_sets(path: Path, max_decoded_bytes: int, facts: DatasetFacts) -> Set
 def _structure(path: Path) -> SetStructure:
     with path.open("rb") as file:
         start = file.read(9)
+    # First: a safetensors file starts with any eight bytes, the others have no brace there.
+    if start[8:] == b"{":
+        return SetStructure("safetensors", (_of_arrays(read_safetensors(path)),))
     if start[:2] == b"PK":
         return _in_zip(path)
     if start[:1] == b"\x80":
         return of_torch(read_legacy_torch(path))
-    if start[8:9] == b"{":
-        return SetStructure("safetensors", (_of_arrays(read_safetensors(path)),))
     raise InvalidDataError(f"wanted {_FORMATS}; got a file that starts with {start!r}")
 
 

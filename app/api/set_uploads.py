@@ -1,0 +1,158 @@
+"""POST /v1/distilled-sets: sets made elsewhere, to be trained on as if they were made here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import ConfigDict
+
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep
+from app.api.http.idempotency import KEY_HEADER, idempotency_key
+from app.api.http.responses import json_answer, problems
+from app.api.intakes import AskedUpload, DescribedUpload, take_upload, upload_body
+from app.api.job_views import whole_job_body
+from app.api.schemas.jobs import JobBody
+from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
+from app.shared.inputs.datasets import dataset_names, find_dataset
+from app.shared.store.job_queries import find_job
+from app.shared.store.kinds import DISTILLED_SETS
+from app.submission.description_fields import Name
+from app.submission.suggestions import did_you_mean
+from ddcal_core.intake.structure.set_structure import inspect_sets
+from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.uploads import SetOptions
+
+router = APIRouter(prefix="/v1/distilled-sets", tags=["results"])
+
+# Not a sample to run as it stands: it needs the file that somebody has distilled.
+SAMPLE = """curl -X POST -H 'Content-Type: application/octet-stream' \\
+     --data-binary @res_DC_MNIST_ConvNet_10ipc.pt \\
+     'http://127.0.0.1:8000/v1/distilled-sets?name=dc&dataset=mnist&space=standardised'
+"""
+UPLOAD_BODY = {
+    "parameters": [KEY_HEADER],
+    **upload_body(
+        "A .pt as the code of DC, DSA and DM writes it ({'data': [[images, labels], ...]}, of one "
+        "or several experiments); a zip of the images_*.pt and labels_*.pt of MTT and TESLA "
+        "(images_zca_* are pixels); a .pt of [images, labels] or of both by name; .npz or "
+        "safetensors of images and labels. Images (M, C, H, W) of the data set's size, labels "
+        "(M,), or soft ones (M, K). Told by what it holds, not by its name; nothing in it is ever "
+        "executed."
+    ),
+    "x-codeSamples": [{"lang": "Shell", "source": SAMPLE}],
+}
+
+
+class SetUpload(DescribedUpload, SetOptions):
+    """The parameters of an upload of distilled sets."""
+
+    # In a query everything is text.
+    model_config = ConfigDict(strict=False)
+
+    name: Name
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobBody,
+    responses=problems(400, 409, 410, 413, 415, 422, 507),
+    openapi_extra=UPLOAD_BODY,
+    summary="Upload distilled sets made elsewhere",
+)
+async def upload_distilled_sets(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    asked: Annotated[SetUpload, Query()],
+) -> Response:
+    """Upload a file as the raw body: its structure is checked at once, its content by a job.
+
+    The job makes the sets: NAME, or of a file that holds several NAME-0, NAME-1, ...
+    """
+    given = {name: getattr(asked, name) for name in SetOptions.model_fields}
+    options = SetOptions(**given)
+    facts = await run_in_threadpool(_facts_of, service, owner_id, options.dataset)
+    _check_numbers(facts, options)
+    upload = AskedUpload(
+        owner_id=owner_id,
+        name=asked.name,
+        content=DISTILLED_SETS,
+        tags=asked.tags(),
+        notes=asked.notes,
+        options=options.model_dump(mode="json", exclude_none=True),
+        key=idempotency_key(request),
+        inspect=_inspection(facts, options),
+        dataset=options.dataset,
+    )
+    intake, headers = await take_upload(request, service, upload)
+    body = await run_in_threadpool(_shown, service, owner_id, intake.id)
+    headers["Location"] = f"/v1/jobs/{intake.id}"
+    return json_answer(body, status=202, headers=headers)
+
+
+def _facts_of(service: Service, owner_id: str, name: str) -> DatasetFacts:
+    """What is known of the data set; a named one need not have its files here.
+
+    Raises:
+        InvalidRequestError: there is none of that name, or nothing is known of it yet.
+    """
+    with service.database.read() as connection:
+        try:
+            dataset = find_dataset(connection, owner_id, name, service.settings)
+        except NotFoundError:
+            meant = did_you_mean(name, dataset_names(connection, owner_id))
+            detail = f"wanted a data set that GET /v1/datasets lists, got {name!r}{meant}"
+            raise _refusal("dataset", "unknown_dataset", detail) from None
+    if dataset.facts is None:
+        detail = f"wanted a data set that has been checked, got {name!r}, which is {dataset.state}"
+        raise _refusal("dataset", "dataset_not_ready", detail)
+    return dataset.facts
+
+
+def _check_numbers(facts: DatasetFacts, options: SetOptions) -> None:
+    """Are mean and std, where given, one a channel, and of standardised images?"""
+    n_channels = facts.image_shape[0]
+    for field, numbers in (("mean", options.mean), ("std", options.std)):
+        if numbers is None:
+            continue
+        if options.space != "standardised":
+            detail = f"{field}: wanted none, as {options.space} images have no such numbers"
+            raise _refusal(field, "not_applicable", detail)
+        if len(numbers) != n_channels:
+            detail = f"{field}: wanted {n_channels} numbers, one a channel; got {len(numbers)}"
+            raise _refusal(field, "wrong_length", detail)
+        if field == "std" and min(numbers) <= 0:
+            raise _refusal(field, "out_of_range", f"std: wanted numbers above 0; got {numbers}")
+
+
+def _inspection(facts: DatasetFacts, options: SetOptions) -> Callable[[Path, int], dict[str, Any]]:
+    """The check of a file's structure, and of the set chosen in it."""
+
+    def inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
+        structure = inspect_sets(path, max_decoded_bytes, facts)
+        chosen, n_sets = options.experiment, structure.n_sets
+        if chosen is not None and chosen >= n_sets:
+            held = f"there are {n_sets} sets" if n_sets > 1 else "there is one set"
+            detail = f"wanted 0 to {n_sets - 1}, as {held} in the file; got {chosen}"
+            raise _refusal("experiment", "out_of_range", detail)
+        return {
+            "options": options.model_dump(mode="json", exclude_none=True),
+            "file_format": structure.file_format,
+            "n_sets": n_sets if chosen is None else 1,
+        }
+
+    return inspect
+
+
+def _refusal(field: str, code: str, detail: str) -> InvalidRequestError:
+    problem = FieldProblem(f"/query/{field}", code, detail)
+    return InvalidRequestError("invalid_parameters", detail, [problem])
+
+
+def _shown(service: Service, owner_id: str, job_id: str) -> JobBody:
+    with service.database.read() as connection:
+        return whole_job_body(connection, find_job(connection, owner_id, job_id), ())
