@@ -66,6 +66,11 @@ def in_space(
             f"images: wanted floating point numbers, as they are {options.space}; got bytes, which "
             "are pixels (space=pixels)"
         )
+    if MATRIX in others and options.space != "zca":
+        raise InvalidDataError(
+            f"images: wanted {options.space} ones, without {MATRIX}; the file has it, as whitened "
+            "images have (space=zca)"
+        )
     floats: NDArray[np.float32] = images.astype(np.float32)
     if is_bytes:
         floats /= 255

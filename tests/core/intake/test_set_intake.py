@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import random
 import struct
 import zipfile
 
@@ -10,12 +11,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from ddcal_core.data.input_space import Zca
+from ddcal_core.data.input_space import Standard, Zca
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.sets import read_distilled_set
+from ddcal_core.formats.sets import read_distilled_set, write_distilled_set
 from ddcal_core.intake.set_intake import take_in_sets
+from ddcal_core.intake.structure.plain_pickle import read_pickle_bytes
 from ddcal_core.specs.spaces import ZcaSpace
 from ddcal_core.specs.uploads import SetOptions
+from tests.core.formats.stored import set_provenance
 from tests.core.intake.set_files_made import FACTS, dc_file, pair_file, synthetic
 
 LIMIT = 10**8
@@ -131,9 +134,24 @@ def test_a_whitened_set_comes_with_its_matrix(tmp_path):
     assert one.manifest.input_space.name == "zca"
     kept = safetensors.torch.load_file(one.paths[0])
     assert torch.equal(kept["input_space.matrix"], root)
+    (tmp_path / "other").mkdir()
+    assert "the file has it" in refused(tmp_path / "x", tmp_path / "other")
     (tmp_path / "bare").mkdir()
     safetensors.torch.save_file(arrays, tmp_path / "y")
     assert "input_space.matrix" in refused(tmp_path / "y", tmp_path / "bare", space="zca")
+
+
+@pytest.mark.parametrize("name", ["distilled_set.safetensors", "distilled_set.npz"])
+def test_a_set_of_this_service_comes_back_as_it_was(tmp_path, name):
+    """Downloaded from one, uploaded to another: images, labels, and the numbers they stand in."""
+    images, labels = synthetic(2)
+    soft = torch.softmax(torch.eye(3)[labels] * 2, 1)
+    provenance = set_provenance()
+    write_distilled_set(tmp_path, images, soft, space=Standard(FACTS), provenance=provenance)
+    (one,), (stored,) = take(tmp_path / name, tmp_path)
+    assert torch.equal(stored.images, images)
+    assert torch.equal(stored.soft_labels, soft)
+    assert (one.manifest.mean, one.manifest.std) == (FACTS.mean, FACTS.std)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +223,25 @@ def test_nothing_is_executed_whoever_asks(tmp_path, capsys):
         assert words in found
         assert "nothing is ever executed" in found
     assert capsys.readouterr().out == ""
+
+
+# pickletools reads names as text with escapes, and warns of those it does not know.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
+def test_a_broken_pickle_is_refused_whatever_is_broken(tmp_path):
+    """Bytes of it changed, dropped or doubled: taken, or refused in words; never anything else."""
+    dc_file(tmp_path / "zip")
+    with zipfile.ZipFile(tmp_path / "zip") as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith("data.pkl"))
+        whole = archive.read(name)
+    dice, refusals = random.Random(0), 0
+    for _ in range(2_000):
+        broken, at = bytearray(whole), dice.randrange(len(whole))
+        broken[at : at + dice.randrange(3)] = dice.randbytes(dice.randrange(3))
+        try:
+            read_pickle_bytes(bytes(broken))
+        except InvalidDataError:
+            refusals += 1
+    assert 1_000 < refusals < 2_000
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
