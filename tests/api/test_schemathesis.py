@@ -46,7 +46,9 @@ max_response_time = 300.0  # likewise
 allow-x00 = true
 
 [[operations]]
-include-name = ["POST /v1/jobs", "POST /v1/datasets", "POST /v1/logits"]
+include-name = [
+  "POST /v1/jobs", "POST /v1/datasets", "POST /v1/logits", "POST /v1/distilled-sets",
+]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 
 [[operations]]
