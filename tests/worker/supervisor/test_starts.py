@@ -36,6 +36,7 @@ def test_a_trainer_that_never_answers_is_replaced(bench: Callable[..., Bench]) -
     job, clock = made.submit(), AdvancedClock()
     thread = in_background(made.supervisor(clock=clock))
     until(lambda: made.job(job.id).state == "running")
+    until(clock.is_followed())
     assert made.started[0].is_alive()
 
     clock.ahead = PATIENCE_SECONDS + 1
@@ -55,6 +56,7 @@ def test_a_job_whose_trainers_never_answer_fails_by_name(bench: Callable[..., Be
     job, clock = made.submit(max_attempts=1), AdvancedClock()
     thread = in_background(made.supervisor(clock=clock))
     until(lambda: made.job(job.id).state == "running")
+    until(clock.is_followed())
 
     clock.ahead = PATIENCE_SECONDS + 1
     thread.join(JOIN_SECONDS)
