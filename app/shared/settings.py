@@ -147,6 +147,10 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(
         0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
     )
+    confine_jobs: bool = Field(
+        True,
+        description="Trainers and checks of uploads reach the files of their job alone.",
+    )
     hang_seconds: float = Field(
         60,
         gt=0,

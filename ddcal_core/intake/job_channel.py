@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from ddcal_core.errors import CoreError, DivergedError, InvalidDataError, StoppedError
 from ddcal_core.intake.job_messages import Failed, JobError, JobLine, Message, Stopped, Verdict
+from ddcal_core.intake.sandbox.confinement import confine, facilities
+from ddcal_core.intake.sandbox.job_needs import needs_of
 
 _LOG = logging.getLogger("ddcal.job")
 
@@ -67,7 +69,7 @@ def read_job(stdin: BinaryIO) -> JobLine | None:
 
 
 def answer_job(job: JobLine, channel: JobChannel, work: Callable[[], Verdict]) -> int:
-    """Do a job, all that it prints going into its log, and say how it has ended.
+    """Do a job, confined to it, all that it prints going into its log; say how it has ended.
 
     Args:
         job: as read.
@@ -83,6 +85,7 @@ def answer_job(job: JobLine, channel: JobChannel, work: Callable[[], Verdict]) -
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     try:
+        _confine_to(job)
         channel.send(work())
     except StoppedError:
         _LOG.info("stopped, as asked")
@@ -92,6 +95,16 @@ def answer_job(job: JobLine, channel: JobChannel, work: Callable[[], Verdict]) -
         channel.send(Failed(error=describe_failure(error)))
         return 1
     return 0
+
+
+def _confine_to(job: JobLine) -> None:
+    # A supervisor has made it; a job line by hand need not have.
+    job.work_folder.mkdir(parents=True, exist_ok=True)
+    if not job.is_confined:
+        _LOG.warning("not confined: DDCAL_CONFINE_JOBS is off")
+        return
+    for what in confine(needs_of(job), facilities()):
+        _LOG.warning("not kept from: %s", what)
 
 
 def describe_failure(error: BaseException) -> JobError:

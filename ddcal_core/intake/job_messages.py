@@ -46,6 +46,7 @@ class JobLine(Line):
         checkpoint: a file in an existing folder, there if an earlier attempt has written it; None:
             the job keeps no checkpoint.
         checkpoint_seconds: least time from one write of the checkpoint to the next.
+        is_confined: whether the process confines itself to what it names here.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class JobLine(Line):
     recipe: str = ""
     checkpoint: Path | None = None
     checkpoint_seconds: float = 5.0
+    is_confined: bool = True
 
 
 def _is_none(value: object) -> bool:

@@ -3,6 +3,7 @@
 from tests.mutants import (
     access,
     broker,
+    confinement,
     database,
     disk,
     liveness,
@@ -21,5 +22,6 @@ MUTANTS = (
     *stored_bytes.MUTANTS,
     *users.MUTANTS,
     *access.MUTANTS,
+    *confinement.MUTANTS,
     *liveness.MUTANTS,
 )

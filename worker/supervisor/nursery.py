@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from app.shared.processes import PYTHON
-from worker.supervisor.programs import start_program
+from worker.supervisor.programs import ONE_THREAD, start_program
 
 NURSERY_ARGV = (*PYTHON, "-m", "worker.nursery")
 # For a nursery to tell that a trainer has ended, which it does at once.
 PATIENCE_SECONDS = 30.0
-# Other threads than our own would make every fork unsafe: NumPy's BLAS starts them as it is loaded.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class Nursery:

@@ -12,7 +12,17 @@ from app.shared.processes import dying_with_us
 
 # In an out-of-memory, the kernel kills the trainer rather than the worker or the database.
 FIRST_TO_BE_KILLED = "1000"
+# What libraries and the loader read, by the beginnings of names. What else the service has in its
+# environment, such as keys and passwords, is not for a process that reads what strangers sent.
+PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "LD_", "PYTHON", "MALLOC_"),
+    *("CUDA", "CUBLAS_", "CUDNN_", "NVIDIA_", "TORCH", "PYTORCH_", "OMP_", "MKL_", "OPENBLAS_"),
+    *("KMP_", "GOMP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+# NumPy's BLAS starts others as it is loaded: beside them no fork is safe, and Landlock leaves them
+# out.
+ONE_THREAD: Mapping[str, str] = MappingProxyType({"OPENBLAS_NUM_THREADS": "1"})
 
 
 def start_program(
@@ -29,13 +39,13 @@ def start_program(
     Args:
         argv: the program and its arguments.
         memory_bytes: the most address space that it may take; 0 sets no limit.
-        variables: of its environment, beside ours.
+        variables: of its environment, beside those of ours that are passed on.
         stdin: a file descriptor, or what subprocess has for one.
         stdout: likewise; ours, unless given.
         pass_fds: descriptors that it is to have under the same numbers.
     """
     # A trainer knows no database, broker or key.
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("DDCAL_")}
+    ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED_ON)}
     child = subprocess.Popen(
         dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
         env={**ours, **variables},

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from app.shared.store.database import Database
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS
 from app.shared.store.verification import OnRead
-from ddcal_core.intake.job_messages import JobLine
+from ddcal_core.intake.job_messages import JobLine, JobOutput
+from ddcal_core.intake.sandbox.confinement import facilities, lacking
+from ddcal_core.intake.sandbox.job_needs import paths_in
 from worker.supervisor.recipes import computation_of
 from worker.supervisor.reuse import Copy, copy_results
 
@@ -42,7 +45,9 @@ class RunFiles:
 
         Raises:
             OSError: they cannot be made.
+            ValueError: an input lies where none may.
         """
+        self._require_stored(paths_in(inputs))
         scratch, log_file = self._scratch(job), self._settings.log_folder / f"{job.id}.log"
         scratch.mkdir(parents=True, exist_ok=True)
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,23 @@ class RunFiles:
             work_folder=scratch,
             log_file=log_file,
             threads=self._settings.n_threads,
+            is_confined=self._settings.confine_jobs,
         )
+
+    def foreign_output(self, job: Job, outputs: Sequence[JobOutput]) -> Path | None:
+        """The first file of a run's outputs that is none of its scratch folder; None if all are.
+
+        Asked once its process has ended: nobody can put a link in a file's place afterwards.
+        """
+        files = (file.path for output in outputs for file in output.files)
+        return next((path for path in files if not _is_file_in(path, self._scratch(job))), None)
+
+    def _require_stored(self, paths: Iterable[Path]) -> None:
+        folders = (self._settings.artifact_folder, self._settings.upload_folder)
+        for path in paths:
+            # One that is gone is told of by who verifies it.
+            if not any(_lies_in(path, folder) for folder in folders):
+                raise ValueError(f"wanted an input among uploads and results, got {path}")
 
     def resumable(self, line: JobLine, job: Job, recipe: Recipe) -> JobLine:
         """The job line with what lets a run go on where another was.
@@ -120,3 +141,20 @@ class RunFiles:
 
     def _scratch(self, job: Job) -> Path:
         return self._settings.work_folder / f"{job.id}-{job.fence}"
+
+
+def not_kept_from(settings: Settings) -> tuple[str, ...]:
+    """What jobs on this machine can reach beside their own, in words; empty where all is had."""
+    if not settings.confine_jobs:
+        return ("anything: DDCAL_CONFINE_JOBS is off",)
+    return lacking(facilities())
+
+
+def _is_file_in(path: Path, folder: Path) -> bool:
+    # One that is no regular file could keep us waiting for ever.
+    return path.is_file() and _lies_in(path, folder)
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Does it lie there, all links followed?"""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -28,7 +28,7 @@ from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
 from app.shared.store.job_records import Ending, Job
 from app.shared.store.kinds import INTAKE
-from ddcal_core.intake.job_messages import JobError
+from ddcal_core.intake.job_messages import JobError, Outputs
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
 from worker.supervisor.run_records import RunRecords, write_start
@@ -315,7 +315,16 @@ class Supervisor:
 
     def _conclude(self, run: Run, exit_words: str) -> None:
         ending = run.ending(exit_words)
+        if isinstance(run.verdict, Outputs):
+            self._require_own(run, run.verdict)
         # Notes are written with a beat, and no other comes.
         if run.notes:
             self._beat(run, is_forced=True)
         self._records.conclude(run, ending, on_read=lambda: self._beat(run))
+
+    def _require_own(self, run: Run, told: Outputs) -> None:
+        """Take back the last word of a trainer that gives away what is not its own."""
+        foreign = self._files.foreign_output(run.job, told.outputs)
+        if foreign is not None:
+            logger.warning("job %s: its trainer names %s as a result", run.job.id, foreign)
+            run.verdict, run.misunderstood = None, "it names a file that is not its own"

@@ -1,5 +1,6 @@
 """The one task: a doorbell. What there is to do stands in the database."""
 
+import logging
 import os
 import socket
 from functools import cache
@@ -17,7 +18,10 @@ from worker.supervisor.celery_app import (
     drain_file,
     settings,
 )
+from worker.supervisor.run_files import not_kept_from
 from worker.supervisor.supervisor import Supervisor, WorkerProcess
+
+logger = logging.getLogger(__name__)
 
 
 @celery.task(name=WAKE_TASK, bind=True)  # type: ignore[untyped-decorator]
@@ -44,7 +48,9 @@ def supervisor_of(queue: str) -> Supervisor:
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def _warm_up(**_: object) -> None:
-    """Start the first trainers before the first bell."""
+    """Tell what trainers are not kept from; start the first ones before the first bell."""
+    for what in not_kept_from(settings):
+        logger.warning("jobs are not kept from %s", what)
     for queue in os.environ.get(QUEUES_VARIABLE, "").split(","):
         if queue:
             supervisor_of(queue)

@@ -13,7 +13,7 @@ from app.shared.processes import PYTHON
 from app.shared.store.kinds import INTAKE_QUEUE
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
 from worker.supervisor.nursery import ForkedTrainer, Nursery
-from worker.supervisor.programs import start_program
+from worker.supervisor.programs import ONE_THREAD, start_program
 
 INTAKE_ARGV = (*PYTHON, "-m", "ddcal_core.intake.process")
 INTAKE_MEMORY_BYTES = 4 * 2**30
@@ -157,7 +157,10 @@ def start_child(argv: Sequence[str], *, memory_bytes: int = 0) -> TrainerProcess
         memory_bytes: the most address space that it may take; 0 sets no limit.
     """
     pipe = subprocess.PIPE
-    return TrainerProcess(start_program(argv, memory_bytes=memory_bytes, stdin=pipe, stdout=pipe))
+    child = start_program(
+        argv, memory_bytes=memory_bytes, variables=ONE_THREAD, stdin=pipe, stdout=pipe
+    )
+    return TrainerProcess(child)
 
 
 def _in_words(status: int) -> str:

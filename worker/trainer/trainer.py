@@ -154,8 +154,6 @@ def _compute(job: JobLine, reporter: Reporter) -> list[Output]:
         torch.__version__,
     )
     folder = job.work_folder
-    # A supervisor has made it; a job line by hand need not have.
-    folder.mkdir(parents=True, exist_ok=True)
     task = Task(
         job.params,
         job.inputs,

@@ -297,18 +297,21 @@ def test_the_next_trainer_warms_up_while_one_works(bench: Callable[..., Bench]) 
 def test_a_trainer_sees_no_settings_of_the_service(
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    """No database, broker or key in its environment."""
+    """No database, broker or key in its environment, nor what else the service's holds."""
     seen = tmp_path / "environment.json"
     mood = f"pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ)))\n"
     made = bench(mood)
-    os.environ["DDCAL_API_KEY"] = "secret"
+    secrets = {"DDCAL_API_KEY": "secret", "POSTGRES_PASSWORD": "secret"}
+    os.environ.update(secrets)
     try:
         made.submit(max_attempts=1)
         made.supervisor().work()
     finally:
-        del os.environ["DDCAL_API_KEY"]
+        for name in secrets:
+            del os.environ[name]
 
-    assert not [name for name in json.loads(seen.read_text()) if name.startswith("DDCAL_")]
+    assert "PATH" in json.loads(seen.read_text())
+    assert not secrets.keys() & json.loads(seen.read_text()).keys()
 
 
 def upload(made: Bench) -> Job:

@@ -1,0 +1,1 @@
+"""What a job's process takes from itself before it reads what strangers sent (standard library)."""

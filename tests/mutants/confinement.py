@@ -1,0 +1,108 @@
+"""Mutants of docs/guarantees.md: what a job's process reaches."""
+
+from tests.mutants.mutant import Mutant
+
+_CONFINEMENT = "ddcal_core/intake/sandbox/confinement.py"
+_LANDLOCK = "ddcal_core/intake/sandbox/landlock.py"
+_SYSTEM_CALLS = "ddcal_core/intake/sandbox/system_calls.py"
+_RUN_FILES = "worker/supervisor/run_files.py"
+_CONFINEMENT_TESTS = "tests/core/intake/sandbox/test_confinement.py"
+_ALONE = (f"{_CONFINEMENT_TESTS}::test_a_confined_process_reaches_nothing_but_its_own",)
+_OLDER = (f"{_CONFINEMENT_TESTS}::test_what_an_older_kernel_lacks_is_told",)
+_JOBS_TESTS = "tests/worker/supervisor/test_confined_jobs.py"
+
+MUTANTS = (
+    Mutant(
+        "jobs-are-not-confined",
+        "ddcal_core/intake/job_channel.py",
+        "        _confine_to(job)\n",
+        "        job.work_folder.mkdir(exist_ok=True)\n",
+        (f"{_JOBS_TESTS}::test_each_job_s_process_confines_itself",),
+    ),
+    Mutant(
+        "files-are-open",
+        _LANDLOCK,
+        "        _call(_RESTRICT_SELF, ruleset, 0)\n",
+        "        pass\n",
+        _ALONE,
+    ),
+    Mutant(
+        "other-processes-can-be-signalled",
+        _LANDLOCK,
+        "_ABSTRACT_SOCKETS_AND_SIGNALS if known_abi >= SCOPES_SINCE else 0",
+        "0",
+        _ALONE,
+    ),
+    Mutant(
+        "sockets-are-open",
+        _CONFINEMENT,
+        "        system_calls.refuse(sockets=not needs.network)\n",
+        "        system_calls.refuse(sockets=False)\n",
+        _ALONE,
+    ),
+    Mutant(
+        "processes-have-children",
+        _SYSTEM_CALLS,
+        "        _does(_IF_EQUAL, _CLONE_THREAD, then=1),\n",
+        "        _does(_IF_AT_LEAST, 0, then=1),\n",
+        _ALONE,
+    ),
+    Mutant(
+        "root-keeps-its-capabilities",
+        _CONFINEMENT,
+        "    _drop_privileges()\n",
+        "",
+        _ALONE,
+    ),
+    Mutant(
+        "memory-is-left-when-it-crashes",
+        _CONFINEMENT,
+        "    _lower(resource.RLIMIT_CORE, 0)\n",
+        "",
+        _ALONE,
+    ),
+    Mutant(
+        "tcp-is-open-without-seccomp",
+        _LANDLOCK,
+        "_BIND_AND_CONNECT if denies_tcp and known_abi >= TCP_SINCE else 0",
+        "0",
+        _OLDER,
+    ),
+    Mutant(
+        "nobody-is-told-what-is-lacking",
+        _CONFINEMENT,
+        "    return tuple(found)\n",
+        "    return ()\n",
+        _OLDER,
+    ),
+    Mutant(
+        "every-job-has-the-network",
+        "ddcal_core/intake/sandbox/job_needs.py",
+        "        network=bool(fetching),\n",
+        "        network=True,\n",
+        (f"{_CONFINEMENT_TESTS}::test_only_a_job_that_may_fetch_its_data_has_a_network",),
+    ),
+    Mutant(
+        "foreign-files-become-results",
+        _RUN_FILES,
+        "    return path.is_file() and _lies_in(path, folder)\n",
+        "    return path.is_file()\n",
+        (f"{_JOBS_TESTS}::test_a_result_that_is_not_the_run_s_own_is_refused",),
+    ),
+    Mutant(
+        "foreign-files-become-inputs",
+        _RUN_FILES,
+        "        self._require_stored(paths_in(inputs))\n",
+        "",
+        (f"{_JOBS_TESTS}::test_an_upload_that_lies_elsewhere_is_not_given_away",),
+    ),
+    Mutant(
+        "trainers-inherit-the-environment",
+        "worker/supervisor/programs.py",
+        "if name.upper().startswith(PASSED_ON)",
+        'if not name.startswith("DDCAL_")',
+        (
+            "tests/worker/supervisor/test_supervisor.py::test_a_trainer_sees_no_settings_of_the_service",
+        ),
+    ),
+)
