@@ -71,8 +71,7 @@ def _become_api(_: argparse.Namespace) -> NoReturn:
 
 
 def _become_worker(arguments: argparse.Namespace) -> NoReturn:
-    _prepared()
-    _become(worker_argv(arguments.queue))
+    _become(worker_argv(arguments.queue, _prepared()))
 
 
 def _become_migrations(_: argparse.Namespace) -> NoReturn:

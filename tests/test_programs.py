@@ -5,9 +5,13 @@ import subprocess
 import sys
 
 import pytest
+from celery.bin.base import CLIContext
+from celery.bin.worker import worker
 
 from app.__main__ import PARTS, main
 from app.embedded.parts import worker_argv
+from app.shared.engine.queue import celery_sender
+from app.shared.settings import Settings
 from worker.supervisor.options import OPTIONS
 
 SECRET = "a-secret-that-nobody-sees"
@@ -100,7 +104,25 @@ def test_a_variable_that_is_no_setting_is_told(tmp_path, monkeypatch, capsys):
 
 def test_worker_runs_one_job_at_a_time_on_its_queues():
     """The worker's command: Celery's prefork pool of one, on the queues asked for."""
-    assert " ".join(OPTIONS).startswith("-P prefork -c 1 ")
-    words = " ".join(worker_argv("gpu,intake"))
-    assert "-P -m worker.supervisor -Q gpu,intake -n gpu-intake-" in words
-    assert worker_argv("gpu") != worker_argv("gpu")  # two workers on one host need two names
+    settings = Settings()
+    assert " ".join(OPTIONS).startswith("-P prefork ")
+    words = worker_argv("gpu,intake", settings)
+    assert "-P -m worker.supervisor -Q gpu,intake -n gpu-intake-" in " ".join(words)
+    assert celery_s_reading(words)["concurrency"] == 1
+    # Two workers on one host need two names.
+    assert worker_argv("gpu", settings) != worker_argv("gpu", settings)
+
+
+def test_a_worker_of_uploads_checks_several_at_once():
+    """As many as the setting says; a trainer's worker has its one job."""
+    settings = Settings(intakes=3)
+    assert celery_s_reading(worker_argv("intake", settings))["concurrency"] == 3
+    assert celery_s_reading(worker_argv("intake", Settings()))["concurrency"] == 2
+    assert celery_s_reading(worker_argv("gpu", settings))["concurrency"] == 1
+
+
+def celery_s_reading(argv):
+    """The options of a worker's command as Celery understands them."""
+    own = argv[argv.index("worker.supervisor") + 1 :]
+    celery = CLIContext(celery_sender(Settings()), no_color=True, workdir=None)
+    return worker.make_context("worker", [*OPTIONS, *own], obj=celery).params

@@ -46,14 +46,18 @@ def api_environment(settings: Settings, environment: Mapping[str, str]) -> dict[
     return {**environment, **no_key, _KEY_VARIABLE: settings.api_key.get_secret_value()}
 
 
-def worker_argv(queues: str) -> list[str]:
-    """The command of a worker: one Celery process that runs one job at a time.
+def worker_argv(queues: str, settings: Settings) -> list[str]:
+    """The command of a worker: one Celery process, whose every child runs one job at a time.
 
     Args:
-        queues: the queues it serves, separated by commas.
+        queues: the queues it serves, separated by commas. With that of uploads alone it has a child
+            for each that may be checked at once, else one.
+        settings: of the service.
     """
+    n_children = settings.intakes if queues == INTAKE_QUEUE else 1
     name = f"{queues.replace(',', '-')}-{secrets.token_hex(4)}@%h"
-    return [*PYTHON, "-m", "worker.supervisor", "-Q", queues, "-n", name]
+    ours = ["-Q", queues, "-n", name, "-c", str(n_children)]
+    return [*PYTHON, "-m", "worker.supervisor", *ours]
 
 
 def broker_program(settings: Settings, environment: Mapping[str, str], path: Path) -> Program:
@@ -124,7 +128,7 @@ def _worker_program(
 ) -> Program:
     return Program(
         name,
-        tuple(worker_argv(_WORKERS[name])),
+        tuple(worker_argv(_WORKERS[name], settings)),
         environment,
         _log_path(settings, name),
         stop_seconds=settings.stop_grace_seconds + STOP_SECONDS,

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     trainer_threads: int = Field(
         0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
     )
+    intakes: int = Field(
+        2, ge=1, description="Uploads checked at once by a worker of their queue alone."
+    )
     confine_jobs: bool = Field(
         True,
         description="Trainers and checks of uploads reach the files of their job alone.",

@@ -2,3 +2,5 @@
 
 WITHOUT_VARIABLE = "CHAOS_WITHOUT"
 FENCE, LEASES = "fence", "leases"
+RUN_VARIABLE = "CHAOS_RUN"
+"""In the environment of all processes of a run: by it they are found."""

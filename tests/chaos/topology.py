@@ -22,12 +22,10 @@ from app.embedded.parts import worker_argv
 from app.shared.settings import Settings
 from app.shared.store.database import Database, migrate, open_database
 from tests.chaos.invariants import TABLES
-from tests.chaos.safeguards import WITHOUT_VARIABLE
+from tests.chaos.safeguards import RUN_VARIABLE, WITHOUT_VARIABLE
 from tests.servers import PostgresServer, fresh_postgres_database, postgres_server
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN_VARIABLE = "CHAOS_RUN"
-"""In the environment of all processes of a run: by it they are found."""
 
 QUICK = {
     "lease_seconds": 3.0,
@@ -174,11 +172,11 @@ def is_trainer(process: psutil.Process) -> bool:
     return False
 
 
-def worker_command() -> list[str]:
+def worker_command(settings: Settings) -> list[str]:
     """`ddcal worker`, with the stand-in trainers."""
     return [
         "tests.chaos.worker_program" if word == "worker.supervisor" else word
-        for word in worker_argv("gpu")
+        for word in worker_argv("gpu", settings)
     ]
 
 
@@ -234,7 +232,7 @@ def running_topology(
             api = [sys.executable, "-m", "app.server", "api", "--fd", str(fd)]
             made.start("api", api, pass_fds=(fd,))
         for number in range(n_workers):
-            made.start(f"worker-{number}", worker_command())
+            made.start(f"worker-{number}", worker_command(chosen))
         with made.database.write() as connection:
             for table in TABLES:
                 connection.execute(text(table))

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import true
 
+import worker.supervisor.programs
 import worker.supervisor.trainer_process
 from app.shared.engine import runs
-from tests.chaos.safeguards import FENCE, LEASES, WITHOUT_VARIABLE
+from tests.chaos.safeguards import FENCE, LEASES, RUN_VARIABLE, WITHOUT_VARIABLE
 from worker.supervisor.celery_app import celery
 
 celery.conf.imports = ("tests.chaos.worker_app", "worker.supervisor.tasks")
+worker.supervisor.programs.PASSED_ON += (RUN_VARIABLE,)
 STAND_IN = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 worker.supervisor.trainer_process.start_trainer = lambda _queue: (
     worker.supervisor.trainer_process.start_child(STAND_IN)

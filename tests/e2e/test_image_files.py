@@ -1,12 +1,15 @@
 """A folder of image files through the whole service: packed, taken in, distilled."""
 
+import contextlib
 import json
 
+import psutil
 import pytest
 
 from ddcal.client import Client
 from tests.image_files import encoded, noise
 from tests.services import TINY_DISTILL, run_ddcal
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -40,6 +43,23 @@ def test_a_folder_of_images_is_uploaded_and_distilled(service, folder, tmp_path)
     assert (body["image_files"]["n_images"], body["image_files"]["n_ignored"]) == (40, 2)
     assert details["dataset"] == "pets"
     assert list((service.folder / "uploads").iterdir()) == []
+
+
+def test_two_uploads_can_be_checked_at_once(service):
+    """A process that checks them waits in each of two children of their worker."""
+
+    def n_waiting() -> int:
+        lines = [" ".join(command_of(pid)) for pid in service.pids()]
+        return sum("-m ddcal_core.intake.process" in line for line in lines)
+
+    until(lambda: n_waiting() == 2, seconds=60)
+
+
+def command_of(pid):
+    """The command line of a process; empty where it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).cmdline()
+    return []
 
 
 def test_a_text_called_an_image_is_rejected_by_name(service, folder):

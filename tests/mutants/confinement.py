@@ -62,6 +62,13 @@ MUTANTS = (
         _ALONE,
     ),
     Mutant(
+        "files-grow-without-end",
+        _CONFINEMENT,
+        "        _lower(resource.RLIMIT_FSIZE, max_file_bytes)\n",
+        "        pass\n",
+        _ALONE,
+    ),
+    Mutant(
         "tcp-is-open-without-seccomp",
         _LANDLOCK,
         "_BIND_AND_CONNECT if denies_tcp and known_abi >= TCP_SINCE else 0",

@@ -7,6 +7,13 @@ _JOBS = "app/shared/engine/jobs.py"
 
 MUTANTS = (
     Mutant(
+        "uploads-wait-for-each-other",
+        "app/embedded/parts.py",
+        "settings.intakes if queues == INTAKE_QUEUE else 1",
+        "1",
+        ("tests/test_programs.py::test_a_worker_of_uploads_checks_several_at_once",),
+    ),
+    Mutant(
         "failed-needs-are-not-heeded",
         _JOBS,
         '        if ended.state != "succeeded":\n            _give_up',

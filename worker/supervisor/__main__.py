@@ -1,4 +1,4 @@
-"""`python -P -m worker.supervisor -Q QUEUES -n NAME`: a worker, one Celery process with one child.
+"""`python -P -m worker.supervisor -Q QUEUES -n NAME`: a worker, one Celery process.
 
 Celery's own command would import from the folder that one happens to be in.
 """

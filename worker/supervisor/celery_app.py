@@ -1,9 +1,10 @@
 """The Celery app of a worker: what it is set to, and what its processes do when they start.
 
-The parent process hosts the relay and the reconciler; its one child, started afresh rather than
-forked from a process with threads, runs the jobs. Reasons for each setting: early ack, because a
-lost run is found by its lease, and a late ack runs a job twice; no prefetch, so that a job never
-waits behind a busy worker; no time limits, because the supervisor enforces them.
+The parent process hosts the relay and the reconciler; its children, started afresh rather than
+forked from a process with threads, run the jobs: one of them, unless it checks uploads alone.
+Reasons for each setting: early ack, because a lost run is found by its lease, and a late ack runs
+a job twice; no prefetch, so that a job never waits behind a busy worker; no time limits, because
+the supervisor enforces them.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""How Celery is told to run a worker: one job at a time, and nothing that nobody reads."""
+"""How Celery is told to run a worker: children of its own, and nothing that nobody reads."""
 
 OPTIONS = (
-    *("-P", "prefork", "-c", "1"),
+    *("-P", "prefork"),
     # No heartbeat events: nobody reads them, and one that finds the broker gone while the worker
     # stops is tried again for ever, with the lock that the stop needs. The level is that of a
     # starting child, which does not write JSON yet; celery_app has the rest.

@@ -20,14 +20,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 PROGRAM = """
-import json, os, pathlib, resource, socket, subprocess, sys, threading
+import errno, json, os, pathlib, resource, socket, subprocess, sys, threading
 from pathlib import Path
 import ddcal_core
 from ddcal_core.intake.sandbox.confinement import Facilities, Needs, confine
 
 asked = json.loads(sys.argv[1])
 folder = Path(asked["folder"])
-needs = Needs(folder=folder, readable=(Path(asked["given"]),), network=asked["network"])
+needs = Needs(
+    folder=folder,
+    readable=(Path(asked["given"]),),
+    network=asked["network"],
+    max_file_bytes=10**6,
+)
 left = confine(needs, Facilities(**asked["offered"]))
 
 def connected(family, address):
@@ -71,6 +76,7 @@ tried = {
     "connects to a local socket": lambda: connected(socket.AF_UNIX, asked["local"]),
     "sends UDP": lambda: told(address),
     "makes a pair of datagrams": lambda: socket.socketpair(type=socket.SOCK_DGRAM),
+    "writes a larger file than it may": lambda: (folder / "large").write_bytes(bytes(2 * 10**6)),
     "forks": lambda: os.fork() or os._exit(0),
     "starts a program": lambda: subprocess.run(["/bin/true"], check=True),
 }
@@ -81,7 +87,8 @@ for name, does in tried.items():
     except PermissionError:
         continue
     except OSError as error:
-        if error.errno != 18:  # Landlock says of a link that it crosses file systems
+        # Landlock says of a link that it crosses file systems.
+        if error.errno not in {errno.EXDEV, errno.EFBIG}:
             raise
     else:
         done.append(name)
