@@ -1,4 +1,4 @@
-"""What `ddcal check` becomes: the database, all stored files and the running service, once.
+"""What `ddcal check` becomes: database, stored files, confinement, the running service, once.
 
 The service verifies files by itself, a few in each round of housekeeping.
 """
@@ -14,6 +14,7 @@ from app.service_check import look_at_service
 from app.shared.settings import Settings
 from app.shared.store.database import Database, require_head, run_by_hand
 from app.shared.store.integrity import check_database
+from app.shared.upkeep.confinement import not_kept_from
 from app.shared.upkeep.scrubbing import damaged_uploads, look_at_files
 
 Kind = Literal["damaged", "degraded", "summary"]
@@ -43,6 +44,7 @@ def _verify(database: Database, settings: Settings, *, tell: Tell) -> int:
         return 1
     require_head(database)
     is_damaged = _is_a_file_damaged(database, settings, tell)
+    _tell_confinement(settings, tell)
     return 1 if _is_service_degraded(database, settings, tell) or is_damaged else 0
 
 
@@ -70,6 +72,12 @@ def _is_a_file_damaged(database: Database, settings: Settings, tell: Tell) -> bo
         tell("damaged", words)
     tell("summary", f"the files: {n_files:,} of {n_bytes:,} bytes; damaged: {n_damaged:,}")
     return n_damaged > 0
+
+
+def _tell_confinement(settings: Settings, tell: Tell) -> None:
+    left = not_kept_from(settings)
+    words = f"not kept from {'; '.join(left)}" if left else "each is confined to its own files"
+    tell("summary", f"the jobs of this machine: {words}")
 
 
 def _is_service_degraded(database: Database, settings: Settings, tell: Tell) -> bool:

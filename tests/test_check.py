@@ -16,10 +16,16 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import open_database
 from app.shared.store.job_records import Ending, NewJob
+from app.shared.upkeep.confinement import not_kept_from
 from ddcal.local_service import ADDRESS_FILE
 from tests.api.serving import running_api
 from tests.damage import flip_a_bit
 from tests.services import run_ddcal
+
+LEFT = "; ".join(not_kept_from(Settings()))
+CONFINED = "the jobs of this machine: " + (
+    f"not kept from {LEFT}" if LEFT else "each is confined to its own files"
+)
 
 
 @pytest.fixture
@@ -59,15 +65,24 @@ def test_what_is_whole_is_counted(folder, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "the database: every page, index and foreign key was checked",
         "the files: 1 of 2 bytes; damaged: 0",
+        CONFINED,
         f"the service: not running on {folder}, so not asked",
     ]
+
+
+def test_what_jobs_are_not_kept_from_is_told(folder, monkeypatch, capsys):
+    """Nobody believes in a sandbox that is not there, nor is a service without one damaged."""
+    monkeypatch.setenv("DDCAL_CONFINE_JOBS", "0")
+    assert main() == 0
+    told = "the jobs of this machine: not kept from anything: DDCAL_CONFINE_JOBS is off"
+    assert told in capsys.readouterr().out.splitlines()
 
 
 def test_a_damaged_file_is_named(folder, capsys):
     """Exit 1; also as people call it."""
     flip_a_bit(stored_file(folder))
     assert main() == 1
-    _, damaged, summary, _ = capsys.readouterr().out.splitlines()
+    _, damaged, summary, *_ = capsys.readouterr().out.splitlines()
     assert damaged.startswith("damaged: manifest.json of set_")
     assert hashlib.sha256(b"{}").hexdigest() in damaged
     assert summary == "the files: 1 of 2 bytes; damaged: 1"

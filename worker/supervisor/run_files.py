@@ -23,7 +23,6 @@ from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS
 from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import JobLine, JobOutput
-from ddcal_core.intake.sandbox.confinement import facilities, lacking
 from ddcal_core.intake.sandbox.job_needs import paths_in
 from worker.supervisor.recipes import computation_of
 from worker.supervisor.reuse import Copy, copy_results
@@ -141,13 +140,6 @@ class RunFiles:
 
     def _scratch(self, job: Job) -> Path:
         return self._settings.work_folder / f"{job.id}-{job.fence}"
-
-
-def not_kept_from(settings: Settings) -> tuple[str, ...]:
-    """What jobs on this machine can reach beside their own, in words; empty where all is had."""
-    if not settings.confine_jobs:
-        return ("anything: DDCAL_CONFINE_JOBS is off",)
-    return lacking(facilities())
 
 
 def _is_file_in(path: Path, folder: Path) -> bool:

@@ -11,6 +11,7 @@ from celery.signals import worker_process_init
 from app.shared.engine.queue import WAKE_TASK
 from app.shared.signs_of_life import sign_giver
 from app.shared.store.database import open_database
+from app.shared.upkeep.confinement import not_kept_from
 from worker.supervisor.celery_app import (
     NAME_VARIABLE,
     QUEUES_VARIABLE,
@@ -18,7 +19,6 @@ from worker.supervisor.celery_app import (
     drain_file,
     settings,
 )
-from worker.supervisor.run_files import not_kept_from
 from worker.supervisor.supervisor import Supervisor, WorkerProcess
 
 logger = logging.getLogger(__name__)

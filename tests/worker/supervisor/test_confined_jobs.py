@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.shared.inputs.datasets import NewDataset, insert_dataset
-from app.shared.settings import Settings
 from ddcal_core.intake.sandbox.confinement import facilities
 from tests.worker.supervised import OWNER, SET_OUTPUT, Bench
-from worker.supervisor.run_files import not_kept_from
 
 LINKED = """
 place = folder / "manifest.json"
@@ -114,10 +112,3 @@ def test_each_job_s_process_confines_itself(tmp_path: Path, is_confined: bool) -
     assert ("PermissionError" in log) == is_confined
     assert ("not confined" in log) != is_confined
     assert (tmp_path / "work" / "own").exists()
-
-
-def test_a_worker_tells_what_jobs_are_not_kept_from(tmp_path: Path) -> None:
-    """Nobody believes in a sandbox that is not there."""
-    assert not_kept_from(Settings(data_folder=tmp_path, confine_jobs=False)) == (
-        "anything: DDCAL_CONFINE_JOBS is off",
-    )
