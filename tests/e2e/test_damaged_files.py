@@ -69,8 +69,9 @@ def test_damaged_files_are_told_of_and_computed_anew(service):
 
         ran = run_ddcal("check", "--data-folder", service.folder)
         assert ran.returncode == 1
-        *lines, summary, readiness = ran.stdout.splitlines()
-        assert readiness == "the service: ready"
+        lines = ran.stdout.splitlines()
+        assert "the service: ready" in lines
         n_damaged = len(whole) + len(weights)
         assert sum(line.startswith("damaged: ") for line in lines) == n_damaged
+        (summary,) = [line for line in lines if line.startswith("the files: ")]
         assert summary.endswith(f"damaged: {n_damaged:,}")
