@@ -25,11 +25,14 @@ from app.shared.store.kinds import (
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
 from app.submission.requests import JOB_REQUESTS
 from ddcal import records
+from ddcal.cli import data as cli_data
 from ddcal.cli import distil as cli_distil
+from ddcal.cli import jobs as cli_jobs
+from ddcal.cli import sets as cli_sets
 from ddcal.cli.main import app
 from ddcal.cli.programs import NEEDS
 from ddcal.jobs import REQUEST_FIELDS
-from ddcal_core.specs import fields
+from ddcal_core.specs import fields, logits, uploads
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -52,6 +55,12 @@ def words_under(node, name):
     if isinstance(node, list):
         return set().union(*(words_under(item, name) for item in node))
     return set()
+
+
+def words_of(field):
+    """Those that an optional field may be."""
+    literal, _ = get_args(get_args(field)[0])
+    return get_args(literal)
 
 
 def test_every_kind_has_its_facts():
@@ -110,9 +119,20 @@ def test_the_client_knows_the_fields_of_a_request():
     assert params.isdisjoint(REQUEST_FIELDS)
 
 
-def test_the_command_line_knows_every_method():
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (cli_distil.Method, tuple(METHODS)),
+        (cli_jobs.State, JOB_STATES),
+        (cli_sets.Space, get_args(uploads.DeclaredSpace)),
+        (cli_data.Colour, words_of(uploads.Colour)),
+        (cli_data.Values, words_of(logits.Values)),
+    ],
+    ids=["methods", "states", "spaces", "colours", "values"],
+)
+def test_the_command_line_knows_every_word(choice, words):
     """As a choice, so that another word is refused before anything is uploaded."""
-    assert {one.value for one in cli_distil.Method} == set(METHODS)
+    assert {one.value for one in choice} == set(words)
 
 
 def test_every_part_of_the_service_can_be_started_and_is_a_command():
