@@ -17,7 +17,14 @@ from app.api.http.dependencies import (
 from app.api.http.paging import page_position, page_token
 from app.api.http.preferences import PREFER, wait_seconds
 from app.api.http.responses import IF_NONE_MATCH, is_known, json_answer, not_modified, problems
-from app.api.http.searching import PagedQuery, asked_change, change_body, written
+from app.api.http.searching import (
+    ByMethod,
+    OnDataset,
+    PagedQuery,
+    asked_change,
+    change_body,
+    written,
+)
 from app.api.job_logs import log_lines
 from app.api.job_views import (
     children_of_job,
@@ -57,19 +64,8 @@ class JobListQuery(PagedQuery):
 
     state: JobState | None = Field(None, description="As it is shown, see `state` of a job.")
     kind: Kind | None = Field(None, description="Of this kind.")
-    dataset: str | None = Field(
-        None,
-        max_length=64,
-        pattern=r"^[A-Za-z0-9_.-]+$",
-        description="About the data set or logits of this name.",
-    )
-    method: str | None = Field(
-        None,
-        max_length=20,
-        pattern=r"^[a-z0-9_]+$",
-        description="Of a distillation or a pipeline.",
-        examples=["dm"],
-    )
+    dataset: OnDataset = None
+    method: ByMethod = Field(None, description="Of a distillation or a pipeline.", examples=["dm"])
     images_per_class: int | None = Field(
         None, ge=1, le=100_000, description="Of the set they distil or train on."
     )

@@ -16,7 +16,15 @@ from app.api.http.dependencies import (
 )
 from app.api.http.paging import page_position, page_token
 from app.api.http.responses import json_answer, problems
-from app.api.http.searching import PagedQuery, SearchQuery, asked_change, change_body, written
+from app.api.http.searching import (
+    ByMethod,
+    OnDataset,
+    PagedQuery,
+    SearchQuery,
+    asked_change,
+    change_body,
+    written,
+)
 from app.api.schemas.result_kinds import BODIES, PAGES
 from app.api.schemas.results import ResultBody, ResultPage, result_summary
 from app.shared.store.catalog import (
@@ -60,12 +68,7 @@ class ResultListQuery(PagedQuery):
     """Which results a list shows."""
 
     job_id: str | None = Field(None, pattern=JOB_REFERENCE, description="Made by this job.")
-    dataset: str | None = Field(
-        None,
-        max_length=64,
-        pattern=r"^[A-Za-z0-9_.-]+$",
-        description="About the data set or logits of this name.",
-    )
+    dataset: OnDataset = None
 
     def filters(self) -> dict[str, str | int]:
         """Wanted values, by column."""
@@ -103,13 +106,7 @@ class MeasuredListQuery(ResultListQuery):
 class SetListQuery(MeasuredListQuery):
     """Which distilled sets a list shows."""
 
-    method: str | None = Field(
-        None,
-        max_length=20,
-        pattern=r"^[a-z0-9_]+$",
-        description="By which it was distilled.",
-        examples=["dm"],
-    )
+    method: ByMethod = Field(None, description="By which it was distilled.", examples=["dm"])
     images_per_class: int | None = Field(
         None, ge=1, le=1_000, description="Asked for when it was distilled."
     )
@@ -124,13 +121,7 @@ class CalibratedListQuery(MeasuredListQuery):
 class CalibrationListQuery(CalibratedListQuery):
     """Which calibrations a list shows."""
 
-    method: str | None = Field(
-        None,
-        max_length=20,
-        pattern=r"^[a-z0-9_]+$",
-        description="By which it was fitted.",
-        examples=["ts"],
-    )
+    method: ByMethod = Field(None, description="By which it was fitted.", examples=["ts"])
     status: str | None = Field(
         None,
         max_length=30,

@@ -18,6 +18,16 @@ from app.submission.requests import Time
 _VALUE = rf"[^\x00-\x1f\x7f]{{1,{MAX_TAG_VALUE}}}"
 TagOf = Annotated[str, Field(pattern=rf"^{TAG_KEY}:{_VALUE}$")]
 WantedTag = Annotated[str, Field(pattern=rf"^{TAG_KEY}(:{_VALUE})?$")]
+# Filters that several lists have.
+OnDataset = Annotated[
+    str | None,
+    Field(
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="About the data set or logits of this name.",
+    ),
+]
+ByMethod = Annotated[str | None, Field(max_length=20, pattern=r"^[a-z0-9_]+$")]
 T = TypeVar("T")
 DescriptionT = TypeVar("DescriptionT", bound=UploadDescription)
 
