@@ -7,7 +7,6 @@ while it is written to; who does not get the lock writes a file of its own from 
 
 import contextlib
 import fcntl
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def run(task: Task) -> list[Output]:
         "seconds": round(time.monotonic() - started, 3),
         "made_with": made_with(task.device).as_json(),
     }
-    stored = ExpertSetRecord.model_validate_json(json.dumps(values)).as_json()
+    stored = parse_json(ExpertSetRecord, values).as_json()
     return [Output("expert_set", "expert_set", stored, (result,))]
 
 
