@@ -22,7 +22,13 @@ from app.api.job_views import retry_after
 from app.shared.engine.deletion import delete_files
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.engine.jobs import insert_job
-from app.shared.errors import ConflictError, GoneError, NotFoundError
+from app.shared.errors import (
+    ConflictError,
+    FieldProblem,
+    GoneError,
+    InvalidRequestError,
+    NotFoundError,
+)
 from app.shared.inputs.datasets import (
     Dataset,
     NewDataset,
@@ -38,7 +44,9 @@ from app.shared.store.descriptions import MAX_TAGS
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
 from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
+from app.shared.store.tables import DATASET_CONTENTS
 from app.submission.description_fields import Notes, UploadDescription
+from ddcal_core.specs.uploads import DatasetContent, UploadContent
 
 UPLOAD_TYPES = ("application/octet-stream", "application/zip")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -101,13 +109,12 @@ class AskedUpload:
         key: the request's, if it has one.
         inspect: the check of its structure, told the path and the most bytes after decoding; gives
             what the job's params have to say besides.
-        dataset: of distilled sets, which one they were made from; None of an upload that jobs
-            find by its own name.
+        dataset: of distilled sets, which one they were made from.
     """
 
     owner_id: str
     name: str
-    content: str
+    content: UploadContent
     options: Mapping[str, Any]
     tags: Mapping[str, str] | None
     notes: str | None
@@ -159,7 +166,7 @@ async def take_upload(
     """
     require_media_type(request, UPLOAD_TYPES)
     require_declared_length(request, service.settings.max_upload_bytes)
-    if asked.dataset is None:
+    if asked.content in DATASET_CONTENTS:
         await run_in_threadpool(_require_free_name, service, asked, request.url.path)
     upload = await receive_upload(request, service.settings)
     whole: dict[str, Any] = {
@@ -177,7 +184,7 @@ async def take_upload(
 
 
 async def answer_change(
-    request: Request, content: str, show: Callable[[Service, str, str], BaseModel]
+    request: Request, content: DatasetContent, show: Callable[[Service, str, str], BaseModel]
 ) -> Response:
     """Change the tags and notes of an upload, and show it.
 
@@ -197,7 +204,9 @@ async def answer_change(
     return json_answer(await run_in_threadpool(show, service, owner_id, name))
 
 
-def remove_upload(service: Service, owner_id: str, upload: Dataset | Logits, content: str) -> None:
+def remove_upload(
+    service: Service, owner_id: str, upload: Dataset | Logits, content: DatasetContent
+) -> None:
     """Delete an upload and its files.
 
     Raises:
@@ -223,6 +232,12 @@ def why_not(connection: Connection, owner_id: str, upload: Dataset | Logits) -> 
         state = "gone" if check is None else check.state
         return f"the job that checks it is {state}: delete {upload.name!r} and upload it again"
     return "its content is still being checked"
+
+
+def refused_parameter(field: str, code: str, detail: str) -> InvalidRequestError:
+    """The refusal of an upload over a parameter."""
+    problem = FieldProblem(f"/query/{field}", code, detail)
+    return InvalidRequestError("invalid_parameters", detail, [problem])
 
 
 def checked_name(name: str, code: str) -> str:
@@ -262,16 +277,17 @@ def _accept(
 
 def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id: str) -> NewJob:
     inspected = asked.inspect(upload.path, settings.max_decoded_bytes)
-    # What has no row of its own is described by its job, whose results take that on.
-    said = {} if asked.dataset is None else {"sha256": upload.sha256, "n_bytes": upload.n_bytes}
-    is_described = asked.dataset is not None
+    params = {"upload": upload.path.name, "content": asked.content, **inspected}
+    said: dict[str, Any] = {}
+    if asked.content not in DATASET_CONTENTS:
+        # What has no row of its own is described by its job, whose results take that on.
+        params |= {"sha256": upload.sha256, "n_bytes": upload.n_bytes}
+        said = {"name": asked.name, "tags": asked.tags, "notes": asked.notes}
     return NewJob(
         kind=INTAKE,
-        params={"upload": upload.path.name, "content": asked.content, **inspected, **said},
+        params=params,
         dataset=asked.dataset or asked.name,
-        name=asked.name if is_described else None,
-        tags=asked.tags if is_described else None,
-        notes=asked.notes if is_described else None,
+        **said,
         queue=INTAKE_QUEUE,
         timeout_seconds=math.ceil(settings.intake_timeout_seconds),
         max_attempts=settings.max_attempts,
@@ -281,7 +297,7 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
 
 def _insert(connection: Connection, asked: AskedUpload, upload: Upload, check: NewJob) -> Job:
     intake = insert_job(connection, asked.owner_id, check)
-    if asked.dataset is not None:
+    if asked.content == "distilled_sets":
         return intake
     new = NewDataset(
         name=asked.name,

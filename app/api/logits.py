@@ -18,12 +18,12 @@ from app.api.intakes import (
     answer_change,
     answer_upload,
     checked_name,
+    refused_parameter,
     remove_upload,
     upload_body,
     why_not,
 )
 from app.api.schemas.uploads import LogitsBody, LogitsFactsBody, LogitsList, UploadProblem
-from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.inputs import logits as uploads
 from app.shared.inputs.datasets import LOGITS
 from app.shared.inputs.logits import Logits, find_logits
@@ -139,8 +139,7 @@ def _inspection(values: Values) -> Callable[[Path, int], dict[str, Any]]:
         structure = inspect_logits(path, max_decoded_bytes)
         detail = undeclared_values(path, structure) if values is None else None
         if detail is not None:
-            problem = FieldProblem("/query/values", "not_logits", detail)
-            raise InvalidRequestError("invalid_parameters", detail, [problem])
+            raise refused_parameter("values", "not_logits", detail)
         return {"options": {} if values is None else {"values": values}}
 
     return inspect

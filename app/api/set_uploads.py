@@ -12,15 +12,19 @@ from pydantic import ConfigDict
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
 from app.api.http.responses import json_answer, problems
-from app.api.intakes import AskedUpload, DescribedUpload, take_upload, upload_body
+from app.api.intakes import (
+    AskedUpload,
+    DescribedUpload,
+    refused_parameter,
+    take_upload,
+    upload_body,
+)
 from app.api.job_views import whole_job_body
 from app.api.schemas.jobs import JobBody
-from app.shared.errors import FieldProblem, InvalidRequestError, NotFoundError
-from app.shared.inputs.datasets import dataset_names, find_dataset
+from app.shared.errors import InvalidRequestError
 from app.shared.store.job_queries import find_job
-from app.shared.store.kinds import DISTILLED_SETS
 from app.submission.description_fields import Name
-from app.submission.suggestions import did_you_mean
+from app.submission.references import CheckContext, known_dataset
 from ddcal_core.intake.structure.set_structure import inspect_sets
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.uploads import SetOptions
@@ -73,14 +77,13 @@ async def upload_distilled_sets(
 
     The job makes the sets: NAME, or of a file that holds several NAME-0, NAME-1, ...
     """
-    given = {name: getattr(asked, name) for name in SetOptions.model_fields}
-    options = SetOptions(**given)
+    options = SetOptions(**asked.model_dump(include=set(SetOptions.model_fields)))
     facts = await run_in_threadpool(_facts_of, service, owner_id, options.dataset)
     _check_numbers(facts, options)
     upload = AskedUpload(
         owner_id=owner_id,
         name=asked.name,
-        content=DISTILLED_SETS,
+        content="distilled_sets",
         tags=asked.tags(),
         notes=asked.notes,
         options=options.model_dump(mode="json", exclude_none=True),
@@ -101,15 +104,14 @@ def _facts_of(service: Service, owner_id: str, name: str) -> DatasetFacts:
         InvalidRequestError: there is none of that name, or nothing is known of it yet.
     """
     with service.database.read() as connection:
-        try:
-            dataset = find_dataset(connection, owner_id, name, service.settings)
-        except NotFoundError:
-            meant = did_you_mean(name, dataset_names(connection, owner_id))
-            detail = f"wanted a data set that GET /v1/datasets lists, got {name!r}{meant}"
-            raise _refusal("dataset", "unknown_dataset", detail) from None
+        context = CheckContext(connection=connection, owner_id=owner_id, settings=service.settings)
+        dataset = known_dataset(context, name, "/query/dataset")
+    if dataset is None:
+        (problem,) = context.problems
+        raise InvalidRequestError("invalid_parameters", problem.detail, [problem])
     if dataset.facts is None:
         detail = f"wanted a data set that has been checked, got {name!r}, which is {dataset.state}"
-        raise _refusal("dataset", "dataset_not_ready", detail)
+        raise refused_parameter("dataset", "dataset_not_ready", detail)
     return dataset.facts
 
 
@@ -121,12 +123,14 @@ def _check_numbers(facts: DatasetFacts, options: SetOptions) -> None:
             continue
         if options.space != "standardised":
             detail = f"{field}: wanted none, as {options.space} images have no such numbers"
-            raise _refusal(field, "not_applicable", detail)
+            raise refused_parameter(field, "not_applicable", detail)
         if len(numbers) != n_channels:
             detail = f"{field}: wanted {n_channels} numbers, one a channel; got {len(numbers)}"
-            raise _refusal(field, "wrong_length", detail)
+            raise refused_parameter(field, "wrong_length", detail)
         if field == "std" and min(numbers) <= 0:
-            raise _refusal(field, "out_of_range", f"std: wanted numbers above 0; got {numbers}")
+            raise refused_parameter(
+                field, "out_of_range", f"std: wanted numbers above 0; got {numbers}"
+            )
 
 
 def _inspection(facts: DatasetFacts, options: SetOptions) -> Callable[[Path, int], dict[str, Any]]:
@@ -138,7 +142,7 @@ def _inspection(facts: DatasetFacts, options: SetOptions) -> Callable[[Path, int
         if chosen is not None and chosen >= n_sets:
             held = f"there are {n_sets} sets" if n_sets > 1 else "there is one set"
             detail = f"wanted 0 to {n_sets - 1}, as {held} in the file; got {chosen}"
-            raise _refusal("experiment", "out_of_range", detail)
+            raise refused_parameter("experiment", "out_of_range", detail)
         return {
             "options": options.model_dump(mode="json", exclude_none=True),
             "file_format": structure.file_format,
@@ -146,11 +150,6 @@ def _inspection(facts: DatasetFacts, options: SetOptions) -> Callable[[Path, int
         }
 
     return inspect
-
-
-def _refusal(field: str, code: str, detail: str) -> InvalidRequestError:
-    problem = FieldProblem(f"/query/{field}", code, detail)
-    return InvalidRequestError("invalid_parameters", detail, [problem])
 
 
 def _shown(service: Service, owner_id: str, job_id: str) -> JobBody:

@@ -21,7 +21,7 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import DISTILLED_SETS, MAKERS
+from app.shared.store.kinds import MAKERS
 from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.results import Resource
 
@@ -69,15 +69,22 @@ class Origin:
     created_at: datetime
 
 
-def usable_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | None:
-    """A data set that jobs may name: ready, or an upload still being checked; else refused."""
+def known_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | None:
+    """A data set of this name, in whatever state; refused where there is none."""
     try:
-        dataset = find_dataset(context.connection, context.owner_id, name, context.settings)
+        return find_dataset(context.connection, context.owner_id, name, context.settings)
     except NotFoundError:
         known = dataset_names(context.connection, context.owner_id)
         meant = did_you_mean(name, known)
         detail = f"wanted the name of a data set that GET /v1/datasets lists, got {name!r}{meant}"
         context.refuse(pointer, "unknown_dataset", detail)
+        return None
+
+
+def usable_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | None:
+    """A data set that jobs may name: ready, or an upload still being checked; else refused."""
+    dataset = known_dataset(context, name, pointer)
+    if dataset is None:
         return None
     if dataset.state == "unavailable":
         words = (dataset.problem or {}).get("detail", "")
@@ -183,7 +190,7 @@ def _origin_in_job(
     context: CheckContext, resource: Resource, job: Job, pointer: str
 ) -> Origin | None:
     maker = MAKERS[resource]
-    is_import = resource == "distilled_set" and job.params.get("content") == DISTILLED_SETS
+    is_import = resource == "distilled_set" and job.upload_content == "distilled_sets"
     if is_import and job.params["n_sets"] > 1:
         detail = f"wanted one distilled set, got {job.id}, which takes in {job.params['n_sets']}"
         context.refuse(pointer, "several_sets", f"{detail}: name one of them")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, assert_never
 
 import numpy as np
 
@@ -42,7 +42,7 @@ from ddcal_core.intake.structure.npz_structure import NpzStructure
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.logits import LogitsFacts, LogitsOptions
-from ddcal_core.specs.uploads import ImageOptions, SetOptions
+from ddcal_core.specs.uploads import ImageOptions, SetOptions, UploadContent
 
 _LOG = logging.getLogger("ddcal.intake")
 _MEDIA_TYPES = {".json": "application/json", ".png": "image/png"}
@@ -106,27 +106,31 @@ def _take_in_by_content(
 ) -> tuple[JobOutput, ...]:
     """Take in what the upload is said to hold."""
     upload, max_decoded_bytes = Path(inputs["upload_path"]), int(inputs["max_decoded_bytes"])
-    if inputs.get("content") == "logits":
-        declared = LogitsOptions(**inputs.get("options", {}))
-        logits = take_in_logits(upload, folder, max_decoded_bytes, declared)
-        return (_upload_output(logits.facts, logits.paths),)
-    if inputs.get("content") == "distilled_sets":
-        taken = take_in_sets(
-            upload,
-            folder,
-            max_decoded_bytes,
-            facts=DatasetFacts.model_validate(inputs["facts"], strict=False),
-            options=SetOptions.model_validate(inputs["options"], strict=False),
-            sha256=inputs["sha256"],
-        )
-        return tuple(_set_output(one, inputs["name"], len(taken)) for one in taken)
+    content: UploadContent = inputs.get("content", "images")
+    said = inputs.get("options", {})
 
     def report(progress: Progress) -> None:
         _send_whole(channel, ProgressReport(**vars(progress)))
 
-    options = ImageOptions(**inputs.get("options", {}))
-    images = take_in(upload, folder, max_decoded_bytes, options, report)
-    return (_upload_output(images.facts, (images.train_path, images.test_path)),)
+    match content:
+        case "images":
+            images = take_in(upload, folder, max_decoded_bytes, ImageOptions(**said), report)
+            return (_upload_output(images.facts, (images.train_path, images.test_path)),)
+        case "logits":
+            logits = take_in_logits(upload, folder, max_decoded_bytes, LogitsOptions(**said))
+            return (_upload_output(logits.facts, logits.paths),)
+        case "distilled_sets":
+            sets = take_in_sets(
+                upload,
+                folder,
+                max_decoded_bytes,
+                facts=DatasetFacts.model_validate(inputs["facts"], strict=False),
+                options=SetOptions.model_validate(said, strict=False),
+                sha256=inputs["sha256"],
+            )
+            return tuple(_set_output(one, inputs["name"], len(sets)) for one in sets)
+        case _:
+            assert_never(content)
 
 
 def _upload_output(facts: DatasetFacts | LogitsFacts, paths: tuple[Path, ...]) -> JobOutput:

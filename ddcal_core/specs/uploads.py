@@ -6,6 +6,11 @@ from pydantic import Field
 
 from ddcal_core.specs.fields import DatasetName, Seed, Spec
 
+DatasetContent = Literal["images", "logits"]
+"""What an upload holds that has a row of its own, by whose name jobs find it."""
+UploadContent = Literal[DatasetContent, "distilled_sets"]
+"""What an upload holds; the check of distilled sets makes results, as other jobs do."""
+
 MIN_IMAGE_SIDE = 8
 MAX_IMAGE_SIDE = 64
 DEFAULT_TEST_FRACTION = 0.2
@@ -43,8 +48,6 @@ TestFraction = Annotated[
         ),
     ),
 ]
-
-
 SplitSeed = Annotated[Seed | None, Field(description="Of that split. Default: 0.")]
 
 

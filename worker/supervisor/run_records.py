@@ -19,7 +19,8 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import DISTILLED_SETS, INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import (
     JobError,
@@ -153,7 +154,7 @@ class RunRecords:
 
         # One transaction: no data set is rejected by a job that has not failed.
         def record(connection: Connection) -> None:
-            if run.job.params.get("content") != DISTILLED_SETS:
+            if run.job.upload_content in DATASET_CONTENTS:
                 reject_dataset(connection, run.job, problem.model_dump())
             runs.fail(connection, run.job, error, ending)
 

@@ -18,7 +18,7 @@ from ddcal_core.specs.kinds.experts import ExpertsParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 from ddcal_core.specs.kinds.train import TrainParams
 from ddcal_core.specs.logits import LogitsOptions
-from ddcal_core.specs.uploads import ImageOptions, SetFileFormat, SetOptions
+from ddcal_core.specs.uploads import ImageOptions, SetFileFormat, SetOptions, UploadContent
 
 PARAMS = "As submitted, defaults filled in."
 
@@ -27,7 +27,7 @@ class IntakeParams(Body):
     """What an upload asks for."""
 
     upload: str = Field(description="Name of the file that it was kept in while it was checked.")
-    content: Literal["images", "logits", "distilled_sets"] = Field(description="What was uploaded.")
+    content: UploadContent = Field(description="What was uploaded.")
     options: ImageOptions | LogitsOptions | SetOptions | None = Field(
         None, description="What was said of the content."
     )

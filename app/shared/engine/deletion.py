@@ -11,8 +11,7 @@ from app.shared.errors import ConflictError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.job_states import TERMINAL_STATES
-from app.shared.store.kinds import DISTILLED_SETS, INTAKE
-from app.shared.store.tables import job_deps, jobs
+from app.shared.store.tables import DATASET_CONTENTS, job_deps, jobs
 
 
 def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
@@ -26,7 +25,7 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
         ConflictError: it has not ended, is part of a pipeline, or an unended job needs it.
     """
     job = locked_job(connection, owner_id, job_id)
-    if job.kind == INTAKE and job.params.get("content") != DISTILLED_SETS:
+    if job.upload_content in DATASET_CONTENTS:
         raise ConflictError(
             "job_of_dataset", f"job {job_id} checked upload {job.dataset}: delete that instead"
         )

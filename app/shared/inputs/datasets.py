@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -32,9 +32,10 @@ from app.shared.store.tables import datasets, jobs
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.logits import LogitsFacts
+from ddcal_core.specs.uploads import DatasetContent
 
-IMAGES = "images"
-LOGITS = "logits"
+IMAGES: Final = "images"
+LOGITS: Final = "logits"
 UploadState = Literal["checking", "ready", "rejected"]
 DatasetState = UploadState | Literal["unavailable"]
 Source = Literal["named", "upload"]
@@ -106,7 +107,11 @@ def list_datasets(
 
 
 def change_upload(
-    connection: Connection, owner_id: str, content: str, name: str, given: Mapping[str, Any]
+    connection: Connection,
+    owner_id: str,
+    content: DatasetContent,
+    name: str,
+    given: Mapping[str, Any],
 ) -> None:
     """Change the tags and notes of an upload.
 
@@ -125,7 +130,7 @@ def dataset_names(connection: Connection, owner_id: str) -> list[str]:
     return [*NAMED_DATASETS, *upload_names(connection, owner_id, IMAGES)]
 
 
-def upload_names(connection: Connection, owner_id: str, content: str) -> list[str]:
+def upload_names(connection: Connection, owner_id: str, content: DatasetContent) -> list[str]:
     """The names of an owner's uploads of one content, the newest 1,000."""
     statement = select(datasets.c.name).where(
         datasets.c.owner_id == owner_id, datasets.c.content == content
@@ -133,7 +138,7 @@ def upload_names(connection: Connection, owner_id: str, content: str) -> list[st
     return list(connection.execute(statement.order_by(datasets.c.id.desc()).limit(1000)).scalars())
 
 
-def uploads_of(owner_id: str, content: str, name: str | None = None) -> Select[Any]:
+def uploads_of(owner_id: str, content: DatasetContent, name: str | None = None) -> Select[Any]:
     """The rows of an owner's uploads of one content, by name; of one name, if given.
 
     Each with the `intake_params` of the job that checks it.
@@ -157,7 +162,7 @@ class NewDataset:
     """
 
     name: str
-    content: str = IMAGES
+    content: DatasetContent = IMAGES
     sha256: str
     n_bytes: int
     tags: Mapping[str, str] | None = None
@@ -235,7 +240,7 @@ def insert_dataset(connection: Connection, owner_id: str, new: NewDataset, intak
 
 def accept_dataset(connection: Connection, intake: Job, facts: Mapping[str, Any]) -> str:
     """The intake has found an upload good; returns the data set's id."""
-    model = LogitsFacts if intake.params.get("content") == LOGITS else DatasetFacts
+    model = LogitsFacts if intake.upload_content == LOGITS else DatasetFacts
     model.model_validate(facts, strict=False)
     return _decide(connection, intake, state="ready", facts=dict(facts))
 
@@ -246,7 +251,7 @@ def reject_dataset(connection: Connection, intake: Job, problem: Mapping[str, An
 
 
 def delete_dataset(
-    connection: Connection, owner_id: str, name: str, content: str = IMAGES
+    connection: Connection, owner_id: str, name: str, content: DatasetContent = IMAGES
 ) -> list[str]:
     """Delete an upload of images or of logits; results made from it stay.
 

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from sqlalchemy import Connection
 
 from app.shared.errors import ConflictError, DamagedFileError, NotFoundError
-from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset, upload_sha256
+from app.shared.inputs.datasets import Dataset, find_dataset, upload_sha256
 from app.shared.inputs.logits import find_logits
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
@@ -24,7 +24,7 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import DISTILLED_SETS
+from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
 from ddcal_core.specs.results import Resource
 
@@ -127,31 +127,25 @@ class _Reader:
 
     def intake(self, job: Job) -> dict[str, Any]:
         path = self._settings.upload_folder / job.params["upload"]
-        if job.params.get("content") == DISTILLED_SETS:
-            return self._sets_intake(job, path)
-        self.uploads[path] = upload_sha256(self._connection, job)
-        return {
+        inputs = {
             "upload_path": str(path),
             "max_decoded_bytes": self._settings.max_decoded_bytes,
-            "content": job.params.get("content", IMAGES),
+            "content": job.upload_content,
             "options": job.params.get("options", {}),
         }
+        if job.upload_content in DATASET_CONTENTS:
+            self.uploads[path] = upload_sha256(self._connection, job)
+            return inputs
+        self.uploads[path] = sha256 = job.params["sha256"]
+        return {**inputs, "sha256": sha256, "name": job.name, "facts": self._facts_for_sets(job)}
 
-    def _sets_intake(self, job: Job, path: Path) -> dict[str, Any]:
-        self.uploads[path] = job.params["sha256"]
+    def _facts_for_sets(self, job: Job) -> dict[str, Any]:
+        """Of the data set that uploaded sets were made from; its images need not be here."""
         name = job.params["options"]["dataset"]
         dataset = find_dataset(self._connection, self._owner_id, name, self._settings)
         if dataset.facts is None:
             raise ConflictError("dataset_not_ready", f"data set {name!r} is {dataset.state}")
-        return {
-            "upload_path": str(path),
-            "max_decoded_bytes": self._settings.max_decoded_bytes,
-            "content": DISTILLED_SETS,
-            "options": job.params["options"],
-            "sha256": job.params["sha256"],
-            "name": job.name,
-            "facts": dataset.facts.model_dump(mode="json"),
-        }
+        return dataset.facts.model_dump(mode="json")
 
     def experts(self, job: Job) -> dict[str, Any]:
         return {"dataset": self._dataset(job.params["dataset"], has_test=False)}

@@ -11,8 +11,9 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.shared.store.job_states import TERMINAL_STATES, JobState
-from app.shared.store.kinds import NO_QUEUE, Kind
+from app.shared.store.kinds import INTAKE, NO_QUEUE, Kind
 from app.shared.store.tables import jobs
+from ddcal_core.specs.uploads import UploadContent
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -62,6 +63,14 @@ class Job:
     def is_terminal(self) -> bool:
         """Has it ended, for good?"""
         return self.state in TERMINAL_STATES
+
+    @property
+    def upload_content(self) -> UploadContent | None:
+        """What the upload holds that it checks; None of a job that checks none."""
+        if self.kind != INTAKE:
+            return None
+        content: UploadContent = self.params.get("content", "images")
+        return content
 
 
 class _Clock:

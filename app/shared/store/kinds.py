@@ -14,8 +14,6 @@ Kind = Literal["intake", "experts", "distill", "train", "calibrate", "evaluate",
 Queue = Literal["gpu", "intake"]
 
 INTAKE: Kind = "intake"
-DISTILLED_SETS = "distilled_sets"
-"""The content of an upload that has no row of its own: its check makes results, as jobs do."""
 GPU_QUEUE: Queue = "gpu"
 INTAKE_QUEUE: Queue = "intake"
 NO_QUEUE = ""

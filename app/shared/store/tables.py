@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import (
     JSON,
@@ -25,9 +25,10 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from app.shared.store.job_states import JOB_STATES, RESERVED_STATES, TERMINAL_STATES
+from ddcal_core.specs.uploads import DatasetContent
 
 DATASET_STATES = ("checking", "ready", "rejected")
-DATASET_CONTENTS = ("images", "logits")
+DATASET_CONTENTS: tuple[DatasetContent, ...] = get_args(DatasetContent)
 
 
 class UtcTime(TypeDecorator[datetime]):
