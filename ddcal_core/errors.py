@@ -3,6 +3,7 @@
 CoreError
 ├── InvalidDataError   the data cannot be used: says what was wanted and what was got
 ├── DivergedError      a number blew up: carries the step and the number
+├── FoldingError       a file written of a network answers otherwise than the network
 └── StoppedError       the progress callback asked to stop
 """
 
@@ -40,6 +41,10 @@ class DivergedError(CoreError):
         """The same, with what was tried and what to do behind it."""
         wanted = f"{self._wanted} ({advice})"
         return DivergedError(self.step, self.value, what=self._what, wanted=wanted)
+
+
+class FoldingError(CoreError):
+    """A file that was written of a network answers otherwise than the network."""
 
 
 class StoppedError(CoreError):

@@ -44,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(UmaskWatch(), "umask-watch")
     sys.addaudithook(_refuse_network)
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     for name in [name for name in os.environ if name.startswith("DDCAL_")]:
         del os.environ[name]
 

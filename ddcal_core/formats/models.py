@@ -57,7 +57,10 @@ class CalibratedNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
-        logits: Tensor = self.network(self.input_space(pixels))
+        return self.scaled(self.network(self.input_space(pixels)))
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """Give probabilities (N, K) of logits (N, K)."""
         centred = logits - logits.mean(1, keepdim=True)
         return torch.softmax(centred / self.temperature * self.weights + self.biases, 1)
 
