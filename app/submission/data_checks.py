@@ -1,5 +1,7 @@
 """What a submission says of the images to learn from, checked: classes, cut, long tail, space."""
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from app.shared.errors import NotFoundError
@@ -102,6 +104,38 @@ def check_common_classes(
                 break
 
 
+def differences(
+    dataset: Dataset | None, recorded: DataParams, params: DataParams, names: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Fields in which the data of one job are not those of another, as requests would write them.
+
+    Classes by name and by index are the same classes.
+
+    Args:
+        dataset: of `params`, with all its classes; None where there is none.
+        recorded: params of the job that has been.
+        params: of the one that is asked for.
+        names: of fields to compare, besides the classes.
+
+    Yields:
+        A field's name, its value in `recorded`, and the one in `params`.
+    """
+    for name in names:
+        wanted, got = getattr(recorded, name), getattr(params, name)
+        if wanted != got:
+            yield name, _words(wanted), _words(got)
+    if recorded.classes == params.classes:
+        return
+    if dataset is None or dataset.facts is None or recorded.dataset != params.dataset:
+        return
+    try:
+        wanted_classes = class_indices(dataset.facts, recorded.classes)
+        if wanted_classes != class_indices(dataset.facts, params.classes):
+            yield "classes", _words(recorded.classes), _words(params.classes)
+    except InvalidDataError:
+        return  # refused where the classes themselves are looked at
+
+
 def _facts_of_choice(
     context: CheckContext, facts: DatasetFacts, params: DataParams
 ) -> DatasetFacts | None:
@@ -196,3 +230,9 @@ def _named(facts: DatasetFacts, classes: Classes) -> str:
         return f"all {facts.n_classes}"
     names = [facts.class_names[k] for k in classes]
     return ", ".join(names) if len(names) <= 5 else f"{len(names)} others: {', '.join(names[:5])}…"
+
+
+def _words(value: object) -> str:
+    """A field's value as a request would write it."""
+    dump = getattr(value, "model_dump", None)
+    return json.dumps(value if dump is None else dump(mode="json"))

@@ -5,16 +5,14 @@ would fail or be worth nothing; all of it is known when it is submitted.
 """
 
 import json
-from collections.abc import Iterator
 
 from pydantic import ValidationError
 
 from app.shared.inputs.datasets import Dataset
 from app.shared.store.job_queries import find_job
+from app.submission.data_checks import differences
 from app.submission.references import CheckContext, Origin, origin_of, refuse_replaced
-from ddcal_core.data.class_choice import class_indices
 from ddcal_core.data.dataset_facts import n_convnet_parameters
-from ddcal_core.errors import InvalidDataError
 from ddcal_core.specs.experts import ExpertSpec
 from ddcal_core.specs.kinds.distill import DistillParams
 from ddcal_core.specs.kinds.experts import ExpertsParams
@@ -46,7 +44,7 @@ def check_experts(
         detail = f"wanted experts that this version can read; {origin.maker} is of another one"
         context.refuse(pointer, "experts_of_another_version", detail)
         return None
-    for name, wanted, got in _differences(dataset, recorded, params):
+    for name, wanted, got in differences(dataset, recorded, params, OF_THE_SPLIT):
         detail = (
             f"wanted {wanted}, that of the experts, which have seen no validation image of theirs "
             f"and read images as they do; got {got}"
@@ -117,32 +115,3 @@ def _check_network(
             f"{of}; got {spec.last_epoch_read}"
         )
         context.refuse(f"{at}/max_start_epoch", "experts_too_short", detail)
-
-
-def _differences(
-    dataset: Dataset | None, recorded: ExpertsParams, params: DistillParams
-) -> Iterator[tuple[str, object, object]]:
-    """Fields that say which images are seen and how, with what they have to be and what they are.
-
-    Classes by name and by index are the same classes.
-    """
-    for name in OF_THE_SPLIT:
-        wanted, got = getattr(recorded, name), getattr(params, name)
-        if wanted != got:
-            yield name, _words(wanted), _words(got)
-    if recorded.classes == params.classes:
-        return
-    if dataset is None or dataset.facts is None or recorded.dataset != params.dataset:
-        return
-    try:
-        wanted_classes = class_indices(dataset.facts, recorded.classes)
-        if wanted_classes != class_indices(dataset.facts, params.classes):
-            yield "classes", _words(recorded.classes), _words(params.classes)
-    except InvalidDataError:
-        return  # refused where the classes themselves are looked at
-
-
-def _words(value: object) -> str:
-    """A field's value as a request would write it."""
-    dump = getattr(value, "model_dump", None)
-    return json.dumps(value if dump is None else dump(mode="json"))

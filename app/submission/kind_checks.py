@@ -41,6 +41,7 @@ from app.submission.size_checks import (
     check_network,
     check_patch,
 )
+from app.submission.start_checks import check_start
 from ddcal_core.data.dataset_facts import validation_counts
 from ddcal_core.specs.calibration import CalibrationSpecs
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
@@ -78,7 +79,7 @@ def check_request(context: CheckContext, request: JobRequest) -> Plan:
         case EvaluateRequest():
             return _check_evaluate(context, request)
         case PipelineRequest():
-            return request.params.dataset, intake_of(_check_pipeline(context, request))
+            return request.params.dataset, _check_pipeline(context, request)
         case _:
             assert_never(request)
 
@@ -100,7 +101,7 @@ def _check_distill(context: CheckContext, request: DistillRequest) -> Plan:
     _check_distill_spec(context, dataset, params)
     origin = check_experts(context, whole, params)
     experts = () if origin is None else (origin.maker,)
-    return params.dataset, (*intake_of(dataset), *experts)
+    return params.dataset, (*intake_of(dataset), *experts, *check_start(context, whole, params))
 
 
 def _check_train(context: CheckContext, params: TrainParams) -> Plan:
@@ -176,11 +177,11 @@ def _check_evaluate(context: CheckContext, request: EvaluateRequest) -> Plan:
     return (None if dataset is None else dataset.name), needs
 
 
-def _check_pipeline(context: CheckContext, request: PipelineRequest) -> Dataset | None:
+def _check_pipeline(context: CheckContext, request: PipelineRequest) -> tuple[str, ...]:
+    """Check a pipeline; give the jobs that its first children wait for."""
     params = request.params
-    dataset = check_data(
-        context, usable_dataset(context, params.dataset, "/params/dataset"), params
-    )
+    whole = usable_dataset(context, params.dataset, "/params/dataset")
+    dataset = check_data(context, whole, params)
     _check_distill_spec(context, dataset, params)
     check_own_experts(context, dataset, params)
     check_network(context, dataset, params.train, "/params/train")
@@ -201,7 +202,7 @@ def _check_pipeline(context: CheckContext, request: PipelineRequest) -> Dataset 
     if {"random", "herding"} & set(sources) and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
         check_images_per_class(context, dataset, wanted, params, pointer)
-    return dataset
+    return (*intake_of(dataset), *check_start(context, whole, params))
 
 
 def _check_calibrations(

@@ -56,3 +56,7 @@ def _references(params: Mapping[str, Any]) -> Iterator[tuple[Resource, str, str]
     source = params.get("training_set")
     if isinstance(source, dict) and _is_form(source.get("distilled_set"), SET_REFERENCE):
         yield "distilled_set", source["distilled_set"], "/params/training_set/distilled_set"
+    distill = params.get("distill")
+    start = distill.get("init") if isinstance(distill, dict) else None
+    if isinstance(start, dict) and _is_form(start.get("set"), SET_REFERENCE):
+        yield "distilled_set", start["set"], "/params/distill/init/set"

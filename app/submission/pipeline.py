@@ -45,7 +45,8 @@ def children_of_pipeline(
     Args:
         request: what was asked, checked.
         pipeline: the composite job, whose settings the children share.
-        intake: the job that checks the data set, where it has not ended.
+        intake: the jobs that the first children wait for: the check of the data set, where it has
+            not ended, and what makes the set to start from.
 
     Returns:
         experts, where the method imitates some; distill; then train and calibrate for the

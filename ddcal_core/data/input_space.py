@@ -192,6 +192,39 @@ def fit_space(
             assert_never(spec)
 
 
+def moved(images: Tensor, source: InputSpace, target: InputSpace) -> Tensor:
+    """Give images of one space in another, by way of their pixels.
+
+    Args:
+        images: float32 (N, C, H, W), in the source, on the CPU.
+        source: a space, on the CPU.
+        target: another one of the same shape, or the same.
+
+    Returns:
+        float32 (N, C, H, W), in the target; the same to the bit where both have the same numbers.
+
+    Raises:
+        InvalidDataError: the source has no way back to pixels.
+    """
+    if _has_same_numbers(source, target):
+        return images
+    if isinstance(source, PerImageZca):
+        raise InvalidDataError(
+            f"wanted images in the space {target.spec.name} of these training images; got ones in "
+            f"another {source.spec.name}, which has lost their brightness and contrast"
+        )
+    check_shape(target, images)
+    there: Tensor = target(source.back(images))
+    return there
+
+
+def _has_same_numbers(one: InputSpace, other: InputSpace) -> bool:
+    mine, others = one.state_dict(), other.state_dict()
+    return type(one) is type(other) and all(
+        torch.equal(value, others[name]) for name, value in mine.items()
+    )
+
+
 def to_pixels(images: Tensor, space: InputSpace) -> Tensor:
     """Give pixels to look at: values outside [0, 1] are clipped, which loses them.
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.images import (
+    StartingSet,
     chunks,
     initial_images,
     real_batches,
@@ -38,10 +39,12 @@ class DistributionMatching:
         spec: images per class, initialisation, mask, step sizes, network.
         facts: image shape and number of classes.
         seed: of all random draws.
+        start: the distilled set that init names, if it does.
 
     Raises:
         InvalidDataError: a class has no real images, or with init "real" fewer than
-            images_per_class; or a label is out of range.
+            images_per_class; a label is out of range; or the set to start from has another number
+            of images of a class.
         ValueError: the images are too small for the depth.
 
     Source:
@@ -49,11 +52,18 @@ class DistributionMatching:
     """
 
     def __init__(
-        self, images: NetworkImages, labels: Tensor, spec: DmSpec, facts: DatasetFacts, *, seed: int
+        self,
+        images: NetworkImages,
+        labels: Tensor,
+        spec: DmSpec,
+        facts: DatasetFacts,
+        *,
+        seed: int,
+        start: StartingSet | None = None,
     ) -> None:
         self._spec = spec
         self._seed = seed
-        self._start = initial_images(images, labels, spec, facts, seed)
+        self._start = initial_images(images, labels, spec, facts, seed, start)
         self._labels = synthetic_labels(spec, facts).to(images.device)
         self._draw_real = real_batches(images, labels, spec.batch_real, facts.n_classes)
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))

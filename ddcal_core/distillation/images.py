@@ -1,6 +1,7 @@
 """What each method starts from: learned images before the first step, and batches of real ones."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,10 +12,46 @@ from ddcal_core.distillation.method import PHASE
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.methods.method import MethodSpec
+from ddcal_core.specs.methods.method import MethodSpec, SetStart
 
 NUMBERS_IN_CACHE = 2**21
 """Activations of a layer beyond which a CPU is twice as slow, by `benchmarks.distillation`."""
+
+
+@dataclass(frozen=True, eq=False)
+class StartingSet:
+    """The distilled set that learning starts from.
+
+    Attributes:
+        images: float32 (M, C, H, W), network-input space.
+        labels: int64 (M,), in any order.
+        soft_labels: float32 (M, K), rows adding up to 1; None where labels are hard.
+    """
+
+    images: Tensor
+    labels: Tensor
+    soft_labels: Tensor | None = None
+
+    def by_class(self, per_class: int, n_classes: int) -> "StartingSet":
+        """Give the same images in the order of their classes.
+
+        Args:
+            per_class: images that each class has to have.
+            n_classes: K.
+
+        Raises:
+            InvalidDataError: a class has more or fewer.
+        """
+        counts = torch.bincount(self.labels, minlength=n_classes)
+        if bool((counts != per_class).any()):
+            raise InvalidDataError(
+                f"wanted a distilled set of {per_class} images of each class to start from; got "
+                f"{int(counts.min())} to {int(counts.max())} (images_per_class says how many are "
+                "learned)"
+            )
+        order = self.labels.argsort(stable=True)
+        soft = None if self.soft_labels is None else self.soft_labels[order]
+        return StartingSet(self.images[order], self.labels[order], soft)
 
 
 def synthetic_labels(spec: MethodSpec, facts: DatasetFacts) -> Tensor:
@@ -31,9 +68,14 @@ def synthetic_labels(spec: MethodSpec, facts: DatasetFacts) -> Tensor:
 
 
 def initial_images(
-    images: NetworkImages, labels: Tensor, spec: MethodSpec, facts: DatasetFacts, seed: int
+    images: NetworkImages,
+    labels: Tensor,
+    spec: MethodSpec,
+    facts: DatasetFacts,
+    seed: int,
+    start: StartingSet | None,
 ) -> Tensor:
-    """What learning starts from: random real images of each class, or N(0, 1).
+    """What learning starts from: random real images of each class, N(0, 1), or a distilled set.
 
     Args:
         images: N, (C, H, W) each, real, network-input space.
@@ -41,18 +83,34 @@ def initial_images(
         spec: says which, and how many of each class.
         facts: image shape and number of classes.
         seed: of the draw.
+        start: the set that the spec names, if it does.
 
     Returns:
         (K * images_per_class, C, H, W), a copy, dtype and device of `images`.
 
     Raises:
-        InvalidDataError: with init "real", a class has fewer than images_per_class.
+        InvalidDataError: with init "real", a class has fewer than images_per_class; a set has
+            another number of a class.
     """
+    if isinstance(spec.init, SetStart):
+        ordered = required(start).by_class(spec.images_per_class, facts.n_classes)
+        return ordered.images.to(images.device, images.dtype)
     generator = seeded_generator(seed, PHASE, "init")
     if spec.init == "real":
         return images[random_subset(labels, spec.images_per_class, facts.n_classes, generator)]
     shape = (facts.n_classes * spec.images_per_class, *facts.image_shape)
     return torch.randn(shape, generator=generator).to(images.device, images.dtype)
+
+
+def required(start: StartingSet | None) -> StartingSet:
+    """The set to start from, where the spec names one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if start is None:
+        raise ValueError("wanted the distilled set that init names, got none")
+    return start
 
 
 def real_batches(

@@ -17,20 +17,27 @@ from ddcal_core.training.masking import mask_images
 START_PROBABILITY = 0.9
 """Of an image's own class, where soft labels start."""
 
+LEAST_PROBABILITY = 1e-6
+"""Of any class, where soft labels start from those of a set."""
+
 Batch = Callable[[int], Tensor | None]
 """An inner step -> which images of the set it sees, int64 (n,); None for all in their order."""
 
 
-def soft_label_start(labels: Tensor, n_classes: int) -> Tensor:
+def soft_label_start(labels: Tensor, n_classes: int, known: Tensor | None = None) -> Tensor:
     """Numbers whose softmax gives each image's class 0.9 and the others equal parts of the rest.
 
     Args:
         labels: int64 (M,).
         n_classes: K, at least 2.
+        known: float32 (M, K), rows adding up to 1: what the softmax is to give instead, but for
+            probabilities below 1e-6, which could hardly be learned away from.
 
     Returns:
-        float32 (M, K).
+        float32 (M, K), on the labels' device.
     """
+    if known is not None:
+        return known.clamp_min(LEAST_PROBABILITY).log().to(labels.device)
     own = torch.nn.functional.one_hot(labels, n_classes)
     odds = START_PROBABILITY * (n_classes - 1) / (1 - START_PROBABILITY)
     return own.float() * math.log(odds)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.distillation.experts import ExpertSet
-from ddcal_core.distillation.images import initial_images, synthetic_labels
+from ddcal_core.distillation.images import StartingSet, initial_images, synthetic_labels
 from ddcal_core.distillation.inner_steps import (
     Batch,
     IterationDraws,
@@ -53,10 +53,12 @@ class TrajectoryMatching:
         facts: image shape and number of classes.
         seed: of all random draws.
         experts: of the same network and data set.
+        start: the distilled set that init names, if it does.
 
     Raises:
-        InvalidDataError: with init "real" a class has fewer than images_per_class, or a label is
-            out of range; or the experts are of another network, or ended too early.
+        InvalidDataError: with init "real" a class has fewer than images_per_class, the set to
+            start from has another number, or a label is out of range; or the experts are of
+            another network, or ended too early.
         ValueError: the images are too small for the depth.
 
     Source:
@@ -73,14 +75,17 @@ class TrajectoryMatching:
         *,
         seed: int,
         experts: ExpertSet,
+        start: StartingSet | None = None,
     ) -> None:
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))
         self._network = FlatNetwork(network.to(images.device))
         self._spec, self._seed, self._experts = spec, seed, experts
         _check_experts(experts, spec, self._network.n_parameters)
-        self._start = initial_images(images, labels, spec, facts, seed)
+        ordered = start and start.by_class(spec.images_per_class, facts.n_classes)
+        self._start = initial_images(images, labels, spec, facts, seed, ordered)
         self._labels = synthetic_labels(spec, facts).to(images.device)
-        self._n_classes = facts.n_classes
+        known = None if ordered is None else ordered.soft_labels
+        self._label_start = soft_label_start(self._labels, facts.n_classes, known)
 
     @property
     def stuck_loss(self) -> float:
@@ -93,7 +98,7 @@ class TrajectoryMatching:
         log_lr = torch.tensor(math.log(self._spec.lr_network), device=self._start.device)
         state = {**with_momentum("images", self._start.clone()), **with_momentum("log_lr", log_lr)}
         if self._spec.labels == "soft":
-            state |= with_momentum("labels", soft_label_start(self._labels, self._n_classes))
+            state |= with_momentum("labels", self._label_start.clone())
         return state
 
     def step(self, state: State, step: int, *, lr_scale: float) -> float:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ddcal_core.data.labelled import random_subset
 from ddcal_core.data.network_images import NetworkImages
-from ddcal_core.distillation.images import real_batches
+from ddcal_core.distillation.images import StartingSet, real_batches, required
 from ddcal_core.distillation.inner_steps import (
     Batch,
     IterationDraws,
@@ -29,6 +29,7 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.networks import build_network, initialise
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.methods.method import SetStart
 from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 
@@ -48,10 +49,12 @@ class RememberingThePast:
         spec: form, budget, mask, steps, step sizes, network.
         facts: image shape and number of classes.
         seed: of all random draws.
+        start: the distilled set that init names, if it does.
 
     Raises:
         InvalidDataError: the budget leaves less than one image per class; a class has no real
-            images, or with init "real" fewer than the set has of it; or a label is out of range.
+            images, or with init "real" fewer than the set has of it; a label is out of range; or
+            the set to start from has another number of images of a class.
         ValueError: the images are too small for the depth.
 
     Source:
@@ -68,6 +71,7 @@ class RememberingThePast:
         facts: DatasetFacts,
         *,
         seed: int,
+        start: StartingSet | None = None,
     ) -> None:
         self._spec, self._facts, self._seed = spec, facts, seed
         self._per_class = spec.decoded_per_class(facts)
@@ -78,7 +82,8 @@ class RememberingThePast:
             )
         self._labels = torch.arange(facts.n_classes).repeat_interleave(self._per_class)
         self._labels = self._labels.to(images.device)
-        self._start = self._initial(images, labels)
+        ordered = start and start.by_class(self._per_class, facts.n_classes)
+        self._start = self._initial(images, labels, ordered)
         self._draw_real = real_batches(images, labels, spec.batch_real, facts.n_classes)
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))
         self._module = network.to(images.device)
@@ -134,25 +139,29 @@ class RememberingThePast:
         compact = {name: state[name].clone() for name in names}
         return DistilledSet(self._decoded(state).clone(), labels, compact=compact)
 
-    def _initial(self, images: NetworkImages, labels: Tensor) -> State:
+    def _initial(self, images: NetworkImages, labels: Tensor, start: StartingSet | None) -> State:
         spec, facts = self._spec, self._facts
         generator = seeded_generator(self._seed, PHASE, "init")
-        n_images, real = len(self._labels), None
-        if spec.init == "real":
-            real = images[random_subset(labels, self._per_class, facts.n_classes, generator)]
+        n_images, known = len(self._labels), None
+        if isinstance(spec.init, SetStart):
+            known = required(start).images
+        elif spec.init == "real":
+            known = images[random_subset(labels, self._per_class, facts.n_classes, generator)]
         if spec.form == "bases":
             shape = spec.basis_shape(facts)
             state = _initial_bases(n_images, spec.n_bases, shape, generator)
-            if real is not None:
-                _approximate(state, functional.interpolate(real.cpu(), shape[1:], mode="area"))
-        elif real is not None:
-            state = {"images": real}
+            if known is not None:
+                _approximate(state, functional.interpolate(known.cpu(), shape[1:], mode="area"))
+        elif known is not None:
+            state = {"images": known}
         else:
             pixels = math.prod(facts.image_shape)
             flat = _xavier_uniform(n_images, pixels, generator)
             state = {"images": flat.view(n_images, *facts.image_shape)}
         if spec.labels == "soft":
-            state["labels"] = soft_label_start(self._labels, facts.n_classes)
+            state["labels"] = soft_label_start(
+                self._labels, facts.n_classes, None if start is None else start.soft_labels
+            )
         return {name: value.to(images.device) for name, value in state.items()}
 
     def _decoded(self, state: State) -> Tensor:

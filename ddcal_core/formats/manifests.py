@@ -305,6 +305,7 @@ class SetProvenance(Record):
         seed: of the job.
         distill: how it was distilled.
         expert_set_id: of the experts, with MTT.
+        initial_set_id: of the distilled set started from, where it was one.
         storage: what a budget is spent on, with RTP.
         n_steps: steps taken.
         chosen_step: the step whose set this is.
@@ -328,6 +329,7 @@ class SetProvenance(Record):
     seed: int
     distill: DistillSettings
     expert_set_id: str | None = Field(None, exclude_if=is_none)
+    initial_set_id: str | None = Field(None, exclude_if=is_none)
     storage: dict[str, int] | None = Field(None, exclude_if=is_none)
     n_steps: int
     chosen_step: int

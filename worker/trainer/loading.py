@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddcal_core.data.input_space import InputSpace
+from ddcal_core.data.input_space import InputSpace, moved
 from ddcal_core.data.labelled import (
     LabelledImages,
     load_named,
@@ -20,6 +20,7 @@ from ddcal_core.data.labelled import (
     split_validation,
 )
 from ddcal_core.data.network_images import NetworkImages, network_images
+from ddcal_core.distillation.images import StartingSet
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import Split
 from ddcal_core.formats.models import read_input_space, read_model, read_tensors
@@ -174,6 +175,26 @@ def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:
     stored = read_distilled_set(distilled.path, distilled.manifest.facts)
     soft_labels = None if stored.soft_labels is None else stored.soft_labels.to(device)
     return Examples(stored.images.to(device), stored.labels.to(device), soft_labels)
+
+
+def load_starting_set(distilled: SetInput, space: InputSpace, device: torch.device) -> StartingSet:
+    """Read a distilled set that learning starts from, in the space to learn in.
+
+    Raises:
+        InvalidDataError: it is of other classes or another size, the file does not hold the set its
+            manifest tells of, or there is no way from its space to this one.
+    """
+    facts = distilled.manifest.facts
+    for what in ("image_shape", "class_names"):
+        wanted, got = getattr(space.facts, what), getattr(facts, what)
+        if wanted != got:
+            raise InvalidDataError(
+                f"wanted a distilled set of {what} {wanted} to start from; got {got}"
+            )
+    stored = read_distilled_set(distilled.path, facts)
+    images = moved(stored.images, space_of_set(distilled), space)
+    soft_labels = None if stored.soft_labels is None else stored.soft_labels.to(device)
+    return StartingSet(images.to(device), stored.labels.to(device), soft_labels)
 
 
 def load_model(model: ModelInput, device: torch.device) -> Network:

@@ -151,24 +151,19 @@ class _Reader:
         return {"dataset": self._dataset(job.params["dataset"], has_test=False)}
 
     def distill(self, job: Job) -> dict[str, Any]:
-        dataset = self._dataset(job.params["dataset"], has_test=False)
-        reference = job.params.get("experts")
-        if reference is None:
-            return {"dataset": dataset, "experts": None}
-        experts = self._only_one("expert_set", reference)
-        path = self._path(experts.id, "experts.safetensors")
+        init = job.params["distill"]["init"]
         return {
-            "dataset": dataset,
-            "experts": {"id": experts.id, "path": path, "record": experts.details},
+            "dataset": self._dataset(job.params["dataset"], has_test=False),
+            "experts": self._experts_input(job.params.get("experts")),
+            "start": self._set_named(init["set"] if isinstance(init, dict) else None),
         }
 
     def train(self, job: Job) -> dict[str, Any]:
-        reference = job.params["training_set"].get("distilled_set")
-        if reference is None:
+        found = self._set_named(job.params["training_set"].get("distilled_set"))
+        dataset = None
+        if found is None:
             dataset = self._dataset(job.params["dataset"], has_test=False)
-            return {"dataset": dataset, "distilled_set": None}
-        distilled_set = self._only_one("distilled_set", reference)
-        return {"dataset": None, "distilled_set": self._set_input(distilled_set)}
+        return {"dataset": dataset, "distilled_set": found}
 
     def calibrate(self, job: Job) -> dict[str, Any]:
         if "logits" in job.params:
@@ -217,6 +212,18 @@ class _Reader:
             ],
             "distilled_sets": {set_id: self._set_input(found) for set_id, found in sets.items()},
         }
+
+    def _experts_input(self, reference: str | None) -> dict[str, Any] | None:
+        if reference is None:
+            return None
+        experts = self._only_one("expert_set", reference)
+        path = self._path(experts.id, "experts.safetensors")
+        return {"id": experts.id, "path": path, "record": experts.details}
+
+    def _set_named(self, reference: str | None) -> dict[str, Any] | None:
+        if reference is None:
+            return None
+        return self._set_input(self._only_one("distilled_set", reference))
 
     def _set_input(self, result: Result) -> dict[str, Any]:
         path = self._path(result.id, "distilled_set.safetensors")

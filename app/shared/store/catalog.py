@@ -305,7 +305,16 @@ def lineage(
         found["expert_sets"] = [result.columns["expert_set_id"]]
     if result.columns.get("distilled_set_id"):
         found["distilled_sets"] = [result.columns["distilled_set_id"]]
+    start = result.details.get("initial_set_id")
+    if start is not None and _is_there(connection, owner_id, "distilled_set", start):
+        found["distilled_sets"] = [start]
     return found
+
+
+def _is_there(connection: Connection, owner_id: str, resource: Resource, result_id: str) -> bool:
+    table = TABLES[resource]
+    statement = _of_owner(owner_id, resource).where(table.c.id == result_id)
+    return connection.execute(statement).first() is not None
 
 
 def _lineage_of_report(

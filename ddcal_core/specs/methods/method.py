@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import ImagesPerClass, Spec
+from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec
 from ddcal_core.specs.masks import MaskSpec
 
 Values = Mapping[str, Any]
@@ -48,6 +48,36 @@ class SelectionSpec(Spec):
     )
 
 
+class SetStart(Spec):
+    """Start from a distilled set, to go on with it or to learn another way from there.
+
+    It has as many images of each class as are learned. Images of another input space are taken
+    over by way of their pixels.
+    """
+
+    set: str = Field(
+        pattern=SET_REFERENCE,
+        description=(
+            "A distilled set of the same data set and classes, or the job that makes it. Made "
+            "here, it has to have the same seed and n_validation: then it has seen no image that "
+            "is for validation."
+        ),
+    )
+
+
+BY_WORD, BY_SET = "start by name", "start from a set"
+
+
+def _start_tag(value: object) -> str:
+    return BY_SET if isinstance(value, Mapping | SetStart) else BY_WORD
+
+
+Start = Annotated[
+    Annotated[Literal["real", "noise"], Tag(BY_WORD)] | Annotated[SetStart, Tag(BY_SET)],
+    Discriminator(_start_tag),
+]
+
+
 class MethodSpec(Spec):
     """What all methods share. What is not given is filled in from the preset (see `presets`).
 
@@ -66,11 +96,11 @@ class MethodSpec(Spec):
         PRESETS_VERSION, ge=1, le=PRESETS_VERSION, description="Version of the table of presets."
     )
     images_per_class: ImagesPerClass = 10
-    init: Literal["real", "noise"] = Field(
+    init: Start = Field(
         "real",
         description=(
-            "Start from random real training images, or from noise: N(0, 1), with rtp "
-            "uniform and close to 0."
+            "Start from random real training images; from noise: N(0, 1), with rtp "
+            'uniform and close to 0; or from a distilled set, as in `{"set": "set_..."}`.'
         ),
     )
     mask: MaskSpec = Field(

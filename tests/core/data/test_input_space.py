@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ddcal_core.data.input_space import (
     Zca,
     enter,
     fit_space,
+    moved,
     space_of_tensors,
     space_tensors,
 )
@@ -255,3 +258,31 @@ def test_digits_fit_twice_to_the_same_bits():
     one, two = (fit_space(ZCA, images.to(torch.uint8), facts) for _ in range(2))
     assert torch.equal(one.matrix, two.matrix)
     assert bool(one.matrix.isfinite().all())
+
+
+def test_images_move_between_spaces_by_way_of_their_pixels(images, spaces):
+    """Whitened ones become the standardised ones of the same pixels, and back."""
+    pixels = images[:5].float() / 255
+    standard, zca = spaces["standard"], spaces["zca"]
+    torch.testing.assert_close(
+        moved(zca(pixels), zca, standard), standard(pixels), rtol=0, atol=2e-4
+    )
+    torch.testing.assert_close(
+        moved(standard(pixels), standard, zca), zca(pixels), rtol=0, atol=2e-4
+    )
+
+
+def test_images_that_stay_in_their_space_keep_every_bit(images, spaces):
+    """A space with the same numbers is the same one, also where nothing leads back to pixels."""
+    pixels = images[:5].float() / 255
+    for space in spaces.values():
+        entered = space(pixels)
+        assert moved(entered, space, copy.deepcopy(space)) is entered
+
+
+def test_images_without_a_way_back_do_not_move(images, spaces):
+    """Their brightness and contrast are lost."""
+    per_image = spaces["zca_per_image"]
+    entered = per_image(images[:5].float() / 255)
+    with pytest.raises(InvalidDataError, match="lost their brightness and contrast"):
+        moved(entered, per_image, spaces["standard"])

@@ -34,7 +34,7 @@ def forms(pixels):
 def test_learning_starts_from_the_same_images(forms, init):
     """Bits, dtype and device."""
     spec = DmSpec(method="dm", images_per_class=2, init=init)
-    floats, kept = (initial_images(images, LABELS, spec, FACTS, seed=3) for images in forms)
+    floats, kept = (initial_images(images, LABELS, spec, FACTS, 3, None) for images in forms)
     assert (kept.dtype, kept.device) == (floats.dtype, floats.device)
     assert torch.equal(kept, floats)
 

@@ -7,6 +7,7 @@ from ddcal_core.distillation.checkpoints import Checkpoint, read_checkpoint, wri
 from ddcal_core.distillation.dc import GradientMatching
 from ddcal_core.distillation.dm import DistributionMatching
 from ddcal_core.distillation.experts import network_record, open_experts
+from ddcal_core.distillation.images import StartingSet
 from ddcal_core.distillation.loop import (
     CheckpointCallback,
     Outcome,
@@ -38,7 +39,8 @@ from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.specs.methods.rtp import RtpSpec
 from worker.trainer.fitting.set_factor import carried_factor
 from worker.trainer.fitting.set_warnings import set_warnings
-from worker.trainer.inputs import ExpertsInput, Task, parse_json
+from worker.trainer.inputs import ExpertsInput, SetInput, Task, parse_json
+from worker.trainer.loading import load_starting_set
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import RealImages, open_real_images
 
@@ -56,7 +58,7 @@ def run(task: Task) -> list[Output]:
     spec, facts = params.distill, images.facts
     _warn_of_depth(spec, facts, task)
     outcome = distill(
-        _method(params, images, task),
+        _method(params, images, _starting_set(images, task), task),
         n_steps=spec.iterations,
         selection=selection_by_validation(
             validation.images, validation.labels, spec, facts, seed=params.seed
@@ -89,24 +91,50 @@ def run(task: Task) -> list[Output]:
     return [Output("distilled_set", "distilled_set", manifest.as_json(), set_files(task.folder))]
 
 
-def _method(params: DistillParams, images: RealImages, task: Task) -> DistillationMethod:
+def _method(
+    params: DistillParams, images: RealImages, start: StartingSet | None, task: Task
+) -> DistillationMethod:
     real, facts, seed = images.examples(images.train_index, task.device), images.facts, params.seed
     spec = params.distill
     match spec:
         case DmSpec():
-            return DistributionMatching(real.images, real.labels, spec, facts, seed=seed)
+            return DistributionMatching(
+                real.images, real.labels, spec, facts, seed=seed, start=start
+            )
         case DcSpec() | DsaSpec():
-            return GradientMatching(real.images, real.labels, spec, facts, seed=seed)
+            return GradientMatching(real.images, real.labels, spec, facts, seed=seed, start=start)
         case MttSpec():
             wanted = {**network_record(spec, facts), **images.choice()}
             experts = open_experts(parse_json(ExpertsInput, task.inputs["experts"]).path, wanted)
             return TrajectoryMatching(
-                real.images, real.labels, spec, facts, seed=seed, experts=experts
+                real.images,
+                real.labels,
+                spec,
+                facts,
+                seed=seed,
+                experts=experts,
+                start=start,
             )
         case RtpSpec():
-            return RememberingThePast(real.images, real.labels, spec, facts, seed=seed)
+            return RememberingThePast(real.images, real.labels, spec, facts, seed=seed, start=start)
         case _:
             assert_never(spec)
+
+
+def _starting_set(images: RealImages, task: Task) -> StartingSet | None:
+    """The distilled set that the params name to start from, in the space to learn in."""
+    distilled = _start_input(task)
+    if distilled is None:
+        return None
+    if distilled.manifest.imported is not None:
+        told = "nothing is known of the real images that the set started from has seen: validation "
+        task.on_note("unknown_start", f"{told}images among them flatter the accuracy chosen by")
+    return load_starting_set(distilled, images.space, task.device)
+
+
+def _start_input(task: Task) -> SetInput | None:
+    start = task.inputs.get("start")
+    return None if start is None else parse_json(SetInput, start)
 
 
 def _provenance(
@@ -120,6 +148,7 @@ def _provenance(
     """Say how a set was made."""
     spec = params.distill
     experts = task.inputs["experts"] if isinstance(spec, MttSpec) else None
+    start = _start_input(task)
     return SetProvenance(
         dataset=images.split.dataset,
         split=images.split,
@@ -132,6 +161,7 @@ def _provenance(
         # Through JSON: a manifest holds what the spec says, whatever options a method has.
         distill=DistillSettings.model_validate_json(spec.model_dump_json()),
         expert_set_id=None if experts is None else parse_json(ExpertsInput, experts).id,
+        initial_set_id=None if start is None else start.id,
         storage=spec.storage(images.facts) if isinstance(spec, RtpSpec) else None,
         n_steps=outcome.n_steps,
         chosen_step=outcome.chosen_step,
