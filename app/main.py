@@ -16,6 +16,7 @@ from app.api import (
     artifacts,
     datasets,
     documentation,
+    exports,
     health,
     job_events,
     job_submission,
@@ -52,7 +53,7 @@ N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
     *(jobs, job_submission, job_events, health, metrics, pages, login),
-    *(datasets, logits, results, set_uploads, artifacts, documentation),
+    *(datasets, logits, results, exports, set_uploads, artifacts, documentation),
 )
 ANSWERED_ERRORS = (
     DdcalError,

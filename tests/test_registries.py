@@ -13,6 +13,7 @@ from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
 from app.shared.store.kinds import (
     ATOMIC_KINDS,
     COMPOSITE_KINDS,
+    EXPORT,
     INTAKE,
     KINDS,
     MAKERS,
@@ -32,7 +33,7 @@ from ddcal.cli import sets as cli_sets
 from ddcal.cli.main import app
 from ddcal.cli.programs import NEEDS
 from ddcal.jobs import REQUEST_FIELDS
-from ddcal_core.specs import fields, logits, uploads
+from ddcal_core.specs import exports, fields, logits, uploads
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -74,7 +75,7 @@ def test_every_kind_has_its_facts():
 def test_every_kind_that_users_ask_for_can_be_asked_for():
     """By a request of its own, with an example."""
     asked = {kind for kind, facts in KINDS.items() if facts.is_submitted}
-    assert set(JOB_REQUESTS) == asked == set(KINDS) - {INTAKE}
+    assert set(JOB_REQUESTS) == asked == set(KINDS) - {INTAKE, EXPORT}
     for kind, request in JOB_REQUESTS.items():
         assert get_args(request.model_fields["kind"].annotation) == (kind,)
     shown = {one["value"]["kind"] for one in {**EXAMPLES, **EXAMPLES_ON_UPLOADS}.values()}
@@ -164,6 +165,18 @@ def test_every_member_has_an_example(registry, field):
 def test_every_network_has_its_options():
     """And those alone."""
     assert set(NETWORK_OPTIONS) == set(get_args(NetworkName))
+
+
+def test_every_format_has_its_facts():
+    """A word of its own, a description, a snippet, and a file name that nothing else has."""
+    assert set(exports.FORMATS) == set(get_args(exports.ExportedResource))
+    words = {word for formats in exports.FORMATS.values() for word in formats}
+    assert words == set(get_args(exports.ExportFormat))
+    for formats in exports.FORMATS.values():
+        assert len({facts.file_name for facts in formats.values()}) == len(formats)
+        for facts in formats.values():
+            assert facts.description.endswith(".")
+            assert f'"{facts.file_name}"' in facts.use
 
 
 def test_every_baseline_is_a_training_set():

@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 # A report runs nothing and fetches nothing: it is data that happens to be read in a browser.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _RANGE = re.compile(r"([0-9]{1,30})-([0-9]{0,30})|-[0-9]{1,30}")
+FOR_EVER = "private, max-age=31536000, immutable"
 INLINE_TYPES = ("text/html", "image/png")
 CONTENT_ANSWERS: dict[int | str, dict[str, Any]] = {
     206: {"description": "The range asked for."},
@@ -53,8 +54,31 @@ def download_artifact(
     A file whose bytes are no longer those of its sha256 is not sent: 500, `file_damaged`.
     """
     artifact = _find(service, owner_id, artifact_id)
+    return answer_file(request, service, owner_id, artifact)
+
+
+def answer_file(
+    request: Request,
+    service: Service,
+    owner_id: str,
+    artifact: Artifact,
+    *,
+    caching: str = FOR_EVER,
+) -> Response:
+    """A file's bytes, whole or a Range, or 304; blocks while they are verified.
+
+    Args:
+        request: with what its client knows, and the Range it wants.
+        service: of this process.
+        owner_id: whose file it is.
+        artifact: its row.
+        caching: the answer's Cache-Control.
+
+    Raises:
+        DamagedFileError: it is gone, or has other bytes than were stored.
+    """
     _check_range(request.headers.get("range"))
-    headers = _headers(artifact)
+    headers = {**_headers(artifact), "Cache-Control": caching}
     if is_known(request, headers["ETag"]):
         return not_modified(headers)
     path, status = _stored(service, owner_id, artifact)
@@ -110,7 +134,6 @@ def _headers(artifact: Artifact) -> dict[str, str]:
     headers = {
         "ETag": f'"sha256-{artifact.sha256}"',
         "Repr-Digest": f"sha-256=:{digest}:",
-        "Cache-Control": "private, max-age=31536000, immutable",
     }
     if artifact.media_type == "text/html":
         headers["Content-Security-Policy"] = REPORT_POLICY

@@ -17,6 +17,18 @@ _LABEL_WIDTH = 120
 _LABEL_SIZE = 12
 
 
+def image_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Write one image as it is.
+
+    Args:
+        pixels: uint8 (C, H, W), C 1 or 3.
+
+    Returns:
+        A PNG of H rows and W columns.
+    """
+    return _png(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
+
+
 def strip_png(pixels: NDArray[np.uint8]) -> bytes:
     """Put images side by side, one pixel of grey between them.
 

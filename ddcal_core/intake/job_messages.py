@@ -117,14 +117,15 @@ class JobOutput(Line):
     """One result of a job.
 
     Attributes:
-        resource: "dataset" of an upload, else what the kind makes.
+        resource: "dataset" of an upload, "export" of a result in another format, else what the
+            kind makes.
         key: unlike any other output's of the job.
         name: what to call it; None for the name of its job.
         values: what is stored of it.
         files: with its content.
     """
 
-    resource: Resource | Literal["dataset"]
+    resource: Resource | Literal["dataset", "export"]
     key: str = ""
     name: str | None = Field(None, exclude_if=_is_none)
     values: dict[str, Any]

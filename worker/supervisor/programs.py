@@ -20,9 +20,11 @@ PASSED_ON = (
     *("KMP_", "GOMP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 )
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
-# NumPy's BLAS starts others as it is loaded: beside them no fork is safe, and Landlock leaves them
-# out.
-ONE_THREAD: Mapping[str, str] = MappingProxyType({"OPENBLAS_NUM_THREADS": "1"})
+# NumPy's BLAS and Arrow's allocator start others as they are loaded: beside them no fork is safe,
+# and Landlock leaves them out.
+ONE_THREAD: Mapping[str, str] = MappingProxyType(
+    {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+)
 
 
 def start_program(

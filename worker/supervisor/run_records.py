@@ -19,7 +19,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
 from app.shared.store.database import Connection, Database
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE
 from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OnRead
 from ddcal_core.intake.job_messages import (
@@ -73,7 +73,7 @@ class RunRecords:
             self.write(run, lambda connection: runs.release(connection, run.job, ending))
         else:
             self.fail(run, run.error(ending), ending)
-        if run.job.queue == INTAKE_QUEUE:
+        if run.job.kind == INTAKE:
             self._delete_upload(run.job)
 
     def fail(self, run: Run, error: JobError, ending: Ending) -> None:
@@ -171,4 +171,6 @@ class RunRecords:
 def _record_output(connection: Connection, job: Job, output: JobOutput) -> str:
     if output.resource == "dataset":
         return accept_dataset(connection, job, output.values["facts"])
+    if output.resource == "export":  # a file more of a result that is there, as its job needs it
+        return str(job.params["result"])
     return record_result(connection, job, output.resource, output.values, name=output.name)

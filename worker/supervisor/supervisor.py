@@ -27,7 +27,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import INTAKE
+from app.shared.store.kinds import EXPORT, INTAKE
 from ddcal_core.intake.job_messages import JobError, Outputs
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
@@ -79,7 +79,7 @@ class Supervisor:
             settings: of the service.
             queue: whose jobs to claim.
             worker: where it is at home.
-            new_trainer: starts a process for one job of a queue.
+            new_trainer: starts a process for one job of a queue, or for one export.
             clock: seconds, by which starts, runs and beats are timed.
         """
         self._database = database
@@ -94,6 +94,7 @@ class Supervisor:
         # The trainer has to be gone before the lease is, and the job may be somebody else's.
         patience = settings.lease_seconds - settings.heartbeat_seconds / 2
         self._watchdog = Watchdog(patience, clock=clock)
+        self._new_trainer = new_trainer
         self._warm = WarmTrainer(
             lambda: new_trainer(queue),
             has_not_started=lambda trainer: has_not_started(trainer, settings, clock()),
@@ -141,7 +142,7 @@ class Supervisor:
 
     def _run(self, job: Job, claimed_at: float) -> None:
         logger.info("job %s (%s): attempt %d, fence %d", job.id, job.kind, job.attempt, job.fence)
-        run = Run(job, self._warm.take(), self._clock)
+        run = Run(job, self._trainer_of(job), self._clock)
         try:
             # The lease runs since the claim, and taking a trainer may have taken a while.
             with self._watchdog.on_guard(run.let_go, since=claimed_at):
@@ -153,6 +154,14 @@ class Supervisor:
             if not self._warm.holds(run.trainer):
                 run.trainer.end(0)
             self._files.delete_scratch(job)
+
+    def _trainer_of(self, job: Job) -> TrainerProcess:
+        if job.kind != EXPORT:
+            return self._warm.take()
+        # Rare and short: none waits for it with all of torch in memory.
+        trainer = self._new_trainer(EXPORT)
+        trainer.started = self._clock()
+        return trainer
 
     def _work_off(self, run: Run) -> None:
         """Bring a run to its end, the supervisor's own errors to the job."""
@@ -198,13 +207,13 @@ class Supervisor:
         return True
 
     def _recipe(self, run: Run, inputs: Mapping[str, Any]) -> Recipe | None:
-        """The run's recipe; None of an upload's check, or where the trainer has died."""
+        """The run's recipe; None of a check or an export, or where the trainer has died."""
         if run.job.kind == INTAKE:
             return None
         # A trainer that is still loading does not know yet what it computes on.
         self._listen_until(run, lambda: run.trainer.device is not None)
         device, threads = run.trainer.device, self._settings.n_threads
-        if device is None:
+        if device is None or run.job.kind == EXPORT:
             return None
         return recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
 

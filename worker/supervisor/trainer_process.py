@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.shared.processes import PYTHON
-from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.kinds import EXPORT, INTAKE_QUEUE
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
 from worker.supervisor.nursery import ForkedTrainer, Nursery
 from worker.supervisor.programs import ONE_THREAD, start_program
 
 INTAKE_ARGV = (*PYTHON, "-m", "ddcal_core.intake.process")
+EXPORT_ARGV = (*PYTHON, "-m", "worker.trainer.trainer")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20
@@ -142,9 +143,14 @@ class TrainerProcess:
         return self._ended
 
 
-def start_trainer(queue: str) -> TrainerProcess:
-    """A process that waits for one job of a queue."""
-    if queue == INTAKE_QUEUE:
+def start_trainer(work: str) -> TrainerProcess:
+    """A process that waits for one job of a queue, or for one export.
+
+    Those that wait in the queue of uploads know no torch, which some exports need.
+    """
+    if work == EXPORT:
+        return start_child(EXPORT_ARGV)
+    if work == INTAKE_QUEUE:
         return start_child(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)
     return TrainerProcess(NURSERY.fork())
 

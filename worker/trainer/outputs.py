@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -17,6 +17,9 @@ MEDIA_TYPES = {
     ".html": "text/html",
     ".png": "image/png",
     ".npz": "application/x-npz",
+    ".pt": "application/octet-stream",
+    ".tar": "application/x-tar",
+    ".zip": "application/zip",
     ".pt2": "application/x-torch-export",
     ".safetensors": "application/x-safetensors",
 }
@@ -27,13 +30,13 @@ class Output:
     """One result of a job.
 
     Attributes:
-        resource: what it is.
+        resource: what it is; "export" for a file more of a result that there is.
         key: unlike any other output's of the job.
         values: what is stored of it; finite JSON.
         files: existing files, in the job's work folder; the name is the file's own.
     """
 
-    resource: Resource
+    resource: Resource | Literal["export"]
     key: str
     values: Mapping[str, Any]
     files: tuple[Path, ...]

@@ -25,8 +25,11 @@ def wait_seconds(request: Request) -> int | None:
 
     What cannot be read is no preference, as RFC 7240 has it; of several the first counts.
     """
-    if IF_NONE_MATCH not in request.headers:
-        return None
+    return preferred_wait(request) if IF_NONE_MATCH in request.headers else None
+
+
+def preferred_wait(request: Request) -> int | None:
+    """How long the client would wait for an answer; None where it does not say."""
     for preference in ",".join(request.headers.getlist("prefer")).split(","):
         match = _WAIT.fullmatch(preference)
         if match:

@@ -20,7 +20,13 @@ Time = Annotated[
 
 # Named, so that the document has each once and generated clients have one type.
 JobKind = TypeAliasType(
-    "JobKind", Annotated[Kind, Field(description="What a job computes; an intake is of an upload.")]
+    "JobKind",
+    Annotated[
+        Kind,
+        Field(
+            description="What a job computes; an intake is of an upload, an export of a download."
+        ),
+    ],
 )
 JobState = TypeAliasType(
     "JobState",

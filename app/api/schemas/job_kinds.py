@@ -10,6 +10,7 @@ from pydantic import Field
 from app.api.schemas.bodies import Body
 from app.api.schemas.jobs import WholeJob
 from app.api.schemas.uploads import ImageFilesBody
+from ddcal_core.specs.exports import ExportedResource, ExportFormat
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
 from ddcal_core.specs.kinds.distill import DistillParams
@@ -47,6 +48,24 @@ class IntakeJob(WholeJob):
 
     kind: Literal["intake"]
     params: IntakeParams = Field(description="What the upload asked for.")
+
+
+class ExportParams(Body):
+    """What a download asks for."""
+
+    resource: ExportedResource = Field(description="What the result is.")
+    result: str = Field(description="The id of the result.")
+    format: ExportFormat = Field(description="What it is written as.")
+    reports: list[str] = Field(
+        description="Ids of the reports that its card tells of; empty of a format without a card."
+    )
+
+
+class ExportJob(WholeJob):
+    """A result written in another format; downloads submit it."""
+
+    kind: Literal["export"]
+    params: ExportParams = Field(description="What the download asked for.")
 
 
 class ExpertsJob(WholeJob):
@@ -92,7 +111,14 @@ class PipelineJob(WholeJob):
 
 
 AnyJob = Annotated[
-    ExpertsJob | DistillJob | TrainJob | CalibrateJob | EvaluateJob | PipelineJob | IntakeJob,
+    ExpertsJob
+    | DistillJob
+    | TrainJob
+    | CalibrateJob
+    | EvaluateJob
+    | PipelineJob
+    | IntakeJob
+    | ExportJob,
     Field(discriminator="kind", description="A job; `kind` tells what its params are."),
 ]
 """A job; `kind` tells which."""

@@ -11,11 +11,14 @@ from app.shared.errors import ConflictError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.job_states import TERMINAL_STATES
+from app.shared.store.kinds import EXPORT
 from app.shared.store.tables import DATASET_CONTENTS, job_deps, jobs
 
 
 def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
-    """Delete an ended job with its results, attempts and events; a pipeline with its children.
+    """Delete an ended job with its results, their exports, attempts and events.
+
+    A pipeline goes with its children.
 
     Returns:
         The ids of the jobs deleted: their files can go once this has committed.
@@ -41,8 +44,20 @@ def delete_job(connection: Connection, owner_id: str, job_id: str) -> list[str]:
     children = select(jobs.c.id).where(jobs.c.parent_id == job_id).order_by(jobs.c.id)
     children = children.with_for_update()
     ids = [job_id, *connection.execute(children).scalars()]
+    ids += _exports_of(connection, ids)
     delete_rows(connection, ids)
     return ids
+
+
+def _exports_of(connection: Connection, ids: Sequence[str]) -> Sequence[str]:
+    """The ended jobs that have written results of these in other formats."""
+    exports = select(jobs.c.id).join(job_deps, job_deps.c.job_id == jobs.c.id)
+    exports = exports.where(
+        job_deps.c.needs_job_id.in_(ids),
+        jobs.c.kind == EXPORT,
+        jobs.c.state.in_(TERMINAL_STATES),
+    )
+    return connection.execute(exports.order_by(jobs.c.id).with_for_update(of=jobs)).scalars().all()
 
 
 def delete_rows(connection: Connection, ids: Sequence[str]) -> None:

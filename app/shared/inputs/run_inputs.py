@@ -26,6 +26,7 @@ from app.shared.store.catalog import (
 from app.shared.store.job_records import Job
 from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
+from ddcal_core.specs.exports import ExportedResource
 from ddcal_core.specs.results import Resource
 
 
@@ -96,6 +97,8 @@ def _given(reader: "_Reader", job: Job) -> dict[str, Any]:
     match job.kind:
         case "intake":
             return reader.intake(job)
+        case "export":
+            return reader.export(job)
         case "experts":
             return reader.experts(job)
         case "distill":
@@ -146,6 +149,19 @@ class _Reader:
         if dataset.facts is None:
             raise ConflictError("dataset_not_ready", f"data set {name!r} is {dataset.state}")
         return dataset.facts.model_dump(mode="json")
+
+    def export(self, job: Job) -> dict[str, Any]:
+        resource: ExportedResource = job.params["resource"]
+        result = self._only_one(resource, job.params["result"])
+        reports = [
+            {"id": report_id, "path": self._path_if_any(report_id, "report.json")}
+            for report_id in job.params["reports"]
+        ]
+        match resource:
+            case "distilled_set":
+                return {"distilled_set": self._set_input(result), "reports": reports}
+            case _:
+                assert_never(resource)
 
     def experts(self, job: Job) -> dict[str, Any]:
         return {"dataset": self._dataset(job.params["dataset"], has_test=False)}

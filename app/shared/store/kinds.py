@@ -10,10 +10,13 @@ from typing import Literal
 
 from ddcal_core.specs.results import Resource
 
-Kind = Literal["intake", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"]
+Kind = Literal[
+    "intake", "export", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"
+]  # fmt: skip
 Queue = Literal["gpu", "intake"]
 
 INTAKE: Kind = "intake"
+EXPORT: Kind = "export"
 GPU_QUEUE: Queue = "gpu"
 INTAKE_QUEUE: Queue = "intake"
 NO_QUEUE = ""
@@ -26,7 +29,8 @@ class KindFacts:
     Attributes:
         queue: whose workers run it; None for a composite kind, which owns jobs and runs nothing.
         makes: what its results are, if it has any.
-        is_submitted: whether users ask for it; an intake follows from an upload.
+        is_submitted: whether users submit it; an intake follows from an upload, an export from a
+            download.
         keeps_checkpoint: whether a later attempt goes on where an earlier one was.
     """
 
@@ -38,6 +42,8 @@ class KindFacts:
 
 KINDS: Mapping[Kind, KindFacts] = {
     "intake": KindFacts(queue=INTAKE_QUEUE, is_submitted=False),
+    # Beside the checks of uploads: short, and not to wait behind a distillation.
+    "export": KindFacts(queue=INTAKE_QUEUE, is_submitted=False),
     "experts": KindFacts(queue=GPU_QUEUE, makes="expert_set", keeps_checkpoint=True),
     "distill": KindFacts(queue=GPU_QUEUE, makes="distilled_set", keeps_checkpoint=True),
     "train": KindFacts(queue=GPU_QUEUE, makes="model"),

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from app.shared.settings import Settings
 from app.shared.store.database import db_now
 from app.shared.store.job_states import TERMINAL_STATES
-from app.shared.store.kinds import INTAKE, Kind
+from app.shared.store.kinds import EXPORT, INTAKE, Kind
 from app.shared.store.tables import UtcTime, artifacts, job_deps, jobs
 
 EXPERTS: Kind = "experts"
@@ -143,7 +143,8 @@ def _needed_by(connection: Connection, ids: Iterable[str]) -> dict[str, set[str]
         select(made_by.label("made_by"), used_by.label("used_by"))
         .join(job_deps, job_deps.c.needs_job_id == maker.c.id)
         .join(user, user.c.id == job_deps.c.job_id)
-        .where(made_by.in_(list(ids)), made_by != used_by)
+        # An export is the result once more, and goes with it.
+        .where(made_by.in_(list(ids)), made_by != used_by, user.c.kind != EXPORT)
     )
     found: dict[str, set[str]] = {}
     for link in connection.execute(links):

@@ -3,10 +3,19 @@
 from collections.abc import Callable
 
 from worker.trainer.inputs import Task
-from worker.trainer.kinds import calibrate, calibrate_logits, distill, evaluate, experts, train
+from worker.trainer.kinds import (
+    calibrate,
+    calibrate_logits,
+    distill,
+    evaluate,
+    experts,
+    export,
+    train,
+)
 from worker.trainer.outputs import Output
 
 COMPUTATIONS: dict[str, Callable[[Task], list[Output]]] = {
+    "export": export.run,
     "experts": experts.run,
     "distill": distill.run,
     "train": train.run,

@@ -1,0 +1,222 @@
+"""/v1/RESULTS/ID/content: a result in the format asked for, made when it is first wanted."""
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
+
+from app.api.artifacts import CONTENT_ANSWERS, answer_file
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.http.preferences import MAX_WAIT_SECONDS, preferred_wait
+from app.api.http.responses import json_answer, problems
+from app.api.job_views import retry_after, version_of, whole_job_body
+from app.api.schemas.jobs import JobBody
+from app.shared.engine.deletion import delete_files
+from app.shared.engine.exports import (
+    export_params,
+    exported_file,
+    find_export,
+    find_or_ask_for_export,
+)
+from app.shared.errors import ConflictError, DamagedFileError, NotFoundError
+from app.shared.store.catalog import Artifact, Result, artifacts_of_resources, find_result
+from app.shared.store.database import Connection
+from app.shared.store.disk import require_room
+from app.shared.store.job_queries import find_job
+from app.shared.store.job_records import Job
+from app.shared.store.kinds import RESOURCES
+from app.submission.export_checks import check_export
+from ddcal_core.specs.exports import ExportFormat, FormatFacts, SetFormat, formats_of
+from ddcal_core.specs.results import Resource
+
+router = APIRouter(prefix="/v1", tags=["results"])
+
+DEFAULT_WAIT_SECONDS = 20
+# What a format holds may change with the next report, and the newest is made anew if it is damaged.
+REVALIDATED = "private, no-cache"
+PREFER_WAIT: dict[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=N`: wait up to N seconds for a file that has still to be made, at most "
+    f"{MAX_WAIT_SECONDS}; default {DEFAULT_WAIT_SECONDS}. `wait=0` does not wait.",
+    "schema": {"type": "string", "examples": ["wait=30"]},
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    202: {"description": "It is being made by this job.", "model": JobBody},
+    **CONTENT_ANSWERS,
+    **problems(409, 422, 503, 507),
+}
+
+
+def _formats(resource: Resource) -> str:
+    told = [f"`{word}`: {facts.description}" for word, facts in formats_of(resource).items()]
+    return "\n\n".join(told)
+
+
+@router.get(
+    "/distilled-sets/{result_id}/content",
+    response_class=FileResponse,
+    responses=ANSWERS,
+    openapi_extra={"parameters": [PREFER_WAIT]},
+    summary="Download a distilled set in a format",
+)
+async def download_distilled_set(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[SetFormat, Query(alias="format", description=_formats("distilled_set"))],
+) -> Response:
+    """The set in one file, whole or a Range; what is not there yet is made once, and kept.
+
+    202 where that takes longer than the request waits: ask again, or follow the job.
+    """
+    asked = _asked(service, owner_id, "distilled_set", result_id, word)
+    return await _answer(request, asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One result in one format."""
+
+    service: Service
+    owner_id: str
+    resource: Resource
+    result_id: str
+    word: ExportFormat
+
+    @property
+    def facts(self) -> FormatFacts:
+        return formats_of(self.resource)[self.word]
+
+
+def _asked(
+    service: Service, owner_id: str, resource: Resource, result_id: str, word: ExportFormat
+) -> _Asked:
+    return _Asked(
+        service=service,
+        owner_id=owner_id,
+        resource=resource,
+        result_id=checked_id(RESOURCES[resource].prefix, result_id),
+        word=word,
+    )
+
+
+async def _answer(request: Request, asked: _Asked) -> Response:
+    """The file, or the job that makes it."""
+    preferred = preferred_wait(request)
+    deadline = monotonic() + (DEFAULT_WAIT_SECONDS if preferred is None else preferred)
+    found = await _found(request, asked, deadline)
+    if isinstance(found, Artifact):
+        try:
+            answer = await run_in_threadpool(_file, request, asked, found)
+        except DamagedFileError:
+            if asked.facts.is_stored:
+                raise
+            # It is the result in another form: made anew.
+            found = await _found(request, asked, deadline, damaged=found.job_id)
+            if isinstance(found, Job):
+                answer = await run_in_threadpool(_job_at_work, asked, found)
+            else:
+                answer = await run_in_threadpool(_file, request, asked, found)
+    else:
+        answer = await run_in_threadpool(_job_at_work, asked, found)
+    if preferred is not None:
+        answer.headers["Preference-Applied"] = f"wait={preferred}"
+    return answer
+
+
+async def _found(
+    request: Request, asked: _Asked, deadline: float, damaged: str | None = None
+) -> Artifact | Job:
+    """The file, once it is there; by the deadline the job that makes it.
+
+    Raises:
+        ConflictError: it has failed to.
+    """
+    request_id = request.state.request_id
+    found = await run_in_threadpool(_find_or_begin, asked, request_id, damaged)
+    reader = asked.service.reader
+    while isinstance(found, Job) and not found.is_terminal:
+        left = deadline - monotonic()
+        if left <= 0:
+            return found
+        reader.require_room()
+        await reader.wait_for_change(version_of(found), seconds=left)
+        found = await run_in_threadpool(_look_again, asked, found.id)
+    if isinstance(found, Job):
+        raise _not_made(asked, found)
+    return found
+
+
+def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artifact | Job:
+    service, owner_id = asked.service, asked.owner_id
+    with service.database.read() as connection:
+        result = find_result(connection, owner_id, asked.resource, asked.result_id)
+        if asked.facts.is_stored:
+            return _stored(connection, asked, result)
+        check_export(result, asked.word)
+        params = export_params(connection, owner_id, result, asked.word, asked.facts)
+        export = find_export(connection, owner_id, result, params)
+        if export is not None and export.id != damaged:
+            return exported_file(connection, owner_id, export) or export
+    require_room(service.settings)
+    with service.database.write() as connection:
+        export, replaced = find_or_ask_for_export(
+            connection,
+            owner_id,
+            result,
+            params,
+            settings=service.settings,
+            request_id=request_id,
+            damaged=damaged,
+        )
+        found = exported_file(connection, owner_id, export) or export
+    for job_id in replaced:
+        delete_files(service.settings, job_id)
+    return found
+
+
+def _look_again(asked: _Asked, job_id: str) -> Artifact | Job:
+    with asked.service.database.read() as connection:
+        export = find_job(connection, asked.owner_id, job_id)
+        return exported_file(connection, asked.owner_id, export) or export
+
+
+def _stored(connection: Connection, asked: _Asked, result: Result) -> Artifact:
+    """The file that the result's own job has written.
+
+    Raises:
+        NotFoundError: it has written none.
+    """
+    files = artifacts_of_resources(connection, asked.owner_id, [result.id])
+    name = asked.facts.file_name
+    file = next((one for one in files if one.name == name and one.job_id == result.job_id), None)
+    if file is None:
+        raise NotFoundError("format_not_found", f"{result.id} has no {name}")
+    return file
+
+
+def _file(request: Request, asked: _Asked, file: Artifact) -> Response:
+    return answer_file(request, asked.service, asked.owner_id, file, caching=REVALIDATED)
+
+
+def _job_at_work(asked: _Asked, export: Job) -> Response:
+    with asked.service.database.read() as connection:
+        body = whole_job_body(connection, export, ())
+    headers = {"Location": f"/v1/jobs/{export.id}", "Cache-Control": "no-store"}
+    return json_answer(body, status=202, headers={**headers, **retry_after(export)})
+
+
+def _not_made(asked: _Asked, export: Job) -> ConflictError:
+    why = (export.error or {}).get("message", f"its job is {export.state}")
+    detail = (
+        f"{asked.result_id} could not be written as {asked.word}: {why}; delete {export.id} to "
+        "have it tried again"
+    )
+    return ConflictError("export_failed", detail)

@@ -1,0 +1,1 @@
+"""Results in the formats of other libraries: the same bytes each time they are written."""

@@ -1,0 +1,49 @@
+"""Results in every format, through the whole service, read by the lines given for each."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ddcal.client import Client
+from ddcal_core.specs.exports import FORMATS
+from tests.services import TINY_DISTILL
+
+# torchvision's wheel does not load beside a torch for the CPU alone, unless this comes first.
+FIRST = "from ddcal_core.data import torchvision_readers as _\n"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def results(service) -> dict[str, str]:
+    """One of each result that has formats: ids by resource."""
+    with Client(service.url) as client:
+        job = client.submit("distill", dataset="digits", distill=TINY_DISTILL, reuse=False)
+        job.wait(timeout=600)
+        return {result.record.resource: result.record.id for result in job.results}
+
+
+@pytest.mark.parametrize(
+    ("resource", "word"), [(one, word) for one, formats in FORMATS.items() for word in formats]
+)
+def test_each_format_is_read_by_the_lines_given_for_it(service, results, tmp_path, resource, word):
+    """As they stand, in a folder that has the file alone."""
+    facts = FORMATS[resource][word]
+    collection = {"distilled_set": "distilled-sets"}[resource]
+    url = f"{service.url}/v1/{collection}/{results[resource]}/content"
+    answer = httpx.get(url, params={"format": word}, headers={"Prefer": "wait=60"}, timeout=90)
+    assert answer.status_code == 200, answer.text
+    (tmp_path / facts.file_name).write_bytes(answer.content)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FIRST + facts.use],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "10" in run.stdout
