@@ -29,7 +29,11 @@ from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
 from app.submission.export_checks import check_export
-from ddcal_core.specs.exports import ExportFormat, FormatFacts, SetFormat, formats_of
+from ddcal_core.specs.exports import ExportFormat, formats_of
+from ddcal_core.specs.formats.format_facts import FormatFacts
+from ddcal_core.specs.formats.model_formats import ModelFormat
+from ddcal_core.specs.formats.report_formats import ReportFormat
+from ddcal_core.specs.formats.set_formats import SetFormat
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/v1", tags=["results"])
@@ -53,31 +57,92 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _formats(resource: Resource) -> str:
+DOWNLOAD: dict[str, Any] = {
+    "response_class": FileResponse,
+    "responses": ANSWERS,
+    "openapi_extra": {"parameters": [PREFER_WAIT]},
+}
+
+
+def _format_of(resource: Resource) -> Any:  # noqa: ANN401  what FastAPI's Query is
     told = [f"`{word}`: {facts.description}" for word, facts in formats_of(resource).items()]
-    return "\n\n".join(told)
+    return Query(alias="format", description="\n\n".join(told))
 
 
 @router.get(
     "/distilled-sets/{result_id}/content",
-    response_class=FileResponse,
-    responses=ANSWERS,
-    openapi_extra={"parameters": [PREFER_WAIT]},
     summary="Download a distilled set in a format",
+    **DOWNLOAD,
 )
 async def download_distilled_set(
     request: Request,
     service: ServiceDep,
     owner_id: OwnerDep,
     result_id: str,
-    word: Annotated[SetFormat, Query(alias="format", description=_formats("distilled_set"))],
+    word: Annotated[SetFormat, _format_of("distilled_set")],
 ) -> Response:
-    """The set in one file, whole or a Range; what is not there yet is made once, and kept.
+    """One file, whole or a Range; what is not there yet is made once, and kept.
 
     202 where that takes longer than the request waits: ask again, or follow the job.
     """
-    asked = _asked(service, owner_id, "distilled_set", result_id, word)
-    return await _answer(request, asked)
+    return await _answer(request, _asked(service, owner_id, "distilled_set", result_id, word))
+
+
+@router.get(
+    "/models/{result_id}/content",
+    summary="Download a model in a format",
+    **DOWNLOAD,
+)
+async def download_model(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[ModelFormat, _format_of("model")],
+) -> Response:
+    """One file, whole or a Range; what is not there yet is made once, and kept.
+
+    202 where that takes longer than the request waits: ask again, or follow the job.
+    """
+    return await _answer(request, _asked(service, owner_id, "model", result_id, word))
+
+
+@router.get(
+    "/calibrations/{result_id}/content",
+    summary="Download a calibrated model in a format",
+    **DOWNLOAD,
+)
+async def download_calibration(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[ModelFormat, _format_of("calibration")],
+) -> Response:
+    """One file, whole or a Range; what is not there yet is made once, and kept.
+
+    202 where that takes longer than the request waits: ask again, or follow the job.
+    """
+    return await _answer(request, _asked(service, owner_id, "calibration", result_id, word))
+
+
+@router.get(
+    "/reports/{result_id}/content",
+    summary="Download a report in a format",
+    **DOWNLOAD,
+)
+async def download_report(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[ReportFormat, _format_of("report")],
+) -> Response:
+    """One file, whole or a Range; what is not there yet is made once, and kept.
+
+    202 where that takes longer than the request waits: ask again, or follow the job.
+    """
+    return await _answer(request, _asked(service, owner_id, "report", result_id, word))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +223,9 @@ def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artif
     service, owner_id = asked.service, asked.owner_id
     with service.database.read() as connection:
         result = find_result(connection, owner_id, asked.resource, asked.result_id)
+        check_export(result, asked.word)
         if asked.facts.is_stored:
             return _stored(connection, asked, result)
-        check_export(result, asked.word)
         params = export_params(connection, owner_id, result, asked.word, asked.facts)
         export = find_export(connection, owner_id, result, params)
         if export is not None and export.id != damaged:

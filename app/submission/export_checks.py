@@ -1,10 +1,15 @@
 """Which results cannot be had in which format, told before any work is begun."""
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any
 
 from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.store.catalog import Result
-from ddcal_core.specs.exports import ExportFormat, SetFormat
+from ddcal_core.specs.exports import ExportFormat
+
+# A folder is of one class, and so is a class number.
+HARD_LABELS_ONLY: frozenset[ExportFormat] = frozenset({"imagefolder"})
+FOLDED: frozenset[ExportFormat] = frozenset({"onnx", "pt2"})
 
 
 def check_export(result: Result, word: ExportFormat) -> None:
@@ -15,20 +20,30 @@ def check_export(result: Result, word: ExportFormat) -> None:
     """
     why = _why_not(result, word)
     if why is not None:
-        problem = FieldProblem("/query/format", "not_applicable", why)
-        raise InvalidRequestError("invalid_parameters", why, [problem])
+        problem = FieldProblem("/query/format", "not_applicable", f"{word} of {result.id}: {why}")
+        raise InvalidRequestError("invalid_parameters", problem.detail, [problem])
 
 
-def _why_not(result: Result, word: SetFormat) -> str | None:
-    match word:
-        case "imagefolder":
-            if "soft_labels" in result.details.get("tensors", {}):
-                return (
-                    f"wanted hard labels, as a folder is of one class; those of {result.id} are soft: "
-                    "take safetensors or npz"
-                )
-            return None
-        case "safetensors" | "npz":
-            return None
-        case _:
-            assert_never(word)
+def _why_not(result: Result, word: ExportFormat) -> str | None:
+    details = result.details
+    if result.resource == "distilled_set":
+        is_soft = "soft_labels" in details.get("tensors", {})
+        if is_soft and word in HARD_LABELS_ONLY:
+            return "wanted hard labels, got soft ones: take safetensors or npz"
+        return None
+    return _why_not_calibrated(details, word) if result.resource == "calibration" else None
+
+
+def _why_not_calibrated(details: Mapping[str, Any], word: ExportFormat) -> str | None:
+    if details.get("model_id") is None:
+        return "wanted the calibration of a network, got that of uploaded logits: it has none here"
+    if word not in FOLDED:
+        return None
+    if details["method"] == "isotonic":
+        return (
+            "wanted a calibration that can be folded into a network, got isotonic regression: take "
+            "safetensors, whose scaling.json says how to apply it"
+        )
+    if details["method"] != "vector" and details.get("temperature") is None:
+        return f"wanted a calibration that has found something; it is {details['status']}"
+    return None

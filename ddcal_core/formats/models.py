@@ -56,7 +56,13 @@ class CalibratedNetwork(nn.Module):
         self.register_buffer("biases", torch.zeros(n_classes))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
+        """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1].
+
+        Raises:
+            RuntimeError: they are of another dtype: uint8 from 0 to 255 would give wrong numbers.
+        """
+        # An operator, so that it stands in exported programs as well.
+        torch.ops.aten._assert_tensor_metadata(pixels, dtype=torch.float32)
         return self.scaled(self.network(self.input_space(pixels)))
 
     def scaled(self, logits: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ MEDIA_TYPES = {
     ".html": "text/html",
     ".png": "image/png",
     ".npz": "application/x-npz",
+    ".onnx": "application/octet-stream",
     ".pt": "application/octet-stream",
     ".tar": "application/x-tar",
     ".zip": "application/zip",

@@ -19,7 +19,8 @@ from app.shared.store.evidence import reports_on
 from app.shared.store.job_records import JOB_COLUMNS, Job, NewJob, job_of
 from app.shared.store.kinds import EXPORT, INTAKE_QUEUE
 from app.shared.store.tables import job_deps, jobs
-from ddcal_core.specs.exports import ExportFormat, FormatFacts
+from ddcal_core.specs.exports import ExportFormat
+from ddcal_core.specs.formats.format_facts import FormatFacts
 
 GIVEN_UP = ("cancelled", "expired")
 """How an export may have ended that says nothing of the next one."""

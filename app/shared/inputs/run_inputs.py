@@ -26,7 +26,7 @@ from app.shared.store.catalog import (
 from app.shared.store.job_records import Job
 from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
-from ddcal_core.specs.exports import ExportedResource
+from ddcal_core.specs.exports import FILES_READ, ExportedResource
 from ddcal_core.specs.results import Resource
 
 
@@ -153,21 +153,21 @@ class _Reader:
     def export(self, job: Job) -> dict[str, Any]:
         resource: ExportedResource = job.params["resource"]
         result = self._only_one(resource, job.params["result"])
-        reports = [
-            {"id": report_id, "path": self._path_if_any(report_id, "report.json")}
-            for report_id in job.params["reports"]
-        ]
-        match resource:
-            case "distilled_set":
-                return {"distilled_set": self._set_input(result), "reports": reports}
-            case _:
-                assert_never(resource)
+        found = {name: self._path_if_any(result.id, name) for name in FILES_READ[resource]}
+        return {
+            "details": result.details,
+            "files": {name: {"path": path} for name, path in found.items() if path is not None},
+            "reports": [
+                {"id": report_id, "path": self._path(report_id, "report.json")}
+                for report_id in job.params["reports"]
+            ],
+        }
 
     def experts(self, job: Job) -> dict[str, Any]:
         return {"dataset": self._dataset(job.params["dataset"], has_test=False)}
 
     def distill(self, job: Job) -> dict[str, Any]:
-        init = job.params["distill"]["init"]
+        init = job.params.get("distill", {}).get("init")
         return {
             "dataset": self._dataset(job.params["dataset"], has_test=False),
             "experts": self._experts_input(job.params.get("experts")),

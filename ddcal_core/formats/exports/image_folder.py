@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.csv_cells import safe_cell
 from ddcal_core.formats.exports.archives import write_zip
 from ddcal_core.formats.exports.exported_set import ExportedSet
 from ddcal_core.formats.pictures import image_png
@@ -42,7 +43,7 @@ def _members(exported: ExportedSet) -> Iterator[tuple[str, bytes]]:
     rows.writerow(("file", "label", "class_name"))
     for number, (pixels, label) in enumerate(zip(exported.pixels, exported.labels, strict=True)):
         file = f"{FOLDER}/{folders[label]}/{number:06}.png"
-        rows.writerow((file, label, names[label]))
+        rows.writerow((file, label, safe_cell(names[label])))
         yield file, image_png(pixels)
     yield "labels.csv", table.getvalue().encode()
 

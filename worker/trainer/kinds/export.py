@@ -2,18 +2,35 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
+from ddcal_core.formats.exports.exported_model import (
+    ExportedModel,
+    exported_model,
+    write_model_onnx,
+    write_model_program,
+    write_model_zip,
+)
 from ddcal_core.formats.exports.exported_set import ExportedSet
 from ddcal_core.formats.exports.image_folder import write_image_folder
+from ddcal_core.formats.exports.report_table import write_report_csv
+from ddcal_core.formats.manifests import SetManifest
+from ddcal_core.formats.models import read_input_space
+from ddcal_core.formats.records import read_record
+from ddcal_core.formats.reports import Report, read_report
 from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.progress import Progress
 from ddcal_core.specs.exports import ExportedResource, ExportFormat, formats_of
-from worker.trainer.inputs import Input, SetInput, Task, parse_json
-from worker.trainer.loading import space_of_set
+from worker.trainer.inputs import Input, Task, parse_json
 from worker.trainer.outputs import Output
 
 PHASE = "export"
+
+
+class FileInput(Input):
+    """A file of the result."""
+
+    path: Path
 
 
 class ReportInput(Input):
@@ -23,15 +40,30 @@ class ReportInput(Input):
     path: Path
 
 
-class SetExportInput(Input):
-    """A distilled set, and what has been found of it."""
+class ExportInput(Input):
+    """A result, and what has been found of it.
 
-    distilled_set: SetInput
+    Attributes:
+        details: what its job reported of it.
+        files: those that it has of `FILES_READ`, by name.
+        reports: the newest first.
+    """
+
+    details: dict[str, Any]
+    files: dict[str, FileInput]
     reports: tuple[ReportInput, ...]
 
 
 SET_WRITERS: Mapping[ExportFormat, Callable[[Path, ExportedSet], None]] = {
     "imagefolder": write_image_folder,
+}
+MODEL_WRITERS: Mapping[ExportFormat, Callable[[Path, ExportedModel], None]] = {
+    "safetensors": write_model_zip,
+    "onnx": write_model_onnx,
+    "pt2": write_model_program,
+}
+REPORT_WRITERS: Mapping[ExportFormat, Callable[[Path, Report], None]] = {
+    "csv": write_report_csv,
 }
 
 
@@ -39,18 +71,26 @@ def run(task: Task) -> list[Output]:
     """Write the one file that is asked for."""
     resource: ExportedResource = task.params["resource"]
     word: ExportFormat = task.params["format"]
-    task.on_progress(Progress(phase=PHASE, step=0, steps=1))
+    given = parse_json(ExportInput, task.inputs)
     path = task.folder / formats_of(resource)[word].file_name
+    task.on_progress(Progress(phase=PHASE, step=0, steps=1))
     match resource:
         case "distilled_set":
-            SET_WRITERS[word](path, _exported_set(parse_json(SetExportInput, task.inputs)))
+            SET_WRITERS[word](path, _exported_set(given))
+        case "model" | "calibration":
+            files = {name: file.path for name, file in given.files.items()}
+            MODEL_WRITERS[word](path, exported_model(files))
+        case "report":
+            report = read_report(given.files["report.json"].path.read_bytes())
+            REPORT_WRITERS[word](path, report)
         case _:
             assert_never(resource)
     task.on_progress(Progress(phase=PHASE, step=1, steps=1))
     return [Output("export", word, {}, (path,))]
 
 
-def _exported_set(given: SetExportInput) -> ExportedSet:
-    distilled = given.distilled_set
-    stored = read_distilled_set(distilled.path, distilled.manifest.facts)
-    return ExportedSet(distilled.manifest, stored, space_of_set(distilled))
+def _exported_set(given: ExportInput) -> ExportedSet:
+    manifest = read_record(SetManifest, given.details)
+    path = given.files["distilled_set.safetensors"].path
+    stored = read_distilled_set(path, manifest.facts)
+    return ExportedSet(manifest, stored, read_input_space(path, manifest))

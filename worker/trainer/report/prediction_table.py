@@ -10,6 +10,7 @@ from typing import TextIO
 
 from torch import Tensor
 
+from ddcal_core.formats.csv_cells import safe_cell
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.rows import Measured
 from worker.trainer.report.training_sets import TrainingSet
@@ -19,13 +20,6 @@ COLUMNS = (
     "calibration_id", "model_id", "training_set", "calibration", "seed_index", "image", "label",
     "label_name", "prediction", "prediction_name", "confidence", "correct",
 )  # fmt: skip
-# What a spreadsheet would run instead of show, full-width forms among them.
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-
-
-def safe_cell(words: str) -> str:
-    """Give text that a spreadsheet shows as it is: one that starts like a formula gets a quote."""
-    return f"'{words}" if words.lstrip(" ").startswith(_FORMULA_STARTS) else words
 
 
 def write_predictions(

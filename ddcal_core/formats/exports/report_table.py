@@ -1,0 +1,55 @@
+"""A report's table, tidy: one row a network and calibration, one column a number."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from ddcal_core.formats.csv_cells import safe_cell
+from ddcal_core.formats.report_rows import FURTHER, METRICS, NetworkRow, Row
+from ddcal_core.formats.reports import Report
+
+Cell = str | int | float | None
+_OF_ROW = (
+    "training_set", "training_set_label", "loss", "calibration", "method", "optimiser", "fit_on",
+    "mask_ratio", "n_test", "n_bins",
+)  # fmt: skip
+_OF_NETWORK = ("model_id", "calibration_id", "seed", "seed_index", "status", "temperature")
+_INTERVAL = ("ece_low", "ece_high")
+COLUMNS = (*_OF_ROW, *_OF_NETWORK, *METRICS, *_INTERVAL, *FURTHER)
+
+
+def report_rows(report: Report) -> Iterator[dict[str, Cell]]:
+    """Give the rows of the table, in the report's order.
+
+    Fractions are in [0, 1], and what there is no number for is None; `report.conventions` says
+    what each is. The 95 % interval of the ECE is `ece_low` to `ece_high`.
+    """
+    for row in report.rows:
+        for network in row.networks:
+            yield _cells(row, network)
+
+
+def _cells(row: Row, network: NetworkRow) -> dict[str, Cell]:
+    low, high = network.ece_interval or (None, None)
+    further = network.further
+    return {
+        **{name: getattr(row, name) for name in _OF_ROW},
+        **{name: getattr(network, name) for name in (*_OF_NETWORK, *METRICS)},
+        "ece_low": low,
+        "ece_high": high,
+        **{name: getattr(further, name) if further else None for name in FURTHER},
+    }
+
+
+def write_report_csv(path: Path, report: Report) -> None:
+    """Write the table as UTF-8 with a header; numbers so that they are read back exactly."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in report_rows(report):
+            writer.writerow(
+                {
+                    name: safe_cell(cell.replace("\u202f", " ")) if isinstance(cell, str) else cell
+                    for name, cell in row.items()
+                }
+            )

@@ -1,0 +1,1 @@
+"""The formats that results are downloaded in, a module a kind of result."""
