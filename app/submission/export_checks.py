@@ -8,7 +8,7 @@ from app.shared.store.catalog import Result
 from ddcal_core.specs.exports import ExportFormat
 
 # A folder is of one class, and so is a class number.
-HARD_LABELS_ONLY: frozenset[ExportFormat] = frozenset({"imagefolder"})
+HARD_LABELS_ONLY: frozenset[ExportFormat] = frozenset({"imagefolder", "dc"})
 FOLDED: frozenset[ExportFormat] = frozenset({"onnx", "pt2"})
 
 

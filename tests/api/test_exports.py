@@ -55,6 +55,7 @@ def test_a_format_is_made_once_and_kept(api, made):
     assert (job["kind"], job["state"], job["dataset"]) == ("export", "queued", "digits")
     assert job["params"] == {
         "resource": "distilled_set", "result": set_id, "format": "imagefolder", "reports": [],
+        "declared": {},
     }  # fmt: skip
     assert api.client.get(url, params=folder(), headers=NOW).json()["id"] == job["id"]
 
@@ -179,7 +180,7 @@ def test_what_a_format_cannot_hold_is_refused(api):
     _, (set_id,) = api.make("distill", DISTILL, ("distilled_set", soft, STORED))
     answer = api.client.get(f"/v1/distilled-sets/{set_id}/content", params=folder())
     assert refusals(answer) == [("/query/format", "not_applicable")]
-    assert "are soft: take safetensors or npz" in answer.json()["detail"]
+    assert "got soft ones: take safetensors or npz" in answer.json()["detail"]
     assert exports(api) == []
 
 

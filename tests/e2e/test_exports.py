@@ -14,6 +14,7 @@ from tests.services import SHORT_PIPELINE
 
 # torchvision's wheel does not load beside a torch for the CPU alone, unless this comes first.
 FIRST = "from ddcal_core.data import torchvision_readers as _\n"
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,7 +42,7 @@ def test_each_format_is_read_by_the_lines_given_for_it(service, results, tmp_pat
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", FIRST + facts.use],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **OFFLINE},
         capture_output=True,
         text=True,
         timeout=300,

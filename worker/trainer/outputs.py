@@ -18,6 +18,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".npz": "application/x-npz",
     ".onnx": "application/octet-stream",
+    ".md": "text/markdown",
     ".pt": "application/octet-stream",
     ".tar": "application/x-tar",
     ".zip": "application/zip",

@@ -59,6 +59,9 @@ class ExportParams(Body):
     reports: list[str] = Field(
         description="Ids of the reports that its card tells of; empty of a format without a card."
     )
+    declared: dict[str, str] = Field(
+        description="`licence` and `source`, as tags of the data set say; likewise."
+    )
 
 
 class ExportJob(WholeJob):

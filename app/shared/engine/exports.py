@@ -15,7 +15,7 @@ from app.shared.engine.jobs import insert_job
 from app.shared.engine.locks import locked_job
 from app.shared.settings import Settings
 from app.shared.store.catalog import Artifact, Result, artifacts_of_job
-from app.shared.store.evidence import reports_on
+from app.shared.store.evidence import declared_of, reports_on
 from app.shared.store.job_records import JOB_COLUMNS, Job, NewJob, job_of
 from app.shared.store.kinds import EXPORT, INTAKE_QUEUE
 from app.shared.store.tables import job_deps, jobs
@@ -35,6 +35,7 @@ def export_params(
         "result": result.id,
         "format": word,
         "reports": reports_on(connection, owner_id, result) if facts.has_card else [],
+        "declared": declared_of(connection, owner_id, result) if facts.has_card else {},
     }
 
 

@@ -1,7 +1,7 @@
 """A network, as it is or calibrated, in the formats that others load."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from typing import Any
 from ddcal_core.errors import FoldingError
 from ddcal_core.formats.calibrations import VectorScalingFile, read_scaling_file
 from ddcal_core.formats.exports.archives import write_zip
+from ddcal_core.formats.exports.cards import Card, Declared, write_card
+from ddcal_core.formats.exports.evidence import Measured
+from ddcal_core.formats.exports.model_card import model_card
 from ddcal_core.formats.manifests import CalibratedModelConfig, ModelConfig
 from ddcal_core.formats.models import (
     INPUT_SPACE_FILE,
@@ -30,10 +33,14 @@ class ExportedModel:
     Attributes:
         config: what its config.json says.
         files: its files by name: weights, config, and what there is besides.
+        measured: what reports have found of it.
+        declared: of the data set.
     """
 
     config: ModelConfig
     files: Mapping[str, Path]
+    measured: Sequence[Measured]
+    declared: Declared
 
     @property
     def scaling(self) -> dict[str, Any]:
@@ -61,23 +68,37 @@ class ExportedModel:
         return config.temperature
 
 
-def exported_model(files: Mapping[str, Path]) -> ExportedModel:
+def exported_model(
+    files: Mapping[str, Path], measured: Sequence[Measured], declared: Declared
+) -> ExportedModel:
     """Take a network from its files.
 
     Args:
         files: by name; config.json says whether it is calibrated.
+        measured: what reports have found of it.
+        declared: of the data set.
 
     Raises:
         InvalidDataError: its config is of a version not known here.
     """
     held = json.loads(files[CONFIG_FILE].read_text(encoding="utf-8"))
     record = CalibratedModelConfig if "calibration" in held else ModelConfig
-    return ExportedModel(read_record(record, held), files)
+    return ExportedModel(read_record(record, held), files, measured, declared)
 
 
 def write_model_zip(path: Path, exported: ExportedModel) -> None:
-    """Write a zip of the network's files as they are."""
-    write_zip(path, ((name, file.read_bytes()) for name, file in sorted(exported.files.items())))
+    """Write a zip of the network's files as they are, and its card."""
+    files = [(name, file.read_bytes()) for name, file in sorted(exported.files.items())]
+    write_zip(path, [("README.md", _card(exported).text().encode()), *files])
+
+
+def write_network_card(path: Path, exported: ExportedModel) -> None:
+    """Write the card by itself."""
+    write_card(path, _card(exported))
+
+
+def _card(exported: ExportedModel) -> Card:
+    return model_card(exported.config, exported.measured, exported.declared)
 
 
 def write_model_onnx(path: Path, exported: ExportedModel) -> None:

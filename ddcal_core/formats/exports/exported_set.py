@@ -1,5 +1,6 @@
 """A distilled set as its exports see it: arrays, pixels, and what its manifest says."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddcal_core.data.input_space import InputSpace, to_pixels
+from ddcal_core.formats.exports.cards import Declared
+from ddcal_core.formats.exports.evidence import Measured
 from ddcal_core.formats.manifests import SetManifest
 from ddcal_core.formats.sets import StoredSet
 
@@ -19,11 +22,15 @@ class ExportedSet:
         manifest: how it was made.
         stored: its images and labels.
         space: the input space of the images; on the CPU.
+        measured: what reports have found of networks trained on it.
+        declared: of the data set.
     """
 
     manifest: SetManifest
     stored: StoredSet
     space: InputSpace
+    measured: Sequence[Measured]
+    declared: Declared
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 ZIP = "application/zip"
 BYTES = "application/octet-stream"
+MARKDOWN = "text/markdown"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from ddcal_core.specs.formats.format_facts import BYTES, ZIP, FormatFacts
+from ddcal_core.specs.formats.format_facts import BYTES, MARKDOWN, ZIP, FormatFacts
 
-ModelFormat = Literal["safetensors", "onnx", "pt2"]
+ModelFormat = Literal["safetensors", "onnx", "pt2", "card"]
 
 _WEIGHTS_USE = """\
 import json
@@ -37,6 +37,11 @@ program = torch.export.load("{file}")
 (pixels,), _ = program.example_inputs  # float32 in [0, 1], never uint8
 print(program.module()(pixels).shape)
 """
+_CARD_USE = """\
+from pathlib import Path
+
+print(Path("README.md").read_text(encoding="utf-8"))
+"""
 
 
 def _formats(stem: str, out: str, *, has_program: bool) -> Mapping[ModelFormat, FormatFacts]:
@@ -51,9 +56,10 @@ def _formats(stem: str, out: str, *, has_program: bool) -> Mapping[ModelFormat, 
     return {
         "safetensors": FormatFacts(
             description="A zip of model.safetensors (the weights), config.json, what a whitened "
-            "input space is made of, and scaling.json of a calibration of several numbers.",
+            "input space is made of, scaling.json of a calibration of several numbers, and a card.",
             media_type=ZIP,
             file_name=names["safetensors"],
+            has_card=True,
             use=_WEIGHTS_USE.format(file=names["safetensors"]),
             needs=("safetensors", "torch"),
         ),
@@ -73,6 +79,16 @@ def _formats(stem: str, out: str, *, has_program: bool) -> Mapping[ModelFormat, 
             is_stored=has_program,
             use=_PROGRAM_USE.format(file=names["pt2"]),
             needs=("torch",),
+        ),
+        "card": FormatFacts(
+            description="README.md as Hugging Face has it: how the network was made, what it is "
+            "good for and what not, the licence of its source as declared, and what reports have "
+            "found.",
+            media_type=MARKDOWN,
+            file_name="README.md",
+            has_card=True,
+            use=_CARD_USE,
+            needs=(),
         ),
     }
 

@@ -11,16 +11,24 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import webdataset
+from datasets import config as datasets_config
+from datasets import load_dataset
+from huggingface_hub import DatasetCard, ModelCard
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import to_pixels
 from ddcal_core.data.torchvision_readers import datasets
+from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.exports.image_folder import class_folders
 from ddcal_core.formats.manifests import ModelConfig, SetManifest
 from ddcal_core.formats.models import read_input_space, read_model
 from ddcal_core.formats.records import read_record
 from ddcal_core.formats.sets import read_distilled_set
+from ddcal_core.intake.set_intake import take_in_sets
 from ddcal_core.specs.exports import FORMATS
+from ddcal_core.specs.uploads import SetOptions
 from tests.worker.small_jobs import (
     distill_params,
     model_input,
@@ -33,7 +41,15 @@ from worker.trainer.kinds.export import MODEL_WRITERS, REPORT_WRITERS, SET_WRITE
 from worker.trainer.outputs import MEDIA_TYPES
 
 MODEL_ID = "mdl_" + "b" * 26
+SET_ID = "set_" + "a" * 26
 CALIBRATION_IDS = tuple(f"cal_{n}" + "c" * 25 for n in range(2))
+IDS = {
+    "distilled_set": SET_ID,
+    "model": MODEL_ID,
+    "calibration": CALIBRATION_IDS[1],
+    "report": "rep_" + "d" * 26,
+}
+SAID = {"reports": [IDS["report"]], "declared": {"licence": "CC: BY*4.0*"}}
 WRITERS = {
     "distilled_set": SET_WRITERS,
     "model": MODEL_WRITERS,
@@ -43,9 +59,17 @@ WRITERS = {
 _OF_A_NETWORK = {
     "safetensors": "test_a_network_s_zip_holds_its_files",
     "onnx": "test_onnx_and_program_give_the_network_s_probabilities",
+    "card": "test_a_network_s_card_says_what_was_measured",
 }
 READINGS = {
-    "distilled_set": {"imagefolder": "test_an_image_folder_holds_the_images_by_class"},
+    "distilled_set": {
+        "imagefolder": "test_an_image_folder_holds_the_images_by_class",
+        "huggingface": "test_datasets_loads_pictures_and_exact_values",
+        "webdataset": "test_a_shard_holds_pictures_and_exact_values",
+        "dc": "test_the_structure_of_dc_is_that_of_its_code",
+        "mtt": "test_the_pair_of_mtt_is_that_of_its_code",
+        "card": "test_a_set_s_card_says_where_it_comes_from",
+    },
     "model": {**_OF_A_NETWORK, "pt2": "test_onnx_and_program_give_the_network_s_probabilities"},
     "calibration": _OF_A_NETWORK,
     "report": {"csv": "test_the_table_holds_the_report_s_numbers"},
@@ -69,6 +93,18 @@ class Given:
 def given(output) -> Given:
     """A job's output, as it would be stored."""
     return Given(dict(output.values), {path.name: path for path in output.files})
+
+
+@pytest.fixture(scope="module")
+def soft(results, tmp_path_factory) -> dict[str, Given]:
+    """The small set with soft labels."""
+    hard = results["distilled_set"]
+    tensors = load_file(hard.files["distilled_set.safetensors"])
+    tensors["soft_labels"] = torch.full((len(tensors["labels"]), 3), 0.25)
+    tensors["soft_labels"][torch.arange(len(tensors["labels"])), tensors["labels"]] = 0.5
+    path = tmp_path_factory.mktemp("soft") / "distilled_set.safetensors"
+    save_file(tensors, path)
+    return {**results, "distilled_set": Given(hard.details, {path.name: path})}
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +164,9 @@ def stored(one: Given):
 
 def export(folder: Path, results: dict[str, Given], resource: str, word: str) -> Path:
     """A result in a format."""
-    params = {"resource": resource, "result": "x", "format": word, "reports": []}
-    (output,) = run_kind("export", params, results[resource].inputs(), folder)
+    params = {"resource": resource, "result": IDS[resource], "format": word, **SAID}
+    reports = [{"id": IDS["report"], "path": str(results["report"].files["report.json"])}]
+    (output,) = run_kind("export", params, results[resource].inputs(*reports), folder)
     assert output.resource == "export"
     (path,) = output.files
     assert path.name == FORMATS[resource][word].file_name
@@ -182,6 +219,146 @@ def test_an_image_folder_holds_the_images_by_class(tmp_path, results):
         assert np.array_equal(picture, pixels[number, 0].numpy())
 
 
+@pytest.mark.parametrize("has_soft_labels", [False, True], ids=["hard", "soft"])
+def test_datasets_loads_pictures_and_exact_values(
+    tmp_path, monkeypatch, results, soft, has_soft_labels
+):
+    """As any other data set on a disk: features, pictures, the exact numbers, and the card."""
+    monkeypatch.setattr(datasets_config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    given = soft if has_soft_labels else results
+    path = export(tmp_path / "out", given, "distilled_set", "huggingface")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "read")
+    held, pixels, _ = stored(given["distilled_set"])
+    rows = load_dataset(str(tmp_path / "read"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows.features["label"].names == list(given["distilled_set"].details["class_names"])
+    assert rows["label"][:] == held.labels.tolist()
+    for row, picture in zip(rows, pixels, strict=True):
+        assert np.array_equal(np.asarray(row["image"]), picture[0].numpy())
+    exact = rows.with_format("torch")["pixel_values"][:]
+    assert torch.equal(torch.stack(list(exact)), held.images)
+    assert ("soft_label" in rows.column_names) == has_soft_labels
+    if has_soft_labels:
+        assert rows["soft_label"][:] == held.soft_labels.tolist()
+    card = DatasetCard.load(tmp_path / "read" / "README.md")
+    assert card.data.to_dict()["license_name"] == "CC: BY*4.0*"
+    assert card.data.size_categories == ["n<1K"]
+
+
+@pytest.mark.filterwarnings("ignore:.*webdataset.tar:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves it open
+@pytest.mark.parametrize("has_soft_labels", [False, True], ids=["hard", "soft"])
+def test_a_shard_holds_pictures_and_exact_values(tmp_path, results, soft, has_soft_labels):
+    """A sample an image, in their order."""
+    given = soft if has_soft_labels else results
+    path = export(tmp_path / "out", given, "distilled_set", "webdataset")
+    held, pixels, _ = stored(given["distilled_set"])
+    read = list(webdataset.WebDataset(str(path), shardshuffle=False).decode("pil"))
+    assert len(read) == len(pixels)
+    for number, sample in enumerate(read):
+        assert np.array_equal(np.asarray(sample["png"])[:, :, 0], pixels[number, 0].numpy())
+        assert np.array_equal(sample["npy"], held.images[number].numpy())
+        assert sample["cls"] == int(held.labels[number])
+        assert sample["json"].get("soft_label") == (
+            held.soft_labels[number].tolist() if has_soft_labels else None
+        )
+
+
+def test_the_structure_of_dc_is_that_of_its_code(tmp_path, results):
+    """Plain tensors in lists in a dict, and our own intake takes it back as it was."""
+    path = export(tmp_path / "out", results, "distilled_set", "dc")
+    held, *_ = stored(results["distilled_set"])
+    saved = torch.load(path, weights_only=True)
+    assert saved["accs_all_exps"] == {}
+    ((images, labels),) = saved["data"]
+    assert torch.equal(images, held.images)
+    assert torch.equal(labels, held.labels)
+    assert labels.dtype == torch.int64
+    taken_back(path, tmp_path, results["distilled_set"])
+
+
+@pytest.mark.parametrize("has_soft_labels", [False, True], ids=["hard", "soft"])
+def test_the_pair_of_mtt_is_that_of_its_code(tmp_path, results, soft, has_soft_labels):
+    """Two files of one tensor each, and our own intake takes them back as they were."""
+    given = soft if has_soft_labels else results
+    path = export(tmp_path / "out", given, "distilled_set", "mtt")
+    held, *_ = stored(given["distilled_set"])
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "read")
+    files = sorted(file.name for file in (tmp_path / "read").iterdir())
+    assert files == ["images_best.pt", "labels_best.pt"]
+    images, labels = (torch.load(tmp_path / "read" / name, weights_only=True) for name in files)
+    assert torch.equal(images, held.images)
+    assert torch.equal(labels, held.soft_labels if has_soft_labels else held.labels)
+    taken_back(path, tmp_path, given["distilled_set"])
+
+
+def taken_back(path: Path, tmp_path: Path, given: Given) -> None:
+    """What was exported comes in again, and is the same."""
+    (tmp_path / "in").mkdir()
+    manifest = read_record(SetManifest, given.details)
+    (taken,) = take_in_sets(
+        path,
+        tmp_path / "in",
+        1 << 30,
+        facts=manifest.facts,
+        options=SetOptions(dataset="small", space="standardised"),
+        sha256="0" * 64,
+    )
+    back = read_distilled_set(taken.paths[0], manifest.facts)
+    held, *_ = stored(given)
+    assert torch.equal(back.images, held.images)
+    assert torch.equal(back.labels, held.labels)
+    assert (back.soft_labels is None) == (held.soft_labels is None)
+
+
+@pytest.mark.parametrize("word", ["imagefolder", "dc"])
+def test_soft_labels_are_refused_where_they_have_no_place(tmp_path, soft, word):
+    """By name, if they come that far."""
+    with pytest.raises(InvalidDataError, match="wanted hard labels"):
+        export(tmp_path / "out", soft, "distilled_set", word)
+
+
+def test_a_set_s_card_says_where_it_comes_from(tmp_path, results):
+    """How it was made, its licence as declared, and what was measured of networks trained on it."""
+    card = DatasetCard.load(export(tmp_path / "out", results, "distilled_set", "card"))
+    assert "# small, distilled by DM, 2 images per class" in card.text
+    assert "| Mask | 25 % of the pixels in each step |" in card.text
+    assert "| Seed | 1 |" in card.text
+    assert r"made from: CC: BY\*4.0\*." in card.text
+    assert "Where they are from: not declared." in card.text
+    report = json.loads(results["report"].files["report.json"].read_text())
+    fitted = next(row["networks"][0] for row in report["rows"] if row["method"] == "ts")
+    before = next(row["networks"][0] for row in report["rows"] if row["method"] == "none")
+    low, high = (100 * end for end in before["ece_interval"])
+    assert f"| {100 * before['ece']:.2f} \\[{low:.2f}, {high:.2f}\\] |" in card.text
+    assert f"| {100 * fitted['ece']:.2f} \\[" in card.text
+    assert IDS["report"].replace("_", "\\_") in card.text
+
+
+@pytest.mark.parametrize("resource", ["model", "calibration"])
+def test_a_network_s_card_says_what_was_measured(tmp_path, results, resource):
+    """And a calibrated one's what was found."""
+    card = ModelCard.load(export(tmp_path / "out", results, resource, "card"))
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.to_dict()["license_name"] == "CC: BY*4.0*"
+    assert "| Trained on | distilled |" in card.text
+    temperature = results["calibration"].details["temperature"]
+    line = f"| Temperature | {temperature:.6g} |"
+    assert (line in card.text) == (resource == "calibration")
+    assert card.text.count(IDS["report"].replace("_", "\\_")) == 1
+
+
+def test_a_card_without_a_report_says_that_nothing_is_known(tmp_path, results):
+    """Instead of an empty table."""
+    params = {"resource": "model", "result": MODEL_ID, "format": "card", "declared": {}}
+    (output,) = run_kind("export", params, results["model"].inputs(), tmp_path / "out")
+    card = ModelCard.load(output.files[0])
+    assert card.data.license == "unknown"
+    assert "No report has measured it yet" in card.text
+    assert "made from: not declared." in card.text
+
+
 def test_folders_of_classes_are_never_the_same():
     """Nor anything but a name, on any file system."""
     names = ("a/b", "a:b", "A_B", "..", "", "x" * 300)
@@ -199,10 +376,11 @@ def test_the_exact_pixels_are_within_half_a_grey_level(results):
 
 @pytest.mark.parametrize("resource", ["model", "calibration"])
 def test_a_network_s_zip_holds_its_files(tmp_path, results, resource):
-    """Byte for byte."""
+    """Byte for byte, and its card."""
     path = export(tmp_path / "out", results, resource, "safetensors")
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
+    assert held.pop("README.md") == export(tmp_path / "2", results, resource, "card").read_bytes()
     assert {name: results[resource].files[name].read_bytes() for name in held} == held
     assert {"model.safetensors", "config.json"} <= set(held)
 
