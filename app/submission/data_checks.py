@@ -61,7 +61,7 @@ def check_images_per_class(
     if wanted > smallest:
         detail = (
             f"wanted at most {smallest}, the images that the smallest class of {dataset.name!r} "
-            f"has for training after the {_what_is_taken(params)}; got {wanted}"
+            f"has for training{_what_is_taken(dataset.facts, params)}; got {wanted}"
         )
         context.refuse(pointer, "images_per_class_too_large", detail)
 
@@ -79,8 +79,8 @@ def check_n_images(
     n_left = sum(_training_counts(dataset.facts, params))
     if wanted > n_left:
         detail = (
-            f"wanted at most {n_left}, the training images of {dataset.name!r} left after the "
-            f"{_what_is_taken(params)}; got {wanted}"
+            f"wanted at most {n_left}, the training images of {dataset.name!r} left"
+            f"{_what_is_taken(dataset.facts, params)}; got {wanted}"
         )
         context.refuse(pointer, "n_images_too_large", detail)
 
@@ -176,7 +176,14 @@ def _check_space(context: CheckContext, facts: DatasetFacts, params: DataParams)
 def _check_split(context: CheckContext, dataset: Dataset, n_validation: int | None) -> None:
     if dataset.facts is None or n_validation is None:
         return
-    counts = dataset.facts.train_class_counts
+    counts, n_own = dataset.facts.train_class_counts, dataset.facts.n_own_validation
+    if n_own is not None:
+        detail = (
+            f"wanted none, as {dataset.name!r} has a validation split of its own, of {n_own:,} "
+            f"images; got {n_validation}"
+        )
+        context.refuse("/params/n_validation", "has_own_validation", detail)
+        return
     n_cut = sum(validation_counts(counts, n_validation))
     if n_cut < n_validation:
         detail = (
@@ -191,10 +198,11 @@ def _training_counts(facts: DatasetFacts, params: DataParams) -> tuple[int, ...]
     return training_counts(facts, params.n_validation, imbalance)
 
 
-def _what_is_taken(params: DataParams) -> str:
-    if params.imbalance is None:
-        return "validation cut"
-    return f"validation cut and the long tail of factor {params.imbalance.factor:g}"
+def _what_is_taken(facts: DatasetFacts, params: DataParams) -> str:
+    taken = [] if facts.n_own_validation is not None else ["validation cut"]
+    if params.imbalance is not None:
+        taken.append(f"long tail of factor {params.imbalance.factor:g}")
+    return f" after the {' and the '.join(taken)}" if taken else ""
 
 
 def _classes_behind(

@@ -42,7 +42,7 @@ from app.submission.size_checks import (
     check_patch,
 )
 from app.submission.start_checks import check_start
-from ddcal_core.data.dataset_facts import validation_counts
+from ddcal_core.data.class_choice import n_validation_images
 from ddcal_core.specs.calibration import CalibrationSpecs
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -212,12 +212,12 @@ def _check_calibrations(
     params = request.params
     check_masks(context, dataset, params.calibrate)
     fits = [getattr(spec, "fit_on", None) for spec in params.calibrate]
-    if dataset is not None and dataset.facts is not None and "validation" in fits:
-        cut = validation_counts(dataset.facts.train_class_counts, params.n_validation)
-        if sum(cut) == 0:
-            pointer = f"/params/calibrate/{fits.index('validation')}/fit_on"
-            detail = "wanted validation images to fit on, got too few training images to cut any"
-            context.refuse(pointer, "no_validation_images", detail)
+    facts = None if dataset is None else dataset.facts
+    n_validation = facts and n_validation_images(facts, params.n_validation)
+    if "validation" in fits and n_validation == 0:
+        pointer = f"/params/calibrate/{fits.index('validation')}/fit_on"
+        detail = "wanted validation images to fit on, got too few training images to cut any"
+        context.refuse(pointer, "no_validation_images", detail)
     has_full = any(baseline.source == "full" for baseline in params.baselines)
     if has_full and all(map(needs_small_set, params.calibrate)):
         detail = (

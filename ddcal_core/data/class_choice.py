@@ -49,11 +49,11 @@ def facts_of_classes(facts: DatasetFacts, classes: Sequence[int]) -> DatasetFact
         facts: of all classes.
         classes: indices into them; label k of the result is the k-th.
     """
+    by_class = ["class_names", "train_class_counts", "test_class_counts"]
+    if facts.validation_class_counts is not None:
+        by_class.append("validation_class_counts")
     return facts.model_copy(
-        update={
-            name: tuple(getattr(facts, name)[k] for k in classes)
-            for name in ("class_names", "train_class_counts", "test_class_counts")
-        }
+        update={name: tuple(getattr(facts, name)[k] for k in classes) for name in by_class}
     )
 
 
@@ -79,6 +79,18 @@ def long_tailed_counts(counts: Sequence[int], factor: float) -> tuple[int, ...]:
     return tuple(min(have, want) for have, want in zip(counts, wanted, strict=True))
 
 
+def n_validation_images(facts: DatasetFacts, n_validation: int | None) -> int:
+    """How many validation images there are: those of a split of its own, or those that are cut.
+
+    Args:
+        facts: of the classes taken.
+        n_validation: as `validation_counts` takes it.
+    """
+    if facts.n_own_validation is not None:
+        return facts.n_own_validation
+    return sum(validation_counts(facts.train_class_counts, n_validation))
+
+
 def training_counts(
     facts: DatasetFacts, n_validation: int | None, imbalance: float | None
 ) -> tuple[int, ...]:
@@ -86,9 +98,12 @@ def training_counts(
 
     Args:
         facts: of the classes taken.
-        n_validation: as `validation_counts` takes it.
+        n_validation: as `validation_counts` takes it; not looked at where validation is a split of
+            its own, which takes nothing away.
         imbalance: the factor of `long_tailed_counts`; None leaves all that the cut leaves.
     """
-    cut = validation_counts(facts.train_class_counts, n_validation)
-    left = tuple(n - c for n, c in zip(facts.train_class_counts, cut, strict=True))
+    left = facts.train_class_counts
+    if facts.n_own_validation is None:
+        cut = validation_counts(left, n_validation)
+        left = tuple(n - c for n, c in zip(left, cut, strict=True))
     return left if imbalance is None else long_tailed_counts(left, imbalance)

@@ -37,6 +37,8 @@ class Split(Record):
         classes: those taken, as labels of the whole data set, test images' too; None for all.
         imbalance: factor of the long tail that training images are thinned out to once the
             validation images are cut; None for none.
+        n_own_validation: images of the data set's own validation split, of these classes; None
+            where it has none, and validation images are cut.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class Split(Record):
     n_validation: int | None
     classes: tuple[int, ...] | None = None
     imbalance: float | None = None
+    n_own_validation: int | None = Field(None, exclude_if=is_none)
 
 
 class MadeWith(Record):

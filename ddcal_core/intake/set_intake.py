@@ -180,7 +180,7 @@ def _take_in(
         arrays,
         spaced.pixels,
         described=DescribedSpace.of(spaced.spec, spaced.facts),
-        provenance=_provenance(options.dataset, images_per_class, source),
+        provenance=_provenance(options.dataset, facts, images_per_class, source),
         learned_lr=options.learned_lr,
     )
     return TakenSet(source.experiment, manifest, set_files(folder))
@@ -223,10 +223,17 @@ def _soft_labels(
     return {"labels": labels, "soft_labels": rows}, max(1, len(rows) // n_classes), ()
 
 
-def _provenance(dataset: str, images_per_class: int, source: ImportedSet) -> SetProvenance:
+def _provenance(
+    dataset: str, facts: DatasetFacts, images_per_class: int, source: ImportedSet
+) -> SetProvenance:
     return SetProvenance(
         dataset=dataset,
-        split=Split(dataset=dataset, seed=0, n_validation=None),
+        split=Split(
+            dataset=dataset,
+            seed=0,
+            n_validation=None,
+            n_own_validation=facts.n_own_validation,
+        ),
         n_real_images=None,
         method=METHOD,
         images_per_class=images_per_class,

@@ -140,7 +140,8 @@ NValidation = Annotated[
         description=(
             "Size of the validation split: real images taken from the training split, in "
             "proportion to the classes and by seed, and never used for distillation or "
-            f"training. Default: one fifth of it, at most {MAX_VALIDATION_BY_DEFAULT}."
+            f"training. Default: one fifth of it, at most {MAX_VALIDATION_BY_DEFAULT}. A data set "
+            "with a validation split of its own uses that, and takes none."
         ),
     ),
 ]

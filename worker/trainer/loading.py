@@ -1,7 +1,7 @@
 """A job's inputs -> tensors and networks, checked.
 
-Splits are honest: validation is cut from the training images by the split's seed, and the test
-images have a reader of their own that only `evaluate` calls.
+Splits are honest: validation is a split of its own, or cut from the training images by the split's
+seed, and the test images have a reader of their own that only `evaluate` calls.
 """
 
 from dataclasses import dataclass
@@ -50,13 +50,16 @@ class Examples:
 def load_train_images(dataset: DatasetInput) -> LabelledImages:
     """Read all training images of its classes, uncut: uint8 (N, C, H, W), int64 (N,).
 
+    Images of a validation split of its own follow them.
+
     Raises:
         InvalidDataError: they are not there, or not what the facts say.
     """
     if dataset.source == "named":
         named = load_named(dataset.name, "train", _named_folder(dataset), dataset.allow_downloads)
         return _of_its_classes(named, dataset)
-    return _read_upload(dataset.train_path, dataset, dataset.facts.train_class_counts)
+    n_images = sum(dataset.facts.train_class_counts) + (dataset.facts.n_own_validation or 0)
+    return _read_upload(dataset.train_path, dataset, n_images)
 
 
 def load_test_images(dataset: DatasetInput) -> LabelledImages:
@@ -68,23 +71,21 @@ def load_test_images(dataset: DatasetInput) -> LabelledImages:
     if dataset.source == "named":
         named = load_named(dataset.name, "test", _named_folder(dataset), dataset.allow_downloads)
         return _of_its_classes(named, dataset)
-    return _read_upload(dataset.test_path, dataset, dataset.facts.test_class_counts)
+    return _read_upload(dataset.test_path, dataset, sum(dataset.facts.test_class_counts))
 
 
 def _named_folder(dataset: DatasetInput) -> Path:
     return dataset.named_folder or Path("named")
 
 
-def _read_upload(
-    path: Path | None, dataset: DatasetInput, class_counts: tuple[int, ...]
-) -> LabelledImages:
+def _read_upload(path: Path | None, dataset: DatasetInput, n_images: int) -> LabelledImages:
     if path is None:
         raise InvalidDataError(f"wanted the images of {dataset.name}; got no path to them")
     tensors = read_tensors(path)
     data = _of_its_classes(LabelledImages(tensors["images"], tensors["labels"]), dataset)
-    if data.images.shape != (sum(class_counts), *dataset.facts.image_shape):
+    if data.images.shape != (n_images, *dataset.facts.image_shape):
         raise InvalidDataError(
-            f"wanted {sum(class_counts)} images {dataset.facts.image_shape} in {dataset.name}; "
+            f"wanted {n_images} images {dataset.facts.image_shape} in {dataset.name}; "
             f"got {tuple(data.images.shape)}"
         )
     return data
@@ -116,15 +117,22 @@ def as_examples(
 def cut(data: LabelledImages, split: Split, n_classes: int) -> tuple[Tensor, Tensor]:
     """Give the indices int64 of the images to train on and of the validation images.
 
-    Validation images are cut first, from all there are; then the rest is thinned out to the
-    split's long tail, so that validation is the same with every imbalance.
+    Validation images are cut first, from all there are, unless they are a split of their own; then
+    the rest is thinned out to the split's long tail, so that validation is the same with every
+    imbalance.
 
     Args:
-        data: all training images of the split's classes.
+        data: all training images of the split's classes, as `load_train_images` gives them.
         split: how to cut.
         n_classes: K, of the split's classes.
     """
-    training, validation = split_validation(data.labels, split.n_validation, n_classes, split.seed)
+    if split.n_own_validation is None:
+        training, validation = split_validation(
+            data.labels, split.n_validation, n_classes, split.seed
+        )
+    else:
+        places = torch.arange(len(data.labels))
+        training, validation = places.tensor_split([len(places) - split.n_own_validation])
     if split.imbalance is not None:
         training = long_tail(
             data.labels, training, n_classes, factor=split.imbalance, seed=split.seed

@@ -10,6 +10,7 @@ from torch import Tensor
 from ddcal_core.data.class_choice import class_indices
 from ddcal_core.data.input_space import InputSpace, fit_space
 from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import Split
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import Imbalance
@@ -50,7 +51,7 @@ class RealImages:
         split: which they are.
         data: all training images of the split's classes, validation images among them.
         train_index: int64, into `data`: those to learn from.
-        validation_index: int64, likewise: those cut.
+        validation_index: int64, likewise: those cut, or of a validation split of its own.
         space: fitted on those to learn from; its facts are of the split's classes.
     """
 
@@ -94,10 +95,15 @@ def open_real_images(params: DataChoice, task: Task) -> RealImages:
     """Read, pick, cut and thin out a job's training images, and fit the input space on them.
 
     Raises:
-        InvalidDataError: a class that there is not, images that cannot be read, or too large ones
-            to whiten.
+        InvalidDataError: a class that there is not, images that cannot be read, too large ones to
+            whiten, or a cut of a data set that has a validation split.
     """
     whole = parse_json(DatasetInput, task.inputs["dataset"])
+    if whole.facts.n_own_validation is not None and params.n_validation is not None:
+        raise InvalidDataError(
+            f"n_validation: wanted none, as {whole.name} has a validation split of its own; got "
+            f"{params.n_validation}"
+        )
     classes = class_indices(whole.facts, params.classes)
     dataset = whole.of_classes(classes)
     split = Split(
@@ -106,6 +112,7 @@ def open_real_images(params: DataChoice, task: Task) -> RealImages:
         n_validation=params.n_validation,
         classes=classes,
         imbalance=None if params.imbalance is None else params.imbalance.factor,
+        n_own_validation=dataset.facts.n_own_validation,
     )
     data = load_train_images(dataset)
     train_index, validation_index = cut(data, split, dataset.facts.n_classes)

@@ -23,7 +23,8 @@ CONVENTIONS = {
         "regression: a rising function a class of the softmax probability, rows made to sum to 1."
     ),
     "fit_on": (
-        "validation: real images cut from the training split, never distilled from or trained on; "
+        "validation: real images cut from the training split, or the data set's own validation "
+        "split, never distilled from or trained on; "
         "training set: the small set the network itself was trained on (for a random baseline its "
         "own random images)."
     ),

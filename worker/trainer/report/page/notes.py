@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ddcal_core.formats.imported_sets import ImportedSet
+from ddcal_core.formats.manifests import Split
 from ddcal_core.formats.report_rows import NetworkRow, Row
 from ddcal_core.formats.reports import (
     DistilledSetFacts,
@@ -68,8 +69,6 @@ def _steps(report: Report) -> list[str]:
 
 def _training_step(trained: KnownTrainingSet) -> str:
     train, n_models = trained.train, len(trained.model_ids)
-    n_validation = trained.split.n_validation
-    n_cut = "one fifth, at most 2,000" if n_validation is None else f"{n_validation:,}"
     made = "" if trained.distilled is None else _distilled_words(trained.distilled)
     data = data_sentences(trained.split, trained.input_space, trained.real_class_counts)
     return (
@@ -80,9 +79,16 @@ def _training_step(trained: KnownTrainingSet) -> str:
         f"{train.momentum:g}, weight decay {train.weight_decay:g}, batches of "
         f"{train.batch_size:,}, {loss_words(train.loss)}, {augmentation_words(train)}); "
         "accuracy on its own training images "
-        f"{_range(trained.train_accuracy)}.{made} Validation images: {n_cut}, "
-        f"cut from the training split by seed {trained.split.seed}.{data}"
+        f"{_range(trained.train_accuracy)}.{made} Validation images: "
+        f"{_validation_words(trained.split)}.{data}"
     )
+
+
+def _validation_words(split: Split) -> str:
+    if split.n_own_validation is not None:
+        return f"the {split.n_own_validation:,} of the data set's own validation split"
+    n_cut = "one fifth, at most 2,000" if split.n_validation is None else f"{split.n_validation:,}"
+    return f"{n_cut}, cut from the training split by seed {split.seed}"
 
 
 def _distilled_words(distilled: DistilledSetFacts) -> str:
