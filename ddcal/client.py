@@ -119,11 +119,12 @@ class Client:
 
         Args:
             name: as it is to be called.
-            source: a .npz, a zip of images in class folders, such a folder, or arrays by their
-                names (x_train, y_train, x_test, y_test; or logits_fit, labels_fit).
+            source: a file of any layout that the service knows (a zip, tar.gz or folder of images,
+                .npz, parquet, Arrow, files of CIFAR, MNIST or SVHN), or arrays by their names
+                (x_train, y_train, x_test, y_test; or logits_fit, labels_fit).
             logits: whether it is logits, where its arrays do not say so.
-            options: resize, colour, test_fraction, seed of image files; values of logits; tags
-                (key -> value) and notes of either.
+            options: resize, colour, background, grey_bits, test_fraction, seed and names of image
+                files; values of logits; tags (key -> value) and notes of either.
 
         Returns:
             The data set, whose content the service checks from now on: `wait` for it.

@@ -40,7 +40,7 @@ def result_html(result: ResultRecord, preview: bytes | None) -> str:
 
 def dataset_html(dataset: DatasetRecord) -> str:
     """A data set for notebooks."""
-    shown = ("image_shape", "n_classes", "n_train", "n_test", "n_fit")
+    shown = ("image_shape", "n_classes", "n_train", "n_validation", "n_test", "n_fit")
     facts = [(name.replace("_", " "), (dataset.facts or {}).get(name)) for name in shown]
     problem = dataset.problem.detail if dataset.problem else dataset.why_not
     rows = [("state", dataset.state), ("problem", problem), *facts]

@@ -18,7 +18,7 @@ DATASETS = "datasets"
 LOGITS = "logits"
 SETS = "distilled-sets"
 Source = str | Path | Mapping[str, Any]
-"""A .npz, a zip of images in class folders, such a folder, or arrays by their names."""
+"""A file of any layout that the service knows, a folder of such files, or arrays by names."""
 
 SetSource = Source | tuple[str | Path, str | Path]
 """A .pt, safetensors or .npz, arrays by their names, or MTT's files of images and of labels."""

@@ -1,6 +1,6 @@
 """/v1/datasets: the named ones and the uploads."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,14 +34,17 @@ from app.shared.inputs import datasets
 from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset
 from app.shared.store.database import Connection
 from app.submission.description_fields import UploadDescription
-from ddcal_core.intake.structure.dataset_structure import inspect_dataset
-from ddcal_core.intake.structure.npz_structure import NpzStructure
+from ddcal_core.intake.structure.dataset_structure import inspect_dataset, not_applicable
+from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure
+from ddcal_core.intake.structure.placed_images import asked_fraction
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import DatasetName
 from ddcal_core.specs.uploads import (
-    DEFAULT_TEST_FRACTION,
+    Background,
     Colour,
+    GreyBits,
     ImageOptions,
+    Names,
     Side,
     SplitSeed,
     TestFraction,
@@ -57,26 +60,34 @@ curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
 UPLOAD_BODY = {
     "parameters": [KEY_HEADER],
     **upload_body(
-        "Either a .npz with x_train, y_train, x_test, y_test (images uint8, (N, H, W) or "
-        "(N, H, W, C); labels integers from 0) and optionally class_names; or a zip of PNG or JPEG "
-        "files as train/CLASS/FILE and test/CLASS/FILE, or as CLASS/FILE, which is split by seed. "
-        "EXIF orientation is followed, palettes become colour, opaque alpha is dropped, CMYK "
-        "becomes RGB without a profile; 16 bits a channel, transparent pixels, animations, and any "
-        "file that is no image are refused; .DS_Store, __MACOSX, Thumbs.db and the like are passed "
-        "over and counted."
+        "A zip, tar or tar.gz of PNG, JPEG, WebP, BMP or TIFF files as train/CLASS/FILE, "
+        "test/CLASS/FILE and, if there is a validation split, val/CLASS/FILE; as CLASS/FILE; or "
+        "with a table of labels (labels.csv). A .npz with x_train, y_train, x_test, y_test (and "
+        "x_val, y_val), or MedMNIST's names; images uint8, or floating point in [0, 1], (N, H, W), "
+        "(N, H, W, C) or (N, C, H, W); labels numbers, text or one-hot. The files of CIFAR-10, "
+        "CIFAR-100, MNIST and its kin and SVHN as they are downloaded. Parquet or Arrow files of "
+        "Hugging Face datasets. Without a test part one is split off by seed; facts.recognised "
+        "tells what was recognised. EXIF orientation is followed, palettes become colour, opaque "
+        "alpha is dropped, CMYK becomes RGB without a profile, 16 bits of grey become 8; 16 bits a "
+        "channel of colour, transparent pixels without a background, animations, and any file that "
+        "is no image are refused; .DS_Store, __MACOSX, Thumbs.db and the like are passed over and "
+        "counted."
     ),
     "x-codeSamples": [{"lang": "Shell", "source": SAMPLE}],
 }
 
 
 class DatasetUpload(DescribedUpload):
-    """The parameters of an upload; all but the name are for a zip of image files."""
+    """The parameters of an upload; those that mean nothing to what was sent are refused."""
 
     name: DatasetName
     resize: Side = None
     colour: Colour = None
+    background: Background = None
+    grey_bits: GreyBits = None
     test_fraction: TestFraction = None
     seed: SplitSeed = None
+    names: Names = None
 
 
 @router.get("", response_model=DatasetList, responses=problems(422), summary="List data sets")
@@ -157,41 +168,34 @@ def _inspection(options: ImageOptions) -> Callable[[Path, int], dict[str, Any]]:
 
     def inspect(path: Path, max_decoded_bytes: int) -> dict[str, Any]:
         structure = inspect_dataset(path, max_decoded_bytes, options)
-        if isinstance(structure, NpzStructure):
-            _refuse(given, given, "the arrays of a .npz are taken as they are")
-            return {}
-        fraction = DEFAULT_TEST_FRACTION if options.test_fraction is None else options.test_fraction
-        split: dict[str, Any] = {
-            "split": "seed",
-            "test_fraction": fraction,
-            "seed": options.seed or 0,
-        }
-        if not structure.is_split:
-            _refuse(given, ("test_fraction", "seed"), "the zip has train and test folders")
-            split = {"split": "folders", "test_fraction": None, "seed": None}
-        found = {
-            "n_images": len(structure.train) + len(structure.test),
-            "n_ignored": len(structure.ignored),
-            "ignored": list(structure.ignored[:MOST_NAMES]),
-            "resize": options.resize,
-            "colour": options.colour,
-            **split,
-        }
-        return {"options": given, "image_files": found}
+        problems = [
+            FieldProblem(
+                f"/query/{name}", "not_applicable", f"wanted none, as {why}; got {given[name]}"
+            )
+            for name, why in not_applicable(structure, options).items()
+        ]
+        if problems:
+            raise InvalidRequestError("invalid_parameters", problems[0].detail, problems)
+        found: dict[str, Any] = {"options": given} if given else {}
+        if isinstance(structure, ImageZipStructure):
+            found["image_files"] = _image_files(structure, options)
+        return found
 
     return inspect
 
 
-def _refuse(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
-    problems = [
-        FieldProblem(
-            f"/query/{name}", "not_applicable", f"wanted none, as {why}; got {given[name]}"
-        )
-        for name in names
-        if name in given
-    ]
-    if problems:
-        raise InvalidRequestError("invalid_parameters", problems[0].detail, problems)
+def _image_files(structure: ImageZipStructure, options: ImageOptions) -> dict[str, Any]:
+    is_split = structure.split == "seed"
+    return {
+        "n_images": structure.n_images,
+        "n_ignored": len(structure.ignored),
+        "ignored": list(structure.ignored[:MOST_NAMES]),
+        "resize": options.resize,
+        "colour": options.colour,
+        "split": structure.split,
+        "test_fraction": asked_fraction(options) if is_split else None,
+        "seed": (options.seed or 0) if is_split else None,
+    }
 
 
 def _shown(service: Service, owner_id: str, name: str) -> DatasetBody:
@@ -229,5 +233,6 @@ def _facts(facts: DatasetFacts) -> FactsBody:
         **facts.model_dump(mode="json"),
         n_classes=facts.n_classes,
         n_train=sum(facts.train_class_counts),
+        n_validation=facts.n_own_validation,
         n_test=sum(facts.test_class_counts),
     )

@@ -48,11 +48,23 @@ TestFraction = Annotated[
     float | None,
     typer.Option(
         metavar="SHARE",
-        help="Test on this share of image files that have no test folder (default: 0.2).",
+        help="Test on this share of a data set that has no test part (default: 0.2).",
     ),
 ]
 Seed = Annotated[
     int | None, typer.Option(metavar="N", help="Draw those by this seed (default: 0).")
+]
+Background = Annotated[
+    str | None,
+    typer.Option(metavar="COLOUR", help="Lay transparent pixels over white, black or #rrggbb."),
+]
+GreyBits = Annotated[
+    int | None,
+    typer.Option(metavar="BITS", help="Bits in use of 16-bit grey images (default: 16)."),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(metavar="CODEPAGE", help="What file names are written in, where not in UTF-8."),
 ]
 
 
@@ -96,7 +108,8 @@ def upload(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=".npz, zip of images in class folders, or the folder itself; or .npz of logits.",
+            help="Zip, tar.gz or folder of images; .npz; parquet or Arrow; files of CIFAR, MNIST "
+            "or SVHN as downloaded; or .npz of logits.",
         ),
     ],
     logits: Annotated[
@@ -107,8 +120,11 @@ def upload(
     ] = None,
     resize: Resize = None,
     colour: Coloured = None,
+    background: Background = None,
+    grey_bits: GreyBits = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
+    names: Names = None,
     tags: Tags = None,
     notes: Notes = None,
     watch: Annotated[
@@ -117,7 +133,15 @@ def upload(
     as_json: AsJson = False,
 ) -> int:
     """Upload a data set, or logits; prints its name and state."""
-    of_images = given(resize=resize, colour=colour, test_fraction=test_fraction, seed=seed)
+    of_images = given(
+        resize=resize,
+        colour=colour,
+        background=background,
+        grey_bits=grey_bits,
+        test_fraction=test_fraction,
+        seed=seed,
+        names=names,
+    )
     if logits and of_images:
         complain(f"logits have no {', '.join(of_images)}: these are for image files")
         return FAILED
@@ -182,12 +206,14 @@ def _cells(dataset: DatasetRecord) -> list[str]:
     shape = facts.get("image_shape")
     images = " × ".join(map(str, shape)) if shape else "logits" if "n_fit" in facts else ""
     train, test = facts.get("n_train", facts.get("n_fit")), facts.get("n_test")
+    validation = facts.get("n_validation")
+    parts = [n for n in (train, validation, test or 0) if n is not None]
     return [
         dataset.name,
         dataset.state,
         str(facts.get("n_classes", "")),
         images,
-        "" if train is None else f"{train:,} / {test or 0:,}",
+        "" if train is None else " / ".join(f"{n:,}" for n in parts),
         moment(dataset.created_at),
         size(dataset.n_bytes),
         in_words(dataset.tags),

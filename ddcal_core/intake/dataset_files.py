@@ -1,10 +1,9 @@
-"""A data set as the trainer reads it: a safetensors file a split, and what is known of it."""
+"""A data set as the trainer reads it: two safetensors files, and what is known of them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,16 @@ from numpy.typing import NDArray
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.npz_arrays import safetensors_header
 from ddcal_core.intake.repeats import RowDigests, shared_rows
+from ddcal_core.intake.structure.placed_images import (
+    Part,
+    check_counts,
+    n_test_of,
+    split_words,
+)
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.uploads import ImageOptions
+
+_FILES: tuple[tuple[Part, ...], ...] = (("train", "validation"), ("test",))
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,9 @@ class TakenDataset:
 
     Attributes:
         facts: shape, classes, counts and the statistics of the training images.
-        train_path: safetensors with images uint8 (N, C, H, W) and labels int64 (N,).
-        test_path: likewise.
+        train_path: safetensors with images uint8 (N, C, H, W) and labels int64 (N,); those of a
+            validation split of its own follow those for training.
+        test_path: likewise, of the test images.
     """
 
     facts: DatasetFacts
@@ -30,38 +39,143 @@ class TakenDataset:
     test_path: Path
 
 
-class WrittenSplit(NamedTuple):
-    """What was seen of a split's images while they were written.
+@dataclass(frozen=True)
+class PartSource:
+    """One part of a data set, to be read.
+
+    Attributes:
+        labels: int64 (N,), 0 to K - 1.
+        chunks: gives the N images in order, uint8, each chunk of any number of them (n, H, W, C),
+            or (n, H, W) where C is 1; may be asked again.
+    """
+
+    labels: NDArray[np.int64]
+    chunks: Callable[[], Iterable[NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """A data set to be read, whatever it was sent as.
+
+    Attributes:
+        image_shape: (C, H, W).
+        class_names: (K,).
+        parts: training and, if there are any, validation and test images.
+        recognised: how it was read, a sentence each.
+        hint: for the refusal of too few images of a class, in brackets; or nothing.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    parts: Mapping[Part, PartSource]
+    recognised: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass
+class WrittenPart:
+    """What was seen of a part's images while they were written.
 
     Attributes:
         histogram: how often each pixel value occurs in each channel, int64 (C, 256).
         digests: of the images, of pixels alone.
+        n_images: how many.
     """
 
     histogram: NDArray[np.int64]
     digests: RowDigests
+    n_images: int = 0
 
 
-def write_split(
-    path: Path,
-    labels: NDArray[np.int64],
-    image_shape: tuple[int, int, int],
-    chunks: Iterable[NDArray[np.uint8]],
-) -> WrittenSplit:
-    """Write one split as safetensors, images a chunk at a time.
+def write_dataset(
+    source: DatasetSource,
+    folder: Path,
+    options: ImageOptions,
+    conclude: Callable[[], tuple[str, ...]] = tuple,
+) -> TakenDataset:
+    """Read a data set a few images at a time and write it as tensors.
 
     Args:
-        path: of the file.
-        labels: (N,).
-        image_shape: (C, H, W).
-        chunks: the N images in order, each chunk of any number of them (n, H, W, C), or (n, H, W)
-            where C is 1.
+        source: to be read; without a test part, one is split off by seed.
+        folder: an existing folder for train.safetensors and test.safetensors.
+        options: `test_fraction` and `seed` of that split.
+        conclude: called once all images are read; gives notes on them.
 
-    Returns:
-        Pixel counts and digests.
+    Raises:
+        InvalidDataError: the data cannot be used; says what was wanted and what was got.
     """
-    n_channels, height, width = image_shape
-    histogram, digests = np.zeros((n_channels, 256), np.int64), RowDigests()
+    n_classes, recognised = len(source.class_names), source.recognised
+    parts = dict(source.parts)
+    if "test" not in parts:
+        parts["train"], parts["test"] = _split(parts["train"], n_classes, options)
+        recognised = (*recognised, split_words(options))
+    counts = {part: _counts(one.labels, n_classes) for part, one in parts.items()}
+    required: dict[Part, tuple[int, ...]] = {
+        part: held for part, held in counts.items() if part != "test"
+    }
+    check_counts(required, source.class_names, source.hint)
+    written: dict[Part, WrittenPart] = {}
+    paths = (folder / "train.safetensors", folder / "test.safetensors")
+    for path, names in zip(paths, _FILES, strict=True):
+        held = {part: parts[part] for part in names if part in parts}
+        written |= _write_file(path, source.image_shape, held)
+    notes = conclude()
+    for part, seen in written.items():
+        n_labels = len(parts[part].labels)
+        if seen.n_images != n_labels:
+            raise InvalidDataError(
+                f"{part}: wanted an image of each of {n_labels:,} labels; got {seen.n_images:,}"
+            )
+    mean, std, channel_note = channel_statistics(written["train"].histogram)
+    n_shared, leaks = check_leaks(written)
+    absent = _absent_note(counts["test"], source.class_names)
+    facts = DatasetFacts(
+        image_shape=source.image_shape,
+        class_names=source.class_names,
+        train_class_counts=counts["train"],
+        validation_class_counts=counts.get("validation"),
+        test_class_counts=counts["test"],
+        mean=mean,
+        std=std,
+        n_test_in_train=n_shared,
+        notes=tuple(filter(None, (*leaks, absent, channel_note, *notes))),
+        recognised=recognised,
+    )
+    return TakenDataset(facts, *paths)
+
+
+def _counts(labels: NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
+    return tuple(int(count) for count in np.bincount(labels, minlength=n_classes))
+
+
+def _split(
+    part: PartSource, n_classes: int, options: ImageOptions
+) -> tuple[PartSource, PartSource]:
+    """Tell test images from training images by class and seed; both stay in their order."""
+    is_test = np.zeros(len(part.labels), bool)
+    for label in range(n_classes):
+        places = np.flatnonzero(part.labels == label)
+        if len(places):
+            order = np.random.default_rng([options.seed or 0, label]).permutation(places)
+            is_test[order[: n_test_of(len(places), options)]] = True
+    return _picked(part, ~is_test), _picked(part, is_test)
+
+
+def _picked(part: PartSource, is_kept: NDArray[np.bool_]) -> PartSource:
+    def chunks() -> Iterator[NDArray[np.uint8]]:
+        start = 0
+        for chunk in part.chunks():
+            yield chunk[is_kept[start : start + len(chunk)]]
+            start += len(chunk)
+
+    return PartSource(part.labels[is_kept], chunks)
+
+
+def _write_file(
+    path: Path, image_shape: tuple[int, int, int], parts: Mapping[Part, PartSource]
+) -> dict[Part, WrittenPart]:
+    """Write parts behind each other as one safetensors, images a chunk at a time."""
+    labels = np.concatenate([part.labels for part in parts.values()])
     with path.open("wb") as file:
         # Labels first: they need alignment.
         images_shape = (len(labels), *image_shape)
@@ -69,60 +183,97 @@ def write_split(
             safetensors_header({"labels": ("I64", labels.shape), "images": ("U8", images_shape)})
         )
         file.write(labels.astype("<i8").tobytes())
-        for images in chunks:
-            channels_first = images.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
-            for c in range(n_channels):
-                histogram[c] += np.bincount(channels_first[:, c].ravel(), minlength=256)
-            written = channels_first.tobytes()
-            file.write(written)
-            digests.add(written, math.prod(image_shape))
-    return WrittenSplit(histogram, digests)
+        written = {}
+        for name, part in parts.items():
+            seen = WrittenPart(np.zeros((image_shape[0], 256), np.int64), RowDigests())
+            for images in filter(len, part.chunks()):
+                file.write(_channels_first(images, image_shape, seen))
+            written[name] = seen
+    return written
 
 
-def check_leak(train: WrittenSplit, test: WrittenSplit) -> tuple[int, str | None]:
-    """Count the test images that are training images as well, to the last pixel.
+def _channels_first(
+    images: NDArray[np.uint8], image_shape: tuple[int, int, int], seen: WrittenPart
+) -> bytes:
+    """Some images as they are written, and counted."""
+    n_channels, height, width = image_shape
+    channels_first = images.reshape(-1, height, width, n_channels).transpose(0, 3, 1, 2)
+    for c in range(n_channels):
+        seen.histogram[c] += np.bincount(channels_first[:, c].ravel(), minlength=256)
+    data = channels_first.tobytes()
+    seen.digests.add(data, math.prod(image_shape))
+    seen.n_images += len(channels_first)
+    return data
+
+
+def check_leaks(parts: Mapping[Part, WrittenPart]) -> tuple[int, tuple[str, ...]]:
+    """Count images that stand in two parts, to the last pixel.
 
     Returns:
-        How many, and words for the facts' notes where there are any.
+        How many test images are also training images, and words for the facts' notes.
 
     Raises:
-        InvalidDataError: every one is, by more than chance.
+        InvalidDataError: every test image is one, by more than chance.
     """
+    train, test, validation = parts["train"], parts["test"], parts.get("validation")
     shared = shared_rows(train.digests, test.digests)
     if shared.is_all and not shared.may_be_chance:
         raise InvalidDataError(
             "wanted test images that are not trained on; every one of the "
             f"{shared.n:,} test images is also a training image, in whatever order or file"
         )
-    if shared.n == 0:
-        return 0, None
-    n_test = len(test.digests.as_array())
-    return shared.n, (
-        f"{shared.n:,} of the {n_test:,} test images ({100 * shared.n / n_test:.1f} %) are also "
-        "training images, to the last pixel, which flatters every number measured on them. Take "
-        "them out of either part."
+    notes = [_leak_note(shared.n, test.n_images, "test", "training")]
+    if validation is not None:
+        n_trained = shared_rows(train.digests, validation.digests).n
+        n_tested = shared_rows(validation.digests, test.digests).n
+        notes += [
+            _leak_note(n_trained, validation.n_images, "validation", "training"),
+            _leak_note(n_tested, test.n_images, "test", "validation"),
+        ]
+    return shared.n, tuple(filter(None, notes))
+
+
+def _leak_note(n_shared: int, n_images: int, part: str, other: str) -> str:
+    if n_shared == 0:
+        return ""
+    return (
+        f"{n_shared:,} of the {n_images:,} {part} images ({100 * n_shared / n_images:.1f} %) are "
+        f"also {other} images, to the last pixel, which flatters every number measured on them. "
+        "Take them out of either part."
+    )
+
+
+def _absent_note(counts: Sequence[int], class_names: Sequence[str]) -> str:
+    absent = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if not absent:
+        return ""
+    more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+    return (
+        f"No test image is of class {', '.join(map(repr, absent[:5]))}{more}: no number measured "
+        "on the test images tells anything of it. Add some."
     )
 
 
 def channel_statistics(
     histogram: NDArray[np.int64],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give mean and standard deviation of each channel, of pixels in [0, 1].
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Give mean and standard deviation of each channel, of pixels in [0, 1], and a note.
+
+    A channel of one value alone has the deviation 1: networks read zeros there.
 
     Args:
         histogram: of the training images, occurrences of each pixel value, int64 (C, 256).
-
-    Raises:
-        InvalidDataError: all pixels of a channel are alike.
     """
     values = np.arange(256) / 255
     shares = histogram / histogram.sum(1, keepdims=True)
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
-    for c, has_one_value in enumerate((histogram > 0).sum(1) == 1):
-        if has_one_value:
-            raise InvalidDataError(
-                "wanted training images that differ; every pixel of channel "
-                f"{c} is {round(mean[c] * 255)}"
-            )
-    return tuple(map(float, mean)), tuple(map(float, std))
+    is_constant = (histogram > 0).sum(1) == 1
+    std[is_constant] = 1.0
+    note = "; ".join(f"channel {c} is {round(mean[c] * 255)}" for c in np.flatnonzero(is_constant))
+    if note:
+        note = (
+            f"In the training images every pixel of {note}: networks learn nothing from it, and "
+            "read zeros there. Leave it out if that is not meant."
+        )
+    return tuple(map(float, mean)), tuple(map(float, std)), note

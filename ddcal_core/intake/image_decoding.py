@@ -1,9 +1,12 @@
-"""One PNG or JPEG, sent by anybody -> its pixels (numpy, Pillow).
+"""One image file, sent by anybody -> its pixels (numpy, Pillow).
 
 What is done to an image on the way, and nothing else:
 - it is turned as its EXIF orientation says, as viewers show it;
 - a palette, and 1, 2 or 4 bits of grey, become 8 bits a channel;
-- alpha is dropped where every pixel is opaque;
+- alpha is dropped where every pixel is opaque, else laid over a background that is asked for;
+- 16 bits of grey become 8, value v to round(255 v / (2^bits - 1));
+- of more than 16,777,216 pixels it is first reduced by a whole factor, averaging, to at least four
+  times the side asked for (a JPEG by its decoder as far as that goes);
 - CMYK becomes RGB as Pillow does it, without a colour profile; no profile is read;
 - of several pictures in a JPEG (MPO) the first is taken;
 - it is brought to grey or RGB, then cropped and resampled, if that is asked for.
@@ -12,7 +15,8 @@ What a decoder warns of, such as JPEG data that do not come out even, is told; t
 Bytes that decode without a complaint may still not be those that were written: no format but PNG,
 with its checksums, can tell.
 
-Refused, for there is no one way to do it: 16 bits a channel, transparent pixels, animations.
+Refused, for there is no one way to do it: 16 bits a channel in colour or with alpha, numbers with a
+sign or a point, transparent pixels without a background, animations and files of several pages.
 """
 
 import contextlib
@@ -24,15 +28,31 @@ from dataclasses import dataclass, replace
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.specs.uploads import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, ImageOptions
+from ddcal_core.specs.uploads import MAX_GREY_BITS, MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, ImageOptions
 
-MAX_PIXELS = 2**24
+MAX_PIXELS = 2**26
+MAX_WHOLE_PIXELS = 2**24
+"""More are decoded only to be reduced at once."""
 
-_FORMATS = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+_FORMATS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"RIFF": "WEBP",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 _GREY_MODES = ("1", "L", "LA")
+_DEEP_GREY_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+_MODES = (*_GREY_MODES, *_DEEP_GREY_MODES, "P", "RGB", "RGBA", "CMYK", "YCbCr")
+_CONVERTED_FIRST = ("1", "P", "CMYK", "RGBA", "YCbCr")
+_SIZE_TAGS, _BITS_TAG = (256, 257), 258
+# Of the side asked for: what is left for the last resampling to weigh.
+_REDUCED_SIDES = 4
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,14 +84,16 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 (H, W, C), C 1 for grey and 3 for colour.
-        changes: what had to be done besides what was asked for: "turned", "palette", "alpha
-            dropped", "CMYK".
+        changes: what had to be done: "turned", "palette", "alpha dropped", "background", "CMYK",
+            "16-bit grey", "reduced".
         warnings: what decoders said of it and went on.
+        deepest: largest value of 16-bit grey; 0 of other images.
     """
 
     pixels: NDArray[np.uint8]
     changes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    deepest: int = 0
 
 
 def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
@@ -80,15 +102,17 @@ def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
     Args:
         data: the whole file.
         options: `resize`: the largest centred square, by Lanczos; `colour`: grey is
-            0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+            0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); `background`; `grey_bits`.
 
     Raises:
-        InvalidDataError: it is no whole PNG or JPEG, has no or too many pixels, or falls under
+        InvalidDataError: it is no whole image, has no or too many pixels, or falls under
             what is refused; says what was wanted and what was got.
     """
     wanted = next((name for start, name in _FORMATS.items() if data.startswith(start)), None)
-    if wanted is None:
-        raise InvalidDataError(f"wanted a PNG or JPEG file; it starts with {data[:8]!r}")
+    if wanted is None or (wanted == "WEBP" and data[8:12] != b"WEBP"):
+        raise InvalidDataError(
+            f"wanted a PNG, JPEG, WebP, BMP or TIFF file; it starts with {data[:8]!r}"
+        )
     if wanted == "PNG":
         _check_png_header(data)
     try:
@@ -109,10 +133,17 @@ def decode_image(data: bytes, options: ImageOptions) -> DecodedImage:
 def _decoded(data: bytes, image_format: str, options: ImageOptions) -> DecodedImage:
     with Image.open(io.BytesIO(data), formats=[image_format]) as image:
         _check_size(image, options)
+        # A JPEG may hold more pictures, such as a preview, of which viewers show the first.
+        if image_format != "JPEG" and getattr(image, "n_frames", 1) > 1:
+            raise InvalidDataError("wanted one picture; got an animation, or several pages")
+        _check_depth(image)
+        _check_covered(image)
+        is_large = image.width * image.height > MAX_WHOLE_PIXELS
+        if is_large and options.resize is not None:
+            # Decodes a half, a quarter or an eighth of the lines and columns, and keeps no others.
+            image.draft(None, (_REDUCED_SIDES * options.resize,) * 2)
         image.load()
-        if image_format == "PNG" and getattr(image, "is_animated", False):
-            raise InvalidDataError("wanted one picture; got an animation")
-        return _as_asked(image, options)
+        return _as_asked(image, options, is_large=is_large)
 
 
 def _libjpeg_warnings(data: bytes) -> list[str]:
@@ -137,10 +168,13 @@ def _check_png_header(data: bytes) -> None:
     """Refuse by the first chunk what Pillow would shrink or warn about."""
     if len(data) < 26 or data[12:16] != b"IHDR":
         raise InvalidDataError("wanted a whole PNG; it ends before its size, or has none")
-    width, height, n_bits = struct.unpack_from(">2LB", data, 16)
+    width, height, n_bits, colour_type = struct.unpack_from(">2L2B", data, 16)
     _check_pixels(width, height)
-    if n_bits == 16:
-        raise InvalidDataError("wanted at most 8 bits a channel; got a PNG of 16")
+    if n_bits == 16 and colour_type != 0:
+        raise InvalidDataError(
+            "wanted at most 8 bits a channel, or 16 of grey alone; got a PNG of 16 in colour or "
+            "with alpha"
+        )
 
 
 def _check_pixels(width: int, height: int) -> None:
@@ -159,26 +193,63 @@ def _check_size(image: Image.Image, options: ImageOptions) -> None:
         )
 
 
-def _as_asked(image: Image.Image, options: ImageOptions) -> DecodedImage:
+def _check_depth(image: Image.Image) -> None:
+    """Refuse numbers that 8 bits cannot hold, some of which Pillow would cut."""
+    bits = image.tag_v2.get(_BITS_TAG, (8,)) if isinstance(image, TiffImageFile) else (8,)
+    depths = bits if isinstance(bits, tuple) else (bits,)
+    is_deep = image.mode in _DEEP_GREY_MODES
+    if image.mode not in _MODES or (max(depths) > 8 and not is_deep):
+        raise InvalidDataError(
+            "wanted at most 8 bits a channel, or 16 of grey without a sign; got a "
+            f"{image.format} of mode {image.mode}, {max(depths)} bits"
+        )
+
+
+def _check_covered(image: Image.Image) -> None:
+    """Refuse a file whose strips or tiles leave out lines, which Pillow would leave black."""
+    if not isinstance(image, TiffImageFile):
+        return
+    said = tuple(image.tag_v2[tag] for tag in _SIZE_TAGS)
+    ends = [tile.extents[2:] for tile in image.tile if tile.extents is not None]
+    found = tuple(max((end[axis] for end in ends), default=0) for axis in (0, 1))
+    if found[0] < said[0] or found[1] < said[1]:
+        raise InvalidDataError(
+            f"wanted a whole TIFF; it has {found[1]} x {found[0]} of {said[1]} x {said[0]} pixels"
+        )
+
+
+def _as_asked(image: Image.Image, options: ImageOptions, *, is_large: bool) -> DecodedImage:
     if image.mode == "P" and image.palette is None:
         raise InvalidDataError("wanted a palette with the image; got none")
     changes = []
     turn = _TURNS.get(_orientation(image))
     if image.mode in ("P", "CMYK"):
         changes.append("palette" if image.mode == "P" else "CMYK")
-    if "transparency" in image.info or image.mode in ("LA", "RGBA"):
-        _check_opaque(image)
-        changes.append("alpha dropped")
-    colour = options.colour or ("grey" if image.mode in _GREY_MODES else "rgb")
-    made = image.convert("RGB") if image.mode in ("P", "CMYK", "RGBA") else image
+    is_grey = image.mode in (*_GREY_MODES, *_DEEP_GREY_MODES)
+    colour = options.colour or ("grey" if is_grey else "rgb")
+    deepest = 0
+    made = image
+    if image.mode in _DEEP_GREY_MODES:
+        made, deepest = _shallow(image, options)
+        changes.append("16-bit grey")
+    elif "transparency" in image.info or image.mode in ("LA", "RGBA"):
+        made, change = _opaque(image, options)
+        changes.append(change)
+    if made.mode in _CONVERTED_FIRST:
+        made = made.convert("L" if made.mode == "1" else "RGB")
+    side = options.resize
+    if is_large and side is not None:
+        made, side = _reduced(made, side), None
+        changes.append("reduced")
     made = made.convert("L" if colour == "grey" else "RGB")
     if turn is not None:
         made = made.transpose(turn)
         changes.append("turned")
-    if options.resize is not None:
-        made = _resized(made, options.resize)
+    if side is not None:
+        made = _resized(made, side)
     pixels = np.asarray(made)
-    return DecodedImage(pixels[..., None] if pixels.ndim == 2 else pixels, tuple(changes))
+    shaped = pixels[..., None] if pixels.ndim == 2 else pixels
+    return DecodedImage(shaped, tuple(changes), deepest=deepest)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -192,16 +263,57 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _check_opaque(image: Image.Image) -> None:
-    alpha = image.convert("RGBA").getchannel("A")
-    if alpha.getextrema() != (255, 255):
-        raise InvalidDataError("wanted opaque images; got transparent pixels in one")
+def _shallow(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, int]:
+    """16-bit grey as 8-bit, and its largest value."""
+    if "transparency" in image.info:
+        raise InvalidDataError("wanted 16-bit grey without a transparent value; got one")
+    values = np.asarray(image)
+    white = 2 ** (options.grey_bits or MAX_GREY_BITS) - 1
+    deepest = int(values.max())
+    if deepest > white:
+        raise InvalidDataError(
+            f"wanted values of at most {white:,}, as grey_bits says; got {deepest:,}"
+        )
+    table = np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8)
+    return Image.fromarray(table[values]), deepest
 
 
-def _resized(image: Image.Image, side: int) -> Image.Image:
+def _opaque(image: Image.Image, options: ImageOptions) -> tuple[Image.Image, str]:
+    """An image without alpha, and what was done with it."""
+    layered = image.convert("RGBA")
+    if layered.getchannel("A").getextrema() == (255, 255):
+        return image, "alpha dropped"
+    if options.background is None:
+        raise InvalidDataError(
+            "wanted opaque images, or a background to lay them over (background=white); got "
+            "transparent pixels in one"
+        )
+    colour = (*ImageColor.getrgb(options.background)[:3], 255)
+    ground = Image.new("RGBA", layered.size, colour)
+    ground.alpha_composite(layered)
+    return ground, "background"
+
+
+def _reduced(image: Image.Image, side: int) -> Image.Image:
+    """The centred square of a large image, averaged by whole blocks first; else as `_resized`."""
+    box, crop = _centred_square(image), min(image.size)
+    factor = crop // (_REDUCED_SIDES * side)
+    if factor < 2:
+        return _resized(image, side)
+    # The last block of a line may be a part of one.
+    return image.reduce(factor, box).resize(
+        (side, side), Image.Resampling.LANCZOS, box=(0, 0, crop / factor, crop / factor)
+    )
+
+
+def _centred_square(image: Image.Image) -> tuple[int, int, int, int]:
     width, height = image.size
     crop = min(width, height)
     left, top = (width - crop) // 2, (height - crop) // 2
+    return left, top, left + crop, top + crop
+
+
+def _resized(image: Image.Image, side: int) -> Image.Image:
     # Cropped first: told the box alone, Pillow lets pixels from beyond it into the edges.
-    square = image.crop((left, top, left + crop, top + crop))
+    square = image.crop(_centred_square(image))
     return square.resize((side, side), Image.Resampling.LANCZOS)

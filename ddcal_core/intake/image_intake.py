@@ -1,43 +1,57 @@
-"""A user's zip of image files -> checked tensors and what is known of them (numpy, Pillow).
+"""A user's image files -> checked tensors and what is known of them (numpy, Pillow).
 
-One file is read and decoded at a time, so memory stays small whatever the zip's size. A file that
-cannot be used does not end the look at the others: the problem names several at once.
+One file is read and decoded at a time, so memory stays small whatever the archive's size. A file
+that cannot be used does not end the look at the others: the problem names several at once.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.archives import Archive
 from ddcal_core.intake.dataset_files import (
+    DatasetSource,
+    PartSource,
     TakenDataset,
-    channel_statistics,
-    check_leak,
-    write_split,
+    write_dataset,
 )
-from ddcal_core.intake.image_decoding import decode_image
-from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure, LabelledEntry
-from ddcal_core.intake.structure.zip_directory import ZipEntry, read_entry
+from ddcal_core.intake.image_decoding import MAX_WHOLE_PIXELS, decode_image
+from ddcal_core.intake.structure.image_zip_structure import ImageZipStructure
+from ddcal_core.intake.structure.placed_images import LabelledEntry, Part
 from ddcal_core.progress import Progress, ProgressCallback
-from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.uploads import ImageOptions
+from ddcal_core.specs.uploads import MAX_GREY_BITS, MIN_GREY_BITS, ImageOptions
 
 MAX_PROBLEMS_TOLD = 5
 
 _CHUNK_IMAGES = 256
+_CHUNK_BYTES = 4 * 2**20
 _REPORT_SECONDS = 0.5
 _LOG = logging.getLogger("ddcal.intake")
 
 
+class ImageFile(NamedTuple):
+    """An image file.
+
+    Attributes:
+        name: for messages.
+        read: gives its bytes.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
 def take_in_images(
-    upload: Path,
+    archive: Archive,
     structure: ImageZipStructure,
     folder: Path,
     *,
@@ -45,11 +59,11 @@ def take_in_images(
     max_decoded_bytes: int,
     report: ProgressCallback,
 ) -> TakenDataset:
-    """Decode every image of a zip and write them as tensors.
+    """Decode every image of an archive and write them as tensors.
 
     Args:
-        upload: the zip.
-        structure: what `inspect_image_zip` gave for it.
+        archive: that they lie in.
+        structure: what `inspect_images` gave for it.
         folder: an existing folder for train.safetensors and test.safetensors.
         options: what to bring the images to.
         max_decoded_bytes: most bytes of all pixels.
@@ -58,50 +72,41 @@ def take_in_images(
     Raises:
         InvalidDataError: images cannot be used, or are not of one shape; names up to 5 of them.
     """
-    n_images = len(structure.train) + len(structure.test)
-    with upload.open("rb") as file:
-        decoding = _Decoding(file, options, report, n_images=n_images)
-        image_shape = decoding.find_shape(structure.train)
-        n_bytes = n_images * int(np.prod(image_shape))
-        if n_bytes > max_decoded_bytes:
-            raise InvalidDataError(
-                f"wanted at most {max_decoded_bytes:,} bytes after decoding; got {n_bytes:,}"
-            )
-        train_path, test_path = (folder / f"{part}.safetensors" for part in ("train", "test"))
-        train_labels, test_labels = _labels(structure.train), _labels(structure.test)
-        train = write_split(train_path, train_labels, image_shape, decoding.chunks(structure.train))
-        test = write_split(test_path, test_labels, image_shape, decoding.chunks(structure.test))
-        decoding.conclude()
-    _LOG.info("%d files passed over; done to images: %s", len(structure.ignored), decoding.told())
-    mean, std = channel_statistics(train.histogram)
-    n_shared, note = check_leak(train, test)
-    n_classes = len(structure.class_names)
-    facts = DatasetFacts(
+    held: dict[Part, tuple[LabelledEntry, ...]] = {
+        "train": structure.train,
+        "validation": structure.validation,
+        "test": structure.test,
+    }
+
+    files = {
+        part: [ImageFile(one.entry.name, partial(archive.read, one.entry)) for one in entries]
+        for part, entries in held.items()
+    }
+    decoding = Decoding(options, report, n_images=structure.n_images)
+    image_shape = decoding.find_shape(files["train"], max_decoded_bytes)
+    source = DatasetSource(
         image_shape=image_shape,
         class_names=structure.class_names,
-        train_class_counts=_counts(train_labels, n_classes),
-        test_class_counts=_counts(test_labels, n_classes),
-        mean=mean,
-        std=std,
-        n_test_in_train=n_shared,
-        notes=tuple(one for one in (note, decoding.warnings_note()) if one is not None),
+        parts={
+            part: PartSource(_labels(entries), partial(decoding.chunks, files[part]))
+            for part, entries in held.items()
+            if entries
+        },
+        recognised=structure.recognised,
     )
-    return TakenDataset(facts, train_path, test_path)
+    taken = write_dataset(source, folder, options, decoding.conclude)
+    _LOG.info("%d files passed over; done to images: %s", len(structure.ignored), decoding.told())
+    return taken
 
 
-def _labels(entries: Sequence[LabelledEntry]) -> NDArray[np.int64]:
-    return np.fromiter((one.label for one in entries), np.int64, len(entries))
-
-
-def _counts(labels: NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
-    return tuple(int(count) for count in np.bincount(labels, minlength=n_classes))
+def _labels(entries: Iterable[LabelledEntry]) -> NDArray[np.int64]:
+    return np.array([one.label for one in entries], np.int64)
 
 
 @dataclass
-class _Decoding:
-    """The images of one zip being decoded, and what was found on the way."""
+class Decoding:
+    """The image files of one upload being decoded, and what was found on the way."""
 
-    file: BinaryIO
     options: ImageOptions
     report: ProgressCallback
     n_images: int
@@ -111,44 +116,64 @@ class _Decoding:
     problems: list[str] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     warned: list[str] = field(default_factory=list)
+    deepest: int = 0
 
-    def find_shape(self, entries: Sequence[LabelledEntry]) -> tuple[int, int, int]:
-        """(C, H, W) of the first image that can be decoded, which all others have to have."""
-        for _, entry in entries:
+    def find_shape(
+        self, files: Iterable[ImageFile], max_decoded_bytes: int
+    ) -> tuple[int, int, int]:
+        """(C, H, W) of the first image that can be decoded, which all others have to have.
+
+        Raises:
+            InvalidDataError: none can be, or all together would have too many bytes.
+        """
+        for file in files:
             try:
-                decoded = decode_image(read_entry(self.file, entry), self.options)
+                decoded = decode_image(file.read(), self.options)
             except InvalidDataError as error:
-                self._note(entry, error)
+                self._note(file, error)
                 continue
             height, width, n_channels = decoded.pixels.shape
-            self.first = (entry.name, (height, width, n_channels))
+            self.first = (file.name, (height, width, n_channels))
             self.problems.clear()  # those before it are met again
+            n_bytes = self.n_images * decoded.pixels.size
+            if n_bytes > max_decoded_bytes:
+                raise InvalidDataError(
+                    f"wanted at most {max_decoded_bytes:,} bytes after decoding; got {n_bytes:,}"
+                )
             return n_channels, height, width
         raise InvalidDataError("; ".join(self.problems))
 
-    def chunks(self, entries: Sequence[LabelledEntry]) -> Iterator[NDArray[np.uint8]]:
+    def chunks(self, files: Iterable[ImageFile]) -> Iterator[NDArray[np.uint8]]:
         """All images in order, (n, H, W, C), up to the first that cannot be used; all are tried."""
-        for start in range(0, len(entries), _CHUNK_IMAGES):
-            chunk = entries[start : start + _CHUNK_IMAGES]
-            decoded = [pixels for _, entry in chunk if (pixels := self._tried(entry)) is not None]
-            self.n_done += len(chunk)
+        assert self.first is not None
+        most = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // int(np.prod(self.first[1]))))
+        decoded: list[NDArray[np.uint8]] = []
+        for file in files:
+            pixels = self._tried(file)
+            self.n_done += 1
             self._tell()
-            if not self.problems:
+            if pixels is not None and not self.problems:
+                decoded.append(pixels)
+            if len(decoded) == most:
                 yield np.stack(decoded)
+                decoded.clear()
+        if decoded:
+            yield np.stack(decoded)
 
-    def conclude(self) -> None:
-        """Refuse the whole where an image could not be used."""
+    def conclude(self) -> tuple[str, ...]:
+        """Refuse the whole where an image could not be used; else give notes on them."""
         if self.problems:
             raise InvalidDataError("; ".join(self.problems))
+        return tuple(filter(None, (self._warnings_note(), self._depth_note(), self._size_note())))
 
     def told(self) -> str:
         """What was done to how many images: "3 turned, 1 palette"."""
         return ", ".join(f"{n} {what}" for what, n in sorted(self.changes.items())) or "nothing"
 
-    def warnings_note(self) -> str | None:
-        """Name the files that decoders warned of; None where there are none."""
+    def _warnings_note(self) -> str:
+        """Name the files that decoders warned of."""
         if not self.warned:
-            return None
+            return ""
         more = len(self.warned) - MAX_PROBLEMS_TOLD
         return (
             f"The decoder warned of {len(self.warned):,} of {self.n_images:,} image files, whose "
@@ -157,16 +182,40 @@ class _Decoding:
             + (f"; and {more:,} more" if more > 0 else "")
         )
 
-    def _tried(self, entry: ZipEntry) -> NDArray[np.uint8] | None:
+    def _depth_note(self) -> str:
+        n_deep = self.changes["16-bit grey"]
+        if not n_deep:
+            return ""
+        bits = self.options.grey_bits or MAX_GREY_BITS
+        rule = f"{n_deep:,} images are 16-bit grey: value v became round(255 v / {2**bits - 1:,})."
+        needed = max(MIN_GREY_BITS, self.deepest.bit_length())
+        if needed >= bits:
+            return rule
+        return (
+            f"{rule} No value is above {self.deepest:,}, so they are darker than need be: with "
+            f"grey_bits={needed} they would use the whole range."
+        )
+
+    def _size_note(self) -> str:
+        n_reduced = self.changes["reduced"]
+        if not n_reduced:
+            return ""
+        return (
+            f"Images of more than {MAX_WHOLE_PIXELS:,} pixels, {n_reduced:,} in all, were reduced "
+            "by a whole factor, averaging pixels, before they were resampled."
+        )
+
+    def _tried(self, file: ImageFile) -> NDArray[np.uint8] | None:
         try:
-            decoded = decode_image(read_entry(self.file, entry), self.options)
+            decoded = decode_image(file.read(), self.options)
             self._check_shape(decoded.pixels)
         except InvalidDataError as error:
-            self._note(entry, error)
+            self._note(file, error)
             return None
         self.changes.update(decoded.changes)
+        self.deepest = max(self.deepest, decoded.deepest)
         if decoded.warnings:
-            self.warned.append(f"{entry.name}: {'; '.join(decoded.warnings)}")
+            self.warned.append(f"{file.name}: {'; '.join(decoded.warnings)}")
         return decoded.pixels
 
     def _check_shape(self, pixels: NDArray[np.uint8]) -> None:
@@ -184,8 +233,8 @@ class _Decoding:
                 f"{pixels.shape[1]} where {name} has {shape[0]} x {shape[1]}"
             )
 
-    def _note(self, entry: ZipEntry, error: InvalidDataError) -> None:
-        self.problems.append(f"{entry.name}: {error}")
+    def _note(self, file: ImageFile, error: InvalidDataError) -> None:
+        self.problems.append(f"{file.name}: {error}")
         if len(self.problems) == MAX_PROBLEMS_TOLD:
             raise InvalidDataError("; ".join([*self.problems, "no further image was looked at"]))
 

@@ -88,11 +88,33 @@ def read_class_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
     names = []
     for k in range(header.shape[0]):
         points = struct.unpack_from(f"{byte_order}{n_characters}L", data, 4 * n_characters * k)
-        names.append(_clean_class_name(points, k))
+        names.append(_clean_class_name(points, f"class_names[{k}]"))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InvalidDataError(f"class_names: wanted distinct names; got {twice!r} twice")
     return tuple(names)
+
+
+def read_text_labels(archive: zipfile.ZipFile, key: str) -> NDArray[np.str_]:
+    """Read labels that are text, (N,) or (N, 1), as `read_class_names` reads names.
+
+    Raises:
+        InvalidDataError: more than 1,000 different ones, or one that cannot be a class's name.
+    """
+    header, data = _read_data(archive, key)
+    n_rows = header.shape[0]
+    byte_order = ">" if header.dtype.startswith(">") else "<"
+    # Numbers first: a text array may hold code points that no character has.
+    points = np.frombuffer(data, f"{byte_order}u4").reshape(n_rows, -1)
+    if points.shape[1] == 0:
+        raise InvalidDataError(f"{key}: wanted names of classes; got empty text")
+    held, place = np.unique(points, axis=0, return_inverse=True)
+    if len(held) > MAX_CLASSES:
+        raise InvalidDataError(
+            f"{key}: wanted at most {MAX_CLASSES:,} classes; got {len(held):,} different labels"
+        )
+    names = [_clean_class_name(tuple(map(int, row)), f"{key}: {k}") for k, row in enumerate(held)]
+    return np.array(names)[place.reshape(-1)]
 
 
 def row_chunks(archive: zipfile.ZipFile, header: NpyHeader, key: str) -> Iterator[NDArray[Any]]:
@@ -163,7 +185,7 @@ def _check_end(stream: IO[bytes], key: str) -> None:
         raise InvalidDataError(f"{key}: wanted no bytes after the array; got some")
 
 
-def _clean_class_name(points: tuple[int, ...], k: int) -> str:
+def _clean_class_name(points: tuple[int, ...], where: str) -> str:
     if any(point > sys.maxunicode or 0xD800 <= point <= 0xDFFF for point in points):
-        raise InvalidDataError(f"class_names[{k}]: wanted text; got a number that is no character")
-    return clean_class_name("".join(map(chr, points)).rstrip("\0"), where=f"class_names[{k}]")
+        raise InvalidDataError(f"{where}: wanted text; got a number that is no character")
+    return clean_class_name("".join(map(chr, points)).rstrip("\0"), where=where)

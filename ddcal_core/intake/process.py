@@ -19,8 +19,7 @@ from typing import Any, NoReturn, assert_never
 import numpy as np
 
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.intake.dataset_files import TakenDataset
-from ddcal_core.intake.image_intake import take_in_images
+from ddcal_core.intake.dataset_intake import take_in
 from ddcal_core.intake.job_channel import JobChannel, answer_job, read_job, take_stdout
 from ddcal_core.intake.job_messages import (
     JobLine,
@@ -35,53 +34,14 @@ from ddcal_core.intake.job_messages import (
     Verdict,
 )
 from ddcal_core.intake.logits_intake import take_in_logits
-from ddcal_core.intake.npz_intake import take_in_npz
 from ddcal_core.intake.set_intake import TakenSet, take_in_sets
-from ddcal_core.intake.structure.dataset_structure import inspect_dataset
-from ddcal_core.intake.structure.npz_structure import NpzStructure
-from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
+from ddcal_core.progress import Progress
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.logits import LogitsFacts, LogitsOptions
 from ddcal_core.specs.uploads import ImageOptions, SetOptions, UploadContent
 
 _LOG = logging.getLogger("ddcal.intake")
 _MEDIA_TYPES = {".json": "application/json", ".png": "image/png"}
-
-
-def take_in(
-    upload: Path,
-    folder: Path,
-    max_decoded_bytes: int,
-    options: ImageOptions | None = None,
-    report: ProgressCallback = ignore_progress,
-) -> TakenDataset:
-    """Check an uploaded data set, content included, and write it as tensors.
-
-    Args:
-        upload: a .npz or a zip of image files (see dataset_structure).
-        folder: an existing folder for train.safetensors and test.safetensors.
-        max_decoded_bytes: largest total size after decoding.
-        options: of image files; a .npz has none.
-        report: told how far the decoding of image files is.
-
-    Returns:
-        The facts and where the tensors lie.
-
-    Raises:
-        InvalidDataError: the data cannot be used; says what was wanted and what was got.
-    """
-    options = options or ImageOptions()
-    structure = inspect_dataset(upload, max_decoded_bytes, options)
-    if isinstance(structure, NpzStructure):
-        return take_in_npz(upload, structure, folder)
-    return take_in_images(
-        upload,
-        structure,
-        folder,
-        options=options,
-        max_decoded_bytes=max_decoded_bytes,
-        report=report,
-    )
 
 
 def _run(job: JobLine, channel: JobChannel) -> Verdict:

@@ -12,8 +12,9 @@ UploadContent = Literal[DatasetContent, "distilled_sets"]
 """What an upload holds; the check of distilled sets makes results, as other jobs do."""
 
 MIN_IMAGE_SIDE = 8
-MAX_IMAGE_SIDE = 64
+MAX_IMAGE_SIDE = 256
 DEFAULT_TEST_FRACTION = 0.2
+MIN_GREY_BITS, MAX_GREY_BITS = 9, 16
 
 Side = Annotated[
     int | None,
@@ -43,21 +44,62 @@ TestFraction = Annotated[
         gt=0,
         lt=1,
         description=(
-            "Share of each class that becomes test images, rounded, at least one image, if "
-            f"the zip has no train and test folders. Default: {DEFAULT_TEST_FRACTION}."
+            "Share of each class that becomes test images, rounded, at least one image, where "
+            f"the upload has no test part. Default: {DEFAULT_TEST_FRACTION}."
         ),
     ),
 ]
 SplitSeed = Annotated[Seed | None, Field(description="Of that split. Default: 0.")]
+CodePage = Literal[
+    "cp437", "cp850", "cp852", "cp858", "cp866", "cp874", "cp932", "cp949", "cp950", "cp1250",
+    "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "gbk",
+    "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "koi8_r", "mac_roman",
+]  # fmt: skip
+"""What names of files in zips may be written in, where they are not UTF-8."""
+Names = Annotated[
+    CodePage | None,
+    Field(
+        description=(
+            "Code page of the names in a zip or tar that are not said to be UTF-8, and of its "
+            "table of labels: Windows writes that of its language. Default: UTF-8."
+        )
+    ),
+]
+Background = Annotated[
+    str | None,
+    Field(
+        pattern=r"^(white|black|#[0-9a-fA-F]{6})$",
+        description=(
+            "Lay transparent pixels over this colour: white, black or #rrggbb. Default: images "
+            "with transparent pixels are refused."
+        ),
+        examples=["white"],
+    ),
+]
+GreyBits = Annotated[
+    int | None,
+    Field(
+        ge=MIN_GREY_BITS,
+        le=MAX_GREY_BITS,
+        description=(
+            "Bits in use of 16-bit grey images: value v becomes round(255 v / (2^bits - 1)), and "
+            "a larger v is refused. Default: 16."
+        ),
+        examples=[12],
+    ),
+]
 
 
 class ImageOptions(Spec):
-    """How image files become a data set; what is left out is done as it is found."""
+    """How an upload becomes a data set of images; what is left out is done as it is found."""
 
     resize: Side = None
     colour: Colour = None
+    background: Background = None
+    grey_bits: GreyBits = None
     test_fraction: TestFraction = None
     seed: SplitSeed = None
+    names: Names = None
 
 
 DeclaredSpace = Literal["pixels", "standardised", "zca"]

@@ -184,3 +184,23 @@ def test_results_know_their_classes(api):
     )
     assert refusals(answer) == [("/params/calibrations/1", "mixed_classes")]
     assert "tell apart all 10; got 8, 3" in answer.json()["detail"]
+
+
+def test_a_validation_split_of_its_own_is_not_cut(api):
+    """n_validation is refused; all training images are there to train on, and it can be fitted."""
+    api.client.post("/v1/datasets?name=own", **npz_bytes())
+    api.check_upload(facts=FACTS | {"validation_class_counts": [2, 3]})
+    body = api.client.get("/v1/datasets/own").json()["facts"]
+    assert (body["n_train"], body["n_validation"], body["n_test"]) == (50, 5, 10)
+    assert body["validation_class_counts"] == [2, 3]
+    mine = {"dataset": "own", "distill": {"images_per_class": 20}}
+    expected = [("/params/n_validation", "has_own_validation")]
+    assert refused(api, "distill", {**mine, "n_validation": 5}) == expected
+    fit = {"calibrate": [{"method": "ts", "fit_on": "validation"}]}
+    assert refused(api, "pipeline", {**mine, **fit, "n_validation": 5}) == expected
+    api.submit("distill", mine)
+    api.submit("pipeline", {**mine, **fit})
+    more = {**mine, "distill": {"images_per_class": 21}}
+    answer = api.client.post("/v1/jobs", json={"kind": "distill", "params": more}).json()
+    assert "has for training; got 21" in answer["errors"][0]["detail"]
+    assert api.client.get("/v1/datasets/digits").json()["facts"]["n_validation"] is None

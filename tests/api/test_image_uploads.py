@@ -62,7 +62,7 @@ def test_an_npz_has_no_image_files(api):
     ("members", "options", "wanted"),
     [
         (one_level(), {"resize": 7}, [("/query/resize", "out_of_range")]),
-        (one_level(), {"resize": 65}, [("/query/resize", "out_of_range")]),
+        (one_level(), {"resize": 257}, [("/query/resize", "out_of_range")]),
         (one_level(), {"resize": "big"}, [("/query/resize", "wrong_type")]),
         (one_level(), {"colour": "gray"}, [("/query/colour", "unknown_value")]),
         (one_level(), {"test_fraction": 0}, [("/query/test_fraction", "out_of_range")]),
@@ -76,6 +76,14 @@ def test_an_npz_has_no_image_files(api):
             [("/query/test_fraction", "not_applicable"), ("/query/seed", "not_applicable")],
         ),
         (npz(), {"colour": "rgb"}, [("/query/colour", "not_applicable")]),
+        (
+            npz(),
+            {"seed": 1, "names": "cp437"},
+            [("/query/names", "not_applicable"), ("/query/seed", "not_applicable")],
+        ),
+        (one_level(), {"names": "cp000"}, [("/query/names", "unknown_value")]),
+        (one_level(), {"background": "pink"}, [("/query/background", "wrong_form")]),
+        (one_level(), {"grey_bits": 8}, [("/query/grey_bits", "out_of_range")]),
     ],
 )
 def test_options_that_cannot_be_are_refused_by_name(shared_api, members, options, wanted):
@@ -93,11 +101,14 @@ def bomb():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (zipped({"readme.txt": b"x"}), "wanted PNG or JPEG files as train/CLASS/FILE"),
+        (
+            zipped({"readme.txt": b"x"}),
+            "wanted PNG, JPEG, WebP, BMP or TIFF files as train/CLASS/FILE",
+        ),
         (zipped({}), "got no file"),
         (zipped({**one_level(), "../../evil.png": b"x"}), "'..'"),
         (zipped({**one_level(), "/etc/evil.png": b"x"}), "relative names"),
-        (zipped_by_hand([Member(b"cat\\0.png")]), "forward slashes"),
+        (zipped_by_hand([Member(b"cat\\..\\..\\0.png")]), "'..'"),
         (zipped_by_hand([Member(b"cat/0.png", b"/etc/passwd", mode=0o120777)]), "symbolic link"),
         (zipped_by_hand([Member(b"cat/0.png", flags=1)]), "encrypted"),
         (zipped_by_hand([Member(b"cat/\xff.png")]), "UTF-8"),
@@ -120,11 +131,11 @@ def test_the_options_are_described(shared_api):
     """In the OpenAPI document, with their bounds."""
     operation = shared_api.client.get("/openapi.json").json()["paths"]["/v1/datasets"]["post"]
     found = {one["name"]: one for one in operation["parameters"] if one["in"] == "query"}
-    options = {"resize", "colour", "test_fraction", "seed"}
+    options = {"resize", "colour", "test_fraction", "seed", "background", "grey_bits", "names"}
     assert set(found) == {"name", "tag", "notes"} | options
     assert [name for name, one in found.items() if one["required"]] == ["name"]
     assert "Lanczos" in found["resize"]["description"]
-    assert {"minimum": 8, "maximum": 64}.items() <= found["resize"]["schema"]["anyOf"][0].items()
+    assert {"minimum": 8, "maximum": 256}.items() <= found["resize"]["schema"]["anyOf"][0].items()
 
 
 WRITER = """

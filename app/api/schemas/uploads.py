@@ -6,6 +6,7 @@ from pydantic import Field
 
 from app.api.schemas.bodies import Body, Time
 from app.shared.inputs.datasets import DatasetState, Source, UploadState
+from ddcal_core.intake.structure.image_zip_structure import ImageSplit
 
 
 class UploadProblem(Body):
@@ -22,8 +23,14 @@ class FactsBody(Body):
     n_classes: int = Field(description="How many classes K there are.")
     class_names: list[str] = Field(description="One a class: label k is the k-th, from 0.")
     n_train: int = Field(description="Training images, before the validation cut.")
+    n_validation: int | None = Field(
+        description="Images of a validation split of its own; null: they are cut from training."
+    )
     n_test: int = Field(description="Test images.")
     train_class_counts: list[int] = Field(description="(K,): training images of each class.")
+    validation_class_counts: list[int] | None = Field(
+        None, description="(K,): of a validation split of its own, images of each class."
+    )
     test_class_counts: list[int] = Field(description="(K,): test images of each class.")
     mean: list[float] = Field(
         description="(C,): of each channel over the training images, of pixels in [0, 1]."
@@ -31,6 +38,9 @@ class FactsBody(Body):
     std: list[float] = Field(description="(C,): likewise the standard deviation; never 0.")
     n_test_in_train: int = Field(description="Test images that are also training images.")
     notes: list[str] = Field(description="What is odd about the data, and what to do.")
+    recognised: list[str] = Field(
+        [], description="How an upload was read: what was recognised, and what was assumed."
+    )
 
 
 class ImageFilesBody(Body):
@@ -39,7 +49,9 @@ class ImageFilesBody(Body):
     n_images: int = Field(description="Images taken.")
     n_ignored: int = Field(description="Files passed over, such as .DS_Store and __MACOSX.")
     ignored: list[str] = Field([], description="Names of the first 20 of these.")
-    split: Literal["folders", "seed"] = Field(description="By folders (train, test) or by seed.")
+    split: ImageSplit = Field(
+        description="What told test images: folders (train, test), a table of labels, or the seed."
+    )
     test_fraction: float | None = Field(description="Of each class, where split by seed.")
     seed: int | None = Field(description="Of the split; null where folders made it.")
     resize: int | None = Field(description="Side in pixels; null: as the files are.")

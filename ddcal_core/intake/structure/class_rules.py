@@ -3,6 +3,7 @@
 import unicodedata
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.structure.zip_names import is_unshown, unjoined
 
 MAX_CLASS_NAME_LENGTH = 64
 MAX_CLASSES = 1_000
@@ -17,9 +18,10 @@ def clean_class_name(name: str, *, where: str) -> str:
         where: it stood, for the message.
 
     Raises:
-        InvalidDataError: control or format characters in it, or not 1 to 64 characters.
+        InvalidDataError: control or format characters in it but joiners between letters, or not 1
+            to 64 characters.
     """
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in name):
+    if any(map(is_unshown, unjoined(name))):
         raise InvalidDataError(
             f"{where}: wanted no control or format characters; got {name[:80]!r}"
         )

@@ -1,35 +1,45 @@
-"""The structure of an uploaded zip of image files, read from its directory alone.
+"""The structure of uploaded image files, read from the names in their archive alone.
 
-    train/CLASS/FILE and test/CLASS/FILE    or    CLASS/FILE, split by seed
+    train/CLASS/FILE, test/CLASS/FILE and, if one likes, val/CLASS/FILE (valid, validation)
+    CLASS/FILE
+    a table of labels, such as labels.csv, and the files that it names (see image_table)
 
-all in one folder more, if an archiver has put one around. Files are PNG or JPEG by their names'
-ends; what they hold is for the intake process to see. What operating systems and tools leave in
-folders is passed over and named; any other file, an image in any other folder that starts with a
-dot, and a class folder without an image are refused, so that nothing is left out unseen.
+all in one folder more, if an archiver has put one around. Without a test part one is split off by
+seed. Files are images by their names' ends; what they hold is for the intake process to see. What
+operating systems and tools leave in folders is passed over and named; any other file, an image in
+any other folder that starts with a dot, and a class folder without an image are refused, so that
+nothing is left out unseen.
 """
 
-import hashlib
-import json
-import math
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.intake.structure.class_rules import (
-    MAX_CLASSES,
-    MIN_TRAIN_IMAGES_PER_CLASS,
-    clean_class_name,
+from ddcal_core.intake.structure.class_rules import clean_class_name
+from ddcal_core.intake.structure.image_table import is_table, placed_by_table
+from ddcal_core.intake.structure.members import Member
+from ddcal_core.intake.structure.placed_images import (
+    PART_WORDS,
+    LabelledEntry,
+    PlacedImage,
+    check_counts,
+    class_names_of,
+    labelled,
+    shown,
+    with_test_part,
 )
-from ddcal_core.intake.structure.zip_directory import ZipEntry, read_directory
-from ddcal_core.specs.uploads import DEFAULT_TEST_FRACTION, ImageOptions
+from ddcal_core.intake.structure.zip_directory import read_directory, read_entry
+from ddcal_core.intake.structure.zip_names import unjoined
+from ddcal_core.specs.uploads import ImageOptions
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_FILE_BYTES = 32 * 2**20
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+MAX_FILE_BYTES = 128 * 2**20
 
-_PARTS = ("train", "test")
+ImageSplit = Literal["folders", "table", "seed"]
+"""By what test images are told from training images."""
+
 _CLUTTER = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 _CLUTTER_FOLDERS = frozenset(
     {
@@ -38,84 +48,107 @@ _CLUTTER_FOLDERS = frozenset(
     }
 )
 _ARCHIVES = (".zip", ".npz", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
-_WANTED = "train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"
-
-
-class LabelledEntry(NamedTuple):
-    """An image file and the number of its class."""
-
-    label: int
-    entry: ZipEntry
+_WANTED = "train/CLASS/FILE and test/CLASS/FILE (and val/CLASS/FILE), or CLASS/FILE"
 
 
 @dataclass(frozen=True)
 class ImageZipStructure:
-    """What a well-formed zip of image files declares.
+    """What a well-formed archive of image files declares.
 
     Attributes:
         class_names: 2 to 1,000; by number where every name is one, else by code points.
         train: training images, by class, then by name; at least 2 of each class.
+        validation: likewise; at least 1 of each class, or none at all.
         test: test images, likewise; at least 1 of each class.
-        is_split: whether they were told apart by seed, for want of folders.
+        split: by what they were told apart.
         ignored: names of files that were passed over, such as .DS_Store.
+        recognised: the layout in words, a sentence each.
     """
 
     class_names: tuple[str, ...]
     train: tuple[LabelledEntry, ...]
+    validation: tuple[LabelledEntry, ...]
     test: tuple[LabelledEntry, ...]
-    is_split: bool
+    split: ImageSplit
     ignored: tuple[str, ...]
+    recognised: tuple[str, ...]
 
-
-class _Image(NamedTuple):
-    part: str  # empty where it is for the seed to say
-    class_name: str
-    file_name: str
-    entry: ZipEntry
+    @property
+    def n_images(self) -> int:
+        """How many images there are in all parts."""
+        return len(self.train) + len(self.validation) + len(self.test)
 
 
 def inspect_image_zip(
     path: Path, max_decoded_bytes: int, options: ImageOptions
 ) -> ImageZipStructure:
-    """Check a zip of image files by its directory alone.
+    """Check a zip of image files by its directory and its table of labels; see `inspect_images`."""
+    entries = read_directory(path, options.names)
+    with path.open("rb") as file:
+        return inspect_images(
+            entries, max_decoded_bytes, options, lambda entry: read_entry(file, entry)
+        )
+
+
+def inspect_images(
+    everything: Sequence[Member],
+    max_decoded_bytes: int,
+    options: ImageOptions,
+    read: Callable[..., bytes],
+) -> ImageZipStructure:
+    """Check an archive of image files by the names in it, and by its table of labels if it has one.
 
     Args:
-        path: the file.
+        everything: in the archive.
         max_decoded_bytes: most bytes of the files together, and of the images after decoding.
-        options: `test_fraction` and `seed` split images that are not in train and test folders.
+        options: `test_fraction` and `seed` split test images off where there is no test part.
+        read: gives the bytes of a member.
 
     Raises:
-        InvalidDataError: the zip is no such data set; says what was wanted and what was got.
+        InvalidDataError: it is no such data set; says what was wanted and what was got.
     """
-    everything = read_directory(path)
     entries = [entry for entry in everything if not entry.name.endswith("/")]
-    kept = [entry for entry in entries if not _is_clutter(entry.name)]
-    ignored = tuple(entry.name for entry in entries if _is_clutter(entry.name))
+    kept = [entry for entry in entries if not is_clutter(entry.name)]
+    ignored = tuple(entry.name for entry in entries if is_clutter(entry.name))
     _check_hidden(ignored)
-    _check_kinds(kept)
-    _check_sizes(kept, max_decoded_bytes, options)
-    images = _placed(kept)
-    _check_empty_folders(images, [entry.name for entry in everything])
-    class_names = _class_names(images)
-    is_split = not images[0].part
-    if is_split:
-        images = _split(images, options)
-    _check_parts(images, class_names, is_split=is_split)
-    labels = {name: label for label, name in enumerate(class_names)}
-    train, test = (
-        tuple(
-            LabelledEntry(labels[image.class_name], image.entry)
-            for image in sorted(
-                (image for image in images if image.part == part),
-                key=lambda image: (labels[image.class_name], image.file_name),
-            )
-        )
-        for part in _PARTS
+    tables = [entry for entry in kept if is_table(entry.name)]
+    files = [entry for entry in kept if not is_table(entry.name)]
+    _check_kinds(files)
+    _check_sizes(files, max_decoded_bytes, options)
+    split: ImageSplit = "table" if tables else "folders"
+    if tables:
+        images, words = placed_by_table(tables, files, read, options.names)
+    else:
+        images, words = _placed(files)
+        _check_empty_folders(images, [entry.name for entry in everything])
+    class_names = class_names_of(images, where="each a folder" if not tables else "in the table")
+    images, split_off = with_test_part(images, options)
+    parts = labelled(images, class_names)
+    counts = {part: _counts(held, len(class_names)) for part, held in parts.items()}
+    if not parts["validation"]:
+        del counts["validation"]
+    hint = " (the files of a class were split into train and test)" if split_off else ""
+    check_counts(counts, class_names, hint)
+    return ImageZipStructure(
+        class_names=class_names,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        split="seed" if split_off else split,
+        ignored=ignored,
+        recognised=tuple(filter(None, (*words, split_off))),
     )
-    return ImageZipStructure(class_names, train, test, is_split, ignored)
 
 
-def _is_clutter(name: str) -> bool:
+def _counts(held: Iterable[LabelledEntry], n_classes: int) -> list[int]:
+    counts = [0] * n_classes
+    for one in held:
+        counts[one.label] += 1
+    return counts
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file is one of those that systems and tools leave in folders."""
     return any(part.startswith(".") or part.lower() in _CLUTTER for part in name.split("/"))
 
 
@@ -136,22 +169,26 @@ def _check_hidden(ignored: Iterable[str]) -> None:
         )
 
 
-def _check_kinds(entries: list[ZipEntry]) -> None:
+def _check_kinds(entries: list[Member]) -> None:
     others = [entry.name for entry in entries if not entry.name.lower().endswith(IMAGE_SUFFIXES)]
     if len(others) == len(entries):
-        got = f"{_shown(others)}" if others else "no file"
+        got = f"{shown(others)}" if others else "no file"
         raise InvalidDataError(
-            f"wanted PNG or JPEG files as {_WANTED}, or a .npz with x_train, y_train, x_test and "
-            f"y_test; got {got}"
+            f"wanted PNG, JPEG, WebP, BMP or TIFF files as {_WANTED}; a .npz with x_train, "
+            "y_train, x_test and y_test; the files of CIFAR, MNIST or SVHN as they are downloaded; "
+            f"or parquet or Arrow files of Hugging Face datasets; got {got}"
         )
     archives = [name for name in others if name.lower().endswith(_ARCHIVES)]
     if archives:
-        raise InvalidDataError(f"wanted no archives inside the zip; got {_shown(archives)}")
+        raise InvalidDataError(f"wanted no archives inside the zip; got {shown(archives)}")
     if others:
-        raise InvalidDataError(f"wanted PNG and JPEG files only; got {_shown(others)}")
+        raise InvalidDataError(
+            "wanted PNG, JPEG, WebP, BMP and TIFF files only, and at most one table of labels "
+            f"(.csv); got {shown(others)}"
+        )
 
 
-def _check_sizes(entries: list[ZipEntry], max_decoded_bytes: int, options: ImageOptions) -> None:
+def _check_sizes(entries: list[Member], max_decoded_bytes: int, options: ImageOptions) -> None:
     n_bytes = sum(entry.n_bytes for entry in entries)
     n_pixels = len(entries) * (options.resize or 0) ** 2
     if max(n_bytes, n_pixels) > max_decoded_bytes:
@@ -167,8 +204,8 @@ def _check_sizes(entries: list[ZipEntry], max_decoded_bytes: int, options: Image
             )
 
 
-def _placed(entries: list[ZipEntry]) -> list[_Image]:
-    """Where each image belongs, by the folders it lies in."""
+def _placed(entries: list[Member]) -> tuple[list[PlacedImage], tuple[str, ...]]:
+    """Where each image belongs, by the folders it lies in, and the layout in words."""
     names = [entry.name for entry in entries]
     shallowest, deepest = (choose(names, key=_depth) for choose in (min, max))
     if _depth(shallowest) != _depth(deepest):
@@ -179,40 +216,66 @@ def _placed(entries: list[ZipEntry]) -> list[_Image]:
         depth, n_around = depth - 1, 1
         tops = {name.split("/", 2)[1] for name in names}
     if (depth, _are_parts(tops)) not in ((1, False), (2, True)):
-        raise InvalidDataError(f"wanted {_WANTED}; got {_shown(names)}")
-    class_names: dict[str, str] = {}
-    spelled: dict[tuple[str, str], str] = {}
+        raise InvalidDataError(f"wanted {_WANTED}; got {shown(names)}")
+    if depth == 2:
+        _check_part_folders(tops)
+    classes = _ClassFolders()
     images = []
     for entry in entries:
         *parts, folder, file_name = entry.name.split("/")[n_around:]
-        if folder not in class_names:
-            class_names[folder] = clean_class_name(folder, where="class folder")
-        part = sys.intern(parts[0].lower()) if parts else ""
-        first = spelled.setdefault((part, class_names[folder]), folder)
+        part = PART_WORDS[parts[0].lower()] if parts else None
+        images.append(PlacedImage(part, classes.name_of(folder, part or ""), file_name, entry))
+    if depth == 1:
+        return images, ("Each folder is a class.",)
+    return images, (f"Folders {', '.join(sorted(tops))}, in each a folder a class.",)
+
+
+class _ClassFolders:
+    """The classes that folders stand for, each spelled in one way in each part."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._spelled: dict[tuple[str, str], str] = {}
+
+    def name_of(self, folder: str, part: str) -> str:
+        if folder not in self._names:
+            self._names[folder] = clean_class_name(folder, where="class folder")
+        name = self._names[folder]
+        first = self._spelled.setdefault((part, unjoined(name)), folder)
         if first != folder:
             raise InvalidDataError(
                 "wanted class folders of different names; got "
-                f"{first!r} and {folder!r}, which differ in spaces at the ends or in the Unicode "
-                "form of their letters alone: rename one, or put their images into one folder"
+                f"{first!r} and {folder!r}, which differ in spaces at the ends, in joiners or in "
+                "the Unicode form of their letters alone: rename one, or put their images into one "
+                "folder"
             )
-        images.append(_Image(part, class_names[folder], file_name, entry))
-    return images
+        return name
 
 
-def _check_empty_folders(images: list[_Image], names: list[str]) -> None:
+def _check_part_folders(tops: set[str]) -> None:
+    """Refuse two folders of one part, and test or validation images alone."""
+    words = [PART_WORDS[top.lower()] for top in tops]
+    twice = sorted(top for top in tops if words.count(PART_WORDS[top.lower()]) > 1)
+    if twice:
+        raise InvalidDataError(f"wanted one folder a part; got {shown(twice)}")
+    if "train" not in words:
+        raise InvalidDataError(f"wanted {_WANTED}; got {shown(tops)} alone")
+
+
+def _check_empty_folders(images: list[PlacedImage], names: list[str]) -> None:
     """Refuse folders beside those of the classes that hold no image."""
-    full = {image.entry.name.rpartition("/")[0] for image in images}
+    full = {image.member.name.rpartition("/")[0] for image in images}
     beside = {folder.rpartition("/")[0] for folder in full}
     others = {name.rpartition("/")[0] for name in names} - full - beside
     empty = {
         folder
         for folder in others
-        if folder and folder.rpartition("/")[0] in beside and not _is_clutter(folder)
+        if folder and folder.rpartition("/")[0] in beside and not is_clutter(folder)
     }
     if empty:
         raise InvalidDataError(
             f"wanted images in every class folder; folders without any: {len(empty):,}, "
-            f"{_shown(empty)} (fill them, or take them out of the zip)"
+            f"{shown(empty)} (fill them, or take them out of the zip)"
         )
 
 
@@ -221,61 +284,4 @@ def _depth(name: str) -> int:
 
 
 def _are_parts(folders: set[str]) -> bool:
-    return all(folder.lower() in _PARTS for folder in folders)
-
-
-def _class_names(images: list[_Image]) -> tuple[str, ...]:
-    names = {image.class_name for image in images}
-    if not 2 <= len(names) <= MAX_CLASSES:
-        raise InvalidDataError(
-            f"wanted 2 to {MAX_CLASSES} classes, each a folder; got {len(names)}: {_shown(names)}"
-        )
-    if all(name.isascii() and name.isdecimal() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
-
-
-def _split(images: list[_Image], options: ImageOptions) -> list[_Image]:
-    """Tell test images from training images by a hash of seed, class and file name.
-
-    No generator is drawn from: an image's place depends on no other image's bytes or order, and
-    the same files make the same split however they are packed.
-    """
-    fraction = DEFAULT_TEST_FRACTION if options.test_fraction is None else options.test_fraction
-    by_class: dict[str, list[_Image]] = {}
-    for image in images:
-        by_class.setdefault(image.class_name, []).append(image)
-
-    def digest(image: _Image) -> bytes:
-        text = json.dumps([options.seed or 0, "split", image.class_name, image.file_name])
-        return hashlib.sha256(text.encode()).digest()
-
-    split = []
-    for members in by_class.values():
-        n_test = max(1, math.floor(fraction * len(members) + 0.5))
-        ordered = sorted(members, key=digest)
-        split += [
-            image._replace(part="test" if place < n_test else "train")
-            for place, image in enumerate(ordered)
-        ]
-    return split
-
-
-def _check_parts(images: list[_Image], class_names: tuple[str, ...], *, is_split: bool) -> None:
-    counts = dict.fromkeys(((part, name) for part in _PARTS for name in class_names), 0)
-    for image in images:
-        counts[image.part, image.class_name] += 1
-    for part, least in (("train", MIN_TRAIN_IMAGES_PER_CLASS), ("test", 1)):
-        few = [name for name in class_names if counts[part, name] < least]
-        if few:
-            raise InvalidDataError(
-                f"{part}: wanted at least {least} images of each class; got "
-                f"{counts[part, few[0]]} of {_shown(few)}"
-                + (" (the files of a class were split into train and test)" if is_split else "")
-            )
-
-
-def _shown(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    shown = ", ".join(repr(name[:80]) for name in listed[:4])
-    return f"{shown} and {len(listed) - 4:,} more" if len(listed) > 4 else shown or "none"
+    return all(folder.lower() in PART_WORDS for folder in folders)

@@ -21,9 +21,11 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.zip_directory import find_directory
 
 MAX_COMPRESSION_RATIO = 1_000
+MAX_ARRAYS = 7
 TEXT_DTYPE = re.compile(r"[<>=|]?U([0-9]{1,6})")
 INTEGER_DTYPE = re.compile(r"[<>=|]?[iu]([1248])")
 BOOL_DTYPE = re.compile(r"[|]?b(1)")
+FLOAT_DTYPE = re.compile(r"[<>=|]?f([248])")
 
 _MAX_HEADER_BYTES = 4_096
 _MAX_SIZE = 2**40
@@ -42,7 +44,6 @@ _UNREADABLE = (
 )
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflate"}
 _ENCRYPTED_FLAG = 0x1
-_FLOAT_DTYPE = re.compile(r"[<>=|]?f([248])")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,17 @@ def read_headers(
         _check_size(members.values(), max_decoded_bytes)
         headers = {key: _read_header(archive, info) for key, info in members.items()}
     return headers, sum(info.file_size for info in members.values())
+
+
+def array_names(path: Path) -> set[str]:
+    """The names of a .npz's arrays, some of which may not be arrays.
+
+    Raises:
+        InvalidDataError: it is no zip, or one of far too many files.
+    """
+    _check_directory_size(path, MAX_ARRAYS)
+    with readable_npz(path) as archive:
+        return {info.filename.removesuffix(".npy") for info in archive.infolist()}
 
 
 @contextmanager
@@ -163,7 +175,7 @@ def _is_size(value: object) -> bool:
 
 
 def _number_dtype(dtype: str) -> re.Match[str] | None:
-    kinds = (INTEGER_DTYPE, BOOL_DTYPE, _FLOAT_DTYPE)
+    kinds = (INTEGER_DTYPE, BOOL_DTYPE, FLOAT_DTYPE)
     return next(filter(None, (kind.fullmatch(dtype) for kind in kinds)), None)
 
 

@@ -1,28 +1,69 @@
 """The structure of an uploaded .npz, read without decoding a single array (standard library only).
 
-A data set is a zip of .npy files: x_train, y_train, x_test, y_test, optionally class_names. What it
-must declare is checked on the headers alone (`npz_headers`); so is what files of logits declare
-(`logits_structure`).
+A data set is a zip of .npy files. Its arrays are named
+
+    x_train, y_train and, if there are such parts, x_val, y_val and x_test, y_test
+    train_images, train_labels, val_images, … as MedMNIST has them
+    images, labels, or x, y
+
+and optionally class_names. What it must declare is checked on the headers alone (`npz_headers`);
+so is what files of logits declare (`logits_structure`).
 """
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import MAX_CLASSES
 from ddcal_core.intake.structure.npz_headers import (
+    BOOL_DTYPE,
+    FLOAT_DTYPE,
     INTEGER_DTYPE,
     TEXT_DTYPE,
     NpyHeader,
+    array_names,
     read_headers,
 )
+from ddcal_core.intake.structure.placed_images import Part
+from ddcal_core.specs.uploads import MAX_IMAGE_SIDE
 
-REQUIRED_KEYS = ("x_train", "y_train", "x_test", "y_test")
-OPTIONAL_KEYS = ("class_names",)
+CLASS_NAMES = "class_names"
 MIN_SIDE = 4
-MAX_SIDE = 128
+MAX_SIDE = MAX_IMAGE_SIDE
 MAX_NAME_ITEMSIZE = 4 * 1_024
+
+Axes = Literal["NHW", "NHWC", "NCHW"]
+"""What the axes of images are."""
+LabelForm = Literal["numbers", "text", "one_hot"]
+"""What labels are: integers (N,) or (N, 1), text likewise, or 0 and 1 (N, K)."""
+
+
+class ArrayPair(NamedTuple):
+    """The names of the arrays of one part."""
+
+    images: str
+    labels: str
+
+
+def _schemes() -> Iterator[dict[Part, tuple[ArrayPair, ...]]]:
+    for pattern in (("x_{}", "y_{}"), ("{}_images", "{}_labels")):
+        yield {
+            part: tuple(ArrayPair(*(one.format(word) for one in pattern)) for word in words)
+            for part, words in _WORDS.items()
+        }
+    yield {"train": (ArrayPair("images", "labels"),)}
+    yield {"train": (ArrayPair("x", "y"),)}
+
+
+_WORDS: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test",),
+}
+_SCHEMES = tuple(_schemes())
 
 
 @dataclass(frozen=True)
@@ -30,18 +71,26 @@ class NpzStructure:
     """What a well-formed data set file declares.
 
     Attributes:
-        image_shape: (C, H, W), C 1 or 3, H and W 4 to 128.
-        n_train: training images, at least 1.
-        n_test: test images, at least 1.
+        image_shape: (C, H, W), C 1 or 3, H and W 4 to 256.
+        axes: of the images.
+        is_float: whether they are floating point, in [0, 1], instead of bytes.
+        label_form: of the labels.
+        parts: the names of each part's arrays.
         n_bytes: decoded size of all members, headers included.
         headers: the header of each member, by key ("x_train").
     """
 
     image_shape: tuple[int, int, int]
-    n_train: int
-    n_test: int
+    axes: Axes
+    is_float: bool
+    label_form: LabelForm
+    parts: Mapping[Part, ArrayPair]
     n_bytes: int
     headers: dict[str, NpyHeader]
+
+    def n_images(self, part: Part) -> int:
+        """How many images a part has."""
+        return self.headers[self.parts[part].images].shape[0]
 
 
 def inspect_npz(path: Path, max_decoded_bytes: int) -> NpzStructure:
@@ -57,51 +106,123 @@ def inspect_npz(path: Path, max_decoded_bytes: int) -> NpzStructure:
     Raises:
         InvalidDataError: the file is not such a data set; says what was wanted and what was got.
     """
+    names = array_names(path)
+    parts = _parts(names)
+    required = [name for pair in parts.values() for name in pair]
     headers, n_bytes = read_headers(
-        path, max_decoded_bytes, required=REQUIRED_KEYS, optional=OPTIONAL_KEYS
+        path, max_decoded_bytes, required=required, optional=(CLASS_NAMES,)
     )
-    return _check_arrays(headers, n_bytes)
-
-
-def _check_arrays(headers: dict[str, NpyHeader], n_bytes: int) -> NpzStructure:
-    shapes = {part: _check_images(part, headers[f"x_{part}"]) for part in ("train", "test")}
-    if shapes["train"] != shapes["test"]:
-        raise InvalidDataError(
-            "wanted images of one shape in x_train and x_test; got (C, H, W) "
-            f"{shapes['train']} and {shapes['test']}"
-        )
-    for part in ("train", "test"):
-        n_images = headers[f"x_{part}"].shape[0]
-        check_labels(f"y_{part}", headers[f"y_{part}"], n_images, of="an image")
-    if "class_names" in headers:
-        check_class_names(headers["class_names"])
+    found = {part: _images(pair.images, headers[pair.images]) for part, pair in parts.items()}
+    first = found["train"]
+    for part, one in found.items():
+        if one != first:
+            raise InvalidDataError(
+                f"wanted images of one shape and type in {parts['train'].images} and "
+                f"{parts[part].images}; got (C, H, W) {first.shape} and {one.shape}, "
+                f"{headers[parts['train'].images].dtype} and {headers[parts[part].images].dtype}"
+            )
+    forms = {part: _label_form(pair, headers) for part, pair in parts.items()}
+    for part, form in forms.items():
+        if form != forms["train"]:
+            raise InvalidDataError(
+                f"wanted labels of one form in all parts; got {forms['train'][0]} in "
+                f"{parts['train'].labels} and {form[0]} in {parts[part].labels}"
+            )
+    if CLASS_NAMES in headers:
+        check_class_names(headers[CLASS_NAMES])
     return NpzStructure(
-        image_shape=shapes["train"],
-        n_train=headers["x_train"].shape[0],
-        n_test=headers["x_test"].shape[0],
+        image_shape=first.shape,
+        axes=first.axes,
+        is_float=first.is_float,
+        label_form=forms["train"][0],
+        parts=parts,
         n_bytes=n_bytes,
         headers=headers,
     )
 
 
-def _check_images(part: str, header: NpyHeader) -> tuple[int, int, int]:
-    """Give (C, H, W) of the images."""
+def _parts(names: set[str]) -> dict[Part, ArrayPair]:
+    """The arrays of each part, by the scheme whose training images are there."""
+    scheme = next(
+        (one for one in _SCHEMES if any(pair.images in names for pair in one["train"])), _SCHEMES[0]
+    )
+    if not names & {name for pairs in scheme.values() for pair in pairs for name in pair}:
+        scheme = _SCHEMES[0]
+    found: dict[Part, ArrayPair] = {}
+    for part, pairs in scheme.items():
+        held = [pair for pair in pairs if names & set(pair)]
+        if len(held) > 1:
+            raise InvalidDataError(
+                f"wanted one pair of {part} arrays; got {' and '.join(one.images for one in held)}"
+            )
+        if held or part == "train" or (part == "test" and not names & set(scheme["train"][0])):
+            found[part] = (held or list(pairs))[0]
+    return found
+
+
+class _Images(NamedTuple):
+    shape: tuple[int, int, int]
+    axes: Axes
+    is_float: bool
+
+
+def _images(key: str, header: NpyHeader) -> _Images:
     shape = header.shape
-    if header.dtype.lstrip("<>=|") != "u1":
-        raise InvalidDataError(f"x_{part}: wanted dtype uint8, 0 to 255; got {header.dtype!r}")
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+    is_float = FLOAT_DTYPE.fullmatch(header.dtype) is not None
+    if not is_float and header.dtype.lstrip("<>=|") != "u1":
         raise InvalidDataError(
-            f"x_{part}: wanted shape (N, H, W), (N, H, W, 1) or (N, H, W, 3); got {shape}"
+            f"{key}: wanted dtype uint8, 0 to 255, or floating point in [0, 1]; got "
+            f"{header.dtype!r}"
         )
-    n_images, height, width = shape[:3]
-    if n_images < 1:
-        raise InvalidDataError(f"x_{part}: wanted at least one image; got none")
+    axes: Axes | None = None
+    sizes: tuple[int, ...] = ()
+    if len(shape) == 3:
+        axes, sizes = "NHW", (1, *shape[1:])
+    elif len(shape) == 4 and shape[3] in (1, 3):
+        axes, sizes = "NHWC", (shape[3], *shape[1:3])
+    elif len(shape) == 4 and shape[1] in (1, 3):
+        axes, sizes = "NCHW", shape[1:]
+    if axes is None:
+        raise InvalidDataError(
+            f"{key}: wanted shape (N, H, W), (N, H, W, 1), (N, H, W, 3), (N, 1, H, W) or "
+            f"(N, 3, H, W); got {shape}"
+        )
+    n_channels, height, width = sizes
+    if shape[0] < 1:
+        raise InvalidDataError(f"{key}: wanted at least one image; got none")
     if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
         raise InvalidDataError(
-            f"x_{part}: wanted images of {MIN_SIDE} to {MAX_SIDE} pixels a side; "
+            f"{key}: wanted images of {MIN_SIDE} to {MAX_SIDE} pixels a side; "
             f"got {height} x {width}"
         )
-    return (shape[3] if len(shape) == 4 else 1, height, width)
+    return _Images((n_channels, height, width), axes, is_float)
+
+
+def _label_form(pair: ArrayPair, headers: Mapping[str, NpyHeader]) -> tuple[LabelForm, int]:
+    """What labels are, and of one-hot ones how many classes they have."""
+    key, header = pair.labels, headers[pair.labels]
+    n_images = headers[pair.images].shape[0]
+    shape, dtype = header.shape, header.dtype
+    is_number = INTEGER_DTYPE.fullmatch(dtype) is not None
+    can_be_one_hot = is_number or FLOAT_DTYPE.fullmatch(dtype) or BOOL_DTYPE.fullmatch(dtype)
+    if can_be_one_hot and len(shape) == 2 and shape[0] == n_images and 2 <= shape[1] <= MAX_CLASSES:
+        return "one_hot", shape[1]
+    text = TEXT_DTYPE.fullmatch(dtype)
+    if text is not None and int(text[1]) > MAX_NAME_ITEMSIZE // 4:
+        raise InvalidDataError(
+            f"{key}: wanted text of at most {MAX_NAME_ITEMSIZE // 4} characters; got {dtype!r}"
+        )
+    if not is_number and text is None:
+        raise InvalidDataError(
+            f"{key}: wanted an integer dtype, text, or one-hot rows (N, K); got {dtype!r}"
+            f"{dtype_advice(header)}"
+        )
+    if shape not in ((n_images,), (n_images, 1)):
+        raise InvalidDataError(
+            f"{key}: wanted one label an image, shape ({n_images},); got {shape}"
+            f"{shape_advice(header, n_images)}"
+        )
+    return ("numbers" if text is None else "text"), 0
 
 
 def check_labels(key: str, header: NpyHeader, n_labels: int, *, of: str) -> None:

@@ -1,11 +1,11 @@
-"""Pickles of tensors and numbers, read without running anything (standard library only).
+"""Pickles of tensors, arrays and numbers, read without running anything (standard library only).
 
 A pickle is a program. Here its instructions are followed by hand: those that build numbers, text,
 lists, dicts and descriptions of tensors are known, each by name; whatever else it asks for is
 refused. No object is made, no module imported.
 
 Source: pickletools of Python for the instructions; torch.serialization and numpy for what the
-files of PyTorch 1.0 and later, and numpy's numbers, are built of.
+files of PyTorch 1.0 and later, and numpy's numbers and arrays, are built of.
 """
 
 import io
@@ -14,9 +14,21 @@ import pickletools
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.structure.pickled_values import (
+    NUMBERS,
+    Named,
+    NumberKind,
+    PlainArray,
+    Storage,
+    TensorPlace,
+    array_of_bytes,
+    count,
+    fill_array,
+    new_array,
+)
 
 MAX_PICKLE_BYTES = 4 * 2**20
 
@@ -32,49 +44,8 @@ STORAGES: Mapping[str, str] = {
 }
 """What holds a tensor's numbers -> its dtype, as numpy writes it."""
 
-_NUMBERS = {"f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h", "i1": "<b",
-            "u1": "<B"}  # fmt: skip
+_MAX_MADE_BYTES = 2**28
 _LATIN = ("latin1", "latin-1")
-
-
-class Named(NamedTuple):
-    """Something that the pickle names, such as a function; it is not looked up."""
-
-    name: str
-
-
-class Storage(NamedTuple):
-    """Where a tensor's numbers are.
-
-    Attributes:
-        dtype: as numpy writes it.
-        key: of the bytes in the file.
-        size: numbers in them.
-    """
-
-    dtype: str
-    key: str
-    size: int
-
-
-class TensorPlace(NamedTuple):
-    """A tensor, not yet read.
-
-    Attributes:
-        storage: of its numbers.
-        offset: of its first number among them.
-        shape: of the tensor.
-    """
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-
-
-class _NumberKind(NamedTuple):
-    """A dtype of numpy, of one number."""
-
-    name: str
 
 
 _MARK = object()
@@ -87,7 +58,8 @@ def read_plain_pickle(stream: BinaryIO) -> object:
         stream: at the pickle's start; left behind its end.
 
     Returns:
-        Numbers, text, bytes, None, lists, tuples, dicts by text or number, and `TensorPlace`s.
+        Numbers, text, bytes, None, lists, tuples, dicts by text or number, `TensorPlace`s and
+        `PlainArray`s.
 
     Raises:
         InvalidDataError: it is no whole pickle, or asks for anything else.
@@ -100,8 +72,8 @@ def read_plain_pickle(stream: BinaryIO) -> object:
             machine.follow(opcode.name, argument)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error) as error:
         # pickletools tells of broken bytes by a ValueError; an empty stack is an IndexError.
-        raise InvalidDataError(f"wanted a whole .pt file; its pickle is broken: {error}") from error
-    raise InvalidDataError("wanted a whole .pt file; its pickle ends early")
+        raise InvalidDataError(f"wanted a whole pickle; it is broken: {error}") from error
+    raise InvalidDataError("wanted a whole pickle; it ends early")
 
 
 def read_pickle_bytes(data: bytes) -> object:
@@ -113,6 +85,7 @@ def read_pickle_bytes(data: bytes) -> object:
 class _Machine:
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    n_made: int = 0
 
     def follow(self, name: str, argument: object) -> None:
         if name in _PUSHED:
@@ -123,7 +96,7 @@ class _Machine:
             _STEPS[name](self, argument)
         elif name not in ("PROTO", "FRAME"):
             raise InvalidDataError(
-                f"wanted a .pt file of tensors, numbers and text; its pickle has the instruction "
+                f"wanted a pickle of tensors, arrays, numbers and text; it has the instruction "
                 f"{name}, which they do not need, and nothing is ever executed"
             )
 
@@ -171,15 +144,30 @@ class _Machine:
         function, arguments = self.take(2)
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise TypeError("calls what is no function")
-        self.stack.append(_CALLS[function.name](arguments))
+        made = _CALLS[function.name](arguments)
+        self._count_made(made)
+        self.stack.append(made)
+
+    def _count_made(self, made: object) -> None:
+        """Text in the memo can be made bytes of again and again."""
+        data = made.data if isinstance(made, PlainArray) else made
+        self.n_made += len(data) if isinstance(data, bytes) else 0
+        if self.n_made > _MAX_MADE_BYTES:
+            raise InvalidDataError(
+                f"wanted a pickle that makes at most {_MAX_MADE_BYTES:,} bytes; it makes more"
+            )
 
     def build(self) -> None:
-        """Set the state of a number's dtype: its byte order, and what plain numbers have not."""
+        """Set the state of an array, or of a number's dtype: its byte order, and else nothing."""
         (state,) = self.take(1)
-        if not isinstance(self.stack[-1], _NumberKind) or state[1] not in ("<", "|"):
+        if isinstance(self.stack[-1], PlainArray):
+            fill_array(self.stack[-1], state)
+            self._count_made(self.stack[-1])
+            return
+        if not isinstance(self.stack[-1], NumberKind) or state[1] not in ("<", "|"):
             raise InvalidDataError(
-                "wanted a .pt file of tensors and little-endian numbers; it sets the state of "
-                "something else"
+                "wanted a pickle of tensors, arrays and little-endian numbers; it sets the state "
+                "of something else"
             )
 
     def persistent(self) -> None:
@@ -192,13 +180,7 @@ class _Machine:
                 f"wanted tensors of {', '.join(STORAGES)}; got {kind.name}: convert them first, "
                 "for example by .float()"
             )
-        self.stack.append(Storage(STORAGES[kind.name], _text(key), _count(size)))
-
-
-def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**48:
-        raise TypeError(f"a size of {str(value)[:20]}")
-    return value
+        self.stack.append(Storage(STORAGES[kind.name], _text(key), count(size)))
 
 
 def _text(value: object) -> str:
@@ -211,7 +193,7 @@ def _tensor(arguments: tuple[Any, ...]) -> TensorPlace:
     storage, offset, shape, strides = arguments[:4]
     if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 4:
         raise InvalidDataError("wanted tensors of at most 4 dimensions")
-    shape, strides = tuple(map(_count, shape)), tuple(map(_count, strides))
+    shape, strides = tuple(map(count, shape)), tuple(map(count, strides))
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1 and stride != step:
@@ -220,7 +202,7 @@ def _tensor(arguments: tuple[Any, ...]) -> TensorPlace:
                 f"{strides}: save it as .contiguous()"
             )
         step *= size
-    if _count(offset) + math.prod(shape) > storage.size:
+    if count(offset) + math.prod(shape) > storage.size:
         raise InvalidDataError(
             f"wanted a tensor within its storage of {storage.size:,} numbers; one of shape {shape} "
             f"starts at {offset:,}"
@@ -234,18 +216,18 @@ def _parameter(arguments: tuple[Any, ...]) -> TensorPlace:
     return arguments[0]
 
 
-def _number_kind(arguments: tuple[Any, ...]) -> _NumberKind:
+def _number_kind(arguments: tuple[Any, ...]) -> NumberKind:
     name = arguments[0]
-    if name not in _NUMBERS:
+    if name not in NUMBERS:
         raise InvalidDataError(f"wanted plain numbers of numpy; got dtype {str(name)[:20]!r}")
-    return _NumberKind(name)
+    return NumberKind(name)
 
 
 def _number(arguments: tuple[Any, ...]) -> float:
     kind, data = arguments
-    if not isinstance(kind, _NumberKind) or not isinstance(data, bytes):
+    if not isinstance(kind, NumberKind) or not isinstance(data, bytes):
         raise TypeError("a number without its bytes")
-    (number,) = struct.unpack(_NUMBERS[kind.name], data)
+    (number,) = struct.unpack(NUMBERS[kind.name], data)
     return float(number)
 
 
@@ -270,8 +252,12 @@ _CALLS: Mapping[str, Callable[[tuple[Any, ...]], Any]] = {
     "numpy.core.multiarray.scalar": _number,
     "numpy._core.multiarray.scalar": _number,
     "_codecs.encode": _encoded,
+    "numpy.core.multiarray._reconstruct": new_array,
+    "numpy._core.multiarray._reconstruct": new_array,
+    "numpy.core.numeric._frombuffer": array_of_bytes,
+    "numpy._core.numeric._frombuffer": array_of_bytes,
 }
-_KNOWN = frozenset({*_CALLS, *STORAGES})
+_KNOWN = frozenset({*_CALLS, *STORAGES, "numpy.ndarray"})
 _KINDS_OF_STORAGE = ("torch.", "Storage")
 
 
@@ -281,7 +267,7 @@ def _named(machine: _Machine, module: str, name: str) -> None:
     is_storage = full.startswith(starts) and full.endswith(ends) and full.count(".") == 1
     if full not in _KNOWN and not is_storage:
         raise InvalidDataError(
-            f"wanted a .pt file of tensors, numbers and text; its pickle asks for {full[:80]!r}, "
+            f"wanted a pickle of tensors, arrays, numbers and text; it asks for {full[:80]!r}, "
             "which nothing of that needs, and nothing is ever executed"
         )
     machine.stack.append(Named(full))
@@ -303,7 +289,8 @@ def _tuple_of(n: int) -> Callable[[_Machine, object], None]:
 
 _PUSHED = frozenset(
     ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BININT", "BININT1", "BININT2", "LONG1",
-     "BINFLOAT", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8")
+     "BINFLOAT", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8", "SHORT_BINSTRING",
+     "BINSTRING")
 )  # fmt: skip
 _MADE: Mapping[str, Callable[[], Any]] = {
     "NONE": lambda: None,

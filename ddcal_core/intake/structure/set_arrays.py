@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.npz_headers import read_npy_header
+from ddcal_core.intake.structure.pickled_values import TensorPlace
 from ddcal_core.intake.structure.plain_pickle import (
     MAX_PICKLE_BYTES,
-    TensorPlace,
     read_pickle_bytes,
     read_plain_pickle,
 )

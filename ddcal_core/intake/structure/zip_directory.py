@@ -10,17 +10,18 @@ Source: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 to 4.5.
 
 import stat
 import struct
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.structure.zip_names import decoded_name
+from ddcal_core.specs.uploads import CodePage
 
 MAX_ENTRIES = 250_000
-MAX_NAME_BYTES = 255
 MAX_RATIO = 100
+STORED, DEFLATED, DEFLATED_64 = 0, 8, 9
 
 _MAX_DIRECTORY_BYTES = 64 * 2**20
 _END = struct.Struct("<4s4H2LH")
@@ -29,13 +30,14 @@ _END_64 = struct.Struct("<4sQ2H2L4Q")
 _RECORD = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _MAX_COMMENT_BYTES = 65_535
-_STORED, _DEFLATED = 0, 8
+# An empty page as an uncompressed image may shrink a hundredfold; so little is no bomb.
+_SMALL_BYTES = 2**18
 _ENCRYPTED_FLAGS = 0x1 | 0x40 | 0x2000  # by password, strongly, with a masked directory
 _SIZES_FOLLOW_FLAG = 0x8
+_UTF8_FLAG = 0x800
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _ZIP64_EXTRA = 1
 _PLAIN_MODES = (0, stat.S_IFREG, stat.S_IFDIR)
-_UNSHOWN = ("Cc", "Cf", "Zl", "Zp")
 
 
 class ZipEntry(NamedTuple):
@@ -43,26 +45,35 @@ class ZipEntry(NamedTuple):
 
     Attributes:
         name: with forward slashes; a folder's ends in one.
-        is_deflated: else its bytes stand there as they are.
+        method: how its bytes are packed: STORED, DEFLATED or DEFLATED_64.
         crc: CRC-32 of the bytes.
         n_compressed: bytes in the zip.
         n_bytes: bytes when inflated.
         offset: where its local header starts.
+        raw_name: as it stands in the zip; empty where that is the name in UTF-8.
     """
 
     name: str
-    is_deflated: bool
+    method: int
     crc: int
     n_compressed: int
     n_bytes: int
     offset: int
+    raw_name: bytes = b""
+
+    @property
+    def stored_name(self) -> bytes:
+        """The name as it stands in the zip."""
+        return self.raw_name or self.name.encode()
 
 
 class DirectoryPlace(NamedTuple):
     """Where a zip's directory lies.
 
     Attributes:
-        start: offset of its first record.
+        start: offset of its first record in the file.
+        n_before: bytes of something else before the zip, such as a program that unpacks it; what
+            the zip says of offsets does not count them.
         n_bytes: length.
         n_entries: records it is said to have; above 65,535 only what is left modulo 65,536, unless
             the zip has the 64-bit end record.
@@ -70,6 +81,7 @@ class DirectoryPlace(NamedTuple):
     """
 
     start: int
+    n_before: int
     n_bytes: int
     n_entries: int
     is_64: bool
@@ -92,13 +104,20 @@ def find_directory(path: Path) -> DirectoryPlace:
         *_, n_entries, size, start, _ = _END.unpack_from(tail, end)
         locator = end - _LOCATOR_64.size
         if locator < 0 or tail[locator : locator + 4] != b"PK\x06\x07":
-            return DirectoryPlace(start, size, n_entries, is_64=False)
-        file.seek(max(0, tail_start + locator - _END_64.size))
+            return _place(tail_start + end, start, size, n_entries, is_64=False)
+        record_at = max(0, tail_start + locator - _END_64.size)
+        file.seek(record_at)
         record = file.read(_END_64.size)
     if len(record) < _END_64.size or record[:4] != b"PK\x06\x06":
         raise InvalidDataError("wanted a zip; got a broken zip64 directory")
     *_, n_entries, size, start = _END_64.unpack(record)
-    return DirectoryPlace(start, size, n_entries, is_64=True)
+    return _place(record_at, start, size, n_entries, is_64=True)
+
+
+def _place(end: int, start: int, size: int, n_entries: int, *, is_64: bool) -> DirectoryPlace:
+    """The directory ends where the record does that describes it, wherever that says it starts."""
+    n_before = max(0, end - size - start)
+    return DirectoryPlace(start + n_before, n_before, size, n_entries, is_64)
 
 
 def first_name(path: Path) -> bytes:
@@ -118,13 +137,17 @@ def first_name(path: Path) -> bytes:
         return file.read(_RECORD.unpack(record)[10])
 
 
-def read_directory(path: Path) -> list[ZipEntry]:
+def read_directory(path: Path, code_page: CodePage | None = None) -> list[ZipEntry]:
     """Read all entries of a zip of plain files, in the directory's order.
+
+    Args:
+        path: the zip; bytes before it are passed over.
+        code_page: of names that are not said to be UTF-8.
 
     Raises:
         InvalidDataError: it is no whole zip; an entry is encrypted, a link or special, compressed
-            otherwise than by deflate or more than 100-fold, has no safe name in UTF-8, or shares
-            a name or bytes with another; or there are more than 250,000.
+            otherwise than by deflate, or more than 100-fold to more than 256 KiB, has no safe name,
+            or shares a name or bytes with another; or there are more than 250,000.
     """
     place = find_directory(path)
     if place.n_bytes > _MAX_DIRECTORY_BYTES:
@@ -137,7 +160,7 @@ def read_directory(path: Path) -> list[ZipEntry]:
     with path.open("rb") as file:
         file.seek(place.start)
         directory = file.read(place.n_bytes)
-    entries = list(_records(directory))
+    entries = list(_records(directory, place.n_before, code_page))
     n_said = len(entries) if place.is_64 else len(entries) % (_FULL_16 + 1)
     if n_said != place.n_entries:
         raise InvalidDataError(
@@ -149,7 +172,7 @@ def read_directory(path: Path) -> list[ZipEntry]:
     return entries
 
 
-def _records(directory: bytes) -> Iterator[ZipEntry]:
+def _records(directory: bytes, n_before: int, code_page: CodePage | None) -> Iterator[ZipEntry]:
     at, n_entries = 0, 0
     while at < len(directory):
         if len(directory) - at < _RECORD.size or directory[at : at + 4] != b"PK\x01\x02":
@@ -163,8 +186,13 @@ def _records(directory: bytes) -> Iterator[ZipEntry]:
         extra_end = name_end + n_extra
         if extra_end + n_comment > len(directory):
             raise InvalidDataError(f"wanted a zip directory; it is broken after {n_entries:,}")
-        name = _checked_name(directory[at + _RECORD.size : name_end])
-        yield _checked_entry(name, fields, directory[name_end:extra_end])
+        raw = directory[at + _RECORD.size : name_end]
+        is_utf8 = bool(fields[3] & _UTF8_FLAG)
+        name = decoded_name(raw, is_utf8=is_utf8, code_page=code_page)
+        entry = _checked_entry(name, fields, directory[name_end:extra_end])
+        yield entry._replace(
+            offset=entry.offset + n_before, raw_name=b"" if raw == name.encode() else raw
+        )
         at = extra_end + n_comment
 
 
@@ -172,7 +200,7 @@ def _checked_entry(name: str, fields: tuple[int, ...], extra: bytes) -> ZipEntry
     _, _, _, flags, method, _, _, crc, n_compressed, n_bytes, *_, attributes, offset = fields
     if flags & _ENCRYPTED_FLAGS:
         raise InvalidDataError(f"{name}: wanted it unencrypted; got an encrypted entry")
-    if method not in (_STORED, _DEFLATED):
+    if method not in (STORED, DEFLATED, DEFLATED_64):
         raise InvalidDataError(f"{name}: wanted it stored or deflated; got zip method {method}")
     kind = stat.S_IFMT(attributes >> 16)
     if kind not in _PLAIN_MODES:
@@ -182,16 +210,16 @@ def _checked_entry(name: str, fields: tuple[int, ...], extra: bytes) -> ZipEntry
         n_bytes, n_compressed, offset = _zip64_sizes(name, extra, (n_bytes, n_compressed, offset))
     if name.endswith("/") and n_bytes:
         raise InvalidDataError(f"{name}: wanted a folder without bytes; got {n_bytes:,}")
-    if method == _STORED and n_compressed != n_bytes:
+    if method == STORED and n_compressed != n_bytes:
         raise InvalidDataError(
             f"{name}: wanted a stored entry of one size; got {n_compressed:,} and {n_bytes:,} bytes"
         )
-    if n_bytes > MAX_RATIO * max(n_compressed, 1):
+    if n_bytes > max(_SMALL_BYTES, MAX_RATIO * n_compressed):
         raise InvalidDataError(
             f"{name}: wanted a compression ratio of at most {MAX_RATIO}; got {n_bytes:,} bytes "
             f"from {n_compressed:,}"
         )
-    return ZipEntry(name, method == _DEFLATED, crc, n_compressed, n_bytes, offset)
+    return ZipEntry(name, method, crc, n_compressed, n_bytes, offset)
 
 
 def _zip64_sizes(name: str, extra: bytes, sizes: tuple[int, int, int]) -> list[int]:
@@ -210,32 +238,6 @@ def _zip64_sizes(name: str, extra: bytes, sizes: tuple[int, int, int]) -> list[i
     raise InvalidDataError(f"{name}: wanted the sizes of a zip64 entry; they are missing")
 
 
-def _checked_name(raw: bytes) -> str:
-    """A name that is a path below where it is unpacked, on every system."""
-    if not 1 <= len(raw) <= MAX_NAME_BYTES:
-        raise InvalidDataError(
-            f"wanted names of 1 to {MAX_NAME_BYTES} bytes; got one of {len(raw):,}: {raw[:40]!r}"
-        )
-    try:
-        name = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidDataError(
-            f"wanted names in UTF-8; got {raw[:80]!r} (a zip made by Python, 7-Zip or Info-ZIP has "
-            "them; ASCII names are UTF-8)"
-        ) from None
-    parts = name.removesuffix("/").split("/")
-    has_drive = len(parts[0]) >= 2 and parts[0][1] == ":" and parts[0][0].isalpha()
-    if "\\" in name or name.startswith("/") or has_drive:
-        raise InvalidDataError(
-            f"wanted relative names with forward slashes and no drive letter; got {name!r}"
-        )
-    if not all(parts) or "." in parts or ".." in parts:
-        raise InvalidDataError(f"wanted names without empty, '.' or '..' parts; got {name!r}")
-    if not name.isprintable() and any(unicodedata.category(one) in _UNSHOWN for one in name):
-        raise InvalidDataError(f"wanted names without control or format characters; got {name!r}")
-    return name
-
-
 def _check_distinct(entries: list[ZipEntry]) -> None:
     seen: set[str] = set()
     for entry in entries:
@@ -251,7 +253,7 @@ def _check_apart(entries: list[ZipEntry], directory_start: int) -> None:
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset < free_from:
             raise InvalidDataError(f"{entry.name}: wanted bytes of its own; it overlaps another")
-        n_header = _LOCAL.size + len(entry.name.encode())
+        n_header = _LOCAL.size + len(entry.stored_name)
         free_from = entry.offset + n_header + entry.n_compressed
     if free_from > directory_start:
         raise InvalidDataError("wanted entries before the zip's directory; one reaches into it")
@@ -267,9 +269,11 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
     Raises:
         InvalidDataError: the bytes are not those that the directory declares.
     """
-    _seek_data(file, entry)
+    seek_data(file, entry)
     data = file.read(entry.n_compressed)
-    if entry.is_deflated:
+    if entry.method == DEFLATED_64:
+        raise InvalidDataError("wanted it stored or deflated; got Deflate64, which Windows writes")
+    if entry.method == DEFLATED:
         data = _inflated(data, entry.n_bytes)
     if len(data) != entry.n_bytes:
         raise InvalidDataError(f"wanted {entry.n_bytes:,} bytes as declared; got {len(data):,}")
@@ -280,10 +284,10 @@ def read_entry(file: BinaryIO, entry: ZipEntry) -> bytes:
 
 def read_entry_start(file: BinaryIO, entry: ZipEntry, n_bytes: int) -> bytes:
     """Read the first bytes of a member, fewer where it has no more; else as `read_entry`."""
-    _seek_data(file, entry)
+    seek_data(file, entry)
     # Deflate may make a few bytes out of more than it got: a stored block has a header.
     data = file.read(min(entry.n_compressed, 2 * n_bytes))
-    if not entry.is_deflated:
+    if entry.method != DEFLATED:
         return data[:n_bytes]
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, n_bytes)
@@ -291,8 +295,12 @@ def read_entry_start(file: BinaryIO, entry: ZipEntry, n_bytes: int) -> bytes:
         raise InvalidDataError(f"wanted deflated bytes; got: {error}") from error
 
 
-def _seek_data(file: BinaryIO, entry: ZipEntry) -> None:
-    """Go to the first byte of a member, whose local header has to say what the directory says."""
+def seek_data(file: BinaryIO, entry: ZipEntry) -> None:
+    """Go to the first byte of a member, whose local header has to say what the directory says.
+
+    Raises:
+        InvalidDataError: it says something else, or there is none.
+    """
     file.seek(entry.offset)
     header = file.read(_LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
@@ -303,8 +311,8 @@ def _seek_data(file: BinaryIO, entry: ZipEntry) -> None:
     has_sizes = not flags & _SIZES_FOLLOW_FLAG and _FULL_32 not in (n_compressed, n_bytes)
     declared = (entry.crc, entry.n_compressed, entry.n_bytes)
     if (
-        name != entry.name.encode()
-        or (method == _DEFLATED) != entry.is_deflated
+        name != entry.stored_name
+        or method != entry.method
         or (has_sizes and (crc, n_compressed, n_bytes) != declared)
     ):
         raise InvalidDataError("wanted the zip's directory and its entry to agree; they differ")

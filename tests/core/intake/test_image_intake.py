@@ -154,9 +154,9 @@ def changed(**changes):
             "^test/cat/1.png: wanted all images grey or all in colour, or one of them asked for; "
             "got grey where train/cat/0.png is colour$",
         ),
-        (changed(train__cat__0=b"no image"), "^train/cat/0.png: wanted a PNG or JPEG file"),
-        (changed(test__dog__0=b""), "^test/dog/0.png: wanted a PNG or JPEG"),
-        (changed(train__cat__1=noise(0, 65, 65, 3)), "8 to 64 pixels a side"),
+        (changed(train__cat__0=b"no image"), "^train/cat/0.png: wanted a PNG, JPEG, "),
+        (changed(test__dog__0=b""), "^test/dog/0.png: wanted a PNG, JPEG"),
+        (changed(train__cat__1=noise(0, 257, 257, 3)), "8 to 256 pixels a side"),
         (
             changed(train__cat__0=b"no", train__dog__1=b"no", test__dog__0=b"no"),
             "^train/cat/0.png: .*; train/dog/1.png: .*; test/dog/0.png: [^;]*; [^;]*$",
@@ -164,10 +164,6 @@ def changed(**changes):
         (
             dict.fromkeys(class_folders(), b"no"),
             "^train/cat/0.png.*; train/dog/1.png: .*; no further image was looked at$",
-        ),
-        (
-            {name: np.full((8, 8), 7, np.uint8) for name in class_folders()},
-            "wanted training images that differ; every pixel of channel 0 is 7",
         ),
     ],
 )

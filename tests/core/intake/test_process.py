@@ -97,20 +97,19 @@ def test_any_integer_labels_are_read_and_named_by_number(tmp_path, dtype):
         ({"y_train": np.zeros(40, int)}, "at least 2 classes"),
         (
             {"y_train": np.arange(40) % 2 * 2, "y_test": np.zeros(20, int)},
-            r"at least 2 training images.*got 0 of class 1 .*\(number the classes without gaps\)",
+            r"train: .*at least 2 images.*got 0 of '1' .*\(number the classes without gaps\)",
         ),
         (
             {"y_train": np.arange(40).clip(0, 1), "y_test": np.zeros(20, int)},
-            r"got 1 of class 0 \('0'\)",
+            r"got 1 of '0'",
         ),
         ({"class_names": np.array(["a", "b"])}, "wanted labels 0 to 1, as there are 2 classes"),
-        ({"class_names": np.array(list("abcde"))}, r"got 0 of class 4 \('e'\)"),
+        ({"class_names": np.array(list("abcde"))}, r"got 0 of 'e'"),
         ({"class_names": np.array(["a", "b", "c\n", "d"])}, r"class_names\[2\]: wanted no control"),
         ({"class_names": np.array(["a", "b", "\u202ec", "d"])}, "no control or format"),
         ({"class_names": np.array(["a", "b", "  ", "d"])}, r"1 to 64 characters; got 0"),
         ({"class_names": np.array(["a", "b", "c" * 65, "d"])}, "1 to 64 characters; got 65"),
         ({"class_names": np.array(["a", "b", "c", "a "])}, "distinct names; got 'a' twice"),
-        ({"x_train": np.full((40, 8, 6, 3), 7, np.uint8)}, "every pixel of channel 0 is 7"),
     ],
 )
 def test_content_that_cannot_be_used_is_refused(tmp_path, changes, message):
@@ -310,9 +309,25 @@ def test_a_class_without_a_test_image_is_named(tmp_path):
     assert note.startswith("No test image is of class '2', '3': no number")
 
 
-def test_labels_that_count_from_one_are_named(tmp_path):
-    """With what to do, not as a class without an image."""
+@pytest.mark.parametrize("names", [None, ("a", "b", "c", "d")])
+def test_labels_that_count_from_one_are_taken_and_told(tmp_path, names):
+    """Without names, classes are called by the numbers that were sent."""
     values = arrays()
     values |= {key: values[key] + 1 for key in ("y_train", "y_test")}
-    with pytest.raises(InvalidDataError, match="look counted from 1: subtract 1 from every label"):
-        take(tmp_path, values)
+    if names is not None:
+        values["class_names"] = np.array(names)
+    result = take(tmp_path, values)
+    assert np.array_equal(load_file(result.train_path)["labels"], values["y_train"] - 1)
+    assert result.facts.class_names == (names or ("1", "2", "3", "4"))
+    assert "Labels are counted from 1, to 4." in result.facts.recognised
+
+
+def test_a_constant_channel_is_taken_and_told(tmp_path):
+    """Networks read zeros there; the others are as they are."""
+    values = arrays()
+    values["x_train"][..., 1] = 7
+    facts = take(tmp_path, values).facts
+    assert facts.std[1] == 1.0
+    assert facts.mean[1] == pytest.approx(7 / 255)
+    assert facts.std[0] == pytest.approx(values["x_train"][..., 0].std() / 255)
+    assert "every pixel of channel 1 is 7" in facts.notes[0]

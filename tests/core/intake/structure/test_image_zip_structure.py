@@ -6,6 +6,7 @@ import json
 import pytest
 
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.intake.structure import image_zip_structure
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset
 from ddcal_core.specs.uploads import ImageOptions
 from tests.image_files import zipped
@@ -51,7 +52,8 @@ def test_train_and_test_folders_are_found(inspect):
         for label, name in enumerate(("cat", "dog"))
         for k in range(2)
     ]
-    assert (structure.is_split, structure.ignored) == (False, ())
+    assert (structure.split, structure.ignored) == ("folders", ())
+    assert structure.validation == ()
 
 
 @pytest.mark.parametrize("names", [FOLDERS, ONE_LEVEL])
@@ -59,7 +61,7 @@ def test_a_folder_around_everything_is_looked_through(inspect, names):
     """Archivers put one around what they pack."""
     plain, wrapped = inspect(names), inspect([f"My images/{name}" for name in names])
     assert wrapped.class_names == plain.class_names
-    assert wrapped.is_split == plain.is_split
+    assert wrapped.split == plain.split
     assert len(wrapped.train) == len(plain.train)
     assert wrapped.train[0].entry.name == f"My images/{plain.train[0].entry.name}"
 
@@ -127,7 +129,7 @@ def test_images_in_a_hidden_folder_are_refused(inspect, name):
 @pytest.mark.parametrize("other", ["cat ", " cat", "cat\u3000"])
 def test_folders_that_would_become_one_class_are_refused(inspect, other):
     """Told apart by spaces at the ends alone; or by Unicode form."""
-    with pytest.raises(InvalidDataError, match="differ in spaces at the ends or in the Unicode"):
+    with pytest.raises(InvalidDataError, match="differ in spaces at the ends, in joiners or in"):
         inspect([*ONE_LEVEL, f"{other}/1.jpg", f"{other}/2.jpg"])
     with pytest.raises(InvalidDataError, match="differ in spaces"):
         inspect([*ONE_LEVEL, "K\u00e4fer/1.jpg", "Ka\u0308fer/2.jpg"])
@@ -161,7 +163,7 @@ def test_one_level_is_split_by_seed(inspect, options, fraction_of_ten, seed):
     """Each class by its share, rounded, at least one; every image in one of the two parts."""
     structure = inspect(ONE_LEVEL, **options)
     test = {one.entry.name for one in structure.test}
-    assert structure.is_split
+    assert structure.split == "seed"
     assert test == by_hand(ONE_LEVEL, fraction_of_ten, seed)
     assert test | {one.entry.name for one in structure.train} == set(ONE_LEVEL)
 
@@ -197,18 +199,21 @@ def test_a_split_stays_when_images_are_added(inspect):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "wanted PNG or JPEG files as train/CLASS/FILE.*got no file"),
+        ([], "wanted PNG, JPEG, WebP, BMP or TIFF files as train/CLASS/FILE.*got no file"),
         (["train/cat/", "test/cat/"], "got no file"),
         ([".DS_Store"], "got no file"),
-        (["readme.txt", "cat/a.gif"], r"wanted PNG or JPEG.*got 'cat/a.gif', 'readme.txt'"),
+        (["readme.txt", "cat/a.gif"], r"wanted PNG, JPEG.*got 'cat/a.gif', 'readme.txt'"),
         ([*FOLDERS, "train/cat/x.zip"], r"no archives inside the zip; got 'train/cat/x.zip'"),
         ([*FOLDERS, "x.tar.gz", "labels.csv"], "no archives inside"),
-        ([*FOLDERS, "labels.csv"], "PNG and JPEG files only; got 'labels.csv'"),
-        ([*FOLDERS, "train/cat/a.webp"], "PNG and JPEG files only; got 'train/cat/a.webp'"),
-        (["0.png", "1.png"], r"wanted train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"),
+        ([*FOLDERS, "notes.txt"], "TIFF files only, and at most one table.*; got 'notes.txt'"),
+        ([*FOLDERS, "train/cat/a.gif"], "TIFF files only.*; got 'train/cat/a.gif'"),
+        (["0.png", "1.png"], r"wanted train/CLASS/FILE and test/CLASS/FILE.*, or CLASS/FILE"),
         (["train/0.png", "test/1.png"], r"or CLASS/FILE; got 'test/1.png', 'train/0.png'"),
         ([*FOLDERS, "cat/0.png"], r"got 'cat/0.png' and 'train/\w+/0.png'"),
-        ([*FOLDERS, "val/cat/0.png"], r"wanted train/CLASS/FILE.*got .* more"),
+        ([*FOLDERS, "dev/cat/0.png"], r"wanted train/CLASS/FILE.*got .* more"),
+        ([*FOLDERS, "val/cat/0.png"], r"validation: wanted at least 1 .*got 0 of 'dog'"),
+        ([*FOLDERS, "val/cat/0.png", "valid/dog/1.png"], "one folder a part; got 'val', 'valid'"),
+        ([n for n in FOLDERS if n.startswith("test")], "got 'test' alone"),
         (["a/b/c/0.png", "a/b/d/0.png", "a/x/d/0.png"], "wanted train/CLASS/FILE"),
         (["w/v/train/cat/0.png", "w/v/test/cat/0.png"], "wanted train/CLASS/FILE"),
         ([n for n in FOLDERS if "dog" not in n], "2 to 1000 classes.*got 1: 'cat'"),
@@ -216,7 +221,6 @@ def test_a_split_stays_when_images_are_added(inspect):
         ([f"{k}/{j}.png" for k in range(1_001) for j in range(3)], "got 1001"),
         ([n for n in FOLDERS if not n.startswith("test/dog")], r"test: .*got 0 of 'dog'"),
         ([n for n in FOLDERS if not n.startswith("train/dog")], r"train: .*got 0 of 'dog'"),
-        ([n for n in FOLDERS if not n.startswith("test")], r"test: .*got 0 of 'cat', 'dog'"),
         ([n for n in FOLDERS if n not in ("train/cat/0.png", "train/cat/1.png")], "got 1 of 'cat'"),
         (["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"], "train: .*got 1 of 'cat', 'dog'"),
         ([n.replace("cat", "c" * 65) for n in FOLDERS], "class folder: wanted 1 to 64 characters"),
@@ -229,12 +233,13 @@ def test_a_wrong_layout_is_refused(inspect, names, message):
         inspect(names)
 
 
-def test_sizes_are_limited(inspect):
+def test_sizes_are_limited(inspect, monkeypatch):
     """All files together, each file, and the images that `resize` would make."""
     with pytest.raises(InvalidDataError, match="at most 100 bytes after decoding; got 130"):
         inspect(FOLDERS, limit=100)
     assert inspect(FOLDERS, limit=130)
     with pytest.raises(InvalidDataError, match="at most 10,000 bytes after decoding; got 10,240"):
         inspect(FOLDERS, limit=10_000, resize=32)
-    with pytest.raises(InvalidDataError, match="files of at most 33,554,432 bytes; got 33,554,433"):
-        inspect([*FOLDERS[:-1]], content=bytes(2**25 + 1))
+    monkeypatch.setattr(image_zip_structure, "MAX_FILE_BYTES", 12)
+    with pytest.raises(InvalidDataError, match=r"^train/dog/0.png: wanted files of at most 12 "):
+        inspect(FOLDERS)
