@@ -24,6 +24,7 @@ from app.api import (
     login,
     logits,
     metrics,
+    network_uploads,
     pages,
     results,
     set_uploads,
@@ -53,7 +54,8 @@ N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
     *(jobs, job_submission, job_events, health, metrics, pages, login),
-    *(datasets, logits, results, exports, set_uploads, artifacts, documentation),
+    *(datasets, logits, results, exports, set_uploads, network_uploads, artifacts),
+    documentation,
 )
 ANSWERED_ERRORS = (
     DdcalError,

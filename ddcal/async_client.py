@@ -107,6 +107,12 @@ class AsyncClient:
             steps = uploading.uploaded_sets(path, {"name": name, **options}, self._to.manners)
             return AsyncJob(self._to, await self._to.run(steps))
 
+    async def upload_model(self, name: str, source: str | Path, **options: object) -> AsyncJob:
+        """As `Client.upload_model`."""
+        query = {"name": name, **options}
+        steps = uploading.uploaded_network(Path(source), query, self._to.manners)
+        return AsyncJob(self._to, await self._to.run(steps))
+
     async def dataset(self, name: str, *, logits: bool = False) -> AsyncDataset:
         """As `Client.dataset`."""
         collection = LOGITS if logits else DATASETS

@@ -153,6 +153,24 @@ class Client:
             steps = uploading.uploaded_sets(path, {"name": name, **options}, self._to.manners)
             return Job(self._to, self._to.run(steps))
 
+    def upload_model(self, name: str, source: str | Path, **options: object) -> Job:
+        """Upload a network made elsewhere.
+
+        Args:
+            name: as the model is to be called.
+            source: an ONNX file, or safetensors with the parameters of a network known by name.
+            options: dataset, which it is for; space, what it reads (pixels or standardised);
+                architecture (onnx unless given) with what belongs to one of this service's; mean
+                and std; side, in pixels; layout (nchw or nhwc); outputs (logits or probabilities);
+                class_order; distilled_set, which it was trained on; tags (key -> value) and notes.
+
+        Returns:
+            The job that tries it, whose result it is: `wait` for it, or calibrate it by its id.
+        """
+        query = {"name": name, **options}
+        steps = uploading.uploaded_network(Path(source), query, self._to.manners)
+        return Job(self._to, self._to.run(steps))
+
     def dataset(self, name: str, *, logits: bool = False) -> Dataset:
         """A data set, or uploaded logits, by name."""
         collection = LOGITS if logits else DATASETS

@@ -6,7 +6,7 @@ from typing import Any
 from ddcal.conversations import Manners, all_items, fetched
 from ddcal.errors import NotFoundError
 from ddcal.jobs import artifacts, job_as_it_stands, report_result, require_success_of
-from ddcal.records import MAKERS, RESOURCES, Child, JobRecord, ResultRecord
+from ddcal.records import IMPORTS, MAKERS, RESOURCES, Child, JobRecord, ResultRecord
 from ddcal.steps import Steps
 
 REPORT_PAGE = "report.html"
@@ -62,8 +62,9 @@ def report_page(job_id: str, path: Path, manners: Manners) -> Steps[None]:
 
 def results_of(job: JobRecord | Child, manners: Manners) -> Steps[list[ResultRecord]]:
     """The results of a job that is no pipeline, first made first."""
-    # An upload may be of distilled sets, which its check makes.
-    made = MAKERS.get("distill" if job.kind == "intake" else job.kind)
+    made = MAKERS.get(job.kind)
+    if isinstance(job, JobRecord) and job.kind == "intake":
+        made = IMPORTS.get(str(job.params.get("content")))
     if made is None:
         return []
     path = f"/v1/{RESOURCES[made]}"
@@ -86,7 +87,7 @@ def _folders(results: list[ResultRecord]) -> dict[str, Path]:
 
 def _folder_names(resource: str, details: dict[str, Any]) -> list[str]:
     imported = details.get("imported")
-    if imported and imported["n_experiments"] > 1:
+    if imported and imported.get("n_experiments", 1) > 1:
         return [f"set-{imported['experiment']}"]
     if resource not in ("model", "calibration"):
         return []

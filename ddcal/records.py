@@ -31,6 +31,10 @@ RESULT_PREFIXES: Mapping[str, str] = MappingProxyType(
 )
 """What a result's id begins with -> what it is."""
 
+IMPORTS: Mapping[str, str] = MappingProxyType(
+    {"distilled_sets": "distilled_set", "network": "model"}
+)
+"""What an upload's job makes, by what it holds."""
 MAKERS: Mapping[str, str] = MappingProxyType(
     {
         "experts": "expert_set",

@@ -17,6 +17,7 @@ from ddcal.steps import Ask, Steps
 DATASETS = "datasets"
 LOGITS = "logits"
 SETS = "distilled-sets"
+NETWORKS = "models"
 Source = str | Path | Mapping[str, Any]
 """A file of any layout that the service knows, a folder of such files, or arrays by names."""
 
@@ -80,6 +81,12 @@ def _sent(
     ask = Ask("POST", f"/v1/{collection}", query=given, headers=headers, content=path)
     body: Mapping[str, Any] = yield from document(ask, manners)
     return body
+
+
+def uploaded_network(path: Path, query: Mapping[str, Any], manners: Manners) -> Steps[JobRecord]:
+    """Send a network made elsewhere, as `uploaded` does; the job that tries it."""
+    body = yield from _sent(path, NETWORKS, query, manners)
+    return JobRecord.model_validate(body)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from app.shared.store.kinds import (
     ATOMIC_KINDS,
     COMPOSITE_KINDS,
     EXPORT,
+    IMPORTS,
     INTAKE,
     KINDS,
     MAKERS,
@@ -29,11 +30,12 @@ from ddcal import records
 from ddcal.cli import data as cli_data
 from ddcal.cli import distil as cli_distil
 from ddcal.cli import jobs as cli_jobs
+from ddcal.cli import networks as cli_networks
 from ddcal.cli import sets as cli_sets
 from ddcal.cli.main import app
 from ddcal.cli.programs import NEEDS
 from ddcal.jobs import REQUEST_FIELDS
-from ddcal_core.specs import exports, fields, logits, uploads
+from ddcal_core.specs import exports, fields, foreign_networks, logits, uploads
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -89,6 +91,8 @@ def test_every_result_has_its_place():
     assert {name: facts.collection for name, facts in RESOURCES.items()} == records.RESOURCES
     assert {facts.prefix: name for name, facts in RESOURCES.items()} == records.RESULT_PREFIXES
     assert {maker: name for name, maker in MAKERS.items()} == records.MAKERS
+    assert dict(IMPORTS) == records.IMPORTS
+    assert {*tables.DATASET_CONTENTS, *IMPORTS} == set(get_args(uploads.UploadContent))
 
 
 @pytest.mark.parametrize(
@@ -126,10 +130,13 @@ def test_the_client_knows_the_fields_of_a_request():
         (cli_distil.Method, tuple(METHODS)),
         (cli_jobs.State, JOB_STATES),
         (cli_sets.Space, get_args(uploads.DeclaredSpace)),
+        (cli_networks.Space, get_args(foreign_networks.NetworkSpace)),
+        (cli_networks.Layout, get_args(foreign_networks.Layout)),
+        (cli_networks.Outputs, get_args(foreign_networks.Outputs)),
         (cli_data.Colour, words_of(uploads.Colour)),
         (cli_data.Values, words_of(logits.Values)),
     ],
-    ids=["methods", "states", "spaces", "colours", "values"],
+    ids=["methods", "states", "spaces", "inputs", "layouts", "outputs", "colours", "values"],
 )
 def test_the_command_line_knows_every_word(choice, words):
     """As a choice, so that another word is refused before anything is uploaded."""

@@ -223,7 +223,7 @@ def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artif
     service, owner_id = asked.service, asked.owner_id
     with service.database.read() as connection:
         result = find_result(connection, owner_id, asked.resource, asked.result_id)
-        check_export(result, asked.word)
+        check_export(connection, owner_id, result, asked.word)
         if asked.facts.is_stored:
             return _stored(connection, asked, result)
         params = export_params(connection, owner_id, result, asked.word, asked.facts)

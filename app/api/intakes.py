@@ -18,7 +18,8 @@ from app.api.http.request_bodies import require_declared_length, require_media_t
 from app.api.http.responses import json_answer
 from app.api.http.searching import TagOf, asked_change, written
 from app.api.http.uploads import Upload, receive_upload
-from app.api.job_views import retry_after
+from app.api.job_views import retry_after, whole_job_body
+from app.api.schemas.jobs import JobBody
 from app.shared.engine.deletion import delete_files
 from app.shared.engine.idempotency import KeyedRequest, is_key_taken, take_key
 from app.shared.engine.jobs import insert_job
@@ -43,7 +44,7 @@ from app.shared.store.database import Connection
 from app.shared.store.descriptions import MAX_TAGS
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, NewJob
-from app.shared.store.kinds import INTAKE, INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE, queue_of_upload
 from app.shared.store.tables import DATASET_CONTENTS
 from app.submission.description_fields import Notes, UploadDescription
 from ddcal_core.specs.uploads import DatasetContent, UploadContent
@@ -102,14 +103,14 @@ class AskedUpload:
     Attributes:
         owner_id: whose it is.
         name: as it is to be called.
-        content: images, logits or distilled_sets.
+        content: what it holds.
         options: of its content.
         tags: of the upload.
         notes: likewise.
         key: the request's, if it has one.
         inspect: the check of its structure, told the path and the most bytes after decoding; gives
             what the job's params have to say besides.
-        dataset: of distilled sets, which one they were made from.
+        dataset: of what makes results, which one they belong to.
     """
 
     owner_id: str
@@ -181,6 +182,12 @@ async def take_upload(
     request_id = request.state.request_id
     intake, is_new = await run_in_threadpool(_accept, service, asked, upload, once, request_id)
     return intake, {**({} if is_new else REPLAYED), **retry_after(intake)}
+
+
+def show_intake(service: Service, owner_id: str, job_id: str) -> JobBody:
+    """The job that takes in what has no row of its own."""
+    with service.database.read() as connection:
+        return whole_job_body(connection, find_job(connection, owner_id, job_id), ())
 
 
 async def answer_change(
@@ -288,7 +295,7 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
         params=params,
         dataset=asked.dataset or asked.name,
         **said,
-        queue=INTAKE_QUEUE,
+        queue=queue_of_upload(asked.content),
         timeout_seconds=math.ceil(settings.intake_timeout_seconds),
         max_attempts=settings.max_attempts,
         request_id=request_id,
@@ -297,7 +304,7 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
 
 def _insert(connection: Connection, asked: AskedUpload, upload: Upload, check: NewJob) -> Job:
     intake = insert_job(connection, asked.owner_id, check)
-    if asked.content == "distilled_sets":
+    if asked.content not in DATASET_CONTENTS:
         return intake
     new = NewDataset(
         name=asked.name,

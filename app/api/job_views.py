@@ -27,7 +27,7 @@ from app.shared.store.job_queries import (
     shown_state,
 )
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import INTAKE, KINDS, MAKERS, is_composite
+from app.shared.store.kinds import IMPORTS, INTAKE, KINDS, MAKERS, is_composite
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 
@@ -128,8 +128,8 @@ def _results(connection: Connection, owner_id: str, makers: Sequence[Job]) -> li
     """What some jobs have made; asked only for what their kinds can make."""
     found: list[Result] = []
     for resource, maker in MAKERS.items():
-        # A calibration of uploaded logits writes its own report; an upload may be of sets.
-        others = {"report": ("calibrate",), "distilled_set": (INTAKE,)}
+        # A calibration of uploaded logits writes its own report; an upload may become results.
+        others = {"report": ("calibrate",), **dict.fromkeys(IMPORTS.values(), (INTAKE,))}
         kinds = (maker, *others.get(resource, ()))
         ids = [job.id for job in makers if job.kind in kinds and job.state == "succeeded"]
         if ids:

@@ -16,13 +16,12 @@ from app.api.intakes import (
     AskedUpload,
     DescribedUpload,
     refused_parameter,
+    show_intake,
     take_upload,
     upload_body,
 )
-from app.api.job_views import whole_job_body
 from app.api.schemas.jobs import JobBody
 from app.shared.errors import InvalidRequestError
-from app.shared.store.job_queries import find_job
 from app.submission.description_fields import Name
 from app.submission.references import CheckContext, known_dataset
 from ddcal_core.intake.structure.set_structure import inspect_sets
@@ -92,7 +91,7 @@ async def upload_distilled_sets(
         dataset=options.dataset,
     )
     intake, headers = await take_upload(request, service, upload)
-    body = await run_in_threadpool(_shown, service, owner_id, intake.id)
+    body = await run_in_threadpool(show_intake, service, owner_id, intake.id)
     headers["Location"] = f"/v1/jobs/{intake.id}"
     return json_answer(body, status=202, headers=headers)
 
@@ -150,8 +149,3 @@ def _inspection(facts: DatasetFacts, options: SetOptions) -> Callable[[Path, int
         }
 
     return inspect
-
-
-def _shown(service: Service, owner_id: str, job_id: str) -> JobBody:
-    with service.database.read() as connection:
-        return whole_job_body(connection, find_job(connection, owner_id, job_id), ())

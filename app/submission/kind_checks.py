@@ -14,6 +14,7 @@ from app.submission.data_checks import (
     check_n_images,
 )
 from app.submission.expert_checks import check_experts, check_own_experts, check_size_of_experts
+from app.submission.network_checks import check_imported
 from app.submission.pipeline import needs_small_set
 from app.submission.references import (
     CheckContext,
@@ -146,25 +147,33 @@ def _check_calibrate(
     if isinstance(params, CalibrateLogitsParams):
         return _check_calibrate_logits(context, params)
     origins, dataset = common_dataset(context, "model", params.models, "/params/models")
-    full = [k for k, origin in enumerate(origins) if origin.training_set == "full"]
-    if full:
-        _refuse_fit_on_small_set(context, params.calibrate, full[0])
+    without = [k for k, origin in enumerate(origins) if origin.training_set in _WITHOUT_SET]
+    if without:
+        why = _WITHOUT_SET[origins[without[0]].training_set or ""]
+        _refuse_fit_on_small_set(context, params.calibrate, without[0], why)
+    check_imported(context, origins, params.calibrate)
     check_masks(context, dataset, params.calibrate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
 
-def _refuse_fit_on_small_set(context: CheckContext, specs: CalibrationSpecs, model: int) -> None:
+_WITHOUT_SET = {
+    "full": "a network trained on the full data, which has no distilled set",
+    "unknown": "an imported network of which no distilled_set was named when it was uploaded",
+}
+"""What has no small set to fit on: what it was trained on -> it, in words."""
+
+
+def _refuse_fit_on_small_set(
+    context: CheckContext, specs: CalibrationSpecs, model: int, why: str
+) -> None:
     for k, spec in enumerate(specs):
         if not needs_small_set(spec):
             continue
         field, wanted, got = "fit_on", "fit_on validation", "training_set"
         if getattr(spec, "fit_on", None) == "validation":
             field, wanted, got = "mask/ratio", "a ratio in [0, 1)", '"auto"'
-        detail = (
-            f"wanted {wanted} for a network trained on the full data, which has no distilled "
-            f"set: /params/models/{model}; got {got}"
-        )
+        detail = f"wanted {wanted} for {why}: /params/models/{model}; got {got}"
         context.refuse(f"/params/calibrate/{k}/{field}", "no_distilled_set", detail)
 
 

@@ -21,7 +21,7 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import MAKERS
+from app.shared.store.kinds import IMPORTS, MAKERS
 from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.results import Resource
 
@@ -59,14 +59,18 @@ class Origin:
     Attributes:
         dataset: name of the data set it was, or will be, made from.
         maker: id of the job that makes it.
-        training_set: of a model: distilled, random, herding or full.
+        training_set: of a model: distilled, random, herding, full or unknown.
         created_at: when it, or the job that makes it, was written.
+        is_imported: whether it was made elsewhere.
+        distilled_set_id: of a model, where it was trained on one that is known by its id.
     """
 
     dataset: str | None
     maker: str
     training_set: str | None
     created_at: datetime
+    is_imported: bool = False
+    distilled_set_id: str | None = None
 
 
 def known_dataset(context: CheckContext, name: str, pointer: str) -> Dataset | None:
@@ -189,9 +193,9 @@ def _is_check_lost(context: CheckContext, upload: Dataset | Logits) -> bool:
 def _origin_in_job(
     context: CheckContext, resource: Resource, job: Job, pointer: str
 ) -> Origin | None:
-    maker = MAKERS[resource]
-    is_import = resource == "distilled_set" and job.upload_content == "distilled_sets"
-    if is_import and job.params["n_sets"] > 1:
+    maker, content = MAKERS[resource], job.upload_content
+    is_import = content is not None and IMPORTS.get(content) == resource
+    if is_import and job.params.get("n_sets", 1) > 1:
         detail = f"wanted one distilled set, got {job.id}, which takes in {job.params['n_sets']}"
         context.refuse(pointer, "several_sets", f"{detail}: name one of them")
         return None
@@ -207,8 +211,16 @@ def _origin_in_job(
         context.refuse(pointer, "reference_ended", detail)
         return None
     training_set = job.params.get("training_set", {}).get("source")
+    set_id = job.params.get("options", {}).get("distilled_set") if is_import else None
+    if is_import and resource == "model":
+        training_set = "unknown" if set_id is None else "distilled"
     return Origin(
-        dataset=job.dataset, maker=job.id, training_set=training_set, created_at=job.created_at
+        dataset=job.dataset,
+        maker=job.id,
+        training_set=training_set,
+        created_at=job.created_at,
+        is_imported=is_import,
+        distilled_set_id=set_id,
     )
 
 
@@ -236,6 +248,8 @@ def _origin_in_result(
         maker=result.job_id,
         training_set=columns.get("training_set"),
         created_at=result.created_at,
+        is_imported=result.details.get("imported") is not None,
+        distilled_set_id=columns.get("distilled_set_id"),
     )
 
 

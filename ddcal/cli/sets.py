@@ -11,6 +11,7 @@ from ddcal.cli.descriptions import Notes, Tags, tags_of
 from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.output import complain, print_json
 from ddcal.errors import JobFailedError
+from ddcal.handles import Job
 
 
 class Space(StrEnum):
@@ -66,17 +67,25 @@ def upload_set(
     source = file if labels is None else (file, labels)
     with client_of(context) as client:
         job = client.upload_sets(name, source, tags=tags_of(tags), **options)
-        if watch:
-            try:
-                job.wait(progress=True)
-            except JobFailedError as error:
-                complain(str(error))
-                return FAILED
-        results = list(job.results) if watch else []
+        return told(job, watch=watch, as_json=as_json)
+
+
+def told(job: Job, *, watch: bool, as_json: bool) -> int:
+    """Print the job that takes an upload in, or, once it has ended, what it has made.
+
+    Returns:
+        The exit status.
+    """
+    if watch:
+        try:
+            job.wait(progress=True)
+        except JobFailedError as error:
+            complain(str(error))
+            return FAILED
     if as_json:
         print_json(job.record)
     elif watch:
-        for result in results:
+        for result in job.results:
             print(result.id, result.record.name or "")
     else:
         print(job.id)

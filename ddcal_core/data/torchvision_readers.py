@@ -1,4 +1,4 @@
-"""The one module that imports torchvision, for its readers of named data sets.
+"""The one module that imports torchvision, for its readers of named data sets and its networks.
 
 torchvision's wheel from PyPI has a compiled extension for CUDA builds of torch. Beside a CPU-only
 torch it does not load, and `import torchvision` then fails with "operator torchvision::nms does
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddcal_core.data.dataset_facts import Split
 from ddcal_core.errors import InvalidDataError
@@ -50,7 +50,7 @@ def _define_missing_operators() -> None:
 _define_missing_operators()
 
 # Only now can torchvision be imported.
-from torchvision import datasets  # noqa: E402
+from torchvision import datasets, models  # noqa: E402
 
 _READERS = {
     "mnist": datasets.MNIST,
@@ -109,3 +109,16 @@ def as_tensors(
     images = torch.from_numpy(pixels)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous(), torch.as_tensor(targets, dtype=torch.int64)
+
+
+def torchvision_network(name: str, n_classes: int) -> nn.Module:
+    """A network of torchvision whose parameters are nowhere yet, on the meta device.
+
+    Args:
+        name: "torchvision." and the name of its constructor in torchvision.models.
+        n_classes: K, of its last layer.
+    """
+    constructor = getattr(models, name.removeprefix("torchvision."))
+    with torch.device("meta"):
+        network: nn.Module = constructor(weights=None, num_classes=n_classes)
+    return network

@@ -18,7 +18,8 @@ from ddcal_core.specs.calibration import (
 from ddcal_core.specs.fields import Spec, members_of
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
-TrainingSource = Literal["distilled", "random", "herding", "full"]
+TrainingSource = Literal["distilled", "random", "herding", "full", "unknown"]
+"""What a network was trained on, by `source` of the train job; "unknown" of one made elsewhere."""
 FitOn = Annotated[
     Literal["validation", "training_set", "fit rows"], BeforeValidator(in_todays_word)
 ]

@@ -6,24 +6,30 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from ddcal_core.formats.calibrations import CalibrationValues, TrainingSource
+from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.records import Record, VersionedRecord, is_empty, is_none
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.foreign_networks import FOREIGN_NAMES, AnyNetwork, ForeignNetwork
 from ddcal_core.specs.masks import MaskSpec
-from ddcal_core.specs.networks import NetworkSpec, network_spec
+from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import HerdingFeatures, TrainSpec
 
 
 def _network_of(held: object) -> object:
-    return network_spec(held) if isinstance(held, Mapping) else held
+    if not isinstance(held, Mapping):
+        return held
+    if held.get("name") in FOREIGN_NAMES:
+        return ForeignNetwork(network=held["name"])
+    return network_spec(held)
 
 
-def _described(network: NetworkSpec) -> dict[str, Any]:
+def _described(network: AnyNetwork) -> dict[str, Any]:
     return network.described()
 
 
-DescribedNetwork = Annotated[NetworkSpec, BeforeValidator(_network_of), PlainSerializer(_described)]
+DescribedNetwork = Annotated[AnyNetwork, BeforeValidator(_network_of), PlainSerializer(_described)]
 """A network, in JSON by its name and its own options alone."""
 
 
@@ -101,11 +107,14 @@ class DescribedSpace(Record):
 class ModelProvenance(Record):
     """How a network was trained.
 
+    Of one made elsewhere nobody knows: its training, the images and its accuracy on them are null.
+
     Attributes:
         dataset: its name.
-        training_set: what was trained on, by `source` of the train job.
+        training_set: what was trained on, by `source` of the train job; "unknown" where nobody
+            here knows.
         distilled_set_id: of the distilled set, where it was one.
-        images_per_class: of the training set; None for the full data.
+        images_per_class: of the training set; None for the full data, and where it is not known.
         split: which images are real training images, and which validation images.
         n_real_images: real images left by the cut; None with a distilled set, whose manifest says.
         real_class_counts: likewise, of each class.
@@ -114,13 +123,14 @@ class ModelProvenance(Record):
         seed: of the job.
         seed_index: the network's place among those of its job.
         network: name and options.
-        train: how it was trained.
+        train: how it was trained; None where that is not known.
         lr_is_learned: whether the learning rate is the one learned with the set.
         has_soft_labels: whether it was trained on soft labels.
-        n_train: images trained on.
-        train_accuracy: on these, in [0, 1].
+        n_train: images trained on; None where that is not known.
+        train_accuracy: on these, in [0, 1]; likewise.
         seconds: of the training.
         made_with: torch and device.
+        imported: where a network made elsewhere came from, and how it is read.
     """
 
     dataset: str
@@ -135,13 +145,14 @@ class ModelProvenance(Record):
     seed: int
     seed_index: int
     network: DescribedNetwork
-    train: TrainSpec
+    train: TrainSpec | None
     lr_is_learned: bool
     has_soft_labels: bool
-    n_train: int
-    train_accuracy: float
+    n_train: int | None
+    train_accuracy: float | None
     seconds: float
     made_with: MadeWith
+    imported: ImportedNetwork | None = Field(None, exclude_if=is_none)
 
 
 class ModelConfig(DescribedSpace, ModelProvenance, VersionedRecord):

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export import save as save_exported
@@ -16,6 +15,7 @@ from torch.export import save as save_exported
 from ddcal_core.data.input_space import InputSpace, space_of_tensors, space_tensors
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import CalibrationValues
+from ddcal_core.formats.foreign_networks import OnnxNetwork, foreign_model, foreign_module
 from ddcal_core.formats.manifests import (
     CalibratedModelConfig,
     DescribedSpace,
@@ -23,13 +23,17 @@ from ddcal_core.formats.manifests import (
     ModelProvenance,
 )
 from ddcal_core.formats.records import write_json
-from ddcal_core.networks import Network, empty_network
+from ddcal_core.formats.tensor_files import read_tensors
+from ddcal_core.networks import empty_network
+from ddcal_core.specs.foreign_networks import ForeignNetwork, is_onnx
 from ddcal_core.specs.spaces import StandardSpace
 
 PROGRAM_SPACE = (
     "pixels: float32 in [0, 1], shape (N, C, H, W); normalisation or whitening is inside"
 )
+MODEL_FILE, GRAPH_FILE = "model.safetensors", "model.onnx"
 INPUT_SPACE_FILE = "input_space.safetensors"
+CALIBRATED_PROGRAM, CALIBRATED_GRAPH = "calibrated_model.pt2", "calibrated_model.onnx"
 
 
 class CalibratedNetwork(nn.Module):
@@ -54,6 +58,15 @@ class CalibratedNetwork(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0))
         self.register_buffer("weights", torch.ones(n_classes))
         self.register_buffer("biases", torch.zeros(n_classes))
+
+    def set_scaling(
+        self, temperature: float, weights: Sequence[float] | None, biases: Sequence[float] | None
+    ) -> None:
+        """Scale by other numbers; None is for ones and zeros."""
+        self.temperature.fill_(temperature)
+        for buffer, values in ((self.weights, weights), (self.biases, biases)):
+            if values is not None:
+                buffer.copy_(torch.tensor(values))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Give probabilities float32 (N, K) of pixels float32 (N, C, H, W) in [0, 1].
@@ -134,18 +147,6 @@ def read_input_space(path: Path, described: DescribedSpace) -> InputSpace:
     return space_of_tensors(spec, tensors, described.facts)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        InvalidDataError: it is none.
-    """
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InvalidDataError(f"wanted a safetensors file in {path.name}; got: {error}") from error
-
-
 def write_model(
     folder: Path, network: nn.Module, *, space: InputSpace, provenance: ModelProvenance
 ) -> ModelConfig:
@@ -162,7 +163,7 @@ def write_model(
     """
     config = ModelConfig(**dict(provenance), **dict(DescribedSpace.of(space.spec, space.facts)))
     weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    save_file(weights, folder / MODEL_FILE)
     if tensors := space_tensors(space):
         save_file(tensors, folder / INPUT_SPACE_FILE)
     write_json(folder / "config.json", config.as_json())
@@ -172,23 +173,33 @@ def write_model(
 def model_files(folder: Path) -> tuple[Path, ...]:
     """Give the paths of all that `write_model` has written into a folder."""
     space = folder / INPUT_SPACE_FILE
-    files = (folder / "model.safetensors", folder / "config.json")
+    files = (folder / MODEL_FILE, folder / "config.json")
     return (*files, space) if space.exists() else files
 
 
-def read_model(path: Path, config: ModelConfig) -> Network:
+def read_model(path: Path, config: ModelConfig) -> nn.Module:
     """Rebuild a network from its parameters and config.
 
     Args:
-        path: of a model.safetensors.
+        path: of a model.safetensors, or of the model.onnx of a graph made elsewhere.
         config: its config.json.
 
     Returns:
-        The network on the CPU, in evaluation mode.
+        Images in the standard space -> logits (N, K), on the CPU, in evaluation mode. What
+        `export_program` takes, but for a graph of ONNX.
 
     Raises:
         InvalidDataError: the parameters are not those of that network.
     """
+    if config.imported is not None:
+        if is_onnx(config.network):
+            network: nn.Module = OnnxNetwork(path, config.imported.batch)
+        else:
+            network = foreign_module(
+                read_tensors(path), config.network, config.imported.input_shape, config.facts
+            )
+        return foreign_model(network, config.imported, config.facts)
+    assert not isinstance(config.network, ForeignNetwork)  # it would be imported
     network = empty_network(config.network, config.facts)
     try:
         network.load_state_dict(read_tensors(path))
@@ -197,6 +208,11 @@ def read_model(path: Path, config: ModelConfig) -> Network:
             f"wanted the parameters of {config.network.described()} in {path.name}; {error}"
         ) from error
     return network.eval()
+
+
+def model_file(config: ModelConfig) -> str:
+    """The name of the file that holds a model."""
+    return GRAPH_FILE if is_onnx(config.network) else MODEL_FILE
 
 
 def calibrated_config(
@@ -208,8 +224,12 @@ def calibrated_config(
         config: of the model.
         calibration: what was found.
         apply: logits -> probabilities, as a formula or in words; None where nothing was found.
-        has_program: whether a calibrated_model.pt2 lies beside it.
+        has_program: whether a file lies beside it that has the calibration inside.
     """
+    folded, how = CALIBRATED_PROGRAM, "torch.export.load('{}').module()(pixels)"
+    if is_onnx(config.network):
+        folded = CALIBRATED_GRAPH
+        how = "onnxruntime.InferenceSession('{}').run(['probabilities'], {{'pixels': pixels}})[0]"
     nothing = f"none: the fit is {calibration.status}, there is nothing to apply"
     no_program = "none: this calibration is applied by hand" if apply else nothing
     return CalibratedModelConfig(
@@ -217,10 +237,9 @@ def calibrated_config(
         temperature=calibration.temperature,
         calibration=calibration,
         how_to_use={
-            "model.safetensors": "logits = network(x), x of pixels as `space` says; "
+            model_file(config): "logits = network(x), x of pixels as `space` says; "
             f"probabilities = {apply or nothing}",
-            "calibrated_model.pt2": "torch.export.load('calibrated_model.pt2').module()(pixels) -> "
-            f"probabilities; {PROGRAM_SPACE}"
+            folded: f"{how.format(folded)} -> probabilities; {PROGRAM_SPACE}"
             if has_program
             else no_program,
         },

@@ -1,7 +1,7 @@
 """Calibrated networks as ONNX, for every runtime that reads it; programs for PyTorch: `models`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ _TOLERANCE = 1e-4
 _N_TRIED = 3
 
 
-class _WithLogits(nn.Module):
+class WithLogits(nn.Module):
     """A calibrated network that gives the logits, too, as they were before the calibration."""
 
     def __init__(self, calibrated: CalibratedNetwork) -> None:
@@ -30,6 +30,7 @@ class _WithLogits(nn.Module):
         self.calibrated = calibrated
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Give probabilities and logits (N, K) of pixels float32 (N, C, H, W) in [0, 1]."""
         logits: Tensor = self.calibrated.network(self.calibrated.input_space(pixels))
         return self.calibrated.scaled(logits), logits
 
@@ -65,11 +66,8 @@ def write_onnx(
     with torch.no_grad():
         n_classes = network(space(example)).shape[1]
     calibrated = CalibratedNetwork(network, space, n_classes)
-    calibrated.temperature.fill_(temperature)
-    for buffer, values in ((calibrated.weights, weights), (calibrated.biases, biases)):
-        if values is not None:
-            buffer.copy_(torch.tensor(values))
-    whole = _WithLogits(calibrated).eval().requires_grad_(False)
+    calibrated.set_scaling(temperature, weights, biases)
+    whole = WithLogits(calibrated).eval().requires_grad_(False)
     with warnings.catch_warnings():
         # torch warns of its own code.
         warnings.simplefilter("ignore")
@@ -85,7 +83,7 @@ def write_onnx(
         )
     assert program is not None
     held = without_origins(program.model_proto).SerializeToString()
-    _compare(held, whole, space.facts.image_shape)
+    compare_with_onnx(held, whole, space.facts.image_shape, {1, _N_TRIED})
     path.write_bytes(held)
 
 
@@ -99,18 +97,26 @@ def without_origins(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _compare(held: bytes, whole: _WithLogits, image_shape: tuple[int, int, int]) -> None:
-    """Ask ONNX Runtime and the network of the same images, one and several.
+def compare_with_onnx(
+    held: bytes, whole: WithLogits, image_shape: tuple[int, int, int], n_images: Collection[int]
+) -> None:
+    """Ask ONNX Runtime and a network of the same images, noise.
+
+    Args:
+        held: the ONNX file.
+        whole: what it was written of.
+        image_shape: (C, H, W).
+        n_images: how many to ask of at once.
 
     Raises:
         FoldingError: their answers differ.
     """
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(_N_TRIED, *image_shape, generator=generator)
-    session = open_session(held, n_threads=1)
+    pixels = torch.rand(max(n_images), *image_shape, generator=generator)
+    session = open_session(held, n_threads=torch.get_num_threads())
     with torch.no_grad():
         wanted = [one.numpy() for one in whole(pixels)]
-    for n in (1, _N_TRIED):
+    for n in n_images:
         got = session.run([PROBABILITIES, LOGITS], {PIXELS: pixels[:n].numpy()})
         for name, own, other in zip((PROBABILITIES, LOGITS), wanted, got, strict=True):
             far = float(np.abs(own[:n] - other).max())

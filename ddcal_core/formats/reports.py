@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import TrainingSource
+from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.manifests import (
     DescribedNetwork,
@@ -65,22 +66,23 @@ class DistilledSetFacts(Record):
 
 
 class KnownTrainingSet(Record):
-    """Networks trained here that differ by seed alone, and what they were trained on.
+    """Networks that differ by seed alone, and what they were trained on.
 
     Attributes:
         label: for people, unlike any other's of the report.
         training_set: what was trained on, by `source` of the train job.
         distilled_set_id: of the distilled set, where it was one.
-        images_per_class: of the training set; None for the full data.
+        images_per_class: of the training set; None for the full data, and where it is not known.
         split: which images are real training images, and which validation images.
         network: name and options.
-        train: how it was trained.
-        n_train: images trained on.
+        train: how it was trained; None of one made elsewhere.
+        n_train: images trained on; likewise.
         input_space: what the networks read of pixels.
-        train_accuracy: of each network on its own training images, in [0, 1].
+        train_accuracy: of each network on its own training images, in [0, 1], where it is known.
         model_ids: of each network, by seed.
         real_class_counts: real images left by the cut, of each class; None where that is not known.
         distilled: how the distilled set was made, where it was one.
+        imported: where a network made elsewhere came from, and how it is read.
     """
 
     label: str
@@ -89,13 +91,14 @@ class KnownTrainingSet(Record):
     images_per_class: int | None
     split: Split
     network: DescribedNetwork
-    train: TrainSpec
-    n_train: int
+    train: TrainSpec | None
+    n_train: int | None
     input_space: InputSpaceSpec
     train_accuracy: tuple[float, ...]
     model_ids: tuple[str, ...]
     real_class_counts: tuple[int, ...] | None
     distilled: DistilledSetFacts | None
+    imported: ImportedNetwork | None = Field(None, exclude_if=is_none)
 
 
 class UnknownTrainingSet(Record):

@@ -14,8 +14,8 @@ from torch import Tensor
 from ddcal_core.data.input_space import InputSpace, space_tensors, to_pixels
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import DescribedSpace, SetManifest, SetProvenance
-from ddcal_core.formats.models import read_tensors
 from ddcal_core.formats.set_files import write_set_files
+from ddcal_core.formats.tensor_files import read_tensors
 from ddcal_core.specs.facts import DatasetFacts
 
 

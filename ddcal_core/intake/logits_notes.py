@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +65,25 @@ def absent_classes_note(part: str, counts: Sequence[int], names: Sequence[str]) 
     )
 
 
-def accuracy_note(part: str, tally: LabelTally, names: Sequence[str]) -> str | None:
-    """Say that the largest logit is the label's far less often than by guessing, and why it may be.
+class Disagreement(NamedTuple):
+    """How far answers are from the labels.
+
+    Attributes:
+        accuracy: share of rows whose largest logit is the label's, in [0, 1].
+        guessing: likewise by guessing.
+        is_far_below: whether the one is far below the other, and not only no better.
+    """
+
+    accuracy: float
+    guessing: float
+    is_far_below: bool
+
+
+def disagreement(tally: LabelTally) -> Disagreement | None:
+    """Tell whether the largest logit is the label's far less often than by guessing.
 
     Likewise where it is no more often, but would be far more often with the columns reordered.
+    None where it is neither, or too few rows tell.
 
     Guessing is measured by what labels and predictions would agree were they independent.
     """
@@ -80,10 +96,18 @@ def accuracy_note(part: str, tally: LabelTally, names: Sequence[str]) -> str | N
     is_permuted = beyond < _FAR_DEVIATIONS and _are_permuted(tally, guessing, deviation)
     if not (is_far_below or is_permuted):
         return None
+    return Disagreement(accuracy, guessing, is_far_below)
+
+
+def accuracy_note(part: str, tally: LabelTally, names: Sequence[str]) -> str | None:
+    """Say that answers are far from the labels, see `disagreement`, and why that may be."""
+    found = disagreement(tally)
+    if found is None:
+        return None
     return (
-        f"The largest logit of logits_{part} is the label's in {100 * accuracy:.1f} % of the rows, "
-        f"{'far below' if is_far_below else 'no better than'} the {100 * guessing:.1f} % of "
-        f"guessing: {_reason(tally, names)}"
+        f"The largest logit of logits_{part} is the label's in {100 * found.accuracy:.1f} % of the "
+        f"rows, {'far below' if found.is_far_below else 'no better than'} the "
+        f"{100 * found.guessing:.1f} % of guessing: {_reason(tally, names)}"
     )
 
 

@@ -89,6 +89,8 @@ def _take_in_by_content(
                 sha256=inputs["sha256"],
             )
             return tuple(_set_output(one, inputs["name"], len(sets)) for one in sets)
+        case "network":
+            raise ValueError("wanted an upload of data or sets; networks are tried by trainers")
         case _:
             assert_never(content)
 

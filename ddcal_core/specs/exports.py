@@ -27,7 +27,7 @@ FORMATS: Mapping[ExportedResource, Mapping[ExportFormat, FormatFacts]] = {
     "calibration": dict(CALIBRATION_FORMATS.items()),
     "report": dict(REPORT_FORMATS.items()),
 }
-_OF_MODELS = ("model.safetensors", "config.json", "input_space.safetensors")
+_OF_MODELS = ("model.safetensors", "model.onnx", "config.json", "input_space.safetensors")
 FILES_READ: Mapping[ExportedResource, tuple[str, ...]] = {
     "distilled_set": ("distilled_set.safetensors",),
     "model": _OF_MODELS,

@@ -8,8 +8,8 @@ from ddcal_core.specs.fields import DatasetName, Seed, Spec
 
 DatasetContent = Literal["images", "logits"]
 """What an upload holds that has a row of its own, by whose name jobs find it."""
-UploadContent = Literal[DatasetContent, "distilled_sets"]
-"""What an upload holds; the check of distilled sets makes results, as other jobs do."""
+UploadContent = Literal[DatasetContent, "distilled_sets", "network"]
+"""What an upload holds; the check of sets and networks makes results, as other jobs do."""
 
 MIN_IMAGE_SIDE = 8
 MAX_IMAGE_SIDE = 256

@@ -48,6 +48,7 @@ allow-x00 = true
 [[operations]]
 include-name = [
   "POST /v1/jobs", "POST /v1/datasets", "POST /v1/logits", "POST /v1/distilled-sets",
+  "POST /v1/models",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("worker", "ddcal_core")
 # Of what a digest is made of, and how; digests of other versions never match.
 RECIPE_VERSION = 2
-LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")
+LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "onnx", "onnxruntime")
 # Read by the kinds beside their modules: a report's look.
 PAGE_SUFFIXES = frozenset({".css", ".html"})
 _PREFIXES = "|".join(("job", *(facts.prefix for facts in RESOURCES.values())))
@@ -65,7 +65,9 @@ def recipe_of(
 
 
 def computation_of(kind: str, params: Mapping[str, Any]) -> str:
-    """The module of worker.trainer.kinds that computes a job."""
+    """The module of worker.trainer.kinds that computes a job; of the check of data, none."""
+    if kind == "intake" and params.get("content") == "network":
+        return "import_network"
     return "calibrate_logits" if kind == "calibrate" and "logits" in params else kind
 
 

@@ -1,7 +1,7 @@
 """When a supervisor's patience with a run or with a trainer's start is over."""
 
 from app.shared.settings import Settings
-from app.shared.store.kinds import INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE
 from worker.supervisor.run_state import Run
 from worker.supervisor.trainer_process import TrainerProcess
 
@@ -15,7 +15,7 @@ def limit_passed(run: Run, settings: Settings, now: float) -> str | None:
         now: by the clock of the run.
     """
     limit = run.job.timeout_seconds
-    if run.job.queue == INTAKE_QUEUE:
+    if run.job.kind == INTAKE:
         limit = round(settings.intake_timeout_seconds)
     if limit is not None and now - run.started > limit:
         return "timeout"

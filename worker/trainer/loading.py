@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddcal_core.data.input_space import InputSpace, moved
 from ddcal_core.data.labelled import (
@@ -22,10 +22,11 @@ from ddcal_core.data.labelled import (
 from ddcal_core.data.network_images import NetworkImages, network_images
 from ddcal_core.distillation.images import StartingSet
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.foreign_networks import ForeignModel, in_parts
 from ddcal_core.formats.manifests import Split
-from ddcal_core.formats.models import read_input_space, read_model, read_tensors
+from ddcal_core.formats.models import read_input_space, read_model
 from ddcal_core.formats.sets import read_distilled_set
-from ddcal_core.networks import Network
+from ddcal_core.formats.tensor_files import read_tensors
 from ddcal_core.seeding import seeded_generator
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
 
@@ -205,13 +206,16 @@ def load_starting_set(distilled: SetInput, space: InputSpace, device: torch.devi
     return StartingSet(images.to(device), stored.labels.to(device), soft_labels)
 
 
-def load_model(model: ModelInput, device: torch.device) -> Network:
-    """Rebuild a network, in evaluation mode.
+def load_model(model: ModelInput, device: torch.device) -> nn.Module:
+    """Rebuild a network, in evaluation mode; one made elsewhere is asked of few images at once.
 
     Raises:
         InvalidDataError: the file does not hold the network its config tells of.
     """
-    return read_model(model.path, model.config).to(device)
+    network = read_model(model.path, model.config)
+    if isinstance(network, ForeignModel):
+        return in_parts(network).to(device)
+    return network.to(device)
 
 
 def space_of_set(distilled: SetInput) -> InputSpace:

@@ -11,6 +11,7 @@ from app.api.schemas.bodies import Body
 from app.api.schemas.jobs import WholeJob
 from app.api.schemas.uploads import ImageFilesBody
 from ddcal_core.specs.exports import ExportedResource, ExportFormat
+from ddcal_core.specs.foreign_networks import NetworkFileFormat, NetworkOptions
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
 from ddcal_core.specs.kinds.distill import DistillParams
@@ -29,17 +30,17 @@ class IntakeParams(Body):
 
     upload: str = Field(description="Name of the file that it was kept in while it was checked.")
     content: UploadContent = Field(description="What was uploaded.")
-    options: ImageOptions | LogitsOptions | SetOptions | None = Field(
+    options: ImageOptions | LogitsOptions | SetOptions | NetworkOptions | None = Field(
         None, description="What was said of the content."
     )
     image_files: ImageFilesBody | None = Field(
         None, description="Of a zip of image files: what was found in it."
     )
-    file_format: SetFileFormat | None = Field(
-        None, description="Of distilled sets: what kind of file it is."
+    file_format: SetFileFormat | NetworkFileFormat | None = Field(
+        None, description="Of distilled sets and networks: what kind of file it is."
     )
     n_sets: int | None = Field(None, description="Of distilled sets: how many are taken in.")
-    sha256: str | None = Field(None, description="Of a file of distilled sets.")
+    sha256: str | None = Field(None, description="Of a file of distilled sets, or of a network.")
     n_bytes: int | None = Field(None, description="Likewise its size.")
 
 

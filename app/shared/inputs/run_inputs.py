@@ -140,7 +140,19 @@ class _Reader:
             self.uploads[path] = upload_sha256(self._connection, job)
             return inputs
         self.uploads[path] = sha256 = job.params["sha256"]
-        return {**inputs, "sha256": sha256, "name": job.name, "facts": self._facts_for_sets(job)}
+        inputs |= {"sha256": sha256, "name": job.name}
+        if job.upload_content == "network":
+            return inputs | self._data_for_network(job.params["options"])
+        return {**inputs, "facts": self._facts_for_sets(job)}
+
+    def _data_for_network(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The images that an uploaded network is tried on, and the set that it was trained on."""
+        reference = options.get("distilled_set")
+        found = None if reference is None else self._only_one("distilled_set", reference)
+        return {
+            "dataset": self._dataset(options["dataset"], has_test=False),
+            "distilled_set": None if found is None else self._set_input(found),
+        }
 
     def _facts_for_sets(self, job: Job) -> dict[str, Any]:
         """Of the data set that uploaded sets were made from; its images need not be here."""
@@ -220,7 +232,7 @@ class _Reader:
             "models": [
                 {
                     "id": result.id,
-                    "path": self._path(result.id, "model.safetensors"),
+                    "path": self._model_path(result.id),
                     "config": result.details,
                     "input_space_path": self._path_if_any(result.id, "input_space.safetensors"),
                 }
@@ -276,6 +288,12 @@ class _Reader:
             "fit_rows_path": self._path(logits.id, "fit.safetensors"),
             "test_rows_path": self._path_if_any(logits.id, "test.safetensors"),
         }
+
+    def _model_path(self, model_id: str) -> str:
+        """A network's parameters, or the graph of one made elsewhere."""
+        return self._path_if_any(model_id, "model.onnx") or self._path(
+            model_id, "model.safetensors"
+        )
 
     def _path(self, resource_id: str, name: str) -> str:
         path = self._path_if_any(resource_id, name)

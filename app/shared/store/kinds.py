@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ddcal_core.specs.results import Resource
+from ddcal_core.specs.uploads import UploadContent
 
 Kind = Literal[
     "intake", "export", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"
@@ -61,6 +62,21 @@ COMPOSITE_KINDS = tuple(kind for kind, facts in KINDS.items() if facts.queue is 
 MAKERS: Mapping[Resource, Kind] = {
     facts.makes: kind for kind, facts in KINDS.items() if facts.makes is not None
 }
+
+
+IMPORTS: Mapping[UploadContent, Resource] = {
+    "distilled_sets": "distilled_set",
+    "network": "model",
+}
+"""The uploads whose check makes results, and what these are."""
+
+
+def queue_of_upload(content: UploadContent) -> Queue:
+    """Whose workers check an upload: a network is tried by what computes, everything else is read.
+
+    Reading takes a process that starts at once and loads no torch.
+    """
+    return GPU_QUEUE if content == "network" else INTAKE_QUEUE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,17 @@ from ddcal_core.formats.exports.evidence import Measured
 from ddcal_core.formats.exports.model_card import model_card
 from ddcal_core.formats.manifests import CalibratedModelConfig, ModelConfig
 from ddcal_core.formats.models import (
+    GRAPH_FILE,
     INPUT_SPACE_FILE,
     export_program,
     read_input_space,
     read_model,
     save_program,
 )
+from ddcal_core.formats.onnx_folding import write_folded
 from ddcal_core.formats.onnx_models import write_onnx
 from ddcal_core.formats.records import read_record
+from ddcal_core.specs.foreign_networks import is_onnx
 
 WEIGHTS_FILE, CONFIG_FILE, SCALING_FILE = "model.safetensors", "config.json", "scaling.json"
 
@@ -108,6 +111,9 @@ def write_model_onnx(path: Path, exported: ExportedModel) -> None:
         FoldingError: the calibration cannot be folded in.
     """
     scaling = exported.scaling
+    if is_onnx(exported.config.network):
+        write_folded(exported.files[GRAPH_FILE], exported.config, path, **scaling)
+        return
     weights = exported.files[WEIGHTS_FILE]
     space_file = exported.files.get(INPUT_SPACE_FILE, weights)
     space = read_input_space(space_file, exported.config)

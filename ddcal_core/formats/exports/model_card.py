@@ -7,6 +7,7 @@ from ddcal_core.formats.exports.cards import Card, Declared, Facts
 from ddcal_core.formats.exports.evidence import Measured
 from ddcal_core.formats.exports.set_card import made_with_words
 from ddcal_core.formats.manifests import CalibratedModelConfig, ModelConfig
+from ddcal_core.specs.foreign_networks import is_onnx
 
 _GOOD_FOR = """\
 - Images like those of its data set, of its size and classes; what else it is shown, it takes for \
@@ -33,8 +34,8 @@ def model_card(config: ModelConfig, measured: Sequence[Measured], declared: Decl
     return Card(
         title=f"{network['name']} for {config.dataset}, {kind}",
         summary=(
-            f"A network that tells {config.facts.n_classes} classes apart, trained on "
-            f"{config.n_train:,} images ({config.training_set})."
+            f"A network that tells {config.facts.n_classes} classes apart, "
+            f"{_trained_words(config)}."
         ),
         metadata={
             "library_name": "ddcal",
@@ -53,14 +54,37 @@ def model_card(config: ModelConfig, measured: Sequence[Measured], declared: Decl
     )
 
 
+def _trained_words(config: ModelConfig) -> str:
+    if config.imported is not None:
+        return f"made elsewhere and imported from a file of {config.imported.file_format}"
+    return f"trained on {config.n_train:,} images ({config.training_set})"
+
+
+def _of_training(config: ModelConfig) -> Facts:
+    imported, accuracy = config.imported, config.train_accuracy
+    if imported is not None:
+        tried = f"{100 * imported.tried_accuracy:.2f} % right on {imported.n_tried:,} images"
+        numbers = f"(pixel - {list(imported.mean)}) / {list(imported.std)}"
+        return [
+            ("Imported from", f"{imported.file_format}, sha256 {imported.sha256}"),
+            ("Reads", f"{imported.input_shape}, {imported.layout}, {numbers}"),
+            ("Answers with", imported.outputs),
+            ("Tried when it came in", tried),
+            ("Note", " ".join(imported.notes) or None),
+        ]
+    return [
+        ("Images trained on", f"{config.n_train:,}"),
+        ("Accuracy on these", None if accuracy is None else f"{100 * accuracy:.2f} %"),
+    ]
+
+
 def _facts(config: ModelConfig) -> Facts:
     facts: list[tuple[str, object]] = [
         ("Data set", config.dataset),
         ("Trained on", config.training_set),
         ("Distilled set", config.distilled_set_id),
         ("Images per class", config.images_per_class),
-        ("Images trained on", f"{config.n_train:,}"),
-        ("Accuracy on these", f"{100 * config.train_accuracy:.2f} %"),
+        *_of_training(config),
         ("Image shape (C, H, W)", config.image_shape),
         ("Input space", config.input_space.name),
         ("Seed", f"{config.seed}, network {config.seed_index}"),
@@ -82,6 +106,11 @@ def _usage(config: ModelConfig) -> str:
     if isinstance(config, CalibratedModelConfig):
         lines = [f"- `{name}`: {how}" for name, how in config.how_to_use.items()]
         return "\n".join(lines)
+    if is_onnx(config.network):
+        return (
+            "`model.onnx` is the graph as it came in, of input and output as they are told above; "
+            "the format onnx has what stands between it and pixels inside."
+        )
     return (
         "`model.safetensors` holds the weights of the network that `config.json` describes. It "
         f"reads {config.input_space.words}, and gives logits, one a class name."
@@ -91,7 +120,7 @@ def _usage(config: ModelConfig) -> str:
 def _settings(config: ModelConfig) -> str:
     said = {
         "network": config.network.described(),
-        "train": config.train.model_dump(mode="json", exclude_none=True),
+        "train": config.train and config.train.model_dump(mode="json", exclude_none=True),
         "split": config.split.as_json(),
     }
     return json.dumps(said, indent=1, ensure_ascii=False)

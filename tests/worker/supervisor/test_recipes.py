@@ -272,7 +272,9 @@ def tree(copied_tree, monkeypatch):
     forget_sources()
 
 
-EVERY = frozenset(COMPUTATIONS) - {EXPORT}
+# What has no recipe: each time it is asked for, it is done.
+WITHOUT = {EXPORT, "import_network"}
+EVERY = frozenset(COMPUTATIONS) - WITHOUT
 REPORTING = frozenset({"evaluate", "calibrate_logits"})
 CODE = "ADDED = 1\n"
 WORDS = "# A comment.\n"
@@ -318,6 +320,7 @@ def test_each_computation_has_a_digest_of_its_own():
 def test_a_calibration_of_logits_is_a_computation_of_its_own():
     """It writes a report, and what is edited there is nothing to the calibration of networks."""
     assert computation_of("calibrate", {"logits": "mine"}) == "calibrate_logits"
+    assert computation_of(INTAKE, {"content": "network"}) == "import_network"
     computed = set(ATOMIC_KINDS) - {EXPORT, INTAKE}
     assert {computation_of(kind, {}) for kind in computed} | {"calibrate_logits"} == EVERY
 

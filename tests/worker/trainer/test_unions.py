@@ -10,11 +10,13 @@ from ddcal_core.formats.logits_calibrations import LogitsCalibrationFile
 from ddcal_core.formats.report_rows import RowStatus
 from ddcal_core.specs.calibration import CALIBRATIONS, Optimiser
 from ddcal_core.specs.distillation import METHODS
+from ddcal_core.specs.foreign_networks import FOREIGN_NAMES
 from ddcal_core.specs.networks import NETWORK_OPTIONS
 from ddcal_core.specs.training import TRAINING_SETS
 from tests.worker.supervisor import test_resume
 from tests.worker.trainer import test_baselines, test_distill, test_logits_edges
 from worker.trainer.fitting.calibrations import APPLY_WORDS, Scaling
+from worker.trainer.kinds.evaluate import CURVES_FIT_ON
 from worker.trainer.report.calibration_words import METHOD_LABELS, OPTIMISER_LABELS
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.network_words import NETWORK_LABELS
@@ -28,6 +30,8 @@ from worker.trainer.report.training_sets import IMAGES_WORDS
 
 # What a report of uploaded logits says in place of a training set.
 OF_LOGITS = {"elsewhere"}
+# What nobody trains on here.
+OF_IMPORTED = {"unknown"}
 # Those that are run by tests in files of their own.
 RUN_ELSEWHERE = {"mtt", "rtp"}
 MASKED = {"mts"}
@@ -47,10 +51,11 @@ def methods_of(specs):
         (get_args(CalibrationMethod), CALIBRATIONS),
         (OPTIMISER_LABELS, get_args(get_args(Optimiser)[0])),
         (DISTILLATION_WORDS, METHODS),
-        (NETWORK_LABELS, NETWORK_OPTIONS),
-        (IMAGES_WORDS, TRAINING_SETS),
-        (set(TRAINING_SET_WORDS) - OF_LOGITS, TRAINING_SETS),
-        (get_args(TrainingSource), TRAINING_SETS),
+        (NETWORK_LABELS, {*NETWORK_OPTIONS, *FOREIGN_NAMES}),
+        (IMAGES_WORDS, {*TRAINING_SETS, *OF_IMPORTED}),
+        (TRAINING_SET_WORDS, {*TRAINING_SETS, *OF_IMPORTED, *OF_LOGITS}),
+        (CURVES_FIT_ON, {*TRAINING_SETS, *OF_IMPORTED, *OF_LOGITS}),
+        (get_args(TrainingSource), {*TRAINING_SETS, *OF_IMPORTED}),
         (STATUS_WORDS, [one for part in get_args(RowStatus) for one in get_args(part)]),
         (FAILURE_WORDS, get_args(Failure)),
         ({*test_distill.METHODS, *RUN_ELSEWHERE}, METHODS),
@@ -68,6 +73,7 @@ def methods_of(specs):
         "labels of networks",
         "images of training sets",
         "plain words of training sets",
+        "curves of training sets",
         "training sets in files",
         "words of statuses",
         "words of failures",

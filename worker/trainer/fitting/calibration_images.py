@@ -53,12 +53,12 @@ class CalibrationImages:
             fit_on: "validation", or "training_set" for the small set it was trained on.
 
         Raises:
-            ValueError: the network was trained on the full data and has no small set.
+            ValueError: the network was trained on the full data, or elsewhere, and has no small
+                set.
         """
         config = model.config
         if fit_on == "validation":
-            # Networks of one space read one file of it, those of the standard space none.
-            key = f"validation {config.split} {model.input_space_path}"
+            key = f"validation {config.split} {_space_key(model)}"
             return self._once(key, lambda: self._validation(model))
         match config.training_set:
             case "distilled":
@@ -66,10 +66,15 @@ class CalibrationImages:
                 set_id = config.distilled_set_id
                 return self._once(set_id, lambda: self._distilled(set_id))
             case "herding":
-                key = f"herded {config.split} {config.herded_index} {model.input_space_path}"
+                key = f"herded {config.split} {config.herded_index} {_space_key(model)}"
                 return self._once(key, lambda: self._herded(model))
             case "random":
                 return self._once(f"random {model.id}", lambda: self._random(model))
+            case "unknown":
+                raise ValueError(
+                    "fit_on: training_set wants a network trained on a small set; nobody here "
+                    f"knows what {model.id} was trained on: import it with distilled_set"
+                )
             case "full":
                 raise ValueError(
                     "fit_on: training_set wants a network trained on a small set; "
@@ -88,8 +93,7 @@ class CalibrationImages:
 
     def space_of(self, model: ModelInput) -> InputSpace:
         """Give what a network reads of pixels, the same object to all networks of one space."""
-        classes = model.config.split.classes
-        key = str(model.input_space_path or f"standard space of classes {classes}")
+        key = _space_key(model)
         if key not in self._spaces:
             self._spaces[key] = space_of_model(model)
         return self._spaces[key]
@@ -159,3 +163,13 @@ class CalibrationImages:
             self._train_images[split.classes] = load_train_images(dataset)
         data = self._train_images[split.classes]
         return data, *cut(data, split, dataset.facts.n_classes)
+
+
+def _space_key(model: ModelInput) -> str:
+    """What networks of one space have in common.
+
+    Those of a whitened one read one file of it, those of the standard space the same mean and std:
+    a network or a set made elsewhere may have numbers of its own.
+    """
+    facts = model.config.facts
+    return f"{model.input_space_path} {model.config.split.classes} {facts.mean} {facts.std}"

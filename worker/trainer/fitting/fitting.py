@@ -180,11 +180,18 @@ class Fitter:
         images, labels = small.images, small.labels
         if factor is not None:
             return temperature_by_factor(self._network, images, labels, factor, seed=seed)
+        train = self._model.config.train
+        if train is None:
+            raise ValueError(
+                'mask ratio "auto" on the training set trains networks like the one it is of; '
+                f"{self._model.id} was made elsewhere: give a ratio, or import it on a set that "
+                "carries a factor"
+            )
         return temperature_without_labels(
             self._network,
             images,
             labels,
-            self._model.config.train,
+            train,
             facts=self._model.config.facts,
             seed=seed,
             on_progress=self._on_progress,

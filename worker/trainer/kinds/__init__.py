@@ -10,6 +10,7 @@ from worker.trainer.kinds import (
     evaluate,
     experts,
     export,
+    import_network,
     train,
 )
 from worker.trainer.outputs import Output
@@ -22,4 +23,5 @@ COMPUTATIONS: dict[str, Callable[[Task], list[Output]]] = {
     "calibrate": calibrate.run,
     "calibrate_logits": calibrate_logits.run,
     "evaluate": evaluate.run,
+    "import_network": import_network.run,
 }

@@ -3,24 +3,28 @@
 Uploaded logits, which have no model here, are for `calibrate_logits`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import assert_never
-
-import torch
-from torch.export import ExportedProgram
+from typing import Any, Protocol, assert_never
 
 from ddcal_core.calibration.isotonic import IsotonicScaling
 from ddcal_core.calibration.vector_scaling import VectorScaling
+from ddcal_core.data.input_space import InputSpace
 from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.models import (
+    CALIBRATED_GRAPH,
+    CALIBRATED_PROGRAM,
     INPUT_SPACE_FILE,
     calibrated_config,
     export_program,
+    model_file,
+    read_model,
     save_program,
 )
+from ddcal_core.formats.onnx_folding import write_folded
 from ddcal_core.formats.records import write_json
 from ddcal_core.progress import Progress
+from ddcal_core.specs.foreign_networks import is_onnx
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.fitting.calibrations import Found, write_scaling
@@ -52,30 +56,63 @@ def _calibrated(
 ) -> Iterator[Output]:
     network = load_model(model, task.device)
     fitter = Fitter(network, model, images, seed=params.seed, on_progress=task.on_progress)
-    # From the CPU, so that the program runs wherever its user loads it.
-    on_cpu = load_model(model, torch.device("cpu"))
-    program = export_program(on_cpu, images.space_of(model))
+    fold = _folding(model, images.space_of(model))
     for index, spec in enumerate(params.calibrate):
         found = fitter.fit(spec)
         folder = task.folder / f"{model.id}_{index}"
         folder.mkdir()
-        files = _write_files(folder, model, found, program)
+        files = _write_files(folder, model, found, fold)
         yield Output("calibration", folder.name, found.values.as_json(), files)
 
 
+class _Fold(Protocol):
+    """Writes a network into a folder with a calibration inside; gives the file."""
+
+    def __call__(
+        self,
+        folder: Path,
+        temperature: float,
+        *,
+        weights: Sequence[float] | None = None,
+        biases: Sequence[float] | None = None,
+    ) -> Path:
+        """Write it, see `save_program` and `write_folded`."""
+
+
+def _folding(model: ModelInput, space: InputSpace) -> _Fold:
+    """How a calibration of a network is folded in: a program for PyTorch, or ONNX of ONNX."""
+    if is_onnx(model.config.network):
+
+        def fold_graph(folder: Path, temperature: float, **scaling: Any) -> Path:  # noqa: ANN401
+            path = folder / CALIBRATED_GRAPH
+            write_folded(model.path, model.config, path, temperature=temperature, **scaling)
+            return path
+
+        return fold_graph
+    # From the CPU, so that the program runs wherever its user loads it; one export serves all.
+    program = export_program(read_model(model.path, model.config), space)
+
+    def fold_program(folder: Path, temperature: float, **scaling: Any) -> Path:  # noqa: ANN401
+        path = folder / CALIBRATED_PROGRAM
+        save_program(program, temperature, path, **scaling)
+        return path
+
+    return fold_program
+
+
 def _write_files(
-    folder: Path, model: ModelInput, found: Found[CalibrationValues], program: ExportedProgram
+    folder: Path, model: ModelInput, found: Found[CalibrationValues], fold: _Fold
 ) -> tuple[Path, ...]:
-    """Write the model as it was, what was found, and the program that has it inside."""
-    weights, config = folder / "model.safetensors", folder / "config.json"
+    """Write the model as it was, what was found, and the model that has it inside."""
+    as_it_was, config = folder / model_file(model.config), folder / "config.json"
     # The very bytes of the model's own file, so that the artifact store can tell they are.
-    weights.write_bytes(model.path.read_bytes())
-    exported = _write_program(folder / "calibrated_model.pt2", found, program)
+    as_it_was.write_bytes(model.path.read_bytes())
+    folded = _write_folded(folder, found, fold)
     said = calibrated_config(
-        model.config, found.values, apply=found.apply, has_program=bool(exported)
+        model.config, found.values, apply=found.apply, has_program=bool(folded)
     )
     write_json(config, said.as_json())
-    files = (*exported, weights, config, *write_scaling(folder, found))
+    files = (*folded, as_it_was, config, *write_scaling(folder, found))
     if model.input_space_path is None:
         return files
     space = folder / INPUT_SPACE_FILE
@@ -83,24 +120,19 @@ def _write_files(
     return (*files, space)
 
 
-def _write_program(
-    path: Path, found: Found[CalibrationValues], program: ExportedProgram
-) -> tuple[Path, ...]:
-    """Write the program with what was found folded in, where it can be.
+def _write_folded(folder: Path, found: Found[CalibrationValues], fold: _Fold) -> tuple[Path, ...]:
+    """Write the network with what was found folded in, where it can be.
 
-    An isotonic scaling has none: its functions, thousands of numbers, stand in scaling.json.
-    Neither has a vector scaling of logits that mask classes.
+    An isotonic scaling cannot: its functions, thousands of numbers, stand in scaling.json.
+    Neither can a vector scaling of logits that mask classes.
     """
     scaling, temperature = found.scaling, found.values.temperature
     match scaling:
         case VectorScaling(masked_gap=None):
-            save_program(program, 1.0, path, weights=scaling.weights, biases=scaling.biases)
+            return (fold(folder, 1.0, weights=scaling.weights, biases=scaling.biases),)
         case VectorScaling() | IsotonicScaling():
             return ()
         case None:
-            if temperature is None:
-                return ()
-            save_program(program, temperature, path)
+            return () if temperature is None else (fold(folder, temperature),)
         case _:
             assert_never(scaling)
-    return (path,)

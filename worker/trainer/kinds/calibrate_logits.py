@@ -24,9 +24,9 @@ from ddcal_core.formats.logits_calibrations import (
     LogitsCalibrationValues,
     MeasuredNumbers,
 )
-from ddcal_core.formats.models import read_tensors
 from ddcal_core.formats.records import write_json
 from ddcal_core.formats.reports import Report, ReportMadeWith
+from ddcal_core.formats.tensor_files import read_tensors
 from ddcal_core.progress import Progress
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.calibration import NoCalibration

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ddcal_core.data.input_space import InputSpace
 from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.data.network_images import NetworkImages
-from ddcal_core.formats.calibrations import CalibrationFindings, FitOn
+from ddcal_core.formats.calibrations import CalibrationFindings, FitOn, TrainingSource
 from ddcal_core.formats.records import write_json
 from ddcal_core.formats.report_analyses import Comparison, MtsCurve, SpectrumAnalysis
 from ddcal_core.formats.report_rows import Row
@@ -46,7 +47,16 @@ from worker.trainer.report.training_sets import TrainingSet, group_models, netwo
 
 Founds = dict[str | None, Found[CalibrationFindings]]
 N_RANDOM_SETS = 5
-CURVES_FIT_ON: tuple[FitOn, ...] = ("training_set", "validation")
+_BOTH: tuple[FitOn, ...] = ("training_set", "validation")
+CURVES_FIT_ON: Mapping[TrainingSource | Literal["elsewhere"], tuple[FitOn, ...]] = {
+    "distilled": _BOTH,
+    "random": _BOTH,
+    "herding": _BOTH,
+    "full": (),
+    "unknown": ("validation",),
+    "elsewhere": (),
+}
+"""What the temperatures of a curve are fitted on, by what the networks were trained on."""
 MAX_SPECTRUM_IMAGES = 2_000  # beyond it a spectrum takes minutes
 
 
@@ -200,10 +210,16 @@ def _curves(
     measurer: NetworkMeasurer,
     on_progress: ProgressCallback,
 ) -> list[MtsCurve]:
-    """Draw two curves a mask for each training set with a small set: T from it, from validation."""
-    with_set = [group for group in groups if group.source != "full"]
+    """Draw the curves of each training set, those of a mask together: T from what it has."""
     ratios, masks = sorted(set(params.evaluate.mts_ratios)), params.evaluate.mts_masks
-    n_points = 2 * len(masks) * len(ratios) * sum(len(group.models) for group in with_set)
+    drawn = [
+        (group, mask, fit_on)
+        for group in groups
+        for mask in masks
+        for fit_on in CURVES_FIT_ON[group.source]
+        if ratios
+    ]
+    n_points = len(ratios) * sum(len(group.models) for group, _, _ in drawn)
     done = 0
 
     def on_point() -> None:
@@ -221,10 +237,7 @@ def _curves(
             measure_fit=measurer.ece_and_gap,
             on_point=on_point,
         )
-        for group in with_set
-        for mask in masks
-        for fit_on in CURVES_FIT_ON
-        if ratios
+        for group, mask, fit_on in drawn
     ]
 
 

@@ -93,10 +93,13 @@ def _training_set(group: TrainingSet) -> KnownTrainingSet:
         train=config.train,
         n_train=config.n_train,
         input_space=config.input_space,
-        train_accuracy=tuple(one.train_accuracy for one in group.configs),
+        train_accuracy=tuple(
+            one.train_accuracy for one in group.configs if one.train_accuracy is not None
+        ),
         model_ids=tuple(model.id for model in group.models),
         real_class_counts=behind.real_class_counts,
         distilled=None if group.distilled is None else _distilled(group.distilled),
+        imported=config.imported,
     )
 
 

@@ -1,9 +1,10 @@
 """Which network, trained how: in a label where they have to be told apart, and in sentences."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
-from ddcal_core.specs.networks import NETWORK_OPTIONS, NetworkName, NetworkSpec
+from ddcal_core.specs.foreign_networks import AnyNetwork, ForeignName
+from ddcal_core.specs.networks import NetworkName
 from ddcal_core.specs.training import (
     CrossEntropy,
     Focal,
@@ -14,12 +15,16 @@ from ddcal_core.specs.training import (
     TrainSpec,
 )
 
-NETWORK_LABELS: Mapping[NetworkName, str] = {
+NETWORK_LABELS: Mapping[NetworkName | ForeignName, str] = {
     "convnet": "ConvNet",
     "alexnet": "AlexNet",
     "vgg11": "VGG-11",
     "resnet18": "ResNet-18",
     "vit": "ViT",
+    "onnx": "ONNX network",
+    "torchvision.resnet18": "torchvision's ResNet-18",
+    "torchvision.resnet50": "torchvision's ResNet-50",
+    "torchvision.vit_b_16": "torchvision's ViT-B/16",
 }
 _OPTION_WORDS = {
     "width": "width {}",
@@ -32,12 +37,27 @@ _OPTION_WORDS = {
 }
 
 
-def network_words(network: NetworkSpec) -> str:
+class Told(NamedTuple):
+    """What a label tells networks apart by.
+
+    Attributes:
+        network: which one.
+        train: how it was trained; None where that is not known.
+        is_imported: whether it was made elsewhere.
+    """
+
+    network: AnyNetwork
+    train: TrainSpec | None
+    is_imported: bool = False
+
+
+def network_words(network: AnyNetwork) -> str:
     """Name a network with all of its options: "ConvNet (width 32, depth 3, ...)"."""
-    return _named(network.described(), set(NETWORK_OPTIONS[network.network]))
+    own = set(network.described()) - {"name"}
+    return _named(network.described(), own)
 
 
-def network_suffixes(trained: Sequence[tuple[NetworkSpec, TrainSpec]]) -> list[str]:
+def network_suffixes(trained: Sequence[Told]) -> list[str]:
     """Give what the label of each training set has to add so that its networks are told apart.
 
     Args:
@@ -45,19 +65,22 @@ def network_suffixes(trained: Sequence[tuple[NetworkSpec, TrainSpec]]) -> list[s
 
     Returns:
         Of each "" where all are ConvNets of one kind, else the network's name and the options in
-        which those of that name differ; and "augmented" where only some were trained so.
+        which those of that name differ; "imported" where it was made elsewhere, and "augmented"
+        where only some were trained so.
     """
-    networks = [network.described() for network, _ in trained]
-    augmented = [bool(train.augmentation) for _, train in trained]
+    networks = [one.network.described() for one in trained]
+    augmented = [bool(one.train and one.train.augmentation) for one in trained]
     are_told = any(network != networks[0] for network in networks)
-    are_told |= any(network.network != "convnet" for network, _ in trained)
+    are_told |= any(network["name"] != "convnet" for network in networks)
     suffixes = []
-    for (spec, _), network, is_augmented in zip(trained, networks, augmented, strict=True):
-        namesakes = [other.described() for other, _ in trained if other.network == spec.network]
+    for told, network, is_augmented in zip(trained, networks, augmented, strict=True):
+        namesakes = [other for other in networks if other["name"] == network["name"]]
         differing = {
             option for other in namesakes for option in other if other[option] != network[option]
         }
-        words = [_named(network, differing)] if are_told else []
+        words = [_named(network, differing)] if are_told or told.is_imported else []
+        if told.is_imported:
+            words.append("imported")
         if is_augmented and not all(augmented):
             words.append("augmented")
         suffixes.append(", ".join(words))

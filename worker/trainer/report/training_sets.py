@@ -12,7 +12,7 @@ from ddcal_core.specs.training import CrossEntropy, TrainLoss
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.data_words import data_suffix
 from worker.trainer.report.mask_words import mask_words
-from worker.trainer.report.network_words import loss_words, network_suffixes
+from worker.trainer.report.network_words import Told, loss_words, network_suffixes
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,18 @@ class TrainingSet:
     @property
     def loss(self) -> TrainLoss:
         """What the networks were trained to minimise; plain where that is not known."""
-        return self.configs[0].train.loss if self.configs else PLAIN_LOSS
+        train = self.configs[0].train if self.configs else None
+        return PLAIN_LOSS if train is None else train.loss
 
 
 PLAIN_LOSS = CrossEntropy(name="cross_entropy")
-_ORDER: Mapping[TrainingSource, int] = {"distilled": 0, "random": 1, "herding": 2, "full": 3}
+_ORDER: Mapping[TrainingSource, int] = {
+    "distilled": 0,
+    "random": 1,
+    "herding": 2,
+    "full": 3,
+    "unknown": 4,
+}
 
 
 def group_models(
@@ -73,7 +80,9 @@ def group_models(
     ordered = sorted(groups.values(), key=lambda group: _ORDER[group[0].config.training_set])
     firsts = [members[0].config for members in ordered]
     # Only what tells the networks of this report apart is said, so all have to be looked at.
-    suffixes = network_suffixes([(config.network, config.train) for config in firsts])
+    suffixes = network_suffixes(
+        [Told(config.network, config.train, config.imported is not None) for config in firsts]
+    )
     found: list[TrainingSet] = []
     for members, config, suffix in zip(ordered, firsts, suffixes, strict=True):
         distilled = distilled_sets.get(config.distilled_set_id or "")
@@ -100,18 +109,23 @@ def network_of(model: ModelInput) -> Network:
 
 def _group_key(config: ModelConfig) -> tuple[Hashable, ...]:
     # Not the number of networks: a job that adds seeds adds to the same training set.
-    train = config.train.model_copy(update={"n_seeds": 1})
+    train = config.train and config.train.model_copy(update={"n_seeds": 1})
     made_of = (config.training_set, config.distilled_set_id, config.images_per_class)
     images = (config.n_train, config.split, config.input_space, config.herding)
-    return (train, config.network, *made_of, *images)
+    # Nobody knows whether two that came in are alike but for their seeds.
+    came_from = config.imported and config.imported.sha256
+    return (train, config.network, came_from, *made_of, *images)
 
 
 def _loss_suffix(config: ModelConfig, link: str) -> str:
-    loss = config.train.loss
-    return "" if isinstance(loss, CrossEntropy) else f"{link}{loss_words(loss)}"
+    if config.train is None or isinstance(config.train.loss, CrossEntropy):
+        return ""
+    return f"{link}{loss_words(config.train.loss)}"
 
 
 def _label(config: ModelConfig, distilled: SetInput | None, suffix: str) -> str:
+    if config.training_set == "unknown":
+        return suffix
     network = f", {suffix}" if suffix else ""
     return _set_label(config, distilled) + network + _loss_suffix(config, ", ")
 
@@ -138,6 +152,7 @@ IMAGES_WORDS: Mapping[TrainingSource, str] = {
     "random": "random real",
     "herding": "herded real",
     "full": "real",
+    "unknown": "data unknown to this service",
 }
 
 
@@ -145,5 +160,7 @@ def _set_words(config: ModelConfig) -> str:
     words = IMAGES_WORDS[config.training_set]
     if config.training_set == "full":
         return f"{config.n_train:,} {words} images"
+    if config.training_set == "unknown":
+        return words
     n = config.images_per_class
     return f"{n} {words} {'image' if n == 1 else 'images'} per class"

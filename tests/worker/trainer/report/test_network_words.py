@@ -2,11 +2,17 @@
 
 import pytest
 
+from ddcal_core.specs.foreign_networks import ForeignNetwork
 from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.training import TrainSpec
 from tests.core.formats.stored import model_config, set_manifest
 from worker.trainer.inputs import ModelInput, SetInput
-from worker.trainer.report.network_words import augmentation_words, network_suffixes, network_words
+from worker.trainer.report.network_words import (
+    Told,
+    augmentation_words,
+    network_suffixes,
+    network_words,
+)
 from worker.trainer.report.training_sets import group_models
 
 CONVNET = {"name": "convnet", "width": 32, "depth": 3}
@@ -15,7 +21,7 @@ RESNET = {"name": "resnet18", "norm": "instance"}
 
 def trained(network, **train):
     """What a suffix is made of."""
-    return network_spec(network), TrainSpec(**train)
+    return Told(network_spec(network), TrainSpec(**train))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,17 @@ def test_augmentation_is_told_where_only_some_have_it():
     assert network_suffixes([augmented, augmented]) == ["", ""]
     resnet = trained(RESNET, augmentation=("flip",))
     assert network_suffixes([plain, resnet]) == ["ConvNet", "ResNet-18, augmented"]
+
+
+def test_what_was_made_elsewhere_is_told_as_such():
+    """By its name always, whatever stands beside it; nothing is known of its training."""
+    graph = Told(ForeignNetwork(network="onnx"), None, is_imported=True)
+    own = Told(network_spec(CONVNET), None, is_imported=True)
+    assert network_suffixes([graph]) == ["ONNX network, imported"]
+    assert network_suffixes([own]) == ["ConvNet, imported"]
+    assert network_suffixes([trained(CONVNET), own]) == ["", "ConvNet, imported"]
+    assert network_suffixes([trained(CONVNET), graph]) == ["ConvNet", "ONNX network, imported"]
+    assert network_words(ForeignNetwork(network="torchvision.vit_b_16")) == "torchvision's ViT-B/16"
 
 
 def test_sentences_name_every_option():

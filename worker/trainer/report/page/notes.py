@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.imported_sets import ImportedSet
 from ddcal_core.formats.manifests import Split
 from ddcal_core.formats.report_rows import NetworkRow, Row
@@ -68,20 +69,43 @@ def _steps(report: Report) -> list[str]:
 
 
 def _training_step(trained: KnownTrainingSet) -> str:
-    train, n_models = trained.train, len(trained.model_ids)
+    n_models = len(trained.model_ids)
     made = "" if trained.distilled is None else _distilled_words(trained.distilled)
     data = data_sentences(trained.split, trained.input_space, trained.real_class_counts)
     return (
         f"{trained.label}: {n_models} "
         f"{'network' if n_models == 1 else 'networks'}, {network_words(trained.network)}, "
+        f"{_how_trained(trained)}.{made} Validation images: "
+        f"{_validation_words(trained.split)}.{data}"
+    )
+
+
+def _how_trained(trained: KnownTrainingSet) -> str:
+    """Without a full stop at its end."""
+    if trained.imported is not None:
+        return _foreign_words(trained.imported)
+    train = trained.train
+    assert train is not None  # it was trained here
+    return (
         f"trained on {trained.n_train:,} images for "
         f"{train.epochs:,} epochs (SGD, learning rate {train.lr:g}, momentum "
         f"{train.momentum:g}, weight decay {train.weight_decay:g}, batches of "
         f"{train.batch_size:,}, {loss_words(train.loss)}, {augmentation_words(train)}); "
-        "accuracy on its own training images "
-        f"{_range(trained.train_accuracy)}.{made} Validation images: "
-        f"{_validation_words(trained.split)}.{data}"
+        f"accuracy on its own training images {_range(trained.train_accuracy)}"
     )
+
+
+def _foreign_words(imported: ImportedNetwork) -> str:
+    shape = " × ".join(map(str, imported.input_shape))
+    numbers = (f"{', '.join(f'{one:.4g}' for one in of)}" for of in (imported.mean, imported.std))
+    reads = "(pixel - {}) / ({})".format(*numbers)
+    by_name = "" if imported.columns is None else ", its outputs brought into the data set's order"
+    return (
+        f"made elsewhere and imported from a file of {imported.file_format}, sha256 "
+        f"{imported.sha256[:12]}…; it reads images of {shape} as {reads} and answers with "
+        f"{imported.outputs}{by_name}. On {imported.n_tried:,} validation images it was "
+        f"{percent(imported.tried_accuracy)} right when it came in. {' '.join(imported.notes)}"
+    ).rstrip(". ")
 
 
 def _validation_words(split: Split) -> str:

@@ -35,6 +35,12 @@ TRAINING_SET_WORDS: Mapping[TrainingSource | Literal["elsewhere"], Mapping[str, 
     "random": {"Random": "as many real images, drawn at random: what a distilled set has to beat."},
     "herding": {},
     "full": {"Full": "the real training images themselves, or as many of them as is said."},
+    "unknown": {
+        "Imported network": (
+            "a network made elsewhere and taken in from a file. Its answers were computed here; "
+            "what it was trained on is not known here."
+        )
+    },
     "elsewhere": {},
 }
 METHOD_WORDS: Mapping[CalibrationMethod, Mapping[str, str]] = {

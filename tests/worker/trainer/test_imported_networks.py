@@ -1,0 +1,320 @@
+"""Networks made elsewhere: tried when they come in, then calibrated and measured as ours are."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+from safetensors.torch import load_file
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from torch.nn.functional import interpolate
+
+from ddcal_core.data.labelled import split_validation
+from ddcal_core.errors import InvalidDataError
+from tests.core.formats.onnx_made import linear, onnx_model
+from tests.worker.small_jobs import CLASS_NAMES, file_of, run_kind, write_dataset
+
+pytestmark = pytest.mark.long
+
+TS = {"method": "ts", "fit_on": "validation"}
+MTS = {"method": "mts", "fit_on": "validation", "mask": {"ratio": 0.3}}
+MODEL_ID = "mdl_" + "a" * 26
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the data set lies."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def dataset(folder):
+    """Three classes of grey 8 x 8 images."""
+    return write_dataset(folder, n_train_each=150)
+
+
+@pytest.fixture(scope="module")
+def images(folder, dataset):
+    """Its parts as arrays: pixels in [0, 1] float32 (N, 1, 8, 8), and labels."""
+    held = {part: load_file(folder / f"{part}.safetensors") for part in ("train", "test")}
+    return {
+        part: (one["images"].numpy().astype(np.float32) / 255, one["labels"].numpy())
+        for part, one in held.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def weights(images):
+    """Of a linear network that is right most of the time, and too sure of itself."""
+    return least_squares(*images["train"])
+
+
+def least_squares(given, labels, *, noise_share=0.7):
+    """Weights of a linear network, float32 (D, K), with noise in them."""
+    flat = given.reshape(len(given), -1).astype(np.float64)
+    found = np.linalg.pinv(flat, rcond=1e-3) @ (12 * np.eye(3)[labels])
+    noise = np.random.default_rng(1).normal(size=found.shape)
+    noise *= noise_share * (flat @ found).std() / (flat @ noise).std(0)
+    return (found + noise).astype(np.float32)
+
+
+def taken_in(dataset, model, folder, **options):
+    """What the check of an upload gives."""
+    folder.mkdir(parents=True, exist_ok=True)
+    upload = folder / "upload"
+    upload.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    inputs = {
+        "upload_path": str(upload),
+        "sha256": "0" * 64,
+        "options": {"dataset": "small", "space": "pixels", **options},
+        "dataset": dataset,
+    }
+    (output,) = run_kind("intake", {"content": "network"}, inputs, folder / "work")
+    return output
+
+
+def calibrated(dataset, output, specs, folder, file="model.onnx"):
+    """What a calibrate job makes of a model that was taken in."""
+    inputs = {"dataset": dataset, "distilled_sets": {}, "models": [model_of(output, file)]}
+    params = {"models": [MODEL_ID], "seed": 0, "calibrate": specs}
+    return run_kind("calibrate", params, inputs, folder / "calibrate")
+
+
+def model_of(output, file="model.onnx"):
+    """A model as the supervisor hands it on."""
+    path = str(file_of(output, file))
+    return {"id": MODEL_ID, "path": path, "config": dict(output.values)}
+
+
+def reported(dataset, output, calibrations, folder, test_path):
+    """The report of its calibrations."""
+    rows = [
+        {"id": f"cal_{k}" + "a" * 25, "model_id": MODEL_ID, "values": dict(one.values)}
+        for k, one in enumerate(calibrations)
+    ]
+    inputs = {
+        "dataset": dataset | {"test_path": str(test_path)},
+        "distilled_sets": {},
+        "models": [model_of(output)],
+        "calibrations": rows,
+    }
+    params = {
+        "calibrations": [row["id"] for row in rows],
+        "seed": 0,
+        "evaluate": {"mts_ratios": [0.0, 0.5]},
+    }
+    (report,) = run_kind("evaluate", params, inputs, folder / "evaluate")
+    return report
+
+
+def validation_of(images):
+    """The images that are cut for validation unless told otherwise."""
+    pixels, labels = images["train"]
+    _, places = split_validation(torch.from_numpy(labels), None, 3, 0)
+    return pixels[places], labels[places]
+
+
+def best_temperature(logits, labels):
+    """The T of least NLL, found by somebody else."""
+
+    def nll(log_t):
+        return -log_softmax(logits / np.exp(log_t), 1)[np.arange(len(labels)), labels].mean()
+
+    return float(np.exp(minimize_scalar(nll, bounds=(-5, 5), method="bounded").x))
+
+
+def ece_by_hand(probabilities, labels, n_bins=15):
+    """Bin by bin, (a, b]."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    error = 0.0
+    for k in range(n_bins):
+        inside = (confidence > k / n_bins) & (confidence <= (k + 1) / n_bins)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return error
+
+
+def run_onnx(path, outputs=None, **inputs):
+    """What ONNX Runtime alone gives."""
+    return onnxruntime.InferenceSession(str(path)).run(outputs, inputs)
+
+
+def test_its_numbers_are_those_of_onnx_runtime(dataset, images, weights, folder, tmp_path):
+    """T, accuracy and ECE, as reported and as the calibrated file that comes out has them."""
+    output = taken_in(dataset, onnx_model(weights), tmp_path)
+    fitted = calibrated(dataset, output, [{"method": "none"}, TS, MTS], tmp_path)
+    pixels, labels = validation_of(images)
+    wanted = best_temperature(pixels.reshape(len(pixels), -1) @ weights, labels)
+    assert fitted[1].values["temperature"] == pytest.approx(wanted, rel=1e-3)
+    assert fitted[2].values["temperature"] > 0
+    report = reported(dataset, output, fitted, tmp_path, folder / "test.safetensors")
+    rows = json.loads(file_of(report, "report.json").read_text())["rows"]
+    pixels, labels = images["test"]
+    (logits,) = run_onnx(file_of(output, "model.onnx"), images=pixels)
+    for row, one in zip(rows, fitted, strict=True):
+        by_hand = softmax(logits / one.values["temperature"], 1)
+        path = file_of(one, "calibrated_model.onnx")
+        probabilities, raw = run_onnx(path, ["probabilities", "logits"], pixels=pixels)
+        np.testing.assert_allclose(probabilities, by_hand, atol=1e-5)
+        np.testing.assert_allclose(raw, logits, atol=1e-4)
+        assert row["accuracy"]["mean"] == pytest.approx((by_hand.argmax(1) == labels).mean())
+        assert row["ece"]["mean"] == pytest.approx(ece_by_hand(by_hand, labels), abs=1e-5)
+    assert rows[0]["accuracy"]["mean"] < 1
+
+
+def test_the_report_says_where_it_came_from(dataset, weights, folder, tmp_path):
+    """In its label, on its page, in its record; curves by validation images alone."""
+    output = taken_in(dataset, onnx_model(weights), tmp_path)
+    fitted = calibrated(dataset, output, [{"method": "none"}, TS], tmp_path)
+    report = reported(dataset, output, fitted, tmp_path, folder / "test.safetensors")
+    held = json.loads(file_of(report, "report.json").read_text())
+    (trained,) = held["training_sets"]
+    assert (trained["training_set"], trained["train"]) == ("unknown", None)
+    assert trained["label"] == "ONNX network, imported"
+    assert trained["imported"]["sha256"] == "0" * 64
+    assert {curve["fit_on"] for curve in held["mts_curves"]} == {"validation"}
+    page = file_of(report, "report.html").read_text()
+    assert "made elsewhere and imported from a file of onnx" in page
+    assert "Nobody here knows which images it was trained on" in page
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_outputs_in_another_order_and_any_batch(dataset, images, weights, batch, outputs, tmp_path):
+    """Brought into the data set's order; probabilities by their logarithms; batches filled up."""
+    order = [2, 0, 1]
+    nodes = [("Softmax", ["logits"], ["answers"], {"axis": 1})]
+    model = onnx_model(
+        weights[:, order], batch=batch, nodes=nodes if outputs == "probabilities" else None
+    )
+    names = [CLASS_NAMES[k] for k in order]
+    output = taken_in(dataset, model, tmp_path, class_order=names, outputs=outputs)
+    assert output.values["imported"]["columns"] == [1, 2, 0]
+    (found,) = calibrated(dataset, output, [TS], tmp_path)
+    pixels, labels = validation_of(images)
+    logits = pixels.reshape(len(pixels), -1) @ weights
+    assert output.values["imported"]["tried_accuracy"] == (logits.argmax(1) == labels).mean()
+    wanted = best_temperature(logits, labels)
+    assert found.values["temperature"] == pytest.approx(wanted, rel=1e-3)
+    some = pixels[: 4 if batch == "N" else batch]
+    (probabilities,) = run_onnx(
+        file_of(found, "calibrated_model.onnx"), ["probabilities"], pixels=some
+    )
+    np.testing.assert_allclose(probabilities, softmax(logits / wanted, 1)[: len(some)], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 16, 16), {}),
+        ((1, 5, 5), {}),
+        ((1, 12, 12), {"space": "standardised", "mean": [0.4], "std": [0.3]}),
+        ((3, 8, 8), {"space": "standardised", "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.2, 0.1]}),
+        ((3, 16, 16), {"space": "standardised", "mean": [0.4]}),
+        ((16, 16, 3), {"layout": "nhwc"}),
+        ((8, 8, 1), {"layout": "nhwc", "space": "standardised"}),
+    ],
+)
+def test_images_are_given_as_it_reads_them(dataset, images, shape, options, tmp_path):
+    """Resampled as torch does it, repeated, standardised, channels last: inside and in the file."""
+    pixels, labels = validation_of(images)
+    channels, side = (shape[2], shape[0]) if "layout" in options else (shape[0], shape[1])
+    given = interpolate(
+        torch.from_numpy(pixels), (side, side), mode="bilinear", antialias=True
+    ).numpy()
+    given = given.repeat(channels, 1)
+    if options.get("space") == "standardised":
+        facts = dataset["facts"]
+        mean, std = (options.get(name, facts[name]) for name in ("mean", "std"))
+        given = (given - np.reshape(mean, (-1, 1, 1))) / np.reshape(std, (-1, 1, 1))
+    if "layout" in options:
+        given = given.transpose(0, 2, 3, 1)
+    own = least_squares(given, labels)
+    output = taken_in(dataset, onnx_model(own, shape), tmp_path, **options)
+    (found,) = calibrated(dataset, output, [{"method": "vector"}], tmp_path)
+    logits = given.reshape(len(given), -1) @ own
+    tried = output.values["imported"]
+    assert tried["n_tried"] == len(labels)
+    assert tried["tried_accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+    path = file_of(found, "calibrated_model.onnx")
+    probabilities, raw = run_onnx(path, ["probabilities", "logits"], pixels=pixels)
+    np.testing.assert_allclose(raw, logits, atol=1e-4)
+    scaling = json.loads(file_of(found, "scaling.json").read_text())
+    centred = logits - logits.mean(1, keepdims=True)
+    by_hand = softmax(centred * scaling["weights"] + scaling["biases"], 1)
+    np.testing.assert_allclose(probabilities, by_hand, atol=1e-4)
+
+
+def noisy(nodes, **extra):
+    """A linear network with further nodes."""
+    return onnx_model(linear(), nodes=nodes, extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (onnx_model(linear(4)), {}, "wanted 3 outputs, one a class of the data set; got 4"),
+        (onnx_model(linear(4), n_outputs=3), {}, r"wanted answers \(8, 3\), .*; got \(8, 4\)"),
+        (onnx_model(linear(shape=(8, 8, 1)), (8, 8, 1)), {}, r"elsewhere \(layout=nhwc\)"),
+        (onnx_model(linear()), {"side": 9}, "side: wanted 8, the height .* fixed to; got 9"),
+        (
+            onnx_model(linear()),
+            {"outputs": "probabilities"},
+            r"wanted probabilities, .*outputs=logits\?",
+        ),
+        (
+            noisy([("Softmax", ["logits"], ["answers"], {"axis": 1})]),
+            {},
+            r"look like probabilities, .*\(outputs=probabilities\)",
+        ),
+        (
+            noisy(
+                [
+                    ("ReduceMean", ["logits"], ["mean"], {"axes": [0]}),
+                    ("Sub", ["logits", "mean"], ["answers"], {}),
+                ]
+            ),
+            {},
+            "same answers for an image alone and among others",
+        ),
+        (
+            noisy([("Div", ["logits", "zero"], ["answers"], {})], zero=np.float32(0)),
+            {},
+            "wanted finite answers",
+        ),
+        (
+            noisy(
+                [
+                    ("ReduceMax", ["images"], ["one"], {"keepdims": 0}),
+                    ("Ceil", ["one"], ["whole"], {}),
+                    ("Cast", ["whole"], ["count"], {"to": TensorProto.INT64}),
+                    ("Mul", ["count", "many"], ["size"], {}),
+                    ("ConstantOfShape", ["size"], ["huge"], {}),
+                    ("ReduceSum", ["huge"], ["sum"], {"keepdims": 0}),
+                    ("Add", ["logits", "sum"], ["answers"], {}),
+                ],
+                many=np.array([1 << 33], np.int64),
+            ),
+            {},
+            "at most 6 GiB to read and to ask",
+        ),
+        (onnx_model(linear(), batch=300), {}, "at most 256 at once"),
+        (onnx_model(linear()), {"class_order": ["a", "b", "c"]}, "class_order: .*; got 'a'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_words(dataset, tmp_path, model, options, words):
+    """Found by looking at the graph, or by trying it on a few images."""
+    with pytest.raises(InvalidDataError, match=words):
+        taken_in(dataset, model, tmp_path, **options)
+
+
+def test_odd_answers_are_told_not_refused(dataset, images, tmp_path):
+    """Another order of the classes than declared, and the same answer to everything."""
+    weights = least_squares(*images["train"], noise_share=0.1)
+    turned = taken_in(dataset, onnx_model(weights[:, [1, 2, 0]]), tmp_path / "a")
+    assert "class_order" in turned.values["imported"]["notes"][0]
+    constant = taken_in(dataset, onnx_model(0 * weights), tmp_path / "b")
+    assert "same for every image" in constant.values["imported"]["notes"][0]
