@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.api.http.dependencies import Service, current_owner, service_of
 from app.api.http.idempotency import REPLAYED, keyed
+from app.api.http.multipart_uploads import MEDIA_TYPE, boundary_of, receive_files
 from app.api.http.request_bodies import require_declared_length, require_media_type
 from app.api.http.responses import json_answer
 from app.api.http.searching import TagOf, asked_change, written
@@ -49,7 +50,13 @@ from app.shared.store.tables import DATASET_CONTENTS
 from app.submission.description_fields import Notes, UploadDescription
 from ddcal_core.specs.uploads import DatasetContent, UploadContent
 
-UPLOAD_TYPES = ("application/octet-stream", "application/zip")
+UPLOAD_TYPES = (
+    *("application/octet-stream", "application/zip", MEDIA_TYPE, "application/x-zip-compressed"),
+    *("application/x-zip", "application/gzip", "application/x-gzip", "application/x-tar"),
+    *("application/x-compressed-tar", "application/x-npz", "application/vnd.apache.parquet"),
+    *("application/vnd.apache.arrow.file", "application/vnd.apache.arrow.stream"),
+)
+"""What a file may be sent as; it is told by its bytes, whatever it is called."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -57,7 +64,10 @@ def upload_body(description: str) -> dict[str, Any]:
     """The OpenAPI of a body that is a file."""
     # One type of the two that are taken: generators of clients know no other name for bytes.
     content = {UPLOAD_TYPES[0]: {"schema": {"type": "string", "format": "binary"}}}
-    told = f"{description} {' or '.join(UPLOAD_TYPES)}."
+    told = (
+        f"{description} Sent as {' or '.join(UPLOAD_TYPES[:2])}, or as {MEDIA_TYPE}: one file, or "
+        "several that are taken for a zip of them."
+    )
     return {"requestBody": {"required": True, "description": told, "content": content}}
 
 
@@ -169,7 +179,11 @@ async def take_upload(
     require_declared_length(request, service.settings.max_upload_bytes)
     if asked.content in DATASET_CONTENTS:
         await run_in_threadpool(_require_free_name, service, asked, request.url.path)
-    upload = await receive_upload(request, service.settings)
+    boundary = boundary_of(request)
+    if boundary is None:
+        upload = await receive_upload(request, service.settings)
+    else:
+        upload = await receive_files(request, service.settings, boundary)
     whole: dict[str, Any] = {
         "name": asked.name,
         "options": dict(asked.options),

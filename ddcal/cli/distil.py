@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
+from ddcal.cli.data import (
+    Background,
+    Coloured,
+    GreyBits,
+    Names,
+    Resize,
+    Seed,
+    TestFraction,
+    given,
+)
 from ddcal.cli.descriptions import JobName, Notes, Tags, description, tags_of
 from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.jobs import show_in_browser
@@ -19,6 +28,7 @@ from ddcal.downloads import REPORT_PAGE
 from ddcal.errors import ConflictError, NotFoundError
 from ddcal.uploading import packed
 
+_OF_A_PATH = re.compile(r"[/\\]|[.](npz|zip|tar|tgz|gz|parquet|arrow|mat)$")
 _MOST_LETTERS = 64
 _CHUNK_BYTES = 1 << 20
 
@@ -66,8 +76,11 @@ def distil(
     dataset: UploadName = None,
     resize: Resize = None,
     colour: Coloured = None,
+    background: Background = None,
+    grey_bits: GreyBits = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
+    names: Names = None,
     out: Out = None,
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the report in the browser.")
@@ -75,12 +88,20 @@ def distil(
     as_json: AsJson = False,
 ) -> int:
     """Distil images, train on them, calibrate, and report: from upload to download."""
-    options = given(resize=resize, colour=colour, test_fraction=test_fraction, seed=seed)
+    options = given(
+        resize=resize,
+        colour=colour,
+        background=background,
+        grey_bits=grey_bits,
+        test_fraction=test_fraction,
+        seed=seed,
+        names=names,
+    )
     with client_of(context) as client:
         if Path(source).exists():
             dataset = dataset or name_of(Path(source))
             _upload(client, dataset, Path(source), {**options, "tags": tags_of(tags)})
-        elif re.search(r"[/\\]|[.](npz|zip)$", source) or not _is_dataset(client, source):
+        elif _OF_A_PATH.search(source) or not _is_dataset(client, source):
             complain(f"there is no file, folder or data set {source} (ddcal datasets lists them)")
             return FAILED
         else:

@@ -119,7 +119,6 @@ SUBMISSIONS = [
             "deep objects": '{"a":' * 100_000,
             "an integer of 5000 digits": JOB.replace(": 1}", f": {'1' * 5000}}}"),
             "UTF-16": JOB.encode("utf-16"),
-            "byte order mark": b"\xef\xbb\xbf" + JOB.encode(),
             "no UTF-8": JOB.encode().replace(b"digits", b"\xff\xfe"),
             "surrogate as UTF-8": JOB.encode().replace(b"digits", b"\xed\xa0\x80"),
             "two documents": JOB + JOB,
@@ -129,6 +128,10 @@ SUBMISSIONS = [
         }.items()
     ),
 ]
+
+
+FORM = "Content-Type: multipart/form-data; boundary=x"
+PART = b'Content-Disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
 
 
 def declared(name: str, *headers: str, status: int = 415, code: str = "unsupported_type"):
@@ -157,6 +160,25 @@ BODIES = [
     Bad("chunked, half", "/v1/jobs", 400, "malformed_json", "POST", JSON, (b'{"kind"', b":")),
     upload("no type", status=415, code="unsupported_type"),
     upload("JSON", *JSON, status=415, code="unsupported_type"),
+    *(
+        upload(f"multipart {name}", kind, status=status, code=code, body=body)
+        for name, kind, status, code, body in (
+            ("without", "Content-Type: multipart/form-data", 400, "malformed_multipart", b"x"),
+            ("of nothing", FORM, 400, "malformed_multipart", b""),
+            ("of no parts", FORM, 422, "no_file", b"--x--\r\n"),
+            ("cut", FORM, 400, "malformed_multipart", b"--x\r\n" + PART + b"half"),
+            ("garbage", FORM, 400, "malformed_multipart", b"no boundary at all"),
+            ("a field", FORM, 422, "not_a_file",
+             b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--'),
+            ("twice", FORM, 422, "bad_file_name", (b"--x\r\n" + PART + b"a\r\n") * 2 + b"--x--"),
+            ("encoded", FORM, 422, "encoded_file",
+             b"--x\r\nContent-Transfer-Encoding: base64\r\n" + PART + b"eA==\r\n--x--"),
+            ("long header", FORM, 400, "malformed_multipart",
+             b"--x\r\nX: " + b"y" * 9_000 + b"\r\n" + PART + b"a\r\n--x--"),
+            ("no zip", FORM, 422, "invalid_data", b"--x\r\n" + PART + b"text\r\n--x--"),
+            ("long", FORM, 413, "too_large", (b"--x\r\n" + PART, b"x" * 60_000, b"y" * 60_000)),
+        )
+    ),
     upload("gzip", *ZIP, "Content-Encoding: gzip", status=415, code="unsupported_encoding"),
     upload("long", *ZIP, "Content-Length: 9999999999", status=413, code="too_large"),
     upload("chunked, long", *ZIP, status=413, code="too_large", body=(b"x" * 60_000,) * 2),

@@ -95,7 +95,7 @@ def test_room_is_what_is_left_above_the_floor(tmp_path):
 ON_A_SMALL_DISK = """
 import errno, json, shutil, subprocess, sys
 from pathlib import Path
-from app.api.http.uploads import _Sink
+from app.api.http.uploads import Sink
 from app.shared.settings import Settings
 from tests.api.serving import running_api
 folder = Path(sys.argv[1])
@@ -107,7 +107,7 @@ with running_api(Settings(data_folder=folder, min_free_bytes=0)) as api:
         answer = api.client.post("/v1/datasets", params={"name": "mine"}, content=body,
                                  headers={"Content-Type": "application/zip"})
         told[name] = [answer.status_code, answer.json()["code"], len(api.uploads())]
-    sink = _Sink(api.settings.upload_folder)
+    sink = Sink(api.settings.upload_folder)
     try:
         sink.write(b"x" * 1000)
         sink.write(b"x" * 3_000_000)

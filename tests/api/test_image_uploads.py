@@ -141,8 +141,8 @@ def test_the_options_are_described(shared_api):
 WRITER = """
 import sys, time
 from pathlib import Path
-from app.api.http.uploads import _Sink
-sink = _Sink(Path(sys.argv[1]))
+from app.api.http.uploads import Sink
+sink = Sink(Path(sys.argv[1]))
 sink.write(b"half of it")
 print(sink.path.name, flush=True)
 time.sleep(60)

@@ -92,8 +92,8 @@ def read_ambiguous(body: bytes) -> tuple[object, list[FieldProblem]]:
         MalformedRequestError: not UTF-8, not JSON, nested deeper than `MAX_DEPTH`.
     """
     try:
-        # Decoded here: json would take UTF-16 and UTF-32 as well.
-        tree = json.loads(body.decode("utf-8"), object_pairs_hook=_Members)
+        # Decoded here: json would take UTF-16 and UTF-32 as well. Windows may write a BOM before.
+        tree = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_Members)
     except UnicodeDecodeError as error:
         raise _malformed(f"the body is not UTF-8: byte {error.start} cannot be read") from None
     except json.JSONDecodeError as error:

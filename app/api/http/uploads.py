@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -44,8 +45,12 @@ class Upload:
         self.file.close()
 
 
-class _Sink:
-    """A temporary file being written, away from the event loop."""
+class Sink:
+    """A temporary file being written, away from the event loop.
+
+    Args:
+        folder: that it is to lie in.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,16 +59,23 @@ class _Sink:
         self.n_bytes = 0
 
     def write(self, data: bytes) -> None:
+        """Write some bytes behind those before."""
         self._file.write(data)
         self._digest.update(data)
         self.n_bytes += len(data)
 
+    def flush(self) -> None:
+        """Let others read what was written."""
+        self._file.flush()
+
     def finish(self) -> Upload:
+        """Give the file, on disk and locked."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return Upload(self.path, self._digest.hexdigest(), self.n_bytes, self._file)
 
     def discard(self) -> None:
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
         # What a full disk has not taken is still in its buffer, and closing tries once more.
         with contextlib.suppress(OSError):
@@ -82,21 +94,10 @@ async def receive_upload(request: Request, settings: Settings) -> Upload:
         DiskFullError, OSError: the disk has no room for it.
         ClientDisconnect: the client went away. In every case of failure the file is gone.
     """
-    limit = settings.max_upload_bytes
-    require_room(settings, int(request.headers.get("content-length", "0")))
-    sink = await run_in_threadpool(_Sink, settings.upload_folder)
+    sink = await run_in_threadpool(Sink, settings.upload_folder)
     try:
-        waiting = bytearray()
-        async for chunk in request.stream():
-            waiting += chunk
-            if sink.n_bytes + len(waiting) > limit:
-                raise TooLargeError(
-                    "too_large", f"an upload may have at most {limit} bytes, got more"
-                )
-            if len(waiting) >= WRITE_BYTES:
-                await run_in_threadpool(_write, sink, bytes(waiting), settings)
-                waiting.clear()
-        await run_in_threadpool(_write, sink, bytes(waiting), settings)
+        async for piece in pieces_of(request, settings):
+            await run_in_threadpool(write_to, sink, piece, settings)
         return await run_in_threadpool(sink.finish)
     # A cancelled request as well, which is no Exception.
     except BaseException:
@@ -104,7 +105,37 @@ async def receive_upload(request: Request, settings: Settings) -> Upload:
         raise
 
 
-def _write(sink: _Sink, data: bytes, settings: Settings) -> None:
+async def pieces_of(request: Request, settings: Settings) -> AsyncIterator[bytes]:
+    """Give a request's body in pieces of about a megabyte.
+
+    Args:
+        request: as `receive_upload` takes it.
+        settings: likewise.
+
+    Raises:
+        TooLargeError: more bytes came than may.
+        DiskFullError: the disk has no room for what it is said to have.
+    """
+    limit, n_bytes = settings.max_upload_bytes, 0
+    require_room(settings, int(request.headers.get("content-length", "0")))
+    waiting = bytearray()
+    async for chunk in request.stream():
+        waiting += chunk
+        n_bytes += len(chunk)
+        if n_bytes > limit:
+            raise TooLargeError("too_large", f"an upload may have at most {limit} bytes, got more")
+        if len(waiting) >= WRITE_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
+
+
+def write_to(sink: Sink, data: bytes, settings: Settings) -> None:
+    """Write some bytes if the disk has room for them.
+
+    Raises:
+        DiskFullError: it has not.
+    """
     require_room(settings, len(data))
     sink.write(data)
 
