@@ -8,16 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ddcal.cli.data import (
-    Background,
-    Coloured,
-    GreyBits,
-    Names,
-    Resize,
-    Seed,
-    TestFraction,
-    given,
-)
+from ddcal.cli.data import Coloured, Resize, Seed, TestFraction, given
 from ddcal.cli.descriptions import JobName, Notes, Tags, description, tags_of
 from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.jobs import show_in_browser
@@ -76,11 +67,8 @@ def distil(
     dataset: UploadName = None,
     resize: Resize = None,
     colour: Coloured = None,
-    background: Background = None,
-    grey_bits: GreyBits = None,
     test_fraction: TestFraction = None,
     seed: Seed = None,
-    names: Names = None,
     out: Out = None,
     browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the report in the browser.")
@@ -88,15 +76,7 @@ def distil(
     as_json: AsJson = False,
 ) -> int:
     """Distil images, train on them, calibrate, and report: from upload to download."""
-    options = given(
-        resize=resize,
-        colour=colour,
-        background=background,
-        grey_bits=grey_bits,
-        test_fraction=test_fraction,
-        seed=seed,
-        names=names,
-    )
+    options = given(resize=resize, colour=colour, test_fraction=test_fraction, seed=seed)
     with client_of(context) as client:
         if Path(source).exists():
             dataset = dataset or name_of(Path(source))
