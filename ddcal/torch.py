@@ -27,7 +27,12 @@ try:
         read_scaling_file,
     )
     from ddcal_core.formats.manifests import CalibratedModelConfig, ModelConfig, SetManifest
-    from ddcal_core.formats.models import INPUT_SPACE_FILE, read_input_space, read_model
+    from ddcal_core.formats.models import (
+        INPUT_SPACE_FILE,
+        model_file,
+        read_input_space,
+        read_model,
+    )
     from ddcal_core.formats.records import read_record
     from ddcal_core.formats.sets import read_distilled_set
     from ddcal_core.metrics import probabilities_at
@@ -36,7 +41,6 @@ except ImportError as error:
 
 SET_FILE = "distilled_set.safetensors"
 MANIFEST_FILE = "manifest.json"
-MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 SCALING_FILE = "scaling.json"
 
@@ -104,7 +108,7 @@ class CalibratedModel(nn.Module):
                 f"wanted a calibration with something to apply in {folder}; got status {status}: "
                 "the network as it was trained is with the job that trained it"
             )
-        self.network = read_model(folder / MODEL_FILE, self.config)
+        self.network = read_model(folder / model_file(self.config), self.config)
         self.space: InputSpace = read_input_space(folder / INPUT_SPACE_FILE, self.config)
 
     def logits(self, pixels: Tensor) -> Tensor:

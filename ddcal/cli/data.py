@@ -320,9 +320,16 @@ def _set_cells(one: ResultRecord) -> list[str]:
 
 
 def _model_cells(one: ResultRecord) -> list[str]:
-    made = [str(one.details.get(name, "")) for name in ("training_set", "seed_index")]
+    made = [_trained_on(one), str(one.details.get("seed_index", ""))]
     measured = percent(one.accuracy), percent(one.ece)
     return [one.id, one.dataset or "", *made, *measured, *_last_cells(one)]
+
+
+def _trained_on(one: ResultRecord) -> str:
+    source = str(one.details.get("training_set", ""))
+    if not one.details.get("imported"):
+        return source
+    return "imported" if source == "unknown" else f"{source}, imported"
 
 
 def _report_cells(one: ResultRecord) -> list[str]:

@@ -1,6 +1,7 @@
 """Networks made elsewhere as modules that read what ours read: images in the standard space."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ddcal_core.data.network_images import by_batch
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.imported_networks import NetworkReading
 from ddcal_core.formats.onnx_sessions import open_session
@@ -153,7 +155,7 @@ class InParts(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Give logits (N, K) of images (N, C, H, W)."""
-        return torch.cat([self.model(part) for part in torch.split(images, self.n_at_once)])
+        return by_batch(self.model, images, batch_size=self.n_at_once)
 
 
 def in_parts(model: ForeignModel) -> InParts:
@@ -180,11 +182,12 @@ class OnnxNetwork(nn.Module):
         """Give float32 (N, K) of images as the graph has them, on their device."""
         if self._batch is None:
             return self._run(images)
-        parts = []
-        for part in torch.split(images, self._batch):
-            filled = torch.cat([part, part[-1:].expand(self._batch - len(part), -1, -1, -1)])
-            parts.append(self._run(filled)[: len(part)])
-        return torch.cat(parts)
+        return by_batch(partial(self._run_filled, self._batch), images, batch_size=self._batch)
+
+    def _run_filled(self, batch: int, images: Tensor) -> Tensor:
+        """Ask of as many images as it is fixed to, the last one again."""
+        filled = torch.cat([images, images[-1:].expand(batch - len(images), -1, -1, -1)])
+        return self._run(filled)[: len(images)]
 
     def _run(self, images: Tensor) -> Tensor:
         given = images.detach().cpu().contiguous().numpy()

@@ -231,14 +231,16 @@ def calibrated_config(
         folded = CALIBRATED_GRAPH
         how = "onnxruntime.InferenceSession('{}').run(['probabilities'], {{'pixels': pixels}})[0]"
     nothing = f"none: the fit is {calibration.status}, there is nothing to apply"
+    reads = "network(x), x of pixels as `space` says"
+    if config.imported is not None:
+        reads = "what it answers, as it came in: `imported` says what it reads of pixels, and how"
     no_program = "none: this calibration is applied by hand" if apply else nothing
     return CalibratedModelConfig(
         **{name: value for name, value in dict(config).items() if name != "format"},
         temperature=calibration.temperature,
         calibration=calibration,
         how_to_use={
-            model_file(config): "logits = network(x), x of pixels as `space` says; "
-            f"probabilities = {apply or nothing}",
+            model_file(config): f"logits = {reads}; probabilities = {apply or nothing}",
             folded: f"{how.format(folded)} -> probabilities; {PROGRAM_SPACE}"
             if has_program
             else no_program,

@@ -21,7 +21,7 @@ def file(tmp_path):
     return path
 
 
-def test_a_file_arrives_with_what_is_said_of_it(api, client, file, tmp_path):
+def test_a_file_arrives_with_what_is_said_of_it(api, client, file, tmp_path, monkeypatch, capsys):
     """The job that tries it is told; its model is found, and its files downloaded."""
     job = client.upload_model("mine", file, **SAID, mean=[0.5], side=8, tags={"env": "prod"})
     assert {"mean": [0.5], "side": 8, **SAID}.items() <= job.record.params["options"].items()
@@ -30,6 +30,9 @@ def test_a_file_arrives_with_what_is_said_of_it(api, client, file, tmp_path):
     files = {"model.onnx": b"graph", "config.json": b"{}"}
     api.succeed(api.claim("gpu"), ("model", config(), files))
     assert job.wait(timeout=60).state == "succeeded"
+    monkeypatch.setenv("DDCAL_URL", url_of(api))
+    assert main(["models"]) == 0
+    assert " imported " in capsys.readouterr().out
     assert [one.record.tags for one in client.models()] == [{"env": "prod"}]
     (result,) = job.results
     assert result.record.resource == "model"

@@ -1,21 +1,40 @@
 """Networks made elsewhere: tried when they come in, then calibrated and measured as ours are."""
 
 import json
+import resource
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from torch.nn.functional import interpolate
 
+import ddcal.torch
 from ddcal_core.data.labelled import split_validation
+from ddcal_core.data.torchvision_readers import torchvision_network
 from ddcal_core.errors import InvalidDataError
+from ddcal_core.formats.foreign_networks import in_parts
+from ddcal_core.formats.manifests import ModelConfig
+from ddcal_core.formats.models import read_input_space, read_model
+from ddcal_core.formats.onnx_models import write_onnx
+from ddcal_core.formats.records import read_record
+from ddcal_core.networks import build_network
+from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs.networks import NetworkSpec
 from tests.core.formats.onnx_made import linear, onnx_model
-from tests.worker.small_jobs import CLASS_NAMES, file_of, run_kind, write_dataset
+from tests.core.formats.test_network_files import space_of
+from tests.worker.small_jobs import (
+    CLASS_NAMES,
+    distill_params,
+    file_of,
+    run_kind,
+    set_input,
+    write_dataset,
+)
 
 pytestmark = pytest.mark.long
 
@@ -318,3 +337,199 @@ def test_odd_answers_are_told_not_refused(dataset, images, tmp_path):
     assert "class_order" in turned.values["imported"]["notes"][0]
     constant = taken_in(dataset, onnx_model(0 * weights), tmp_path / "b")
     assert "same for every image" in constant.values["imported"]["notes"][0]
+
+
+def saved(network, folder):
+    """A network's parameters, as safetensors hold them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(network.state_dict()), folder / "x.safetensors")
+    return (folder / "x.safetensors").read_bytes()
+
+
+def own_network(image_shape=(1, 8, 8)):
+    """A small network of this service's kind, as it is drawn."""
+    facts = space_of(image_shape).facts
+    spec = NetworkSpec(width=4, depth=2, norm="batch")
+    return build_network(spec, facts, seeded_generator(0)).eval()
+
+
+def test_parameters_of_a_network_of_ours_make_it_again(dataset, images, tmp_path):
+    """It answers as it did where it came from; a .pt2 comes out, and ONNX can be made of it."""
+    network = own_network((1, 16, 16))
+    output = taken_in(
+        dataset,
+        saved(network, tmp_path / "a"),
+        tmp_path,
+        architecture="convnet",
+        width=4,
+        depth=2,
+        norm="batch",
+        side=16,
+    )
+    assert output.values["network"]["norm"] == "batch"
+    (found,) = calibrated(dataset, output, [{"method": "none"}], tmp_path, "model.safetensors")
+    pixels = torch.from_numpy(validation_of(images)[0])
+    with torch.no_grad():
+        logits = network(interpolate(pixels, (16, 16), mode="bilinear"))
+        program = torch.export.load(file_of(found, "calibrated_model.pt2")).module()
+        np.testing.assert_allclose(program(pixels), torch.softmax(logits, 1), atol=1e-5)
+    config = read_record(ModelConfig, output.values)
+    path = tmp_path / "model.onnx"
+    again = read_model(file_of(output, "model.safetensors"), config)
+    write_onnx(again, read_input_space(path, config), path, temperature=2.0)
+    (probabilities,) = run_onnx(path, ["probabilities"], pixels=pixels.numpy())
+    np.testing.assert_allclose(probabilities, torch.softmax(logits / 2, 1), atol=1e-5)
+
+
+def test_torchvisions_networks_are_known_by_name(dataset, images, tmp_path):
+    """ResNet-18 on grey images of 8 pixels, given 32 of three channels, standardised."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torchvision_network("torchvision.resnet18", 3).to_empty(device="cpu")
+        for module in network.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    output = taken_in(
+        dataset,
+        saved(network.eval(), tmp_path / "a"),
+        tmp_path,
+        architecture="torchvision.resnet18",
+        space="standardised",
+        side=32,
+        mean=mean,
+        std=std,
+    )
+    assert output.values["imported"]["input_shape"] == [3, 32, 32]
+    (found,) = calibrated(dataset, output, [{"method": "none"}], tmp_path, "model.safetensors")
+    pixels = torch.from_numpy(validation_of(images)[0])[:9]
+    given = interpolate(pixels, (32, 32), mode="bilinear").expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        each = (1, 3, 1, 1)
+        logits = network((given - torch.tensor(mean).view(each)) / torch.tensor(std).view(each))
+        program = torch.export.load(file_of(found, "calibrated_model.pt2")).module()
+        np.testing.assert_allclose(program(pixels), torch.softmax(logits, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda held: held.pop("classifier.bias"), "the file lacks classifier.bias"),
+        (lambda held: held.update(more=torch.ones(1)), "it has no more"),
+        (
+            lambda held: held.update({"classifier.bias": torch.ones(4)}),
+            r"classifier.bias: wanted torch.float32 of shape \(3,\); got .* shape \(4,\)",
+        ),
+        (
+            lambda held: held.update({"classifier.bias": torch.ones(3, dtype=torch.int64)}),
+            "wanted torch.float32 .*; got torch.int64",
+        ),
+        (lambda held: held["classifier.bias"].fill_(float("nan")), "wanted finite numbers"),
+    ],
+)
+def test_other_parameters_are_refused_by_name(dataset, tmp_path, change, words):
+    """The first that is wrong, and what it would have to be."""
+    held = dict(own_network().state_dict())
+    change(held)
+    save_file(held, tmp_path / "x.safetensors")
+    how = {"architecture": "convnet", "width": 4, "depth": 2, "norm": "batch"}
+    with pytest.raises(InvalidDataError, match=words):
+        taken_in(dataset, (tmp_path / "x.safetensors").read_bytes(), tmp_path, **how)
+
+
+def test_half_precision_is_read_as_single(dataset, tmp_path):
+    """Rounded as it came, and computed with in float32."""
+    held = {name: one.half() for name, one in own_network().state_dict().items() if one.ndim}
+    counts = {name: one for name, one in own_network().state_dict().items() if not one.ndim}
+    save_file(held | counts, tmp_path / "x.safetensors")
+    how = {"architecture": "convnet", "width": 4, "depth": 2, "norm": "batch"}
+    output = taken_in(dataset, (tmp_path / "x.safetensors").read_bytes(), tmp_path, **how)
+    config = read_record(ModelConfig, output.values)
+    model = read_model(file_of(output, "model.safetensors"), config)
+    assert {one.dtype for one in model.parameters()} == {torch.float32}
+
+
+def test_its_distilled_set_is_what_it_is_calibrated_on(dataset, images, weights, tmp_path):
+    """TS and MTS on the images of the set, which are in a space of the set's own."""
+    (made,) = run_kind("distill", distill_params(), {"dataset": dataset}, tmp_path / "distill")
+    distilled = set_input(made)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "upload").write_bytes(onnx_model(weights).SerializeToString())
+    options = {"dataset": "small", "space": "pixels", "distilled_set": distilled["id"]}
+    inputs = {
+        "upload_path": str(folder / "upload"),
+        "sha256": "0" * 64,
+        "options": options,
+        "dataset": dataset,
+        "distilled_set": distilled,
+    }
+    (output,) = run_kind("intake", {"content": "network"}, inputs, folder / "work")
+    values = output.values
+    assert (values["training_set"], values["distilled_set_id"]) == ("distilled", distilled["id"])
+    assert values["split"] == made.values["split"]
+    specs = [
+        {"method": "ts", "fit_on": "training_set"},
+        {"method": "mts", "fit_on": "training_set", "mask": {"ratio": 0.3}},
+    ]
+    given = {
+        "dataset": dataset,
+        "distilled_sets": {distilled["id"]: distilled},
+        "models": [model_of(output)],
+    }
+    params = {"models": [MODEL_ID], "seed": 0, "calibrate": specs}
+    ts, mts = run_kind("calibrate", params, given, tmp_path / "calibrate")
+    held = load_file(distilled["path"])
+    mean, std = (torch.tensor(made.values[name]).view(1, -1, 1, 1) for name in ("mean", "std"))
+    pixels = (held["images"] * std + mean).numpy()
+    logits = pixels.reshape(len(pixels), -1) @ weights
+    by_hand = softmax(logits, 1)
+    assert ts.values["n"] == len(logits) < mts.values["n"]
+    right = (by_hand.argmax(1) == held["labels"].numpy()).mean()
+    assert ts.values["clean_accuracy"] == pytest.approx(right)
+    assert ts.values["status"] in ("ok", "separable", "worse_than_chance")
+
+
+def test_networks_beside_it_keep_their_own_numbers(dataset, images, weights, tmp_path):
+    """One of pixels and one of standardised images, calibrated by one job, are given their own."""
+    facts = dataset["facts"]
+    shift, other = np.full(64, facts["mean"][0]), weights * np.float32(facts["std"][0])
+    of_pixels = taken_in(dataset, onnx_model(weights), tmp_path / "a")
+    # (x - mean) / std times std W is x W less a constant a class, which a bias puts back.
+    nodes = [("Add", ["logits", "bias"], ["answers"], {})]
+    bias = (shift @ weights).astype(np.float32)
+    of_standard = taken_in(
+        dataset,
+        onnx_model(other, nodes=nodes, extra={"bias": bias}),
+        tmp_path / "b",
+        space="standardised",
+    )
+    second = model_of(of_standard) | {"id": "mdl_" + "b" * 26}
+    inputs = {"dataset": dataset, "distilled_sets": {}, "models": [model_of(of_pixels), second]}
+    params = {"models": [MODEL_ID, second["id"]], "seed": 0, "calibrate": [TS]}
+    first, other_one = run_kind("calibrate", params, inputs, tmp_path / "calibrate")
+    assert other_one.values["temperature"] == pytest.approx(first.values["temperature"], rel=1e-4)
+
+
+def test_what_was_downloaded_is_called_by_torch(dataset, images, weights, tmp_path):
+    """ddcal.torch reads a folder with a graph as one with parameters."""
+    output = taken_in(dataset, onnx_model(weights), tmp_path)
+    (found,) = calibrated(dataset, output, [TS], tmp_path)
+    model = ddcal.torch.load_model(file_of(found, "config.json").parent)
+    pixels = torch.from_numpy(images["test"][0])
+    wanted = run_onnx(file_of(found, "calibrated_model.onnx"), pixels=pixels.numpy())
+    np.testing.assert_allclose(model(pixels), wanted[0], atol=1e-5)
+    np.testing.assert_allclose(model.logits(pixels), wanted[1], atol=1e-4)
+
+
+def test_large_images_are_given_a_few_at_once(dataset, weights, tmp_path):
+    """300 images of 512 x 512, a gigabyte of input, by the 16 MiB."""
+    shape = (3, 512, 512)
+    model = onnx_model(np.zeros((3 * 512 * 512, 3), np.float32), shape)
+    config = read_record(ModelConfig, taken_in(dataset, model, tmp_path).values)
+    read = in_parts(read_model(tmp_path / "work" / "model.onnx", config))
+    assert read.n_at_once == 5
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.no_grad():
+        assert read(torch.zeros(300, 1, 8, 8)).shape == (300, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB
