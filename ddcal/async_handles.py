@@ -138,9 +138,18 @@ class AsyncResult:
         self.record = ResultRecord.model_validate(body)
         return self
 
-    async def download(self, folder: str | Path) -> list[Path]:
+    async def download(
+        self,
+        folder: str | Path = ".",
+        *,
+        format: str | None = None,  # noqa: A002  the word of the API
+    ) -> list[Path]:
         """As `Result.download`."""
-        return await self._to.run(downloads.files_of(self.record, Path(folder), self._to.manners))
+        if format is None:
+            steps = downloads.files_of(self.record, Path(folder), self._to.manners)
+        else:
+            steps = downloads.exported(self.record, format, Path(folder), self._to.manners)
+        return await self._to.run(steps)
 
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}: {self.record.resource} of {self.record.dataset}>"

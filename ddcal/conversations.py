@@ -147,17 +147,29 @@ def fetched(artifact_id: str, path: Path, manners: Manners) -> Steps[None]:
     Raises:
         DamagedDownloadError: the bytes do not have the announced sha256.
     """
+    yield from fetched_if_there(Ask("GET", f"/v1/artifacts/{artifact_id}/content"), path, manners)
+
+
+def fetched_if_there(ask: Ask, path: Path, manners: Manners) -> Steps[httpx.Response]:
+    """Write what a request is answered with to a file, unless the answer is 202: not yet.
+
+    Raises:
+        DamagedDownloadError: the bytes do not have the announced sha256.
+    """
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    ask = Ask("GET", f"/v1/artifacts/{artifact_id}/content")
     try:
-        response, digest = yield from _patiently(Fetch(ask, part), manners)
+        answer: tuple[httpx.Response, str] = yield from _patiently(Fetch(ask, part), manners)
+        response, digest = answer
+        if response.status_code == httpx.codes.ACCEPTED:
+            return response
         announced = response.headers.get("etag", "").strip('"').removeprefix("sha256-")
         if digest != announced:
             raise DamagedDownloadError(
                 f"{path.name}: wanted sha256 {announced or '(no ETag)'}, got {digest}"
             )
         part.replace(path)
+        return response
     finally:
         part.unlink(missing_ok=True)
 

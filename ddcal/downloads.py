@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from ddcal.conversations import Manners, all_items, fetched
+import httpx
+
+from ddcal.conversations import Manners, all_items, fetched, fetched_if_there
 from ddcal.errors import NotFoundError
 from ddcal.jobs import artifacts, job_as_it_stands, report_result, require_success_of
 from ddcal.records import IMPORTS, MAKERS, RESOURCES, Child, JobRecord, ResultRecord
-from ddcal.steps import Steps
+from ddcal.steps import Ask, Pause, Steps
 
 REPORT_PAGE = "report.html"
+_WAIT_SECONDS = 30
+_PAUSE_SECONDS = 1.0
 
 
 def downloaded(job_id: str, folder: Path, manners: Manners) -> Steps[list[Path]]:
@@ -42,13 +46,39 @@ def downloaded(job_id: str, folder: Path, manners: Manners) -> Steps[list[Path]]
 
 
 def files_of(result: ResultRecord, folder: Path, manners: Manners) -> Steps[list[Path]]:
-    """Fetch the files of one result into a folder."""
+    """Fetch the files that a result was made with into a folder."""
     written = []
     for artifact in result.artifacts:
+        # What it has been exported as is the same once more.
+        if artifact.job_id not in (None, result.job_id):
+            continue
         path = folder / Path(artifact.name).name
         yield from fetched(artifact.id, path, manners)
         written.append(path)
     return written
+
+
+def exported(result: ResultRecord, word: str, folder: Path, manners: Manners) -> Steps[list[Path]]:
+    """Fetch a result in a format into a folder; one that is not there yet is waited for.
+
+    Raises:
+        InvalidRequestError: it cannot be had in this format.
+        ConflictError: it could not be made.
+    """
+    known = {one.format: one.file_name for one in result.formats}
+    path = folder / Path(known.get(word, f"{result.id}.{word}")).name
+    ask = Ask(
+        "GET",
+        f"/v1/{RESOURCES[result.resource]}/{result.id}/content",
+        query={"format": word},
+        headers={"Prefer": f"wait={_WAIT_SECONDS}"},
+        wait_seconds=_WAIT_SECONDS,
+    )
+    while True:
+        response = yield from fetched_if_there(ask, path, manners)
+        if response.status_code != httpx.codes.ACCEPTED:
+            return [path]
+        yield Pause(_PAUSE_SECONDS)
 
 
 def report_page(job_id: str, path: Path, manners: Manners) -> Steps[None]:

@@ -176,9 +176,28 @@ class Result:
         self.record = ResultRecord.model_validate(body)
         return self
 
-    def download(self, folder: str | Path) -> list[Path]:
-        """Fetch its files."""
-        return self._to.run(downloads.files_of(self.record, Path(folder), self._to.manners))
+    def download(
+        self,
+        folder: str | Path = ".",
+        *,
+        format: str | None = None,  # noqa: A002  the word of the API
+    ) -> list[Path]:
+        """Fetch its files, or the one file of a format.
+
+        Args:
+            folder: to write into.
+            format: such as "huggingface" or "onnx", see `record.formats`; one that is not there
+                yet is waited for. None for the files that its job has written.
+
+        Raises:
+            InvalidRequestError: it cannot be had in this format.
+            ConflictError: it could not be made.
+        """
+        if format is None:
+            steps = downloads.files_of(self.record, Path(folder), self._to.manners)
+        else:
+            steps = downloads.exported(self.record, format, Path(folder), self._to.manners)
+        return self._to.run(steps)
 
     def __repr__(self) -> str:
         return f"<Result {self.id}: {self.record.resource} of {self.record.dataset}>"

@@ -158,6 +158,27 @@ class Artifact(Record):
     n_bytes: int = 0
     sha256: str = ""
     resource_id: str | None = None
+    job_id: str | None = None
+
+
+class Format(Record):
+    """What a result can be downloaded as.
+
+    Attributes:
+        format: what to ask for.
+        description: what is in the file, and what is lost.
+        file_name: of the file.
+        why_not: why this result cannot be had in it; None where it can.
+        use: Python that reads the file, which lies in the working directory.
+        needs: the packages that this needs, as pip calls them.
+    """
+
+    format: str
+    description: str = ""
+    file_name: str
+    why_not: str | None = None
+    use: str = ""
+    needs: tuple[str, ...] = ()
 
 
 class ResultRecord(Record):
@@ -176,6 +197,7 @@ class ResultRecord(Record):
     created_at: datetime | None = None
     details: dict[str, Any] = Field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
+    formats: tuple[Format, ...] = ()
 
 
 class UploadProblem(Record):

@@ -29,6 +29,7 @@ from app.submission.requests import JOB_REQUESTS
 from ddcal import records
 from ddcal.cli import data as cli_data
 from ddcal.cli import distil as cli_distil
+from ddcal.cli import downloading as cli_downloading
 from ddcal.cli import jobs as cli_jobs
 from ddcal.cli import networks as cli_networks
 from ddcal.cli import sets as cli_sets
@@ -135,8 +136,12 @@ def test_the_client_knows_the_fields_of_a_request():
         (cli_networks.Outputs, get_args(foreign_networks.Outputs)),
         (cli_data.Colour, words_of(uploads.Colour)),
         (cli_data.Values, words_of(logits.Values)),
+        (cli_downloading.Format, get_args(exports.ExportFormat)),
     ],
-    ids=["methods", "states", "spaces", "inputs", "layouts", "outputs", "colours", "values"],
+    ids=[
+        *("methods", "states", "spaces", "inputs", "layouts", "outputs", "colours", "values"),
+        "formats",
+    ],
 )
 def test_the_command_line_knows_every_word(choice, words):
     """As a choice, so that another word is refused before anything is uploaded."""
@@ -176,7 +181,7 @@ def test_every_network_has_its_options():
 
 def test_every_format_has_its_facts():
     """A word of its own, a description, a snippet, and a file name that nothing else has."""
-    assert set(exports.FORMATS) == set(get_args(exports.ExportedResource))
+    assert set(exports.FORMATS) == set(RESOURCES)
     words = {word for formats in exports.FORMATS.values() for word in formats}
     assert words == set(get_args(exports.ExportFormat))
     for formats in exports.FORMATS.values():

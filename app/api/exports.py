@@ -1,5 +1,6 @@
 """/v1/RESULTS/ID/content: a result in the format asked for, made when it is first wanted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Annotated, Any
@@ -21,15 +22,16 @@ from app.shared.engine.exports import (
     find_export,
     find_or_ask_for_export,
 )
-from app.shared.errors import ConflictError, DamagedFileError, NotFoundError
+from app.shared.errors import ConflictError, DamagedFileError, FieldProblem, InvalidRequestError
 from app.shared.store.catalog import Artifact, Result, artifacts_of_resources, find_result
 from app.shared.store.database import Connection
 from app.shared.store.disk import require_room
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
-from app.submission.export_checks import check_export
-from ddcal_core.specs.exports import ExportFormat, formats_of
+from app.submission.export_checks import why_not_exported
+from ddcal_core.specs.exports import FORMATS, ExportFormat
+from ddcal_core.specs.formats.expert_formats import ExpertFormat
 from ddcal_core.specs.formats.format_facts import FormatFacts
 from ddcal_core.specs.formats.model_formats import ModelFormat
 from ddcal_core.specs.formats.report_formats import ReportFormat
@@ -65,8 +67,25 @@ DOWNLOAD: dict[str, Any] = {
 
 
 def _format_of(resource: Resource) -> Any:  # noqa: ANN401  what FastAPI's Query is
-    told = [f"`{word}`: {facts.description}" for word, facts in formats_of(resource).items()]
+    told = [f"`{word}`: {facts.description}" for word, facts in FORMATS[resource].items()]
     return Query(alias="format", description="\n\n".join(told))
+
+
+@router.get(
+    "/expert-sets/{result_id}/content",
+    summary="Download a set of experts in a format",
+    response_class=FileResponse,
+    responses={status: said for status, said in ANSWERS.items() if status != 202},
+)
+async def download_expert_set(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[ExpertFormat, _format_of("expert_set")],
+) -> Response:
+    """One file, whole or a Range, as its job has written it."""
+    return await _answer(request, _asked(service, owner_id, "expert_set", result_id, word))
 
 
 @router.get(
@@ -157,7 +176,7 @@ class _Asked:
 
     @property
     def facts(self) -> FormatFacts:
-        return formats_of(self.resource)[self.word]
+        return FORMATS[self.resource][self.word]
 
 
 def _asked(
@@ -181,9 +200,7 @@ async def _answer(request: Request, asked: _Asked) -> Response:
         try:
             answer = await run_in_threadpool(_file, request, asked, found)
         except DamagedFileError:
-            if asked.facts.is_stored:
-                raise
-            # It is the result in another form: made anew.
+            # The result in another form is made anew; its own file is found again, and refused.
             found = await _found(request, asked, deadline, damaged=found.job_id)
             if isinstance(found, Job):
                 answer = await run_in_threadpool(_job_at_work, asked, found)
@@ -223,9 +240,10 @@ def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artif
     service, owner_id = asked.service, asked.owner_id
     with service.database.read() as connection:
         result = find_result(connection, owner_id, asked.resource, asked.result_id)
-        check_export(connection, owner_id, result, asked.word)
-        if asked.facts.is_stored:
-            return _stored(connection, asked, result)
+        own = _own_files(connection, owner_id, result)
+        _require_possible(asked, result, own)
+        if asked.facts.file_name in own:
+            return own[asked.facts.file_name]
         params = export_params(connection, owner_id, result, asked.word, asked.facts)
         export = find_export(connection, owner_id, result, params)
         if export is not None and export.id != damaged:
@@ -253,18 +271,22 @@ def _look_again(asked: _Asked, job_id: str) -> Artifact | Job:
         return exported_file(connection, asked.owner_id, export) or export
 
 
-def _stored(connection: Connection, asked: _Asked, result: Result) -> Artifact:
-    """The file that the result's own job has written.
+def _own_files(connection: Connection, owner_id: str, result: Result) -> dict[str, Artifact]:
+    """The files that the result's own job has written, by name."""
+    files = artifacts_of_resources(connection, owner_id, [result.id])
+    return {one.name: one for one in files if one.job_id == result.job_id}
+
+
+def _require_possible(asked: _Asked, result: Result, own: Mapping[str, Artifact]) -> None:
+    """Refuse a format that cannot hold a result, before any work.
 
     Raises:
-        NotFoundError: it has written none.
+        InvalidRequestError: it cannot; says what is in the way, and what to take instead.
     """
-    files = artifacts_of_resources(connection, asked.owner_id, [result.id])
-    name = asked.facts.file_name
-    file = next((one for one in files if one.name == name and one.job_id == result.job_id), None)
-    if file is None:
-        raise NotFoundError("format_not_found", f"{result.id} has no {name}")
-    return file
+    why = why_not_exported(result, asked.word, own)
+    if why is not None:
+        problem = FieldProblem("/query/format", "not_applicable", f"{asked.word}: {why}")
+        raise InvalidRequestError("invalid_parameters", problem.detail, [problem])
 
 
 def _file(request: Request, asked: _Asked, file: Artifact) -> Response:

@@ -26,7 +26,7 @@ from app.api.http.searching import (
     written,
 )
 from app.api.schemas.result_kinds import BODIES, PAGES
-from app.api.schemas.results import ResultBody, ResultPage, result_summary
+from app.api.schemas.results import ResultBody, ResultPage, format_bodies, result_summary
 from app.shared.store.catalog import (
     NEWEST_FIRST,
     Order,
@@ -340,7 +340,13 @@ def _shown(connection: Connection, owner_id: str, resource: Resource, result_id:
     files = artifacts_of_resources(connection, owner_id, [result.id])
     made_from = lineage(connection, owner_id, resource, result.id)
     summary = dict(result_summary(result, files))
-    return json_answer(ResultBody(**summary, notes=result.columns["notes"], lineage=made_from))
+    body = ResultBody(
+        **summary,
+        notes=result.columns["notes"],
+        lineage=made_from,
+        formats=format_bodies(result, files),
+    )
+    return json_answer(body)
 
 
 async def _change(request: Request, resource: Resource) -> Response:

@@ -227,28 +227,6 @@ def logs(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None
         sys.stdout.write(log)
 
 
-def download(
-    context: typer.Context,
-    job_id: JobId,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write the files to it (default: the job's id)."),
-    ] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Fetch all that a job has made; exit 3 if it has not ended."""
-    with client_of(context) as client:
-        written = client.job(job_id).download(out or Path(job_id))
-    if not written:
-        complain(f"{job_id} has made no files")
-        return FAILED
-    if as_json:
-        print_json(written)
-    else:
-        print("\n".join(map(str, written)))
-    return 0
-
-
 def open_report(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int:
     """Open a job's report in the browser; prints where it is."""
     with client_of(context) as client:
@@ -283,6 +261,5 @@ def add_to(app: typer.Typer) -> None:
         ("retry", retry),
         ("logs", logs),
         ("open", open_report),
-        ("download", download),
     ):
         app.command(name, cls=Command, rich_help_panel=JOBS_PANEL)(command)

@@ -93,6 +93,16 @@ def _show_result(record: ResultRecord) -> None:
             ("files", ", ".join(one.name for one in record.artifacts)),
         ]
     )
+    held = [one for one in record.formats if one.why_not is None]
+    if held:
+        print()
+        print_list(
+            (Column("FORMAT", is_whole=True), Column("WHAT IT HOLDS")),
+            [(one.format, one.description) for one in held],
+        )
+        print(f"\nUse it, with {', '.join(held[0].needs) or 'Python alone'}:\n")
+        print(f"ddcal download {record.id} --format {held[0].format} --out .\n")
+        print(held[0].use.rstrip())
 
 
 def _show_job(job: Job) -> None:

@@ -4,8 +4,9 @@ Each has a writer in `worker.trainer.kinds.export`, unless the result holds the 
 """
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
+from ddcal_core.specs.formats.expert_formats import EXPERT_FORMATS, ExpertFormat
 from ddcal_core.specs.formats.format_facts import FormatFacts
 from ddcal_core.specs.formats.model_formats import (
     CALIBRATION_FORMATS,
@@ -16,27 +17,22 @@ from ddcal_core.specs.formats.report_formats import REPORT_FORMATS, ReportFormat
 from ddcal_core.specs.formats.set_formats import SET_FORMATS, SetFormat
 from ddcal_core.specs.results import Resource
 
-ExportFormat = Literal[SetFormat, ModelFormat, ReportFormat]
+ExportFormat = Literal[ExpertFormat, SetFormat, ModelFormat, ReportFormat]
 """Every format's word, whatever it is of."""
-ExportedResource = Literal["distilled_set", "model", "calibration", "report"]
-"""What has formats."""
 
-FORMATS: Mapping[ExportedResource, Mapping[ExportFormat, FormatFacts]] = {
+FORMATS: Mapping[Resource, Mapping[ExportFormat, FormatFacts]] = {
+    "expert_set": dict(EXPERT_FORMATS.items()),
     "distilled_set": dict(SET_FORMATS.items()),
     "model": dict(MODEL_FORMATS.items()),
     "calibration": dict(CALIBRATION_FORMATS.items()),
     "report": dict(REPORT_FORMATS.items()),
 }
 _OF_MODELS = ("model.safetensors", "model.onnx", "config.json", "input_space.safetensors")
-FILES_READ: Mapping[ExportedResource, tuple[str, ...]] = {
+FILES_READ: Mapping[Resource, tuple[str, ...]] = {
+    "expert_set": (),
     "distilled_set": ("distilled_set.safetensors",),
     "model": _OF_MODELS,
     "calibration": (*_OF_MODELS, "scaling.json"),
     "report": ("report.json",),
 }
 """What exports are made from: files of the result, where it has them."""
-
-
-def formats_of(resource: Resource) -> Mapping[ExportFormat, FormatFacts]:
-    """The formats of a kind of result; none of one that has no formats."""
-    return next((FORMATS[one] for one in get_args(ExportedResource) if one == resource), {})

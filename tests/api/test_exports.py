@@ -43,6 +43,18 @@ def test_what_the_job_has_written_is_a_format_like_any_other(api, made):
     assert exports(api) == []
 
 
+def test_a_result_says_how_to_use_it(api, made):
+    """Each format with its address, and lines that read it."""
+    _, set_id, url = made
+    formats = api.client.get(f"/v1/distilled-sets/{set_id}").json()["formats"]
+    assert [one["format"] for one in formats] == list(FORMATS["distilled_set"])
+    for one in formats:
+        facts = FORMATS["distilled_set"][one["format"]]
+        assert one["url"] == f"{url}?format={one['format']}"
+        assert (one["use"], one["needs"]) == (facts.use, list(facts.needs))
+        assert one["why_not"] is None
+
+
 def test_a_format_is_made_once_and_kept(api, made):
     """202 with the job and where it is; then the file, as any other: ETag, 304, Range, HEAD."""
     _, set_id, url = made
@@ -201,7 +213,9 @@ def test_a_result_without_a_format_s_file_says_so(api):
     """Such as a set of an earlier version."""
     _, (set_id,) = api.make("distill", DISTILL, ("distilled_set", SET, {}))
     url = f"/v1/distilled-sets/{set_id}/content"
-    assert problem(api.client.get(url, params=folder("npz")), 404)["code"] == "format_not_found"
+    answer = api.client.get(url, params=folder("npz"))
+    assert refusals(answer) == [("/query/format", "not_applicable")]
+    assert "its job has written none" in answer.json()["detail"]
 
 
 def test_a_job_that_waits_for_a_result_needs_no_export(api, made):

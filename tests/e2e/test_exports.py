@@ -15,6 +15,7 @@ from tests.services import SHORT_PIPELINE
 # torchvision's wheel does not load beside a torch for the CPU alone, unless this comes first.
 FIRST = "from ddcal_core.data import torchvision_readers as _\n"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
+EXPERTS = {"n_experts": 1, "epochs": 1, "width": 4, "depth": 1, "images_per_epoch": 20}
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,8 +25,11 @@ def results(service) -> dict[str, str]:
     with Client(service.url) as client:
         job = client.submit(SHORT_PIPELINE["kind"], **SHORT_PIPELINE["params"], reuse=False)
         job.wait(timeout=900)
+        experts = client.submit("experts", dataset="digits", experts=EXPERTS)
+        experts.wait(timeout=300)
         # Of several calibrations the last, which has found something.
-        return {result.record.resource: result.record.id for result in job.results}
+        made = [*job.results, *experts.results]
+        return {result.record.resource: result.record.id for result in made}
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.api.schemas.bodies import Body
+from app.api.schemas.bodies import Body, ResourceName
 from app.api.schemas.jobs import WholeJob
 from app.api.schemas.uploads import ImageFilesBody
-from ddcal_core.specs.exports import ExportedResource, ExportFormat
+from ddcal_core.specs.exports import ExportFormat
 from ddcal_core.specs.foreign_networks import NetworkFileFormat, NetworkOptions
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
@@ -54,7 +54,7 @@ class IntakeJob(WholeJob):
 class ExportParams(Body):
     """What a download asks for."""
 
-    resource: ExportedResource = Field(description="What the result is.")
+    resource: ResourceName = Field(description="What the result is.")
     result: str = Field(description="The id of the result.")
     format: ExportFormat = Field(description="What it is written as.")
     reports: list[str] = Field(

@@ -8,6 +8,8 @@ from pydantic import Field
 from app.api.schemas.bodies import Body, ResourceName, Time
 from app.shared.store.catalog import Artifact, Result
 from app.shared.store.kinds import RESOURCES
+from app.submission.export_checks import why_not_exported
+from ddcal_core.specs.exports import FORMATS, ExportFormat
 
 
 class ArtifactBody(Body):
@@ -58,12 +60,30 @@ class ResultSummary(AnyResult):
     details: dict[str, Any]
 
 
+class FormatBody(Body):
+    """A format that a result can be downloaded in."""
+
+    format: ExportFormat = Field(description="What to ask for.")
+    description: str = Field(description="What is in the file, and what is lost.")
+    media_type: str = Field(description="Of the file.")
+    file_name: str = Field(description="What to call it on disk.")
+    url: str = Field(description="The path of the file; made when it is first asked for.")
+    why_not: str | None = Field(
+        description="Why this result cannot be had in it; null where it can."
+    )
+    use: str = Field(description="Python that reads the file, which lies in the working directory.")
+    needs: list[str] = Field(description="The packages that this needs, as pip calls them.")
+
+
 class MadeFrom(Body):
     """What a result was made from."""
 
     notes: str | None = Field(description="What its owner has noted of it.")
     lineage: dict[str, list[str]] = Field(
         description="Names of data sets and ids of results it was made from, by kind."
+    )
+    formats: list[FormatBody] = Field(
+        description="What it can be downloaded as, each with lines of Python that read it."
     )
 
 
@@ -106,3 +126,26 @@ def result_summary(result: Result, artifacts: Sequence[Artifact]) -> ResultSumma
 def result_url(result: Result) -> str:
     """Where a result is."""
     return f"/v1/{RESOURCES[result.resource].collection}/{result.id}"
+
+
+def format_bodies(result: Result, artifacts: Sequence[Artifact]) -> list[FormatBody]:
+    """What a result can be downloaded as, with what is in the way of the others.
+
+    Args:
+        result: its row.
+        artifacts: its files.
+    """
+    names = {one.name for one in artifacts if one.job_id == result.job_id}
+    return [
+        FormatBody(
+            format=word,
+            description=facts.description,
+            media_type=facts.media_type,
+            file_name=facts.file_name,
+            url=f"{result_url(result)}/content?format={word}",
+            why_not=why_not_exported(result, word, names),
+            use=facts.use,
+            needs=list(facts.needs),
+        )
+        for word, facts in FORMATS[result.resource].items()
+    ]

@@ -26,7 +26,7 @@ from app.shared.store.catalog import (
 from app.shared.store.job_records import Job
 from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
-from ddcal_core.specs.exports import FILES_READ, ExportedResource
+from ddcal_core.specs.exports import FILES_READ
 from ddcal_core.specs.results import Resource
 
 
@@ -163,7 +163,7 @@ class _Reader:
         return dataset.facts.model_dump(mode="json")
 
     def export(self, job: Job) -> dict[str, Any]:
-        resource: ExportedResource = job.params["resource"]
+        resource: Resource = job.params["resource"]
         result = self._only_one(resource, job.params["result"])
         found = {name: self._path_if_any(result.id, name) for name in FILES_READ[resource]}
         return {

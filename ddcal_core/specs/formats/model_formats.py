@@ -93,5 +93,6 @@ def _formats(stem: str, out: str, *, has_program: bool) -> Mapping[ModelFormat, 
     }
 
 
-MODEL_FORMATS = _formats("model", "probabilities before any calibration", has_program=False)
+# Names that no file of a model itself has, as model.onnx of an imported graph.
+MODEL_FORMATS = _formats("network", "probabilities before any calibration", has_program=False)
 CALIBRATION_FORMATS = _formats("calibrated_model", "calibrated probabilities", has_program=True)

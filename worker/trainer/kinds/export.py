@@ -34,7 +34,8 @@ from ddcal_core.formats.records import read_record
 from ddcal_core.formats.reports import Report, read_report
 from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.progress import Progress
-from ddcal_core.specs.exports import ExportedResource, ExportFormat, formats_of
+from ddcal_core.specs.exports import FORMATS, ExportFormat
+from ddcal_core.specs.results import Resource
 from worker.trainer.inputs import Input, Task, parse_json
 from worker.trainer.outputs import Output
 
@@ -89,10 +90,10 @@ REPORT_WRITERS: Mapping[ExportFormat, Callable[[Path, Report], None]] = {
 
 def run(task: Task) -> list[Output]:
     """Write the one file that is asked for."""
-    resource: ExportedResource = task.params["resource"]
+    resource: Resource = task.params["resource"]
     word: ExportFormat = task.params["format"]
     given = parse_json(ExportInput, task.inputs)
-    path = task.folder / formats_of(resource)[word].file_name
+    path = task.folder / FORMATS[resource][word].file_name
     task.on_progress(Progress(phase=PHASE, step=0, steps=1))
     match resource:
         case "distilled_set":
@@ -102,6 +103,8 @@ def run(task: Task) -> list[Output]:
         case "report":
             report = read_report(given.files["report.json"].path.read_bytes())
             REPORT_WRITERS[word](path, report)
+        case "expert_set":
+            raise ValueError(f"wanted a format that is not there, got {word} of {resource}")
         case _:
             assert_never(resource)
     task.on_progress(Progress(phase=PHASE, step=1, steps=1))
