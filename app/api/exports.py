@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from app.api.artifacts import CONTENT_ANSWERS, answer_file
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
@@ -15,6 +15,7 @@ from app.api.http.preferences import MAX_WAIT_SECONDS, preferred_wait
 from app.api.http.responses import json_answer, problems
 from app.api.job_views import retry_after, version_of, whole_job_body
 from app.api.schemas.jobs import JobBody
+from app.api.schemas.result_kinds import report_schema
 from app.shared.engine.deletion import delete_files
 from app.shared.engine.exports import (
     export_params,
@@ -162,6 +163,17 @@ async def download_report(
     202 where that takes longer than the request waits: ask again, or follow the job.
     """
     return await _answer(request, _asked(service, owner_id, "report", result_id, word))
+
+
+@router.get(
+    "/report-schema",
+    response_class=JSONResponse,
+    responses={200: {"description": "A JSON Schema, draft 2020-12."}},
+    summary="Look at the schema of report.json",
+)
+def get_report_schema() -> Response:
+    """What each field of a report's `json` is, for programs that read or check one."""
+    return JSONResponse(report_schema(), media_type="application/schema+json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ class Format(StrEnum):
     pt2 = "pt2"
     json = "json"
     csv = "csv"
+    parquet = "parquet"
+    figures = "figures"
 
 
 def download(

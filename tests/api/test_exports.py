@@ -1,16 +1,21 @@
 """Results in other formats: made once by a job, kept, and gone with what they are made of."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from app.shared.engine import runs
 from app.shared.store.job_records import Ending
+from ddcal_core.formats.reports import read_report
 from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import SET, problem, refusals
 
 DISTILL = {"dataset": "digits", "distill": {"images_per_class": 1}}
+REPORT = Path(__file__).parents[1] / "core" / "formats" / "version_1" / "report.json"
 NOW = {"Prefer": "wait=0"}
 BYTES = bytes(range(256)) * 40
 STORED = {"distilled_set.safetensors": b"tensors", "distilled_set.npz": b"arrays"}
@@ -230,3 +235,18 @@ def test_a_job_that_waits_for_a_result_needs_no_export(api, made):
         problem(api.client.get(url, params=folder(), headers=NOW), 409)["code"] == "export_failed"
     )
     assert api.client.delete(f"/v1/jobs/{job_id}").status_code == 204
+
+
+def test_the_schema_of_reports_is_served(api):
+    """And takes a report that this version writes."""
+    answer = api.client.get("/v1/report-schema")
+    assert answer.headers["content-type"] == "application/schema+json"
+    schema = answer.json()
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["properties"]) >= {"headline", "rows", "conventions", "training_sets"}
+    held = json.loads(REPORT.read_text())
+    report = read_report(held).as_json()
+    assert list(Draft202012Validator(schema).iter_errors(report)) == []
+    wrong = {**report, "n_test": "many"}
+    (error,) = Draft202012Validator(schema).iter_errors(wrong)
+    assert error.json_path == "$.n_test"

@@ -19,6 +19,7 @@ MEDIA_TYPES = {
     ".npz": "application/x-npz",
     ".onnx": "application/octet-stream",
     ".md": "text/markdown",
+    ".parquet": "application/octet-stream",
     ".pt": "application/octet-stream",
     ".tar": "application/x-tar",
     ".zip": "application/zip",

@@ -5,7 +5,7 @@ whatever the resource.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from ddcal_core.formats.calibrations import CalibrationValues
 from ddcal_core.formats.expert_sets import ExpertSetRecord
 from ddcal_core.formats.logits_calibrations import LogitsCalibrationValues
 from ddcal_core.formats.manifests import ModelConfig, SetManifest
-from ddcal_core.formats.reports import ReportHeadline
+from ddcal_core.formats.reports import Report, ReportHeadline
 from ddcal_core.specs.results import Resource
 
 DETAILS = "What its job reported of it, in the words of the version that made it."
@@ -125,3 +125,9 @@ BODIES: Mapping[Resource, type[Body]] = {
     "report": ReportBody,
 }
 """What an answer looks like, by its resource."""
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema of a report.json."""
+    schema = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

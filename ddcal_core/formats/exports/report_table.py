@@ -4,6 +4,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from ddcal_core.formats.csv_cells import safe_cell
 from ddcal_core.formats.report_rows import FURTHER, METRICS, NetworkRow, Row
 from ddcal_core.formats.reports import Report
@@ -15,6 +18,13 @@ _OF_ROW = (
 )  # fmt: skip
 _OF_NETWORK = ("model_id", "calibration_id", "seed", "seed_index", "status", "temperature")
 _INTERVAL = ("ece_low", "ece_high")
+_WORDS = frozenset(
+    {
+        *("training_set", "training_set_label", "loss", "calibration", "method", "optimiser"),
+        *("fit_on", "model_id", "calibration_id", "status"),
+    }
+)
+_COUNTS = frozenset({"n_test", "n_bins", "seed", "seed_index"})
 COLUMNS = (*_OF_ROW, *_OF_NETWORK, *METRICS, *_INTERVAL, *FURTHER)
 
 
@@ -32,8 +42,13 @@ def report_rows(report: Report) -> Iterator[dict[str, Cell]]:
 def _cells(row: Row, network: NetworkRow) -> dict[str, Cell]:
     low, high = network.ece_interval or (None, None)
     further = network.further
+    of_row = {name: getattr(row, name) for name in _OF_ROW}
     return {
-        **{name: getattr(row, name) for name in _OF_ROW},
+        # Without the narrow spaces that our words have on the page.
+        **{
+            name: one.replace("\u202f", " ") if isinstance(one, str) else one
+            for name, one in of_row.items()
+        },
         **{name: getattr(network, name) for name in (*_OF_NETWORK, *METRICS)},
         "ece_low": low,
         "ece_high": high,
@@ -49,7 +64,22 @@ def write_report_csv(path: Path, report: Report) -> None:
         for row in report_rows(report):
             writer.writerow(
                 {
-                    name: safe_cell(cell.replace("\u202f", " ")) if isinstance(cell, str) else cell
+                    name: safe_cell(cell) if isinstance(cell, str) else cell
                     for name, cell in row.items()
                 }
             )
+
+
+def write_report_parquet(path: Path, report: Report) -> None:
+    """Write the table as Parquet: text, int64 and double, null for what there is no number for.
+
+    The conventions that its numbers follow stand in the schema's metadata, by their names.
+    """
+    schema = pa.schema([(name, _type(name)) for name in COLUMNS], metadata=report.conventions)
+    pq.write_table(pa.Table.from_pylist(list(report_rows(report)), schema), path)
+
+
+def _type(column: str) -> pa.DataType:
+    if column in _WORDS:
+        return pa.string()
+    return pa.int64() if column in _COUNTS else pa.float64()

@@ -6,6 +6,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
@@ -16,6 +17,7 @@ from datasets import config as datasets_config
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import to_pixels
@@ -72,7 +74,11 @@ READINGS = {
     },
     "model": {**_OF_A_NETWORK, "pt2": "test_onnx_and_program_give_the_network_s_probabilities"},
     "calibration": _OF_A_NETWORK,
-    "report": {"csv": "test_the_table_holds_the_report_s_numbers"},
+    "report": {
+        "csv": "test_the_table_holds_the_report_s_numbers",
+        "parquet": "test_the_typed_table_is_the_same",
+        "figures": "test_each_figure_is_a_drawing_by_itself",
+    },
 }
 """The format -> the test below that reads it by its library."""
 
@@ -178,9 +184,9 @@ def test_every_format_has_a_writer_and_a_test(resource):
     """Or a file that is there anyway; its type is the one that files of its name have."""
     formats = FORMATS[resource]
     made = {word for word, facts in formats.items() if not facts.is_stored}
-    assert made == set(READINGS[resource])
-    assert made <= set(WRITERS[resource])
-    assert all(name in globals() for name in READINGS[resource].values())
+    assert made == set(READINGS.get(resource, {}))
+    assert made <= set(WRITERS.get(resource, {}))
+    assert all(name in globals() for name in READINGS.get(resource, {}).values())
     assert {MEDIA_TYPES[Path(one.file_name).suffix] for one in formats.values()} == {
         one.media_type for one in formats.values()
     }
@@ -430,3 +436,32 @@ def test_the_table_holds_the_report_s_numbers(tmp_path, results):
         further = network["further"]
         assert float(read["smooth_calibration_error"]) == further["smooth_calibration_error"]
         assert read["mask_ratio"] == ""
+
+
+def test_the_typed_table_is_the_same(tmp_path, results):
+    """With null where the other is empty, and the conventions beside it."""
+    report = json.loads(results["report"].files["report.json"].read_text())
+    table = parquet.read_table(export(tmp_path / "1", results, "report", "parquet"))
+    with export(tmp_path / "2", results, "report", "csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert table.column_names == list(rows[0])
+    for typed, read in zip(table.to_pylist(), rows, strict=True):
+        assert {name: "" if value is None else str(value) for name, value in typed.items()} == read
+    said = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    assert said == report["conventions"]
+
+
+def test_each_figure_is_a_drawing_by_itself(tmp_path, results):
+    """As many as the page has, each well-formed, with its size, and no colour left to be filled."""
+    page = results["report"].files["report.html"].read_text(encoding="utf-8")
+    with zipfile.ZipFile(export(tmp_path / "out", results, "report", "figures")) as archive:
+        drawings = {name: archive.read(name) for name in archive.namelist()}
+    assert len(drawings) == page.count("<figure><figcaption>") > 4
+    assert any(name.startswith("01-reliability-diagram-") for name in drawings)
+    for name, drawing in drawings.items():
+        root = ElementTree.fromstring(drawing)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert float(root.get("width")) > 100 < float(root.get("height"))
+        assert root.find("{http://www.w3.org/2000/svg}title").text
+        assert b"var(" not in drawing, name
+        assert b".bar {fill: #9db8d9;}" in drawing

@@ -24,7 +24,7 @@ from ddcal_core.formats.exports.exported_model import (
 from ddcal_core.formats.exports.exported_set import ExportedSet
 from ddcal_core.formats.exports.hugging_face import write_hugging_face
 from ddcal_core.formats.exports.image_folder import write_image_folder
-from ddcal_core.formats.exports.report_table import write_report_csv
+from ddcal_core.formats.exports.report_table import write_report_csv, write_report_parquet
 from ddcal_core.formats.exports.set_card import write_set_card
 from ddcal_core.formats.exports.torch_files import write_dc_file, write_mtt_zip
 from ddcal_core.formats.exports.webdataset_tar import write_webdataset
@@ -38,6 +38,7 @@ from ddcal_core.specs.exports import FORMATS, ExportFormat
 from ddcal_core.specs.results import Resource
 from worker.trainer.inputs import Input, Task, parse_json
 from worker.trainer.outputs import Output
+from worker.trainer.report.page.figure_files import write_figures
 
 PHASE = "export"
 
@@ -85,6 +86,8 @@ MODEL_WRITERS: Mapping[ExportFormat, Callable[[Path, ExportedModel], None]] = {
 }
 REPORT_WRITERS: Mapping[ExportFormat, Callable[[Path, Report], None]] = {
     "csv": write_report_csv,
+    "parquet": write_report_parquet,
+    "figures": write_figures,
 }
 
 

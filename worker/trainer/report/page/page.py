@@ -33,7 +33,7 @@ from worker.trainer.report.row_words import (
 
 MAX_DIAGRAMS_PER_SET = 9
 
-_STYLE = Path(__file__).with_name("page.css")
+STYLE_FILE = Path(__file__).with_name("page.css")
 _PILLS: Mapping[Verdict, str] = {"over-confident": "over", "under-confident": "under"}
 
 
@@ -67,7 +67,7 @@ def report_page(report: Report, pictures: Sequence[SetPicture]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>"
+        f"<title>{escape(title)}</title><style>{STYLE_FILE.read_text(encoding='utf-8')}</style></head>"
         f"<body><main>{''.join(sections)}</main></body></html>\n"
     )
 
