@@ -51,7 +51,7 @@ print(table.select(["training_set_label", "calibration", "ece"]).to_pylist())
         needs=("pyarrow",),
     ),
     "figures": FormatFacts(
-        description="A zip of the report's figures as SVG, each by itself, in light colours.",
+        description="A zip of the report's figures, each as SVG and PNG, in light colours.",
         media_type=ZIP,
         file_name="report.figures.zip",
         use="""\

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from datasets import config as datasets_config
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, ModelCard
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from PIL import Image
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
@@ -455,13 +457,20 @@ def test_each_figure_is_a_drawing_by_itself(tmp_path, results):
     """As many as the page has, each well-formed, with its size, and no colour left to be filled."""
     page = results["report"].files["report.html"].read_text(encoding="utf-8")
     with zipfile.ZipFile(export(tmp_path / "out", results, "report", "figures")) as archive:
-        drawings = {name: archive.read(name) for name in archive.namelist()}
+        files = {name: archive.read(name) for name in archive.namelist()}
+    drawings = {name: held for name, held in files.items() if name.endswith(".svg")}
     assert len(drawings) == page.count("<figure><figcaption>") > 4
+    assert len(files) == 2 * len(drawings)
     assert any(name.startswith("01-reliability-diagram-") for name in drawings)
     for name, drawing in drawings.items():
         root = ElementTree.fromstring(drawing)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        assert float(root.get("width")) > 100 < float(root.get("height"))
+        size = float(root.get("width")), float(root.get("height"))
+        assert min(size) > 100
         assert root.find("{http://www.w3.org/2000/svg}title").text
         assert b"var(" not in drawing, name
         assert b".bar {fill: #9db8d9;}" in drawing
+        picture = Image.open(io.BytesIO(files[name.replace(".svg", ".png")])).convert("RGB")
+        assert picture.size == tuple(round(3 * side) for side in size)
+        colours = {colour for _, colour in picture.getcolors(1 << 24)}
+        assert {(255, 255, 255), (91, 99, 107)} <= colours  # paper, and the ink of words

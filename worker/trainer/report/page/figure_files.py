@@ -1,10 +1,15 @@
-"""The page's figures as files of their own: SVG that needs no style sheet beside it."""
+"""The page's figures as files of their own: SVG that needs no style sheet beside it, and PNG."""
 
+import io
 import re
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from html import unescape
 from pathlib import Path
+
+import resvg_py
+from PIL import ImageFont
 
 from ddcal_core.formats.exports.archives import write_zip
 from ddcal_core.formats.reports import Report
@@ -17,22 +22,53 @@ _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 _COLOUR = re.compile(r"(--[a-z]+): ([^;]+);")
 # What of a rule a drawing can have.
 _DRAWN = re.compile(r"(?:paint-order|fill|stroke|opacity|font-size)")
+_PNG_FONT, _FONT_SIZE, _PNG_ZOOM = "Aileron", 12, 3
 _FONT = "font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif;"
 
 
 def write_figures(path: Path, report: Report) -> None:
-    """Write a zip of the page's figures, each as the SVG that is shown there in the light."""
-    write_zip(path, ((name, svg.encode()) for name, svg in figure_files(report)))
+    """Write a zip of the page's figures in light colours, each as NAME.svg and NAME.png."""
+    with tempfile.NamedTemporaryFile(suffix=".ttf", dir=path.parent) as font:
+        # A machine without fonts draws the same.
+        font.write(_font())
+        font.flush()
+        write_zip(path, _members(report, font.name))
 
 
-def figure_files(report: Report) -> Iterator[tuple[str, str]]:
-    """Give each figure's file name, by its place and title, and its SVG."""
+def _members(report: Report, font_file: str) -> Iterator[tuple[str, bytes]]:
+    for name, svg in drawings(report):
+        yield f"{name}.svg", svg.encode()
+        yield f"{name}.png", _png(svg, font_file)
+
+
+def _png(svg: str, font_file: str) -> bytes:
+    drawn: bytes = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        zoom=_PNG_ZOOM,
+        skip_system_fonts=True,
+        font_files=[font_file],
+        sans_serif_family=_PNG_FONT,
+        font_family=_PNG_FONT,
+    )
+    return drawn
+
+
+def _font() -> bytes:
+    """Give the font that comes with Pillow."""
+    held = ImageFont.load_default(_FONT_SIZE)
+    assert isinstance(held, ImageFont.FreeTypeFont)
+    assert isinstance(held.path, io.BytesIO)
+    return held.path.getvalue()
+
+
+def drawings(report: Report) -> Iterator[tuple[str, str]]:
+    """Give each figure's name, by its place and title, and its SVG."""
     page = report_page(report, ())
     for place, svg in enumerate(_FIGURE.findall(page), start=1):
         title = _TITLE.search(svg)
         words = unescape(title[1]) if title else "figure"
         slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:80].rstrip("-")
-        yield f"{place:02}-{slug}.svg", _by_itself(svg)
+        yield f"{place:02}-{slug}", _by_itself(svg)
 
 
 def _by_itself(svg: str) -> str:
