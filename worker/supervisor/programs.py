@@ -26,6 +26,14 @@ ONE_THREAD: Mapping[str, str] = MappingProxyType(
     {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 )
 
+# glibc hands large tensors back to the system and takes them again in the next batch; up to half of
+# the time goes by in page faults (`benchmarks.kept_memory`). Up to this much is kept, as long as a
+# trainer lives. The environment of the service itself comes first.
+KEPT_BYTES = 1 << 30
+KEPT_MEMORY: Mapping[str, str] = MappingProxyType(
+    {"MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES), "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES)}
+)
+
 
 def start_program(
     argv: Sequence[str],
@@ -50,7 +58,7 @@ def start_program(
     ours = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED_ON)}
     child = subprocess.Popen(
         dying_with_us(argv, death_signal=signal.SIGKILL, memory_bytes=memory_bytes),
-        env={**ours, **variables},
+        env={**KEPT_MEMORY, **ours, **variables},
         # Its children die with it, and a Ctrl-C at the terminal is for the service alone.
         start_new_session=True,
         stdin=stdin,

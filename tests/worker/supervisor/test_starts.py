@@ -1,8 +1,13 @@
 """A trainer that was started and never says that it is ready."""
 
 import hashlib
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import DEVNULL
+
+import pytest
 
 from app.shared.inputs.datasets import NewDataset, find_dataset, insert_dataset
 from app.shared.store.kinds import INTAKE_QUEUE
@@ -15,6 +20,7 @@ from tests.worker.supervised import (
     Bench,
     in_background,
 )
+from worker.supervisor.programs import KEPT_MEMORY, start_program
 from worker.supervisor.trainer_process import INTAKE_MEMORY_BYTES, start_trainer
 
 MUTE = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(3600)\n"
@@ -135,3 +141,17 @@ def test_an_intake_may_take_so_much_memory() -> None:
         assert line.split()[3:5] == [str(INTAKE_MEMORY_BYTES)] * 2
     finally:
         intake.end(0)
+
+
+@pytest.mark.parametrize("given", [None, "65536"])
+def test_children_keep_the_memory_of_large_tensors(tmp_path: Path, monkeypatch, given) -> None:
+    """Unless the service's own environment says otherwise."""
+    if given is not None:
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", given)
+    wanted = KEPT_MEMORY | ({} if given is None else {"MALLOC_MMAP_THRESHOLD_": given})
+    say = "import os, json; print(json.dumps(dict(os.environ)))"
+    with (tmp_path / "said").open("wb") as said:
+        child = start_program([sys.executable, "-c", say], stdin=DEVNULL, stdout=said.fileno())
+        assert child.wait() == 0
+    told = json.loads((tmp_path / "said").read_text())
+    assert wanted.items() <= told.items()
