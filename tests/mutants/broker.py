@@ -17,7 +17,7 @@ MUTANTS = (
     Mutant(
         "bell-rung-once-alone",
         _RECONCILER,
-        "            order_ring(connection, row.owner_id, row.queue)\n",
+        "            order_ring(connection, ring.owner_id, ring.queue)\n",
         "            pass\n",
         (
             "tests/shared/upkeep/test_reconciler.py::"

@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "claims-of-unknown-kinds",
         _RUNS,
-        "    .where(jobs.c.kind.in_(ATOMIC_KINDS))\n",
+        "    jobs.c.kind.in_(ATOMIC_KINDS),\n",
         "",
         (
             "tests/shared/engine/test_jobs.py::"
@@ -152,8 +152,8 @@ MUTANTS = (
     Mutant(
         "bells-take-running-jobs",
         _RUNS,
-        'jobs.c.state == "queued", is_due())\n    .where',
-        'jobs.c.state.in_(("queued", "running")))\n    .where',
+        'jobs.c.state == "queued", is_due()),\n    jobs',
+        'jobs.c.state.in_(("queued", "running"))),\n    jobs',
         ("tests/shared/engine/test_runs.py::test_a_bell_too_many_finds_nothing",),
     ),
     Mutant(

@@ -108,7 +108,7 @@ class Supervisor:
         self._worker.give_sign()
         while not self._worker.is_draining() and self._has_room():
             claimed_at = self._clock()
-            job = self._claim()
+            job = self._claim(is_first=n_jobs == 0)
             if job is None:
                 break
             with belonging_to(worker=self._worker.name, job_id=job.id, **log_keys(job)):
@@ -117,14 +117,17 @@ class Supervisor:
         self._files.tidy()
         return n_jobs
 
-    def _claim(self) -> Job | None:
+    def _claim(self, *, is_first: bool) -> Job | None:
         """The next job of the queue; None where there is none, or no database to ask."""
         lease = self._settings.lease_seconds
         try:
             with self._database.write() as connection:
-                return runs.claim_next(
+                job = runs.claim_next(
                     connection, queue=self._queue, worker=self._worker.name, lease_seconds=lease
                 )
+                if job is not None and is_first:
+                    runs.ring_for_the_next(connection, job)
+                return job
         except UnavailableError as error:
             logger.warning("no job is claimed, the bell will be rung again: %s", error)
             return None

@@ -26,10 +26,14 @@ RESUMED_FROM_STEP = "resumed_from_step"
 _LONG_AGO = datetime.fromtimestamp(0, UTC)  # by any clock of leases
 
 # Built once: building them takes longer than all else between a bell and the start of its job.
+_IS_NEXT = (
+    *(jobs.c.queue == bindparam("of"), jobs.c.state == "queued", is_due()),
+    jobs.c.kind.in_(ATOMIC_KINDS),
+)
+_ANOTHER = select(jobs.c.owner_id).where(*_IS_NEXT).limit(1)
 _NEXT = (
     select(jobs.c.id)
-    .where(jobs.c.queue == bindparam("of"), jobs.c.state == "queued", is_due())
-    .where(jobs.c.kind.in_(ATOMIC_KINDS))
+    .where(*_IS_NEXT)
     .order_by(jobs.c.priority.desc(), jobs.c.id)
     .limit(1)
     # Each claimer takes another row instead of waiting. SQLite ignores it: one writes at a time.
@@ -68,6 +72,18 @@ def claim_next(
         values = {**run, "owner_id": job.owner_id, "worker": worker}
         connection.execute(_BEGINNING, values)
     return job
+
+
+def ring_for_the_next(connection: Connection, run: Job) -> None:
+    """Order one ring more where the queue of a job just claimed has another that is due.
+
+    In the transaction of a claim by which a worker turns from idle to busy: so each that wakes
+    wakes the next, as long as there is work, and no burst is too large for the rings of its
+    submission.
+    """
+    owner_id = connection.execute(_ANOTHER, {"of": run.queue}).scalar_one_or_none()
+    if owner_id is not None:
+        order_ring(connection, owner_id, run.queue)
 
 
 def beat(

@@ -155,7 +155,6 @@ jobs = Table(
         for name in ("dataset", "state", "kind", "method", "images_per_class", "mask_ratio")
     ),
     Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
-    Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
     Index(
         "ix_jobs_expires_at",
@@ -164,6 +163,9 @@ jobs = Table(
         postgresql_where=text("expires_at IS NOT NULL"),
     ),
 )
+
+# In the order of claims, which take the first.
+Index("ix_jobs_claim", jobs.c.queue, jobs.c.state, jobs.c.priority.desc(), jobs.c.id)
 
 job_deps = Table(
     "job_deps",

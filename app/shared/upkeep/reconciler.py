@@ -5,7 +5,7 @@ Any number of copies may run: each pass is made of guarded, idempotent transacti
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
     and_,
     case,
     func,
@@ -32,6 +33,7 @@ from app.shared.engine.runs import lost_jobs, recover_lost
 from app.shared.errors import UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.database import Database, db_now
+from app.shared.store.kinds import QUEUES, Queue
 from app.shared.store.tables import jobs
 from app.shared.upkeep.housekeeping import keep_house
 from app.shared.upkeep.scrubbing import Scrubber, missing_files
@@ -39,6 +41,7 @@ from app.shared.upkeep.scrubbing import Scrubber, missing_files
 logger = logging.getLogger(__name__)
 
 MAX_RING_PAUSE_SECONDS = 600
+MAX_RUNG_FOR = 1_000  # jobs in a look: it has more to do than to ring
 RELAY_PAUSE_SECONDS = 0.02
 
 
@@ -89,18 +92,26 @@ def ring_again(database: Database, settings: Settings) -> None:
         is_due(),
         or_(and_(is_retry, not_rung_since), _next_ring_at(settings) < db_now(), is_ahead),
     )
-    overdue = select(jobs.c.queue, func.min(jobs.c.owner_id).label("owner_id"))
     with database.read() as connection:
-        queues = connection.execute(overdue.where(*is_overdue).group_by(jobs.c.queue)).all()
-    if not queues:
+        rings = [ring for queue in QUEUES if (ring := _one_due(connection, queue, is_overdue))]
+    if not rings:
         return
     with database.write() as connection:
-        for row in queues:
-            order_ring(connection, row.owner_id, row.queue)
-        # In the order of all who lock several jobs; one that is held is about to be claimed.
-        some = select(jobs.c.id).where(*is_overdue).order_by(jobs.c.id)
+        for ring in rings:
+            order_ring(connection, ring.owner_id, ring.queue)
+        # In the order of all who lock several jobs; one that is held is about to be claimed. Of
+        # very many the others are rung for in the looks that follow.
+        some = select(jobs.c.id).where(*is_overdue).order_by(jobs.c.id).limit(MAX_RUNG_FOR)
         some = some.with_for_update(skip_locked=True)
         connection.execute(update(jobs).where(jobs.c.id.in_(some)).values(rung_at=db_now()))
+
+
+def _one_due(
+    connection: Connection, queue: Queue, is_overdue: Sequence[ColumnElement[bool]]
+) -> Row[str, str] | None:
+    """A job of a queue that has not been rung for; its queue and owner."""
+    one = select(jobs.c.queue, jobs.c.owner_id).where(jobs.c.queue == queue, *is_overdue)
+    return connection.execute(one.limit(1)).one_or_none()
 
 
 def _next_ring_at(settings: Settings) -> ColumnElement[Any]:

@@ -2,13 +2,27 @@
 
 from collections.abc import Callable
 
+import pytest
+from sqlalchemy import select, text
+
 from app.shared.engine import runs
 from app.shared.settings import Settings
 from app.shared.store.database import Database
 from app.shared.store.job_queries import attempts_of
 from app.shared.store.job_records import Job
+from app.shared.store.tables import outbox
 from app.shared.upkeep.reconciler import reconcile
+from benchmarks.lists import plan_of
 from tests.shared.conftest import OWNER, state_of
+
+
+def plan_of_a_claim(database: Database) -> str:
+    """How the database finds the next job, where it may not read whole tables instead."""
+    with database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+            connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        return plan_of(connection, lambda: connection.execute(runs._NEXT, {"of": "gpu"}).all())
 
 
 def test_a_run_heard_of_meanwhile_is_not_recovered(
@@ -69,3 +83,37 @@ def test_attempts_are_shown_to_their_owner_alone(
     with database.read() as connection:
         assert len(attempts_of(connection, OWNER, job.id)) == 1
         assert attempts_of(connection, "somebody else", job.id) == []
+
+
+def test_a_claim_takes_the_first_of_the_queue_by_its_index(
+    database: Database, submit: Callable[..., Job], claim: Callable[..., Job | None]
+) -> None:
+    """By priority, then by age, and no queue is sorted for it, however long it is."""
+    order = [submit(priority=priority).id for priority in (0, 2, 2, 1)]
+    taken = [claim() for _ in range(4)]
+    assert [run and run.id for run in taken] == [order[1], order[2], order[3], order[0]]
+    plan = plan_of_a_claim(database)
+    assert "ix_jobs_claim" in plan
+    assert "sort" not in plan.lower()
+    assert "temp b-tree" not in plan.lower()
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 3])
+def test_who_wakes_wakes_one_more_while_there_is_work(
+    database: Database,
+    submit: Callable[..., Job],
+    claim: Callable[..., Job | None],
+    n_others: int,
+) -> None:
+    """One ring, whatever else waits; none for another queue's jobs, or for those not yet due."""
+    submit()
+    for _ in range(n_others):
+        submit()
+    submit(queue="intake")
+    with database.write() as connection:
+        connection.execute(outbox.delete())
+        run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
+        assert run is not None
+        runs.ring_for_the_next(connection, run)
+        rings = list(connection.execute(select(outbox.c.queue)).scalars())
+    assert rings == ["gpu"] * min(n_others, 1)

@@ -201,6 +201,32 @@ def test_a_job_that_nobody_takes_is_rung_for_again_but_not_always(
     assert relay_rings(database, Bell()) == 0
 
 
+def test_of_very_many_jobs_some_are_rung_for_in_each_look(
+    database: Database,
+    migrated_settings: Settings,
+    submit: Submit,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look is short however long the queue is, and rings once a queue."""
+    monkeypatch.setattr(reconciler, "MAX_RUNG_FOR", 2)
+    hasty = migrated_settings.model_copy(update={"ring_again_seconds": 0.0001})
+    for _ in range(5):
+        submit()
+    submit(queue="intake")
+    relay_rings(database, Bell())
+
+    for n_left in (4, 2, 0):
+        bell = Bell()
+        reconcile(database, hasty if n_left == 4 else migrated_settings)
+        with database.write() as connection:  # those not rung for have been due for long
+            waiting = update(jobs.jobs).where(jobs.jobs.c.rung_at.is_(None))
+            n_waiting = connection.execute(waiting.values(queued_at=db_now(-60))).rowcount
+        assert n_waiting == n_left
+        relay_rings(database, bell)
+        assert bell.rung
+        assert len(bell.rung) == len(set(bell.rung))
+
+
 def test_a_job_behind_a_busy_worker_is_rung_for_ever_more_rarely(
     database: Database, migrated_settings: Settings, submit: Submit
 ) -> None:

@@ -20,6 +20,7 @@ from app.shared.store.catalog import (
     list_results,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.tables import outbox
 from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from tests.waiting import has_ended, until
 from tests.worker.supervised import (
@@ -56,6 +57,20 @@ def test_outputs_become_rows_and_files(bench: Callable[..., Bench]) -> None:
     assert store.path(job.id, file.sha256).read_text() == "{}"
     assert "attempt 1" in (made.settings.log_folder / f"{job.id}.log").read_text()
     assert list(made.settings.work_folder.iterdir()) == []
+
+
+def test_a_wake_rings_once_for_those_who_sleep(bench: Callable[..., Bench]) -> None:
+    """For the first of the jobs that it works off: by then others may be busy, or asleep."""
+    made = bench(SET_OUTPUT)
+    for k in range(3):
+        made.submit(params={"dataset": "digits", "seed": k})
+    with made.database.write() as connection:
+        connection.execute(outbox.delete())
+
+    assert made.supervisor().work() == 3
+
+    with made.database.read() as connection:
+        assert len(connection.execute(outbox.select()).all()) == 1
 
 
 def test_progress_reaches_row_and_events(bench: Callable[..., Bench]) -> None:
