@@ -17,11 +17,18 @@ from app.embedded.signs import Answer, Heard, Pong, Sign, listening_at
 from app.shared.processes import PYTHON
 from app.shared.settings import PREFIX, Settings
 from app.shared.signs_of_life import LOOPS, SIGNS_VARIABLE, sign_path
-from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE
+from app.shared.store.kinds import GPU_QUEUE, INTAKE_QUEUE, Queue
 
 _KEY_VARIABLE = f"{PREFIX}API_KEY"
-_WORKERS = {"worker": GPU_QUEUE, "intake": INTAKE_QUEUE}
-"""One for each queue, so that no upload waits behind a long distillation."""
+
+
+def workers_of(settings: Settings) -> dict[str, Queue]:
+    """The names of serve's workers and the queue of each: no upload waits for a distillation.
+
+    Each is a program of its own, so that one that hangs is noticed, and restarted, by itself.
+    """
+    others = [f"worker-{k}" for k in range(2, settings.workers + 1)]
+    return {**dict.fromkeys(("worker", *others), GPU_QUEUE), "intake": INTAKE_QUEUE}
 
 
 def child_environment(settings: Settings, *, url: str) -> dict[str, str]:
@@ -95,7 +102,7 @@ def service_programs(
     """
     with contextlib.ExitStack() as stack:
         workers = []
-        for name in _WORKERS:
+        for name, queue in workers_of(settings).items():
             prefix = str(broker.with_name(name))
             ears = [stack.enter_context(listening_at(sign_path(prefix, loop))) for loop in LOOPS]
             signs = tuple(
@@ -103,7 +110,8 @@ def service_programs(
                 for loop, ear in zip(LOOPS, ears, strict=True)
             )
             heard = {**environment, SIGNS_VARIABLE: prefix}
-            workers.append(_worker_program(settings, heard, name, signs))
+            argv = tuple(worker_argv(queue, settings))
+            workers.append(_worker_program(settings, heard, name, argv, signs))
         yield [_api_program(settings, environment, listener), *workers]
 
 
@@ -124,11 +132,15 @@ def _api_program(
 
 
 def _worker_program(
-    settings: Settings, environment: Mapping[str, str], name: str, signs: tuple[Sign, ...]
+    settings: Settings,
+    environment: Mapping[str, str],
+    name: str,
+    argv: tuple[str, ...],
+    signs: tuple[Sign, ...],
 ) -> Program:
     return Program(
         name,
-        tuple(worker_argv(_WORKERS[name], settings)),
+        argv,
         environment,
         _log_path(settings, name),
         stop_seconds=settings.stop_grace_seconds + STOP_SECONDS,

@@ -142,10 +142,16 @@ class Settings(BaseSettings):
     trainer_memory_bytes: int = Field(
         0,
         ge=0,
-        description="Memory beyond which a trainer is killed; 0: nine tenths of the machine's.",
+        description="Memory beyond which a trainer is killed; 0: nine tenths of the machine's, "
+        "shared among DDCAL_WORKERS.",
     )
     trainer_threads: int = Field(
-        0, ge=0, description="CPU threads of a trainer; 0: all cores but one."
+        0,
+        ge=0,
+        description="CPU threads of a trainer; 0: all cores but one, shared among DDCAL_WORKERS.",
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="Jobs that `ddcal serve` runs at once, besides uploads' checks."
     )
     intakes: int = Field(
         2, ge=1, description="Uploads checked at once by a worker of their queue alone."
@@ -261,7 +267,7 @@ class Settings(BaseSettings):
     def max_trainer_bytes(self) -> int:
         """The memory beyond which a trainer is killed."""
         machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return self.trainer_memory_bytes or machine * 9 // 10
+        return self.trainer_memory_bytes or machine * 9 // 10 // self.workers
 
     @property
     def n_threads(self) -> int:
@@ -270,4 +276,4 @@ class Settings(BaseSettings):
         One core stays with the service and the warming of the next trainer: threads that wait for
         each other on a core that is taken make small networks many times slower.
         """
-        return self.trainer_threads or max((os.cpu_count() or 1) - 1, 1)
+        return self.trainer_threads or max(((os.cpu_count() or 1) - 1) // self.workers, 1)

@@ -17,6 +17,7 @@ from ddcal.local_service import kept_key
 
 SERVICE_PANEL = "Run a service"
 START_PANEL = "Start here"
+MAX_WORKERS = 64  # as DDCAL_WORKERS has it
 
 DataFolder = Annotated[
     Path | None,
@@ -31,6 +32,12 @@ Port = Annotated[
         metavar="PORT", help="The port; 0 for a free one (default: 8000).", min=0, max=65535
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Run so many jobs at once (default: 1).", min=1, max=MAX_WORKERS
+    ),
+]
 NoKey = Annotated[
     bool,
     typer.Option("--no-key", help="Ask no program of this machine for a key; on loopback only."),
@@ -38,10 +45,21 @@ NoKey = Annotated[
 
 
 def serve(
-    data_folder: DataFolder = None, host: Host = None, port: Port = None, no_key: NoKey = False
+    data_folder: DataFolder = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    no_key: NoKey = False,
 ) -> None:
-    """Run the whole service on this machine, with broker and worker."""
-    become("serve", data_folder=data_folder, host=host, port=port, no_key=no_key or None)
+    """Run the whole service on this machine, with broker and workers."""
+    become(
+        "serve",
+        data_folder=data_folder,
+        host=host,
+        port=port,
+        workers=workers,
+        no_key=no_key or None,
+    )
 
 
 def api(host: Host = None, port: Port = None, no_key: NoKey = False) -> None:

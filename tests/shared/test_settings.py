@@ -1,5 +1,6 @@
 """Settings: what is refused, and that no error or dump shows a secret."""
 
+import os
 import re
 from pathlib import Path
 
@@ -97,3 +98,15 @@ def test_every_setting_stands_in_the_reference_with_its_default():
             assert Settings(**{name: told[name]}).model_dump()[name] == field.default
         else:
             assert field.default in (None, "")
+
+
+@pytest.mark.parametrize(("n_workers", "n_threads"), [(1, 15), (2, 7), (5, 3), (64, 1)])
+def test_workers_share_cores_and_memory(monkeypatch, n_workers, n_threads):
+    """A core stays with the service; what is set for a trainer is not divided."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    shared = Settings(workers=n_workers)
+    assert shared.n_threads == n_threads
+    alone = Settings().max_trainer_bytes
+    assert alone // n_workers - 1 <= shared.max_trainer_bytes <= alone // n_workers
+    own = Settings(workers=n_workers, trainer_threads=4, trainer_memory_bytes=2**30)
+    assert (own.n_threads, own.max_trainer_bytes) == (4, 2**30)
