@@ -2,12 +2,18 @@
 
 from app.shared.inputs.datasets import Dataset
 from app.submission.references import CheckContext
-from ddcal_core.data.dataset_facts import max_convnet_depth
+from ddcal_core.data.dataset_facts import max_convnet_depth, n_convnet_parameters
 from ddcal_core.specs.calibration import CalibrationSpecs, MaskedTemperatureScaling
 from ddcal_core.specs.evaluation import EvaluateSpec
+from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.masks import MaskShape, MaskSpec
-from ddcal_core.specs.networks import NetworkSpec
+from ddcal_core.specs.networks import NetworkSpec, default_patch_size
 from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures
+
+MAX_PARAMETERS = 250_000_000
+"""A gigabyte as float32; training takes three times that."""
+MAX_TOKENS = 4_096
+"""Attention takes time, and on some devices memory, by the square of it."""
 
 
 def check_masks(context: CheckContext, dataset: Dataset | None, specs: CalibrationSpecs) -> None:
@@ -59,6 +65,38 @@ def check_network(
             f"{height} x {width}; got {spec.patch_size}"
         )
         context.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
+        return
+    _check_room(context, dataset.facts, spec, pointer)
+
+
+def _check_room(
+    context: CheckContext, facts: DatasetFacts, spec: NetworkSpec, pointer: str
+) -> None:
+    """Refuse networks that large images make far too large."""
+    _, height, width = facts.image_shape
+    if spec.network == "vit":
+        side = spec.patch_size or default_patch_size(facts.image_shape)
+        n_tokens = -(-height // side) * -(-width // side)
+        if n_tokens > MAX_TOKENS:
+            detail = (
+                f"wanted patches that make at most {MAX_TOKENS:,} tokens of an image of {height} x "
+                f"{width}; got a side of {side}, which makes {n_tokens:,}"
+            )
+            context.refuse(f"{pointer}/patch_size", "too_many_tokens", detail)
+    if spec.network == "convnet" and spec.width is not None and spec.depth is not None:
+        n_parameters = n_convnet_parameters(
+            facts.image_shape,
+            facts.n_classes,
+            width=spec.width,
+            depth=spec.depth,
+            is_pooled=spec.pooling != "none",
+        )
+        if n_parameters > MAX_PARAMETERS:
+            detail = (
+                f"wanted a ConvNet of at most {MAX_PARAMETERS:,} parameters; of width {spec.width} "
+                f"and depth {spec.depth} it has {n_parameters:,} on images of {height} x {width}"
+            )
+            context.refuse(f"{pointer}/width", "network_too_large", detail)
 
 
 def check_features(

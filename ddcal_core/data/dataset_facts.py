@@ -134,12 +134,18 @@ def max_convnet_depth(image_shape: tuple[int, int, int]) -> int:
 
 
 def n_convnet_parameters(
-    image_shape: tuple[int, int, int], n_classes: int, *, width: int, depth: int
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    width: int,
+    depth: int,
+    is_pooled: bool = True,
 ) -> int:
     """How many numbers a ConvNet learns: 3 x 3 convolutions with norms, and one linear layer."""
+    n_halvings = depth if is_pooled else 0
     first = width * (9 * image_shape[0] + 3)
     others = (depth - 1) * width * (9 * width + 3)
-    height, side = (length >> depth for length in _padded_sides(image_shape))
+    height, side = (length >> n_halvings for length in _padded_sides(image_shape))
     return first + others + n_classes * (width * height * side + 1)
 
 

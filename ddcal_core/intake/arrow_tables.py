@@ -193,12 +193,6 @@ class Tables:
         held = {part: self._labels(tables) for part, tables in self.parts.items()}
         if all(labels.dtype.kind == "i" for labels in held.values()):
             labelling = numbered(held, self.columns.class_names)
-            largest = max(int(labels.max()) for labels in labelling.labels.values())
-            if largest >= len(labelling.class_names):
-                raise InvalidDataError(
-                    f"{self.columns.label}: wanted labels 0 to {len(labelling.class_names) - 1}; "
-                    f"got {largest}"
-                )
         else:
             labelling = named(held, self.columns.class_names)
         told = f"Images in the column {self.columns.image!r}, labels in {self.columns.label!r}"

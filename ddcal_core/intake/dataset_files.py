@@ -109,7 +109,7 @@ def write_dataset(
     if "test" not in parts:
         parts["train"], parts["test"] = _split(parts["train"], n_classes, options)
         recognised = (*recognised, split_words(options))
-    counts = {part: _counts(one.labels, n_classes) for part, one in parts.items()}
+    counts = {part: _counts(part, one.labels, n_classes) for part, one in parts.items()}
     required: dict[Part, tuple[int, ...]] = {
         part: held for part, held in counts.items() if part != "test"
     }
@@ -144,7 +144,13 @@ def write_dataset(
     return TakenDataset(facts, *paths)
 
 
-def _counts(labels: NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
+def _counts(part: Part, labels: NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
+    largest = int(labels.max(initial=0))
+    if largest >= n_classes:
+        raise InvalidDataError(
+            f"{part}: wanted labels of the {n_classes} classes that have names or training images; "
+            f"got one of class {largest + 1}"
+        )
     return tuple(int(count) for count in np.bincount(labels, minlength=n_classes))
 
 

@@ -78,17 +78,13 @@ def take_in_images(
         "test": structure.test,
     }
 
-    files = {
-        part: [ImageFile(one.entry.name, partial(archive.read, one.entry)) for one in entries]
-        for part, entries in held.items()
-    }
     decoding = Decoding(options, report, n_images=structure.n_images)
-    image_shape = decoding.find_shape(files["train"], max_decoded_bytes)
+    image_shape = decoding.find_shape(_files(archive, structure.train), max_decoded_bytes)
     source = DatasetSource(
         image_shape=image_shape,
         class_names=structure.class_names,
         parts={
-            part: PartSource(_labels(entries), partial(decoding.chunks, files[part]))
+            part: PartSource(_labels(entries), partial(_chunks, decoding, archive, entries))
             for part, entries in held.items()
             if entries
         },
@@ -97,6 +93,18 @@ def take_in_images(
     taken = write_dataset(source, folder, options, decoding.conclude)
     _LOG.info("%d files passed over; done to images: %s", len(structure.ignored), decoding.told())
     return taken
+
+
+def _files(archive: Archive, entries: Iterable[LabelledEntry]) -> Iterator[ImageFile]:
+    """The files one at a time: there may be 250,000."""
+    for one in entries:
+        yield ImageFile(one.entry.name, partial(archive.read, one.entry))
+
+
+def _chunks(
+    decoding: "Decoding", archive: Archive, entries: Iterable[LabelledEntry]
+) -> Iterator[NDArray[np.uint8]]:
+    return decoding.chunks(_files(archive, entries))
 
 
 def _labels(entries: Iterable[LabelledEntry]) -> NDArray[np.int64]:

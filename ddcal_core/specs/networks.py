@@ -36,7 +36,7 @@ class NetworkSpec(Spec):
     network: NetworkName = Field(
         "convnet",
         description=(
-            "The architecture, in its form for small images (4 to 128 pixels a side, 1 or "
+            "The architecture, in its form for small images (4 to 256 pixels a side, 1 or "
             "3 channels). alexnet, vgg11 and resnet18 leave out downsampling that would "
             "leave too little of an image."
         ),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.api.serving import refusals
+from tests.api.npz import npz_bytes
+from tests.api.serving import FACTS, refusals
 
 NONE = [{"method": "none"}]
 HERDING = {"source": "herding", "images_per_class": 3}
@@ -170,3 +171,25 @@ def test_herded_training_sets_are_taken(shared_api):
         training_set = {**HERDING, "features": features}
         shared_api.submit("train", {"dataset": "digits", "training_set": training_set})
     assert refused(shared_api, "train", {"training_set": HERDING}) == [("/params", "invalid_value")]
+
+
+def test_networks_that_large_images_make_too_large_are_refused(api):
+    """By tokens and by parameters; what fits images of 256 x 256 is taken."""
+    api.client.post("/v1/datasets?name=large", **npz_bytes())
+    facts = {"image_shape": [3, 256, 256], "mean": [0.5] * 3, "std": [0.25] * 3}
+    api.check_upload(facts=FACTS | facts)
+    large = {**TRAIN, "dataset": "large"}
+    wide = {"width": 512, "depth": 1, "pooling": "none"}
+    # 65,536 x 512 numbers a class, and 128 x 128 tokens.
+    api.submit("train", {**large, "train": wide})
+    many = {**FACTS, **facts, "class_names": list("abcdefghij")}
+    many |= {f"{part}_class_counts": [5] * 10 for part in ("train", "test")}
+    api.client.post("/v1/datasets?name=many", **npz_bytes())
+    api.check_upload(facts=many)
+    found = refused(api, "train", {**large, "dataset": "many", "train": wide})
+    assert found == [("/params/train/width", "network_too_large")]
+    vit = {"network": "vit", "patch_size": 2}
+    expected = [("/params/train/patch_size", "too_many_tokens")]
+    assert refused(api, "train", {**large, "train": vit}) == expected
+    for network in ("convnet", "alexnet", "vgg11", "resnet18", "vit"):
+        api.submit("train", {**large, "train": {"network": network}})

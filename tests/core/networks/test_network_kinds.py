@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from ddcal_core.data.dataset_facts import NAMED_DATASETS
 from ddcal_core.data.torchvision_readers import datasets  # noqa: F401 - torchvision can be imported now
 from ddcal_core.networks import BatchNorm, build_network, empty_network, initialise
 from ddcal_core.seeding import seeded_generator
@@ -383,3 +384,13 @@ def test_a_patch_larger_than_the_image_is_refused():
     """In numbers."""
     with pytest.raises(ValueError, match=r"patch size of at most 8 .* 8 x 12, got 9"):
         network_of((1, 8, 12), network="vit", patch_size=9)
+
+
+@pytest.mark.parametrize("network", ["convnet", "alexnet", "vgg11", "resnet18", "vit"])
+def test_every_network_takes_images_of_256_pixels(network):
+    """The largest that uploads may have."""
+    facts = NAMED_DATASETS["cifar10"].model_copy(update={"image_shape": (3, 256, 256)})
+    spec = NetworkSpec(network=network)
+    made = build_network(spec, facts, torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        assert made(torch.zeros(1, 3, 256, 256)).shape == (1, 10)
