@@ -10,6 +10,7 @@ import pytest
 
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
+from ddcal_core.specs.exports import FORMATS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -120,6 +121,7 @@ def test_files_for_machines_fit_their_schemas(schema, path):
     ("page", "words"),
     [
         ("README.md", [*METHODS, *CALIBRATIONS]),
+        ("docs/formats.md", [word for formats in FORMATS.values() for word in formats]),
         ("docs/backbones.md", METHODS),
     ],
 )

@@ -152,4 +152,11 @@ MUTANTS = (
         "SELECT count(*)",
         ("tests/shared/store/test_integrity.py::test_rows_that_postgresql_cannot_read_are_found",),
     ),
+    Mutant(
+        "a-damaged-export-stays",
+        "app/api/exports.py",
+        "        except DamagedFileError:\n",
+        "        except ZeroDivisionError:\n",
+        ("tests/api/test_exports.py::test_a_damaged_format_is_made_anew[sqlite]",),
+    ),
 )

@@ -89,4 +89,18 @@ MUTANTS = (
         "    return after\n",
         ("tests/api/test_event_stream.py::test_a_stream_goes_on_where_the_client_has_been",),
     ),
+    Mutant(
+        "exports-look-without-a-lock",
+        "app/shared/engine/exports.py",
+        "    locked_job(connection, owner_id, result.job_id)\n",
+        "    assert result.job_id\n",
+        ("tests/api/test_exports.py::test_requests_at_once_begin_one_job[postgresql]",),
+    ),
+    Mutant(
+        "exports-outlive-their-result",
+        "app/shared/engine/deletion.py",
+        "    ids += _exports_of(connection, ids)\n",
+        "    ids += ()\n",
+        ("tests/api/test_exports.py::test_formats_go_with_their_result[sqlite]",),
+    ),
 )
