@@ -143,7 +143,8 @@ class Client:
             source: a file of DC, DSA or DM, a .pt, safetensors or .npz of images and labels, such
                 arrays by their names, or the two files (images, labels) of MTT or TESLA.
             options: dataset, which they were made from; space (pixels, standardised or zca);
-                experiment; mean and std of standardised images; learned_lr; tags (key -> value)
+                experiment; mean and std of standardised images; zca_eps of whitened ones;
+                learned_lr; tags (key -> value)
                 and notes.
 
         Returns:

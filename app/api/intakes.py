@@ -309,7 +309,7 @@ def _check_of(settings: Settings, asked: AskedUpload, upload: Upload, request_id
         params=params,
         dataset=asked.dataset or asked.name,
         **said,
-        queue=queue_of_upload(asked.content),
+        queue=queue_of_upload(asked.content, asked.options),
         timeout_seconds=math.ceil(settings.intake_timeout_seconds),
         max_attempts=settings.max_attempts,
         request_id=request_id,

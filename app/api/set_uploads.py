@@ -1,5 +1,6 @@
 """POST /v1/distilled-sets: sets made elsewhere, to be trained on as if they were made here."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +24,10 @@ from app.api.intakes import (
 from app.api.schemas.jobs import JobBody
 from app.shared.errors import InvalidRequestError
 from app.submission.description_fields import Name
-from app.submission.references import CheckContext, known_dataset
+from app.submission.references import CheckContext, known_dataset, usable_dataset
 from ddcal_core.intake.structure.set_structure import inspect_sets
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.spaces import MAX_WHITENED_FEATURES
 from ddcal_core.specs.uploads import SetOptions
 
 router = APIRouter(prefix="/v1/distilled-sets", tags=["results"])
@@ -77,7 +79,7 @@ async def upload_distilled_sets(
     The job makes the sets: NAME, or of a file that holds several NAME-0, NAME-1, ...
     """
     options = SetOptions(**asked.model_dump(include=set(SetOptions.model_fields)))
-    facts = await run_in_threadpool(_facts_of, service, owner_id, options.dataset)
+    facts = await run_in_threadpool(_facts_of, service, owner_id, options)
     _check_numbers(facts, options)
     upload = AskedUpload(
         owner_id=owner_id,
@@ -96,15 +98,19 @@ async def upload_distilled_sets(
     return json_answer(body, status=202, headers=headers)
 
 
-def _facts_of(service: Service, owner_id: str, name: str) -> DatasetFacts:
-    """What is known of the data set; a named one need not have its files here.
+def _facts_of(service: Service, owner_id: str, options: SetOptions) -> DatasetFacts:
+    """What is known of the data set; its images are needed here to fit a matrix on them alone.
 
     Raises:
         InvalidRequestError: there is none of that name, or nothing is known of it yet.
     """
+    name, pointer = options.dataset, "/query/dataset"
     with service.database.read() as connection:
         context = CheckContext(connection=connection, owner_id=owner_id, settings=service.settings)
-        dataset = known_dataset(context, name, "/query/dataset")
+        if options.zca_eps is None:
+            dataset = known_dataset(context, name, pointer)
+        else:
+            dataset = usable_dataset(context, name, pointer)
     if dataset is None:
         (problem,) = context.problems
         raise InvalidRequestError("invalid_parameters", problem.detail, [problem])
@@ -115,8 +121,17 @@ def _facts_of(service: Service, owner_id: str, name: str) -> DatasetFacts:
 
 
 def _check_numbers(facts: DatasetFacts, options: SetOptions) -> None:
-    """Are mean and std, where given, one a channel, and of standardised images?"""
-    n_channels = facts.image_shape[0]
+    """Are mean and std one a channel, and of standardised images; zca_eps of whitened ones?"""
+    n_channels, n_features = facts.image_shape[0], math.prod(facts.image_shape)
+    if options.zca_eps is not None and options.space != "zca":
+        detail = f"zca_eps: wanted none, as {options.space} images are not whitened"
+        raise refused_parameter("zca_eps", "not_applicable", detail)
+    if options.zca_eps is not None and n_features > MAX_WHITENED_FEATURES:
+        detail = (
+            f"zca_eps: wanted images of at most {MAX_WHITENED_FEATURES:,} features to fit a matrix "
+            f"for; got {n_features:,}"
+        )
+        raise refused_parameter("zca_eps", "images_too_large_to_whiten", detail)
     for field, numbers in (("mean", options.mean), ("std", options.std)):
         if numbers is None:
             continue

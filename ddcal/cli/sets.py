@@ -49,6 +49,14 @@ def upload_set(
         typer.Option(metavar="NUMBERS", help="That the images were standardised by: 0.49,0.48,..."),
     ] = None,
     std: Annotated[str | None, typer.Option(metavar="NUMBERS", help="Likewise.")] = None,
+    zca_eps: Annotated[
+        float | None,
+        typer.Option(
+            "--zca-eps",
+            metavar="EPS",
+            help="Fit the matrix of whitened images on the data set, with this (MTT: 0.1).",
+        ),
+    ] = None,
     learned_lr: Annotated[
         float | None, typer.Option("--learned-lr", metavar="RATE", help="Learned with the images.")
     ] = None,
@@ -61,7 +69,12 @@ def upload_set(
 ) -> int:
     """Upload a distilled set made elsewhere; prints the job that takes it in."""
     options = given(
-        dataset=dataset, space=space, experiment=experiment, learned_lr=learned_lr, notes=notes
+        dataset=dataset,
+        space=space,
+        experiment=experiment,
+        zca_eps=zca_eps,
+        learned_lr=learned_lr,
+        notes=notes,
     )
     options |= {"mean": mean and mean.split(","), "std": std and std.split(",")}
     source = file if labels is None else (file, labels)

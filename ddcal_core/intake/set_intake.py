@@ -72,6 +72,7 @@ def take_in_sets(
     facts: DatasetFacts,
     options: SetOptions,
     sha256: str,
+    fitted: Mapping[str, NDArray[Any]] | None = None,
 ) -> list[TakenSet]:
     """Check uploaded distilled sets, content included, and write each as a distilled set.
 
@@ -82,6 +83,8 @@ def take_in_sets(
         facts: of the data set that they were made from.
         options: what the sender says of them.
         sha256: of the upload.
+        fitted: what the images were whitened with, where the file does not say: as
+            `input_space.space_tensors` gives it.
 
     Raises:
         InvalidDataError: they cannot be used; says what was wanted and what was got.
@@ -108,7 +111,7 @@ def take_in_sets(
         own = folder / f"set_{k}"
         own.mkdir()
         try:
-            taken.append(_take_in(parts[k], own, facts, options, source))
+            taken.append(_take_in(parts[k], own, facts, options, source, fitted or {}))
         except InvalidDataError as error:
             where = f"set {k}: " if len(parts) > 1 else ""
             raise InvalidDataError(f"{where}{error}") from error
@@ -165,13 +168,21 @@ def _read(source: tuple[Path, ArrayPlace]) -> NDArray[Any]:
 
 
 def _take_in(
-    part: _Part, folder: Path, facts: DatasetFacts, options: SetOptions, source: ImportedSet
+    part: _Part,
+    folder: Path,
+    facts: DatasetFacts,
+    options: SetOptions,
+    source: ImportedSet,
+    fitted: Mapping[str, NDArray[Any]],
 ) -> TakenSet:
     images = _read(part.images)
     if not np.isfinite(images).all():
         raise InvalidDataError("images: wanted finite numbers; got NaN or infinities")
     labels, images_per_class, notes = _labels(_read(part.labels), facts)
     others = {name: _read(place) for name, place in part.others.items()}
+    if fitted.keys() & others.keys():
+        raise InvalidDataError("zca_eps: wanted none, as the file brings its own matrix; got one")
+    others |= fitted
     spaced = in_space(images, others, facts, options)
     source = source.model_copy(update={"notes": (*source.notes, *spaced.notes, *notes)})
     arrays = {"images": np.ascontiguousarray(spaced.images), **labels, **spaced.arrays}

@@ -76,7 +76,7 @@ def in_space(
         floats /= 255
     _check_plausible(floats, options.space)
     if options.space == "zca":
-        return _whitened(floats, others, facts)
+        return _whitened(floats, others, facts, options.zca_eps)
     if options.space == "standardised":
         facts = facts.model_copy(update=_numbers(others, facts, options))
     mean, std = (np.array(one, np.float32).reshape(-1, 1, 1) for one in (facts.mean, facts.std))
@@ -145,7 +145,10 @@ def _stray_note(images: NDArray[np.float32]) -> tuple[str, ...]:
 
 
 def _whitened(
-    images: NDArray[np.float32], others: Mapping[str, NDArray[Any]], facts: DatasetFacts
+    images: NDArray[np.float32],
+    others: Mapping[str, NDArray[Any]],
+    facts: DatasetFacts,
+    eps: float | None,
 ) -> Spaced:
     n_features = images[0].size
     matrix = _part(others, MATRIX, (n_features, n_features))
@@ -160,7 +163,8 @@ def _whitened(
     pixels = (rows + mean).reshape(images.shape)
     _check_plausible(pixels.astype(np.float32), "pixels")
     arrays = {MATRIX_MEAN: mean, MATRIX: matrix}
-    return Spaced(images, _shown(pixels), ZcaSpace(name="zca"), facts, arrays, ())
+    spec = ZcaSpace(name="zca") if eps is None else ZcaSpace(name="zca", eps=eps)
+    return Spaced(images, _shown(pixels), spec, facts, arrays, ())
 
 
 def _part(
@@ -170,8 +174,8 @@ def _part(
     if found is None or found.shape != shape or not np.isfinite(found).all():
         got = "none" if found is None else f"shape {found.shape}"
         raise InvalidDataError(
-            f"{name}: wanted finite numbers of shape {shape} in the file of whitened images; got "
-            f"{got}"
+            f"{name}: wanted finite numbers of shape {shape} in the file of whitened images, or "
+            f"zca_eps, to have them fitted on the data set; got {got}"
         )
     return found.astype(np.float32)
 

@@ -119,7 +119,7 @@ class SetOptions(Spec):
         description=(
             "What the images are: pixels in [0, 1] (bytes are divided by 255); `standardised`, "
             "(pixel - mean) / std by channel; or `zca`, whitened, with input_space.mean and "
-            "input_space.matrix in the file."
+            "input_space.matrix in the file, or with zca_eps."
         )
     )
     experiment: int | None = Field(
@@ -135,6 +135,16 @@ class SetOptions(Spec):
         ),
     )
     std: Numbers | None = Field(None, description="Likewise the standard deviation.")
+    zca_eps: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description=(
+            "Of whitened images without their matrix: it is fitted here, on all training images of "
+            "the data set, with this added to each eigenvalue of their covariance, as MTT and "
+            "TESLA do with 0.1."
+        ),
+    )
     learned_lr: float | None = Field(
         None,
         gt=0,

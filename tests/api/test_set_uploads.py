@@ -121,3 +121,28 @@ def test_what_can_be_told_at_once_is_refused_at_once(shared_api, query, content,
     assert words in str(body)
     assert shared_api.uploads() == []
     assert shared_api.n_jobs() == before
+
+
+def test_a_whitened_set_without_its_matrix_is_taken_in_by_what_computes(api):
+    """Its matrix is fitted on the data set's images, which have to be here."""
+    answer = upload(api, space="zca", zca_eps=0.1)
+    assert answer.status_code == 202
+    job = api.claim("gpu")
+    assert (job.id, job.kind) == (answer.json()["id"], "intake")
+    assert job.params["options"]["zca_eps"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ({"space": "pixels", "zca_eps": 0.1}, ("/query/zca_eps", "not_applicable")),
+        ({"space": "zca", "zca_eps": 0}, ("/query/zca_eps", "out_of_range")),
+        (
+            {"space": "zca", "zca_eps": 0.1, "dataset": "cifar10"},
+            ("/query/dataset", "dataset_unavailable"),
+        ),
+    ],
+)
+def test_a_matrix_that_cannot_be_fitted_is_refused(api, query, refusal):
+    """At once, by the parameter."""
+    assert refusals(upload(api, **query)) == [refusal]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.shared.engine.recipes import Recipe
-from app.shared.store.kinds import RESOURCES
+from app.shared.store.kinds import INTAKE, RESOURCES, import_computation
 
 ROOT = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("worker", "ddcal_core")
@@ -66,8 +66,9 @@ def recipe_of(
 
 def computation_of(kind: str, params: Mapping[str, Any]) -> str:
     """The module of worker.trainer.kinds that computes a job; of the check of data, none."""
-    if kind == "intake" and params.get("content") == "network":
-        return "import_network"
+    if kind == INTAKE:
+        content, options = params.get("content", "images"), params.get("options", {})
+        return import_computation(content, options) or kind
     return "calibrate_logits" if kind == "calibrate" and "logits" in params else kind
 
 

@@ -37,12 +37,14 @@ class Output:
         key: unlike any other output's of the job.
         values: what is stored of it; finite JSON.
         files: existing files, in the job's work folder; the name is the file's own.
+        name: what to call it; None for the name of its job.
     """
 
     resource: Resource | Literal["export"]
     key: str
     values: Mapping[str, Any]
     files: tuple[Path, ...]
+    name: str | None = None
 
 
 def made_with(device: torch.device) -> MadeWith:

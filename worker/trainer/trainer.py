@@ -137,7 +137,11 @@ def _job_output(output: Output) -> JobOutput:
         for path in output.files
     )
     return JobOutput(
-        resource=output.resource, key=output.key, values=dict(output.values), files=files
+        resource=output.resource,
+        key=output.key,
+        name=output.name,
+        values=dict(output.values),
+        files=files,
     )
 
 

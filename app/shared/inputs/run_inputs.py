@@ -24,6 +24,7 @@ from app.shared.store.catalog import (
     results_of_jobs,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.kinds import import_computation
 from app.shared.store.tables import DATASET_CONTENTS
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead
 from ddcal_core.specs.exports import FILES_READ
@@ -143,6 +144,11 @@ class _Reader:
         inputs |= {"sha256": sha256, "name": job.name}
         if job.upload_content == "network":
             return inputs | self._data_for_network(job.params["options"])
+        if import_computation("distilled_sets", inputs["options"]) is not None:
+            return {
+                **inputs,
+                "dataset": self._dataset(inputs["options"]["dataset"], has_test=False),
+            }
         return {**inputs, "facts": self._facts_for_sets(job)}
 
     def _data_for_network(self, options: Mapping[str, Any]) -> dict[str, Any]:

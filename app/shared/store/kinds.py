@@ -71,12 +71,20 @@ IMPORTS: Mapping[UploadContent, Resource] = {
 """The uploads whose check makes results, and what these are."""
 
 
-def queue_of_upload(content: UploadContent) -> Queue:
-    """Whose workers check an upload: a network is tried by what computes, everything else is read.
+def import_computation(content: UploadContent, options: Mapping[str, object]) -> str | None:
+    """What trainers compute to take an upload in; None where reading it is enough.
 
-    Reading takes a process that starts at once and loads no torch.
+    Reading takes a process that starts at once and loads no torch. A network is tried on images,
+    and whitened sets without their matrix have it fitted.
     """
-    return GPU_QUEUE if content == "network" else INTAKE_QUEUE
+    if content == "network":
+        return "import_network"
+    return "import_whitened_sets" if options.get("zca_eps") is not None else None
+
+
+def queue_of_upload(content: UploadContent, options: Mapping[str, object]) -> Queue:
+    """Whose workers check an upload."""
+    return INTAKE_QUEUE if import_computation(content, options) is None else GPU_QUEUE
 
 
 @dataclass(frozen=True, kw_only=True)

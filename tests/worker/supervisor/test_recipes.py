@@ -273,7 +273,7 @@ def tree(copied_tree, monkeypatch):
 
 
 # What has no recipe: each time it is asked for, it is done.
-WITHOUT = {EXPORT, "import_network"}
+WITHOUT = {EXPORT, "import_network", "import_whitened_sets"}
 EVERY = frozenset(COMPUTATIONS) - WITHOUT
 REPORTING = frozenset({"evaluate", "calibrate_logits"})
 CODE = "ADDED = 1\n"
@@ -321,6 +321,8 @@ def test_a_calibration_of_logits_is_a_computation_of_its_own():
     """It writes a report, and what is edited there is nothing to the calibration of networks."""
     assert computation_of("calibrate", {"logits": "mine"}) == "calibrate_logits"
     assert computation_of(INTAKE, {"content": "network"}) == "import_network"
+    whitened = {"content": "distilled_sets", "options": {"zca_eps": 0.1}}
+    assert computation_of(INTAKE, whitened) == "import_whitened_sets"
     computed = set(ATOMIC_KINDS) - {EXPORT, INTAKE}
     assert {computation_of(kind, {}) for kind in computed} | {"calibrate_logits"} == EVERY
 

@@ -11,6 +11,7 @@ from worker.trainer.kinds import (
     experts,
     export,
     import_network,
+    import_whitened_sets,
     train,
 )
 from worker.trainer.outputs import Output
@@ -24,4 +25,5 @@ COMPUTATIONS: dict[str, Callable[[Task], list[Output]]] = {
     "calibrate_logits": calibrate_logits.run,
     "evaluate": evaluate.run,
     "import_network": import_network.run,
+    "import_whitened_sets": import_whitened_sets.run,
 }
