@@ -123,8 +123,8 @@ class Client:
                 .npz, parquet, Arrow, files of CIFAR, MNIST or SVHN), or arrays by their names
                 (x_train, y_train, x_test, y_test; or logits_fit, labels_fit).
             logits: whether it is logits, where its arrays do not say so.
-            options: resize, colour, background, grey_bits, test_fraction, seed and names of image
-                files; values of logits; tags (key -> value) and notes of either.
+            options: resize, colour, background, grey_bits, test_fraction, seed, names and label of
+                a data set; values of logits; tags (key -> value) and notes of either.
 
         Returns:
             The data set, whose content the service checks from now on: `wait` for it.

@@ -44,6 +44,7 @@ from ddcal_core.specs.uploads import (
     Colour,
     GreyBits,
     ImageOptions,
+    LabelColumn,
     Names,
     Side,
     SplitSeed,
@@ -88,6 +89,7 @@ class DatasetUpload(DescribedUpload):
     test_fraction: TestFraction = None
     seed: SplitSeed = None
     names: Names = None
+    label: LabelColumn = None
 
 
 @router.get("", response_model=DatasetList, responses=problems(422), summary="List data sets")

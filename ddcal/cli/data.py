@@ -66,6 +66,10 @@ Names = Annotated[
     str | None,
     typer.Option(metavar="CODEPAGE", help="What file names are written in, where not in UTF-8."),
 ]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label", metavar="COLUMN", help="Column of labels, of a table or parquet."),
+]
 
 
 class Colour(StrEnum):
@@ -125,6 +129,7 @@ def upload(
     test_fraction: TestFraction = None,
     seed: Seed = None,
     names: Names = None,
+    label: LabelColumn = None,
     tags: Tags = None,
     notes: Notes = None,
     watch: Annotated[
@@ -141,6 +146,7 @@ def upload(
         test_fraction=test_fraction,
         seed=seed,
         names=names,
+        label=label,
     )
     if logits and of_images:
         complain(f"logits have no {', '.join(of_images)}: these are for image files")

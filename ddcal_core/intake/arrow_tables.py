@@ -138,7 +138,11 @@ class Tables:
 
     @staticmethod
     def opened(
-        archive: Archive, files: KnownFiles, folder: Path, max_decoded_bytes: int
+        archive: Archive,
+        files: KnownFiles,
+        folder: Path,
+        max_decoded_bytes: int,
+        label: str | None,
     ) -> "Tables":
         """Copy files out of an archive and look at what they say of themselves.
 
@@ -147,6 +151,7 @@ class Tables:
             files: parquet or Arrow.
             folder: existing; for the copies.
             max_decoded_bytes: most bytes of all images, and so a bound of their number.
+            label: name of the column of labels; None: the one that is recognised.
 
         Raises:
             InvalidDataError: one cannot be read, or they have no such columns, or others.
@@ -160,7 +165,7 @@ class Tables:
                 archive.copy(member, copy)
                 table = _Table(member.name, copy, files.layout == "parquet")
                 with _refusing(member.name):
-                    found = _columns(table.schema())
+                    found = _columns(table.schema(), label)
                     columns = columns or found
                     if found[:3] != columns[:3]:
                         raise InvalidDataError(
@@ -264,7 +269,7 @@ def _label_values(array: pa.Array) -> NDArray[Any]:
     return np.array([names[text] for text in array.to_pylist()])
 
 
-def _columns(schema: pa.Schema) -> Columns:
+def _columns(schema: pa.Schema, label_column: str | None) -> Columns:
     """Which columns hold images and labels."""
     features = _features(schema)
     names = list(schema.names)
@@ -278,12 +283,18 @@ def _columns(schema: pa.Schema) -> Columns:
     )
     classified = [name for name in names if _type(features, name) == "ClassLabel"]
     label = _only(
-        [name for name in classified or names if _is_label(schema.field(name).type)],
-        _LABEL_NAMES,
+        [name for name in classified or names if _is_label(schema.field(name).type)]
+        if label_column is None
+        else [name for name in names if name == label_column],
+        _LABEL_NAMES if label_column is None else (label_column,),
         "labels (integers or text)",
         names,
         is_named=not classified,
     )
+    if not _is_label(schema.field(label).type):
+        raise InvalidDataError(
+            f"{label}: wanted labels, integers or text; got {schema.field(label).type}"
+        )
     return Columns(
         image,
         label,

@@ -101,7 +101,7 @@ def _take_in_tables(
     from ddcal_core.intake.arrow_tables import Tables  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(dir=folder) as copies:
-        tables = Tables.opened(archive, files, Path(copies), max_decoded_bytes)
+        tables = Tables.opened(archive, files, Path(copies), max_decoded_bytes, options.label)
         decoding = Decoding(options, report, n_images=tables.n_rows)
         source = tables.source(decoding, max_decoded_bytes)
         return write_dataset(source, folder, options, decoding.conclude)

@@ -65,6 +65,18 @@ Names = Annotated[
         )
     ),
 ]
+LabelColumn = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=64,
+        description=(
+            "Name of the column of labels, in a table beside image files or in parquet and Arrow "
+            "files. Default: the one that is recognised."
+        ),
+        examples=["fine_label"],
+    ),
+]
 Background = Annotated[
     str | None,
     Field(
@@ -100,6 +112,7 @@ class ImageOptions(Spec):
     test_fraction: TestFraction = None
     seed: SplitSeed = None
     names: Names = None
+    label: LabelColumn = None
 
 
 DeclaredSpace = Literal["pixels", "standardised", "zca"]

@@ -81,6 +81,7 @@ def test_an_npz_has_no_image_files(api):
             {"seed": 1, "names": "cp437"},
             [("/query/names", "not_applicable"), ("/query/seed", "not_applicable")],
         ),
+        (one_level(), {"label": "y"}, [("/query/label", "not_applicable")]),
         (one_level(), {"names": "cp000"}, [("/query/names", "unknown_value")]),
         (one_level(), {"background": "pink"}, [("/query/background", "wrong_form")]),
         (one_level(), {"grey_bits": 8}, [("/query/grey_bits", "out_of_range")]),
@@ -131,7 +132,8 @@ def test_the_options_are_described(shared_api):
     """In the OpenAPI document, with their bounds."""
     operation = shared_api.client.get("/openapi.json").json()["paths"]["/v1/datasets"]["post"]
     found = {one["name"]: one for one in operation["parameters"] if one["in"] == "query"}
-    options = {"resize", "colour", "test_fraction", "seed", "background", "grey_bits", "names"}
+    options = {"resize", "colour", "test_fraction", "seed", "background", "grey_bits"}
+    options |= {"names", "label"}
     assert set(found) == {"name", "tag", "notes"} | options
     assert [name for name, one in found.items() if one["required"]] == ["name"]
     assert "Lanczos" in found["resize"]["description"]

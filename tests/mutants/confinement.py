@@ -13,6 +13,22 @@ _JOBS_TESTS = "tests/worker/supervisor/test_confined_jobs.py"
 
 MUTANTS = (
     Mutant(
+        "gzips-inflate-without-end",
+        "ddcal_core/intake/archives.py",
+        "                if n_bytes > max_bytes:\n",
+        "                if n_bytes < 0:\n",
+        ("tests/core/intake/test_bad_files.py::test_a_bad_file_is_refused_in_words[tar-bomb]",),
+    ),
+    Mutant(
+        "pickles-name-what-they-like",
+        "ddcal_core/intake/structure/plain_pickle.py",
+        "    if full not in _KNOWN and not is_storage:\n",
+        "    if not full:\n",
+        (
+            "tests/core/intake/test_bad_files.py::test_a_bad_file_is_refused_in_words[cifar-executes]",
+        ),
+    ),
+    Mutant(
         "jobs-are-not-confined",
         "ddcal_core/intake/job_channel.py",
         "        _confine_to(job)\n",

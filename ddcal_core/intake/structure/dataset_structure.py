@@ -14,6 +14,7 @@ from ddcal_core.intake.structure.zip_directory import first_name, read_directory
 from ddcal_core.specs.uploads import ImageOptions
 
 _AS_THEY_ARE = "the arrays are taken as they are"
+_NO_COLUMN = "folders give the classes"
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,15 @@ def _meaningless(structure: DatasetStructure) -> dict[str, str]:
     has_test: dict[str, str] = dict.fromkeys(("test_fraction", "seed"), "it has a test part")
     match structure:
         case ImageZipStructure():
-            return {} if structure.split == "seed" else has_test
+            no_table = {} if structure.has_table else {"label": _NO_COLUMN}
+            return no_table | ({} if structure.split == "seed" else has_test)
         case NpzStructure():
-            arrays = dict.fromkeys((*of_images, "names"), _AS_THEY_ARE)
+            arrays = dict.fromkeys((*of_images, "names", "label"), _AS_THEY_ARE)
             return arrays | (has_test if "test" in structure.parts else {})
         case KnownFiles():
             found = has_test if "test" in structure.parts else {}
             if structure.layout not in ("parquet", "arrow"):
-                found |= dict.fromkeys(of_images, _AS_THEY_ARE)
+                found |= dict.fromkeys((*of_images, "label"), _AS_THEY_ARE)
             return found
         case Unopened():
             return {}

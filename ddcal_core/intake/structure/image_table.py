@@ -19,9 +19,9 @@ from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.structure.class_rules import clean_class_name
 from ddcal_core.intake.structure.members import Member
 from ddcal_core.intake.structure.placed_images import PART_WORDS, PlacedImage, shown
-from ddcal_core.specs.uploads import CodePage
+from ddcal_core.specs.uploads import ImageOptions
 
-MAX_TABLE_BYTES = 64 * 2**20
+MAX_TABLE_BYTES = 16 * 2**20
 
 _FILE_COLUMNS: Final = (
     *("filename", "file_name", "file", "path", "filepath", "file_path", "image", "image_name"),
@@ -48,7 +48,7 @@ def placed_by_table(
     tables: Sequence[Member],
     files: Sequence[Member],
     read: Callable[..., bytes],
-    code_page: CodePage | None,
+    options: ImageOptions,
 ) -> tuple[list[PlacedImage], tuple[str, ...]]:
     """Where each image belongs by the table, which has to name each once.
 
@@ -56,7 +56,7 @@ def placed_by_table(
         tables: those in the archive, of which there may be one.
         files: the images.
         read: gives the bytes of a member.
-        code_page: of the table; None: UTF-8.
+        options: `names`, the code page of the table, and `label`, its column of labels.
 
     Returns:
         The images, and what was recognised, in words.
@@ -68,7 +68,7 @@ def placed_by_table(
         raise InvalidDataError(
             f"wanted one table of labels; got {shown(table.name for table in tables)}"
         )
-    (table,) = tables
+    (table,), code_page = tables, options.names
     if table.n_bytes > MAX_TABLE_BYTES:
         raise InvalidDataError(
             f"{table.name}: wanted a table of at most {MAX_TABLE_BYTES:,} bytes; got "
@@ -76,7 +76,7 @@ def placed_by_table(
         )
     try:
         text = read(table).decode(code_page or "utf-8-sig")
-        columns, rows = _rows(text)
+        columns, rows = _rows(text, options.label)
     except UnicodeDecodeError as error:
         raise InvalidDataError(
             f"{table.name}: wanted text in {code_page or 'UTF-8'}; byte {error.start} is none "
@@ -89,7 +89,7 @@ def placed_by_table(
     return images, (f"{table.name} gives the {said}.",)
 
 
-def _rows(text: str) -> tuple[dict[str, str], Iterator[_Row]]:
+def _rows(text: str, label_column: str | None) -> tuple[dict[str, str], Iterator[_Row]]:
     """The columns recognised, by what they hold, and the rows below the header."""
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
@@ -97,13 +97,13 @@ def _rows(text: str) -> tuple[dict[str, str], Iterator[_Row]]:
     header = [name.strip() for name in next(lines, [])]
     if len(header) > _MOST_COLUMNS:
         raise InvalidDataError(f"wanted at most {_MOST_COLUMNS:,} columns; got {len(header):,}")
-    file, label, part = (
-        _column(header, known) for known in (_FILE_COLUMNS, _LABEL_COLUMNS, _PART_COLUMNS)
-    )
+    labels = _LABEL_COLUMNS if label_column is None else (_plain(label_column),)
+    file, label, part = (_column(header, known) for known in (_FILE_COLUMNS, labels, _PART_COLUMNS))
     if file is None or label is None:
         raise InvalidDataError(
             "wanted a header with a column of files (such as 'filename') and one of labels (such "
-            f"as 'label'); got {', '.join(repr(name[:40]) for name in header[:8]) or 'no line'}"
+            f"as {labels[0]!r}); got "
+            f"{', '.join(repr(name[:40]) for name in header[:8]) or 'no line'}"
         )
     found = {"files": header[file], "labels": header[label]}
     if part is not None:
@@ -129,13 +129,18 @@ def _rows(text: str) -> tuple[dict[str, str], Iterator[_Row]]:
 
 def _column(header: Sequence[str], known: Sequence[str]) -> int | None:
     """The place of the column of the first of the names that there is, if there is one."""
-    names = [name.lower().replace(" ", "_").replace("-", "_") for name in header]
+    names = [_plain(name) for name in header]
     for name in known:
         if names.count(name) > 1:
             raise InvalidDataError(f"wanted one column {name!r}; got {names.count(name)}")
         if name in names:
             return names.index(name)
     return None
+
+
+def _plain(name: str) -> str:
+    """A column's name as it is compared: small letters, joined by lines."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _matched(table: str, rows: Iterator[_Row], files: Sequence[Member]) -> list[PlacedImage]:

@@ -61,6 +61,7 @@ class ImageZipStructure:
         validation: likewise; at least 1 of each class, or none at all.
         test: test images, likewise; at least 1 of each class.
         split: by what they were told apart.
+        has_table: whether a table gave the classes.
         ignored: names of files that were passed over, such as .DS_Store.
         recognised: the layout in words, a sentence each.
     """
@@ -70,6 +71,7 @@ class ImageZipStructure:
     validation: tuple[LabelledEntry, ...]
     test: tuple[LabelledEntry, ...]
     split: ImageSplit
+    has_table: bool
     ignored: tuple[str, ...]
     recognised: tuple[str, ...]
 
@@ -117,7 +119,7 @@ def inspect_images(
     _check_sizes(files, max_decoded_bytes, options)
     split: ImageSplit = "table" if tables else "folders"
     if tables:
-        images, words = placed_by_table(tables, files, read, options.names)
+        images, words = placed_by_table(tables, files, read, options)
     else:
         images, words = _placed(files)
         _check_empty_folders(images, [entry.name for entry in everything])
@@ -135,6 +137,7 @@ def inspect_images(
         validation=parts["validation"],
         test=parts["test"],
         split="seed" if split_off else split,
+        has_table=bool(tables),
         ignored=ignored,
         recognised=tuple(filter(None, (*words, split_off))),
     )

@@ -214,6 +214,12 @@ def test_columns_are_recognised_without_notes(take, parts, labels):
     assert sum(taken.facts.train_class_counts) + sum(taken.facts.test_class_counts) == 8
     assert "passed over: 'note'" in taken.facts.recognised[0]
     assert len(taken.facts.class_names) == 2
+    with pytest.raises(InvalidDataError, match=r"note2, of several|wanted a column of labels"):
+        take(sink.getvalue(), label="note2")
+    with pytest.raises(InvalidDataError, match=r"2 classes|at least 2 classes"):
+        take(sink.getvalue(), label="note")
+    with pytest.raises(InvalidDataError, match="img: wanted labels, integers or text; got binary"):
+        take(sink.getvalue(), label="img")
 
 
 def test_a_tar_of_class_folders_is_an_upload_too(take):

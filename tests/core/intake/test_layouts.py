@@ -122,6 +122,19 @@ def test_a_table_of_labels_says_what_folders_would(take, header, line):
     assert "labels.csv gives the files in the column" in taken.facts.recognised[0]
 
 
+def test_a_column_of_labels_can_be_named(take):
+    """Instead of the one that would be recognised; one that is not there is refused by name."""
+    pixels = with_validation()
+    table = as_table(pixels, "{n}.png,x,{label},{part}", "filename,label,Kind of animal,split")
+    taken = take(table, label="kind of animal")
+    assert taken.facts.class_names == ("cat", "dog")
+    assert "labels in the column 'Kind of animal'" in taken.facts.recognised[0]
+    with pytest.raises(
+        InvalidDataError, match=r"one of labels \(such as 'colour'\); got 'filename'"
+    ):
+        take(table, label="colour")
+
+
 def test_a_table_without_parts_is_split_by_seed(take):
     """And read in the code page that is named."""
     pixels = {f"x/{label}/{k}": noise(k, 8, 8) + (label == "Käfer") for k in range(6)
