@@ -6,7 +6,7 @@ from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.manifests import ModelConfig
 from tests.api.serving import problem, refusals
 from tests.core.formats.onnx_made import linear, onnx_model
-from tests.core.formats.stored import model_config, set_manifest
+from tests.core.formats.stored import calibration_values, model_config, set_manifest
 
 CLASSES = list("0123456789")
 CALIBRATE_ON_SET = [{"method": "ts", "fit_on": "training_set"}]
@@ -121,6 +121,21 @@ def test_the_job_and_its_model_can_be_deleted(api):
     take_in(api)
     assert api.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     assert api.client.get("/v1/models").json()["items"] == []
+
+
+@pytest.mark.parametrize("word", ["pt2", "safetensors"])
+def test_a_graph_has_no_format_of_pytorch(api, word):
+    """Neither has its calibration; onnx is what to take."""
+    upload(api)
+    take_in(api)
+    model_id = api.client.get("/v1/models").json()["items"][0]["id"]
+    values = calibration_values(model_id=model_id, method="ts", temperature=2.0, status="ok")
+    assert calibrating(api, model_id, [{"method": "ts"}]).status_code == 202
+    (made,) = api.succeed(api.claim("gpu"), ("calibration", values.as_json(), {}))
+    for url in (f"/v1/models/{model_id}", f"/v1/calibrations/{made}"):
+        answer = api.client.get(f"{url}/content", params={"format": word})
+        body = problem(answer, 422)
+        assert "got a graph of ONNX that was imported: take onnx" in body["detail"]
 
 
 def test_a_request_sent_again_under_its_key_makes_one_job(api):

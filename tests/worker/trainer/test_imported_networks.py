@@ -533,3 +533,22 @@ def test_large_images_are_given_a_few_at_once(dataset, weights, tmp_path):
     with torch.no_grad():
         assert read(torch.zeros(300, 1, 8, 8)).shape == (300, 3)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # KiB
+
+
+def test_it_is_downloaded_as_onnx_and_with_a_card(dataset, images, weights, tmp_path):
+    """The format onnx of the model is at T = 1; the card says that it was imported."""
+    output = taken_in(dataset, onnx_model(weights), tmp_path)
+    files = {path.name: {"path": str(path)} for path in output.files}
+    given = {"details": dict(output.values), "files": files, "reports": []}
+    pixels = images["test"][0]
+    written = {}
+    for word in ("onnx", "card"):
+        params = {"resource": "model", "format": word, "result": MODEL_ID, "declared": {}}
+        (made,) = run_kind("export", params, given, tmp_path / word)
+        (written[word],) = made.files
+    probabilities, logits = run_onnx(written["onnx"], pixels=pixels)
+    np.testing.assert_allclose(logits, pixels.reshape(len(pixels), -1) @ weights, atol=1e-4)
+    np.testing.assert_allclose(probabilities, softmax(logits, 1), atol=1e-5)
+    card = written["card"].read_text()
+    assert "made elsewhere and imported from a file of onnx" in card
+    assert "Nobody here knows which images it was trained on" in card
