@@ -83,6 +83,7 @@ def export(network: nn.Module, path: Path) -> None:
         output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("N")},),
         external_data=False,
+        verbose=False,
     )
 
 

@@ -181,7 +181,8 @@ def _check_tensor(where: str, tensor: TensorProto) -> None:
     if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
         raise InvalidDataError(
             f"{where}: wanted numbers in the file; got ones that lie in another (external data): "
-            "save it in one, as onnx.save_model(..., save_as_external_data=False) does"
+            "save it in one, as torch.onnx.export(..., external_data=False) and "
+            "onnx.save_model(onnx.load(...), ...) do"
         )
     if tensor.data_type not in _DATA_FIELDS:
         names = {value: name for name, value in TensorProto.DataType.items()}
