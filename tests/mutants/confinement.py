@@ -163,4 +163,14 @@ MUTANTS = (
         "",
         ("tests/core/formats/test_onnx_models.py::test_other_answers_are_no_file",),
     ),
+    Mutant(
+        "too-much-memory-is-no-refusal",
+        "worker/trainer/kinds/import_network.py",
+        "    except MemoryError as error:\n",
+        "    except RecursionError as error:\n",
+        (
+            "tests/worker/trainer/test_imported_networks.py"
+            "::test_what_cannot_be_asked_is_refused_in_words",
+        ),
+    ),
 )
