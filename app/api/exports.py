@@ -165,15 +165,21 @@ async def download_report(
     return await _answer(request, _asked(service, owner_id, "report", result_id, word))
 
 
+class SchemaResponse(JSONResponse):
+    """A JSON Schema."""
+
+    media_type = "application/schema+json"
+
+
 @router.get(
     "/report-schema",
-    response_class=JSONResponse,
+    response_class=SchemaResponse,
     responses={200: {"description": "A JSON Schema, draft 2020-12."}},
     summary="Look at the schema of report.json",
 )
 def get_report_schema() -> Response:
     """What each field of a report's `json` is, for programs that read or check one."""
-    return JSONResponse(report_schema(), media_type="application/schema+json")
+    return SchemaResponse(report_schema())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from app.shared.store.descriptions import MAX_NAME, MAX_NOTES, MAX_TAG_VALUE, MAX_TAGS, TAG_KEY
 from ddcal_core.specs.fields import Spec
@@ -42,10 +42,13 @@ Name = Annotated[
 ]
 TagKey = Annotated[str, Field(pattern=f"^{TAG_KEY}$")]
 TagValue = Annotated[str, Field(min_length=1, max_length=MAX_TAG_VALUE), AfterValidator(_one_line)]
+# No other keys: of patterns alone the schema would say that all others may be anything.
+NO_OTHER_KEYS: dict[str, JsonValue] = {"additionalProperties": False}
 Tags = Annotated[
     dict[TagKey, TagValue],
     Field(
         max_length=MAX_TAGS,
+        json_schema_extra=NO_OTHER_KEYS,
         description=f"At most {MAX_TAGS}. A key has 1 to 40 letters, digits, _, . or -, the first "
         f"a letter or a digit; a value is one line of 1 to {MAX_TAG_VALUE} characters.",
         examples=[{"env": "prod"}],
@@ -58,12 +61,17 @@ Notes = Annotated[
 ]
 
 
+ChangedTags = Annotated[
+    dict[TagKey, TagValue | None],
+    Field(max_length=2 * MAX_TAGS, json_schema_extra=NO_OTHER_KEYS),
+]
+
+
 class UploadDescription(Spec):
     """A change of what is said of an upload, whose name is its address and stays."""
 
-    tags: dict[TagKey, TagValue | None] | None = Field(
+    tags: ChangedTags | None = Field(
         None,
-        max_length=2 * MAX_TAGS,
         description="Tags to set, or with null to take away; null takes all away.",
     )
     notes: Notes | None = Field(None, description="null takes them away.")

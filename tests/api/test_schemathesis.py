@@ -52,6 +52,11 @@ include-name = [
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 
+# What is on one line, or a format that a result has.
+[[operations]]
+include-name-regex = "^(PATCH /v1/.+|GET /v1/[a-z-]+/.result_id./content)$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
+
 [[operations]]
 include-name-regex = "^GET /v1/[a-z-]+$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
