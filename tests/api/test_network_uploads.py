@@ -131,7 +131,8 @@ def test_a_graph_has_no_format_of_pytorch(api, word):
     model_id = api.client.get("/v1/models").json()["items"][0]["id"]
     values = calibration_values(model_id=model_id, method="ts", temperature=2.0, status="ok")
     assert calibrating(api, model_id, [{"method": "ts"}]).status_code == 202
-    (made,) = api.succeed(api.claim("gpu"), ("calibration", values.as_json(), {}))
+    files = {"model.onnx": b"graph"}
+    (made,) = api.succeed(api.claim("gpu"), ("calibration", values.as_json(), files))
     for url in (f"/v1/models/{model_id}", f"/v1/calibrations/{made}"):
         answer = api.client.get(f"{url}/content", params={"format": word})
         body = problem(answer, 422)
