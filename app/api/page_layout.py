@@ -33,6 +33,9 @@ a { color: var(--bar); }
 small, .soft { color: var(--soft); }
 code { font-size: .85em; }
 td code, button { white-space: nowrap; }
+pre { overflow-x: auto; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: .3rem; }
+h2 { font-size: 1.15rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .2rem; }
+section p { margin-bottom: .3rem; max-width: 46rem; }
 progress { width: 9rem; height: .7rem; accent-color: var(--bar); }
 header { display: flex; justify-content: space-between; align-items: flex-start; gap: 1rem; }
 input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--line);

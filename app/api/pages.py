@@ -12,11 +12,12 @@ from app.api.job_views import job_body
 from app.api.login import logout_form
 from app.api.page_layout import html_page
 from app.api.schemas.jobs import JobBody
-from app.shared.store.catalog import artifacts_of_resources, results_of_jobs
+from app.shared.store.catalog import Result, artifacts_of_resources, results_of_jobs
 from app.shared.store.database import Connection
 from app.shared.store.job_queries import children_by_parent, list_jobs
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import is_composite
+from app.shared.store.kinds import RESOURCES, is_composite
+from ddcal_core.specs.results import Resource
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,7 +36,7 @@ PAGE = """<header>
 
 TABLE = """<div class="wide"><table>
 <thead><tr><th>Job</th><th>Data set</th><th>State</th><th>Progress</th><th>Submitted</th>
-<th>Report</th></tr></thead>
+<th>Results</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -47,15 +48,15 @@ EMPTY = """<p>No jobs yet. Submit one:
 
 @router.get(PATH)
 def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) -> HTMLResponse:
-    """The latest jobs, with progress and links to their reports."""
+    """The latest jobs, with progress and links to what they have made."""
     with service.database.read() as connection:
         jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
         pipelines = [job.id for job in jobs if is_composite(job.kind)]
         children = children_by_parent(connection, owner_id, pipelines)
-        reports = _report_urls(connection, owner_id, jobs, children)
+        results = _result_links(connection, owner_id, jobs, children)
     now = datetime.now(UTC)
     rows = [
-        _row(job_body(job, children=children.get(job.id, ())), reports.get(job.id), now)
+        _row(job_body(job, children=children.get(job.id, ())), results.get(job.id, ()), now)
         for job in jobs
     ]
     content = TABLE.format(rows="\n".join(rows)) if rows else EMPTY
@@ -67,24 +68,39 @@ def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) ->
     )
 
 
-def _report_urls(
+def _result_links(
     connection: Connection, owner_id: str, jobs: Sequence[Job], children: dict[str, list[Job]]
-) -> dict[str, str]:
-    """Address of the report.html that a job, or a child of it, has made; by the job."""
+) -> dict[str, list[tuple[str, str]]]:
+    """Words and address of each job's report, and of the page of what else it has made, by job.
+
+    Of several results of one kind the newest.
+    """
     top_of = {job.id: job.id for job in jobs}
     top_of |= {child.id: top for top, family in children.items() for child in family}
-    reports = results_of_jobs(connection, owner_id, "report", list(top_of))
-    maker_of = {report.id: report.job_id for report in reports}
-    files = artifacts_of_resources(connection, owner_id, maker_of)
-    return {
-        top_of[maker_of[file.resource_id]]: f"/v1/artifacts/{file.id}/content"
-        for file in files
+    newest: dict[str, dict[Resource, Result]] = {}
+    for resource in RESOURCES:
+        for result in results_of_jobs(connection, owner_id, resource, list(top_of)):
+            newest.setdefault(top_of[result.job_id], {})[resource] = result
+    made = [found["report"].id for found in newest.values() if "report" in found]
+    pages = {
+        file.resource_id: f"/v1/artifacts/{file.id}/content"
+        for file in artifacts_of_resources(connection, owner_id, made)
         if file.name == "report.html"
     }
+    links: dict[str, list[tuple[str, str]]] = {}
+    for job_id, found in newest.items():
+        report = found.get("report")
+        page = None if report is None else pages.get(report.id)
+        links[job_id] = [("report", page)] if page else []
+        links[job_id] += [
+            (f"use the {resource.replace('_', ' ')}", f"/results/{result.id}")
+            for resource, result in found.items()
+        ]
+    return links
 
 
-def _row(job: JobBody, report_url: str | None, now: datetime) -> str:
-    report = f'<a href="{escape(report_url)}">report</a>' if report_url else ""
+def _row(job: JobBody, results: Sequence[tuple[str, str]], now: datetime) -> str:
+    links = [f'<a href="{escape(url)}">{escape(words)}</a>' for words, url in results]
     state = escape(_state_words(job))
     cells = [
         f'<a href="{escape(job.links["self"])}">{escape(job.kind)}</a><br>'
@@ -93,7 +109,7 @@ def _row(job: JobBody, report_url: str | None, now: datetime) -> str:
         f'<span class="state {state}">{state}</span>',
         _progress(job),
         f'<span class="soft">{escape(_ago(job.created_at, now))}</span>',
-        report,
+        "<br>".join(links),
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

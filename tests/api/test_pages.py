@@ -1,11 +1,14 @@
 import hashlib
 import re
+from html import escape
 from pathlib import Path
 
 from app.api import documentation
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.store.job_records import Ending, NewJob
+from app.shared.store.kinds import RESOURCES
+from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import OWNER, problem
 from tests.api.test_results import DISTILL, chain
 
@@ -26,6 +29,27 @@ def test_the_front_page_links_jobs_and_reports(api, chain):
     assert any(link.endswith("/content") for link in links)
     for link in links:
         assert api.client.get(link).status_code == 200
+
+
+def test_a_result_s_page_says_how_to_use_it(api, chain):
+    """From the front page: each format with its address, or why not, and lines that read it."""
+    front = api.client.get("/").text
+    for collection, result_id in chain.items():
+        assert f'href="/results/{result_id}"' in front
+        page = api.client.get(f"/results/{result_id}").text
+        (resource,) = (name for name, one in RESOURCES.items() if one.collection == collection)
+        for word, facts in FORMATS[resource].items():
+            assert escape(facts.use) in page
+            link = f'href="/v1/{collection}/{result_id}/content?format={word}"'
+            assert (link in page) != (f"{word} <span" in page)
+        assert "<script" not in page
+        assert api.client.get(f"/v1/{collection}/{result_id}").json()["links"]["job"] in page
+
+
+def test_there_is_no_page_of_what_is_no_result(shared_api):
+    """Neither of a job nor of anything that was deleted."""
+    for wrong in ("job_" + "0" * 26, "set_" + "0" * 26, "set_x", "nothing"):
+        problem(shared_api.client.get(f"/results/{wrong}"), 404)
 
 
 def test_the_front_page_needs_nothing_else(api):

@@ -301,6 +301,24 @@ def test_the_pair_of_mtt_is_that_of_its_code(tmp_path, results, soft, has_soft_l
     taken_back(path, tmp_path, given["distilled_set"])
 
 
+def test_a_whitened_set_of_mtt_has_its_pixels_besides(tmp_path):
+    """As that code saves them: after the inverse transform, and not clipped."""
+    inputs = {"dataset": write_dataset(tmp_path), "experts": None, "start": None}
+    params = {**distill_params(), "input_space": {"name": "zca"}}
+    (made,) = run_kind("distill", params, inputs, tmp_path / "distill")
+    results = {"distilled_set": given(made)}
+    held, _, space = stored(results["distilled_set"])
+    params = {"resource": "distilled_set", "result": SET_ID, "format": "mtt", "declared": {}}
+    inputs = results["distilled_set"].inputs()
+    (output,) = run_kind("export", params, inputs, tmp_path / "out")
+    with zipfile.ZipFile(output.files[0]) as archive:
+        archive.extractall(tmp_path / "read")
+    pixels = torch.load(tmp_path / "read" / "images_zca_best.pt", weights_only=True)
+    assert torch.equal(pixels, space.back(held.images))
+    whitened = torch.load(tmp_path / "read" / "images_best.pt", weights_only=True)
+    assert torch.equal(whitened, held.images)
+
+
 def taken_back(path: Path, tmp_path: Path, given: Given) -> None:
     """What was exported comes in again, and is the same."""
     (tmp_path / "in").mkdir()
