@@ -28,6 +28,7 @@ BOOL_DTYPE = re.compile(r"[|]?b(1)")
 FLOAT_DTYPE = re.compile(r"[<>=|]?f([248])")
 
 _MAX_HEADER_BYTES = 4_096
+_SMALL_BYTES = 4 * 2**20  # sorted labels shrink a thousandfold, and so little is no bomb
 _MAX_SIZE = 2**40
 _MAX_DIRECTORY_BYTES = 65_536
 # The first row ends near the end of the data, so that such an array is read as a whole.
@@ -237,7 +238,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         )
     if info.flag_bits & _ENCRYPTED_FLAG:
         raise InvalidDataError(f"{info.filename}: wanted it unencrypted; got an encrypted member")
-    if info.file_size > MAX_COMPRESSION_RATIO * max(info.compress_size, 1):
+    if info.file_size > max(_SMALL_BYTES, MAX_COMPRESSION_RATIO * info.compress_size):
         raise InvalidDataError(
             f"{info.filename}: wanted a compression ratio of at most {MAX_COMPRESSION_RATIO}; "
             f"got {info.file_size:,} bytes from {info.compress_size:,}"

@@ -5,7 +5,9 @@ import io
 import pickle
 import struct
 import tarfile
+import tempfile
 import zipfile
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -25,6 +27,7 @@ from tests.core.intake.known_files_made import (
     mnist,
     tarred,
 )
+from tests.core.intake.test_process import run_process
 from tests.image_files import class_folders, encoded, noise, one_level, zipped
 
 LIMIT = 10**8
@@ -256,3 +259,41 @@ def test_a_deflated_zip_of_them_is_read(take):
         for name, data in members.items():
             archive.writestr(name, data)
     check(take(buffer.getvalue()), images[:20], labels[:20], images[20:], labels[20:])
+
+
+def saved(parts):
+    """A data set as save_to_disk leaves it, packed."""
+    with tempfile.TemporaryDirectory() as folder:
+        held = {part: dataset_of(pixels) for part, pixels in parts.items()}
+        datasets.DatasetDict(held).save_to_disk(folder)
+        return tarred(files_in(Path(folder)))
+
+
+def one_parquet(parts):
+    """One file of rows."""
+    sink = io.BytesIO()
+    dataset_of(parts["train"]).to_parquet(sink)
+    return sink.getvalue()
+
+
+CONFINED = {
+    "cifar": lambda _: tarred(cifar()[0]),
+    "idx": lambda _: zipped(mnist()[0]),
+    "svhn": lambda _: mat(noise(2, 50, 32, 32, 3), np.arange(50) % 10),
+    "save_to_disk": saved,
+    "parquet": one_parquet,
+    "tar": lambda _: tarred({n: encoded(one) for n, one in class_folders().items()}),
+    "webp": lambda _: zipped({n: encoded(one, "WEBP") for n, one in class_folders().items()}),
+}
+
+
+@pytest.mark.parametrize("layout", CONFINED)
+def test_the_confined_process_reads_them(tmp_path, parts, layout):
+    """Under its limits of memory, files and system calls; what it unpacked is gone."""
+    (tmp_path / "upload.npz").write_bytes(CONFINED[layout](parts))
+    status, messages = run_process(tmp_path, memory_bytes=4 * 2**30)
+    assert (status, messages[-1]["type"]) == (0, "outputs"), messages[-1]
+    facts = messages[-1]["outputs"][0]["values"]["facts"]
+    assert facts["recognised"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"upload.npz", "log.txt", "train.safetensors", "test.safetensors"}

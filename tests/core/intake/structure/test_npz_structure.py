@@ -268,3 +268,13 @@ def test_flipped_bytes_raise_nothing_but_the_refusal(tmp_path):
         except InvalidDataError:
             n_refused += 1
     assert n_refused > 500
+
+
+def test_small_arrays_that_deflate_a_thousandfold_are_no_bombs(tmp_path):
+    """Labels of nearly one class do, as 64-bit numbers."""
+    values = arrays(n_train=200_000, shape=(4, 4), y_train=(np.arange(200_000) < 2).astype(int))
+    path = save(tmp_path, values, compressed=True)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("y_train.npy")
+    assert info.file_size > 1_000 * info.compress_size
+    assert inspect_npz(path, LIMIT).n_images("train") == 200_000
