@@ -109,8 +109,9 @@ class AsyncClient:
 
     async def upload_model(self, name: str, source: str | Path, **options: object) -> AsyncJob:
         """As `Client.upload_model`."""
-        query = {"name": name, **options}
-        steps = uploading.uploaded_network(Path(source), query, self._to.manners)
+        path, said = uploading.network_of(source)
+        query = {"name": name, **said, **options}
+        steps = uploading.uploaded_network(path, query, self._to.manners)
         return AsyncJob(self._to, await self._to.run(steps))
 
     async def dataset(self, name: str, *, logits: bool = False) -> AsyncDataset:

@@ -159,7 +159,8 @@ class Client:
 
         Args:
             name: as the model is to be called.
-            source: an ONNX file, or safetensors with the parameters of a network known by name.
+            source: an ONNX file, or safetensors with the parameters of a network known by name; or
+                a folder as a service gives it, whose config.json says the rest.
             options: dataset, which it is for; space, what it reads (pixels or standardised);
                 architecture (onnx unless given) with what belongs to one of this service's; mean
                 and std; side, in pixels; layout (nchw or nhwc); outputs (logits or probabilities);
@@ -168,8 +169,9 @@ class Client:
         Returns:
             The job that tries it, whose result it is: `wait` for it, or calibrate it by its id.
         """
-        query = {"name": name, **options}
-        steps = uploading.uploaded_network(Path(source), query, self._to.manners)
+        path, said = uploading.network_of(source)
+        query = {"name": name, **said, **options}
+        steps = uploading.uploaded_network(path, query, self._to.manners)
         return Job(self._to, self._to.run(steps))
 
     def dataset(self, name: str, *, logits: bool = False) -> Dataset:

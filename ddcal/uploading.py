@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -81,6 +82,45 @@ def _sent(
     ask = Ask("POST", f"/v1/{collection}", query=given, headers=headers, content=path)
     body: Mapping[str, Any] = yield from document(ask, manners)
     return body
+
+
+def network_of(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    """The file to send of a network, and what its config says of it where a folder has one.
+
+    Args:
+        source: a file, or a folder as a service gives it: config.json beside the network.
+
+    Raises:
+        UploadRejectedError: it reads whitened images.
+        OSError: there is no such file.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return folder, {}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name, options = config["network"]["name"], dict(config["network"])
+    del options["name"]
+    said = {"dataset": config["dataset"], "architecture": name, **options}
+    imported = config.get("imported")
+    if imported is None:
+        space = config["input_space"]["name"]
+        if space != "standard":
+            raise UploadRejectedError(f"{folder}: wanted a network of standardised images: {space}")
+        numbers = {"mean": config["mean"], "std": config["std"]}
+        return folder / "model.safetensors", said | {"space": "standardised"} | numbers
+    said |= {"space": imported["declared_space"], "outputs": imported["outputs"]}
+    said |= {"layout": imported["layout"], "side": _side(imported["input_shape"])}
+    if imported["declared_space"] == "standardised":
+        said |= {"mean": imported["mean"], "std": imported["std"]}
+    if imported.get("columns") is not None:
+        in_order = sorted(zip(imported["columns"], config["class_names"], strict=True))
+        said["class_order"] = [class_name for _, class_name in in_order]
+    return folder / ("model.onnx" if name == "onnx" else "model.safetensors"), said
+
+
+def _side(input_shape: list[int]) -> int | None:
+    _, height, width = input_shape
+    return height if height == width else None
 
 
 def uploaded_network(path: Path, query: Mapping[str, Any], manners: Manners) -> Steps[JobRecord]:

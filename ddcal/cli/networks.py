@@ -75,10 +75,16 @@ def upload_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="ONNX; or safetensors of a network known by name."),
+        typer.Argument(
+            metavar="FILE",
+            help="ONNX, or safetensors of a network known by name; or a downloaded folder, whose "
+            "config.json says the rest.",
+        ),
     ],
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="The data set that it is for.")],
-    space: Annotated[Space, typer.Option(help="What the network reads.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The data set that it is for.")
+    ] = None,
+    space: Annotated[Space | None, typer.Option(help="What the network reads.")] = None,
     architecture: Architecture = None,
     option: Options = None,
     mean: Numbers = None,
@@ -106,8 +112,9 @@ def upload_model(
         distilled_set=distilled_set,
         notes=notes,
     )
-    options |= {"mean": mean and mean.split(","), "std": std and std.split(",")}
-    options["class_order"] = class_order or None
+    lists = {"mean": mean and mean.split(","), "std": std and std.split(",")}
+    lists["class_order"] = class_order or None
+    options |= {field: values for field, values in lists.items() if values}
     options |= dict(_pair(one) for one in option or ())
     with client_of(context) as client:
         job = client.upload_model(name, file, tags=tags_of(tags), **options)

@@ -6,8 +6,10 @@ import pytest
 
 import ddcal
 from ddcal.cli.main import main
+from ddcal_core.formats.records import write_json
 from tests.api.test_network_uploads import config
 from tests.core.formats.onnx_made import linear, onnx_model
+from tests.core.formats.stored import model_config
 from tests.ddcal.conftest import url_of
 
 SAID = {"dataset": "digits", "space": "standardised"}
@@ -66,3 +68,27 @@ def test_the_command_prints_the_job_or_says_what_is_wrong(api, file, monkeypatch
     assert "wanted safetensors with the parameters of convnet" in capsys.readouterr().err
     assert main([*words, "--option", "width"]) == 2
     assert "wanted NAME=VALUE" in capsys.readouterr().err
+
+
+def test_a_folder_says_what_its_network_is(api, client, tmp_path):
+    """As a service gives it: one trained there, and one that was imported."""
+    written = {"model.safetensors": b"\x10\0\0\0\0\0\0\0{", "model.onnx": b"\x08\x08"}
+    for name, content in written.items():
+        (tmp_path / name).write_bytes(content)
+    trained = model_config(dataset="digits")
+    write_json(tmp_path / "config.json", trained.as_json())
+    options = client.upload_model("again", tmp_path).record.params["options"]
+    assert options["architecture"] == "convnet"
+    assert options["width"] == trained.network.width
+    assert (options["mean"], options["std"]) == (list(trained.mean), list(trained.std))
+    imported = config() | {"class_names": list("0123456789")}
+    imported["imported"] |= {"columns": [*range(1, 10), 0]}
+    write_json(tmp_path / "config.json", imported)
+    options = client.upload_model("again", tmp_path, side=8).record.params["options"]
+    assert options["class_order"] == ["9", *"012345678"]
+    assert (options["space"], options["side"], options["architecture"]) == ("pixels", 8, "onnx")
+    write_json(
+        tmp_path / "config.json", trained.as_json() | {"input_space": {"name": "zca", "eps": 0.1}}
+    )
+    with pytest.raises(ddcal.UploadRejectedError, match="standardised images: zca"):
+        client.upload_model("again", tmp_path)
