@@ -27,6 +27,13 @@ FORMATS: Mapping[Resource, Mapping[ExportFormat, FormatFacts]] = {
     "calibration": dict(CALIBRATION_FORMATS.items()),
     "report": dict(REPORT_FORMATS.items()),
 }
+EXPORTED_FILES = frozenset(
+    facts.file_name
+    for formats in FORMATS.values()
+    for facts in formats.values()
+    if not facts.is_stored
+)
+"""Names of files that exports write."""
 _OF_MODELS = ("model.safetensors", "model.onnx", "config.json", "input_space.safetensors")
 FILES_READ: Mapping[Resource, tuple[str, ...]] = {
     "expert_set": (),

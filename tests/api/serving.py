@@ -82,7 +82,7 @@ class Api:
             runs.succeed(connection, run, Ending())
         return ids
 
-    def export(self, content: bytes, name: str = "made.zip") -> Job:
+    def export(self, content: bytes, name: str = "distilled_set.imagefolder.zip") -> Job:
         """End the next export with a file, as its trainer would; gives its run."""
         run = self.claim("intake")
         with self.database.write() as connection:

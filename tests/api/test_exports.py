@@ -12,7 +12,11 @@ from app.shared.engine import runs
 from app.shared.store.job_records import Ending
 from ddcal_core.formats.reports import read_report
 from ddcal_core.specs.exports import FORMATS
+from tests.api.npz import npz
 from tests.api.serving import SET, problem, refusals
+from tests.api.test_results import chain
+
+__all__ = ["chain"]  # a fixture, asked for by name
 
 DISTILL = {"dataset": "digits", "distill": {"images_per_class": 1}}
 REPORT = Path(__file__).parents[1] / "core" / "formats" / "version_1" / "report.json"
@@ -89,7 +93,9 @@ def test_a_format_is_made_once_and_kept(api, made):
     head = api.client.head(url, params=folder())
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(BYTES)))
     files = api.client.get(f"/v1/distilled-sets/{set_id}").json()["artifacts"]
-    assert [file["name"] for file in files if file["job_id"] == run.id] == ["made.zip"]
+    assert [file["name"] for file in files if file["job_id"] == run.id] == [
+        "distilled_set.imagefolder.zip"
+    ]
     assert len(exports(api)) == 1
 
 
@@ -153,6 +159,9 @@ def test_a_damaged_format_is_made_anew(api, made):
     run = api.export(BYTES)
     (stored,) = (api.settings.artifact_folder / run.id).iterdir()
     stored.write_bytes(BYTES[:-1] + b"x")
+    files = api.client.get(f"/v1/jobs/{run.id}/artifacts").json()["items"]
+    told = problem(api.client.get(files[0]["url"]), 500)["detail"]
+    assert "ask for the result in this format again: it is made anew" in told
     again = api.client.get(url, params=folder(), headers=NOW)
     assert again.status_code == 202
     assert again.json()["id"] != run.id
@@ -250,3 +259,67 @@ def test_the_schema_of_reports_is_served(api):
     wrong = {**report, "n_test": "many"}
     (error,) = Draft202012Validator(schema).iter_errors(wrong)
     assert error.json_path == "$.n_test"
+
+
+def test_a_card_says_what_the_data_set_s_tags_declare(api):
+    """Licence, in either spelling, and source; with other tags it is another card."""
+    upload = {"name": "mine", "tag": ["license:CC0", "source:a shelf", "env:test"]}
+    headers = {"Content-Type": "application/octet-stream"}
+    sent = api.client.post("/v1/datasets", params=upload, content=npz(), headers=headers)
+    assert sent.status_code == 202, sent.text
+    api.check_upload()
+    params = {**DISTILL, "dataset": "mine"}
+    _, (set_id,) = api.make(
+        "distill", params, ("distilled_set", {**SET, "dataset": "mine"}, STORED)
+    )
+    url = f"/v1/distilled-sets/{set_id}/content"
+    first = api.client.get(url, params=folder("card"), headers=NOW).json()
+    assert first["params"]["declared"] == {"licence": "CC0", "source": "a shelf"}
+    assert (
+        api.client.get(url, params=folder("imagefolder"), headers=NOW).json()["params"]["declared"]
+        == {}
+    )
+    api.client.patch("/v1/datasets/mine", json={"tags": {"licence": "CC BY 4.0"}})
+    second = api.client.get(url, params=folder("card"), headers=NOW).json()
+    assert second["id"] != first["id"]
+    assert second["params"]["declared"]["licence"] == "CC BY 4.0"
+
+
+@pytest.mark.parametrize("collection", ["distilled-sets", "models", "calibrations"])
+def test_a_card_tells_of_the_reports_that_there_are(api, chain, collection):
+    """With the next report it is made anew, and the one before is deleted."""
+    url = f"/v1/{collection}/{chain[collection]}/content"
+    asked = api.client.get(url, params=folder("card"), headers=NOW)
+    assert asked.json()["params"]["reports"] == [chain["reports"]]
+    api.export(b"# A card", "README.md")
+    assert api.client.get(url, params=folder("card"), headers=NOW).content == b"# A card"
+
+    calibration = chain["calibrations"]
+    report = {"dataset": "digits", "calibration_ids": [calibration], "rows": []}
+    _, (newer,) = api.make("evaluate", {"calibrations": [calibration]}, ("report", report, {}))
+
+    again = api.client.get(url, params=folder("card"), headers=NOW)
+    assert again.status_code == 202
+    assert again.json()["params"]["reports"] == [newer, chain["reports"]]
+    assert [one["id"] for one in exports(api)] == [again.json()["id"]]
+
+
+def test_what_cannot_be_folded_into_a_network_is_said_before(api, chain):
+    """Isotonic regression, and a fit that has found nothing."""
+    model = chain["models"]
+    found = {"model_id": model, "fit_on": "validation"}
+    isotonic = {**found, "method": "isotonic", "status": "ok", "temperature": None}
+    nothing = {**found, "method": "ts", "status": "one_class", "temperature": None}
+    _, ids = api.make(
+        "calibrate",
+        {"models": [model], "calibrate": [{"method": "ts"}, {"method": "isotonic"}]},
+        ("calibration", isotonic, {}),
+        ("calibration", nothing, {}),
+    )
+    for calibration_id, words in zip(ids, ("take safetensors", "it is one_class"), strict=True):
+        url = f"/v1/calibrations/{calibration_id}/content"
+        for word in ("onnx", "pt2"):
+            answer = api.client.get(url, params=folder(word), headers=NOW)
+            assert refusals(answer) == [("/query/format", "not_applicable")]
+            assert words in answer.json()["detail"]
+        assert api.client.get(url, params=folder("safetensors"), headers=NOW).status_code == 202

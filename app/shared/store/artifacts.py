@@ -16,6 +16,7 @@ from typing import BinaryIO
 from app.shared.errors import DamagedFileError
 from app.shared.store.catalog import Artifact
 from app.shared.store.verification import OF_THIS_PROCESS, OnRead, VerifiedFiles, ignore_read
+from ddcal_core.specs.exports import EXPORTED_FILES
 
 CHUNK_BYTES = 1 << 20
 SYNC_BYTES = 64 << 20  # a multiple of a chunk
@@ -132,6 +133,8 @@ class ArtifactStore:
 def _damaged(file: Artifact, damage: str) -> DamagedFileError:
     if file.resource_id.startswith("data_"):
         remedy = "delete the upload and send it again"
+    elif file.name in EXPORTED_FILES:
+        remedy = "ask for the result in this format again: it is made anew"
     else:
         remedy = (
             f"submit the request of {file.job_id}, or of its pipeline, again: what is damaged is "
