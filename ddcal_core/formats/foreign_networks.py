@@ -241,21 +241,21 @@ def foreign_module(
                 f"wanted the {len(wanted)} parameters of {name}, by the names of its state_dict; "
                 + (f"the file lacks {shown}" if what == "lacks" else f"it has no {shown}")
             )
-    for key, value in wanted.items():
-        _check_parameter(key, parameters[key], value)
-    kept = {key: parameters[key].to(value.dtype) for key, value in wanted.items()}
+    kept = {key: _parameter(key, parameters[key], value) for key, value in wanted.items()}
     module.load_state_dict(kept, assign=True)
     return module
 
 
-def _check_parameter(key: str, got: Tensor, wanted: Tensor) -> None:
+def _parameter(key: str, got: Tensor, wanted: Tensor) -> Tensor:
     if got.shape != wanted.shape or got.is_floating_point() != wanted.is_floating_point():
         raise InvalidDataError(
             f"{key}: wanted {wanted.dtype} of shape {tuple(wanted.shape)}; got {got.dtype} of "
             f"shape {tuple(got.shape)}"
         )
-    if not bool(got.isfinite().all()):
+    converted = got.to(wanted.dtype)
+    if not bool(converted.isfinite().all()):
         raise InvalidDataError(f"{key}: wanted finite numbers; got NaN or infinities")
+    return converted
 
 
 def _empty(

@@ -7,6 +7,7 @@ files. Without them a graph is a fixed list of steps whose sizes are known befor
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import onnx
@@ -102,6 +103,7 @@ def inspect_onnx(model: onnx.ModelProto) -> OnnxFacts:
     n_nodes = len(model.graph.node)
     if n_nodes > MAX_NODES:
         raise InvalidDataError(f"wanted at most {MAX_NODES:,} nodes; got {n_nodes:,}")
+    _check_names(model.graph)
     opset = _opset(model)
     _check_nodes(model, opset)
     tensors = [*_tensors(model)]
@@ -120,6 +122,17 @@ def _opset(model: onnx.ModelProto) -> int:
             f"{', '.join(map(str, versions)) or 'none'}: export with another opset_version"
         )
     return int(versions[0])
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Are all names text? Others are given as bytes, whatever the types say."""
+    named = (*graph.initializer, *graph.input, *graph.output)
+    of_nodes = (
+        (node.op_type, node.domain, node.name, *node.input, *node.output) for node in graph.node
+    )
+    for name in chain((one.name for one in named), chain.from_iterable(of_nodes)):
+        if not isinstance(name, str):
+            raise InvalidDataError(f"wanted names that are text (UTF-8); got {name[:40]!r}")
 
 
 def _check_nodes(model: onnx.ModelProto, opset: int) -> None:
@@ -185,10 +198,8 @@ def _check_tensor(where: str, tensor: TensorProto) -> None:
             "onnx.save_model(onnx.load(...), ...) do"
         )
     if tensor.data_type not in _DATA_FIELDS:
-        names = {value: name for name, value in TensorProto.DataType.items()}
         raise InvalidDataError(
-            f"{where}: wanted numbers of 8 to 64 bits; got "
-            f"{names.get(tensor.data_type, tensor.data_type)}"
+            f"{where}: wanted numbers of 8 to 64 bits; got {_type_name(tensor.data_type)}"
         )
     n_numbers = math.prod(tensor.dims)
     if min(tensor.dims, default=0) < 0 or n_numbers > MAX_NUMBERS:
@@ -196,6 +207,11 @@ def _check_tensor(where: str, tensor: TensorProto) -> None:
             f"{where}: wanted at most {MAX_NUMBERS:,} numbers; got the shape {[*tensor.dims][:8]}"
         )
     _check_numbers(where, tensor, n_numbers)
+
+
+def _type_name(number: int) -> str:
+    names = {value: name for name, value in TensorProto.DataType.items()}
+    return str(names.get(number, number))
 
 
 def _check_numbers(where: str, tensor: TensorProto, n_numbers: int) -> None:
@@ -246,7 +262,7 @@ def _sizes(end: onnx.ValueInfoProto, *, wanted: str, rank: int) -> list[Size]:
     sizes = [one.dim_value if one.HasField("dim_value") else None for one in tensor.shape.dim]
     is_sized = all(size is None or size > 0 for size in sizes)
     if tensor.elem_type != TensorProto.FLOAT or len(sizes) != rank or not is_sized:
-        name = TensorProto.DataType.Name(tensor.elem_type).lower()
+        name = _type_name(tensor.elem_type).lower()
         shape = ", ".join("?" if one is None else str(one) for one in sizes)
         raise InvalidDataError(f"{end.name[:40]!r}: wanted {wanted}; got {name} ({shape})")
     return sizes
@@ -261,6 +277,10 @@ def _check_graph(model: onnx.ModelProto, facts: OnnxFacts) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         words = " ".join(str(error).split())
         raise InvalidDataError(f"wanted a valid graph of ONNX; got: {words[:300]}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidDataError(
+            f"wanted names that are text (UTF-8); got {error.object!r}"
+        ) from error
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         sizes = [one.dim_value for one in value.type.tensor_type.shape.dim if one.dim_value]
         if math.prod(sizes) > MAX_NUMBERS:

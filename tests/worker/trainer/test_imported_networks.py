@@ -425,6 +425,12 @@ def test_torchvisions_networks_are_known_by_name(dataset, images, tmp_path):
             "wanted torch.float32 .*; got torch.int64",
         ),
         (lambda held: held["classifier.bias"].fill_(float("nan")), "wanted finite numbers"),
+        (
+            lambda held: held.update(
+                {"classifier.bias": torch.full((3,), torch.nan).to(torch.float8_e4m3fn)}
+            ),
+            "wanted finite numbers",
+        ),
     ],
 )
 def test_other_parameters_are_refused_by_name(dataset, tmp_path, change, words):
