@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ddcal_core.formats.exports.archives import write_zip
 from ddcal_core.formats.exports.exported_set import ExportedSet
@@ -43,18 +45,25 @@ def features(exported: ExportedSet) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _nested(values: NDArray[np.float32]) -> pa.Array:
+    """Give an array (N, ...) as a column of N nested lists, without a Python number for each."""
+    column = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for size in reversed(values.shape[1:]):
+        offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
+        column = pa.ListArray.from_arrays(offsets, column)
+    return column
+
+
 def _parquet(exported: ExportedSet) -> bytes:
     pictures = [{"bytes": image_png(one), "path": None} for one in exported.pixels]
     picture = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    exact = pa.list_(pa.list_(pa.list_(pa.float32())))
     columns = {
         "image": pa.array(pictures, picture),
         "label": pa.array(exported.labels, pa.int64()),
-        "pixel_values": pa.array(exported.stored.images.tolist(), exact),
+        "pixel_values": _nested(exported.stored.images.numpy()),
     }
     if exported.stored.soft_labels is not None:
-        soft = exported.stored.soft_labels.tolist()
-        columns["soft_label"] = pa.array(soft, pa.list_(pa.float32()))
+        columns["soft_label"] = _nested(exported.stored.soft_labels.numpy())
     # By this `datasets` knows a picture from a struct, and a class from a number.
     known = json.dumps({"info": {"features": features(exported)}}, ensure_ascii=False)
     table = pa.table(columns).replace_schema_metadata({"huggingface": known})

@@ -314,6 +314,19 @@ def test_old_jobs_go_with_all_they_have(
         assert len(connection.execute(select(tables.artifacts.c.id)).all()) == 2
 
 
+def test_an_export_keeps_nothing_that_it_was_made_from(
+    database: Database, house: Settings, submit: Callable[..., Job], finish: Callable[..., Job]
+) -> None:
+    """It is the result once more: they go together, however young it is."""
+    old = finish(submit(), n_bytes=40, days=3)
+    export = finish(submit(kind="export", needs=(old.id,)), days=1)
+    assert went(database, kept(house, kept_job_days=2.0)) == {
+        "ended jobs past their keeping": (1, 40)
+    }
+    assert not {old.id, export.id} & ids_of(database)
+    assert list(house.artifact_folder.iterdir()) == []
+
+
 def test_the_newest_jobs_stay_that_fit(
     database: Database, house: Settings, submit: Callable[..., Job], finish: Callable[..., Job]
 ) -> None:
