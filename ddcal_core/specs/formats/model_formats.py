@@ -25,8 +25,8 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
-_, *shape = session.get_inputs()[0].shape
-pixels = np.zeros((2, *shape), np.float32)  # float32 in [0, 1], never uint8
+n, *shape = session.get_inputs()[0].shape  # n: any number of images, unless it is one
+pixels = np.zeros((n if isinstance(n, int) else 2, *shape), np.float32)  # in [0, 1], never uint8
 probabilities, logits = session.run(["probabilities", "logits"], {{"pixels": pixels}})
 print(probabilities.shape)
 """
