@@ -158,9 +158,11 @@ def test_of_two_uploads_at_once_one_gets_the_name(api):
     assert api.n_jobs() == 1
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data; boundary=x", ""])
-def test_uploads_are_raw_bytes(shared_api, media_type):
-    """No forms."""
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "application/x-www-form-urlencoded", ""]
+)
+def test_uploads_are_files(shared_api, media_type):
+    """Raw or in a form of files; nothing else."""
     answer = shared_api.client.post(
         "/v1/datasets", params={"name": "mine"}, content=npz(), headers={"Content-Type": media_type}
     )
