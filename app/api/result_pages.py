@@ -29,7 +29,7 @@ The lines read the file where it lies. On the command line:
 
 FORMAT = """<section><h3>{link}</h3>
 <p>{description}</p>
-<details><summary>Python, with {needs}</summary><pre><code>{use}</code></pre></details></section>"""
+<details><summary>{needs}</summary><pre><code>{use}</code></pre></details></section>"""
 
 
 @router.get("/{result_id}")
@@ -63,7 +63,8 @@ def _resource_of(result_id: str) -> Resource:
 
 
 def _format(one: FormatBody) -> str:
-    link = f'<a href="{escape(one.url)}">{escape(one.file_name)}</a>'
+    file = f"<small><code>{escape(one.file_name)}</code></small>"
+    link = f'<a href="{escape(one.url)}">{escape(one.format)}</a> {file}'
     if one.why_not is not None:
         link = (
             f'{escape(one.format)} <span class="soft">not of this one: {escape(one.why_not)}</span>'
@@ -71,6 +72,6 @@ def _format(one: FormatBody) -> str:
     return FORMAT.format(
         link=link,
         description=escape(one.description),
-        needs=escape(", ".join(one.needs) or "nothing else"),
+        needs=escape(f"Python, with {', '.join(one.needs)}" if one.needs else "Python alone"),
         use=escape(one.use),
     )

@@ -68,11 +68,18 @@ class Evidence:
             if row.method == "none"
             for network in row.networks
         }
-        for row in report.rows:
-            for network in row.networks:
-                before = as_they_are.get((row.training_set_index, network.model_id))
-                if row.method == "none" or before is None or not self.counts(report, row, network):
-                    continue
+        counted = [
+            (row, network)
+            for row in report.rows
+            for network in row.networks
+            if self.counts(report, row, network)
+        ]
+        calibrated = {network.model_id for row, network in counted if row.method != "none"}
+        for row, network in counted:
+            before = as_they_are.get((row.training_set_index, network.model_id))
+            # As it is stands beside each of its calibrations; by itself only without any.
+            is_told = row.method != "none" or network.model_id not in calibrated
+            if before is not None and is_told:
                 yield Measured(
                     report_id=report_id,
                     trained_on=row.training_set_label,

@@ -87,6 +87,7 @@ def _facts(config: ModelConfig) -> Facts:
         *_of_training(config),
         ("Image shape (C, H, W)", config.image_shape),
         ("Input space", config.input_space.name),
+        ("Mean, std of each channel", f"{config.mean}, {config.std}"),
         ("Seed", f"{config.seed}, network {config.seed_index}"),
         ("Made with", made_with_words(config.made_with)),
     ]

@@ -29,9 +29,11 @@ def set_card(exported: ExportedSet, metadata: Mapping[str, Any] | None = None) -
         metadata: for programs that load what the card lies beside.
     """
     manifest = exported.manifest
+    n_each = manifest.images_per_class
+    per_class = f"{n_each} {'image' if n_each == 1 else 'images'} per class"
     how = f"by {manifest.method.upper()}" if manifest.imported is None else "elsewhere"
     return Card(
-        title=f"{manifest.dataset}, distilled {how}, {manifest.images_per_class} images per class",
+        title=f"{manifest.dataset}, distilled {how}, {per_class}",
         summary=(
             f"{manifest.n_images:,} synthetic images of {manifest.facts.n_classes} classes, to "
             "train networks on in place of the training images of a data set."
@@ -75,6 +77,7 @@ def _facts(manifest: SetManifest, *, is_soft: bool) -> Facts:
         ("Step chosen by validation images", manifest.chosen_step if imported is None else None),
         ("Learning rate learned with it", manifest.learned_lr),
         ("Input space", manifest.input_space.name),
+        ("Mean, std of each channel", f"{manifest.mean}, {manifest.std}"),
         ("Made with", made_with_words(manifest.made_with)),
         ("Imported", imported and f"from a file of format {imported.file_format}, sha256 "
          f"{imported.sha256}, set {imported.experiment + 1} of {imported.n_experiments}"),
@@ -87,7 +90,8 @@ def made_with_words(made: MadeWith | None) -> str:
     """Give what something was computed with, in words."""
     if made is None:
         return "not known"
-    return f"PyTorch {made.torch}, {made.device}, {made.threads} threads"
+    threads = "1 thread" if made.threads == 1 else f"{made.threads} threads"
+    return f"PyTorch {made.torch}, {made.device}, {threads}"
 
 
 def _training(exported: ExportedSet) -> str:

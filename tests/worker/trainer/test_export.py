@@ -375,6 +375,20 @@ def test_a_network_s_card_says_what_was_measured(tmp_path, results, resource):
     assert card.text.count(IDS["report"].replace("_", "\\_")) == 1
 
 
+def test_a_network_that_nobody_calibrated_is_told_as_it_is(tmp_path, results):
+    """By itself; beside a calibration it is what the other column says."""
+    held = json.loads(results["report"].files["report.json"].read_text())
+    rows = [row for row in held["rows"] if row["method"] == "none"]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({**held, "rows": rows}))
+    params = {"resource": "model", "result": MODEL_ID, "format": "card", **SAID}
+    inputs = results["model"].inputs({"id": IDS["report"], "path": str(path)})
+    (output,) = run_kind("export", params, inputs, tmp_path / "out")
+    error = f"{100 * rows[0]['networks'][0]['ece']:.2f} "
+    (line,) = [line for line in output.files[0].read_text().splitlines() if error in line]
+    assert line.count(error) == 2
+
+
 def test_a_card_without_a_report_says_that_nothing_is_known(tmp_path, results):
     """Instead of an empty table."""
     params = {"resource": "model", "result": MODEL_ID, "format": "card", "declared": {}}
