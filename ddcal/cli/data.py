@@ -22,9 +22,9 @@ from ddcal.cli.lists import (
     searched,
     show_found,
 )
-from ddcal.cli.output import Column, complain, moment, percent, print_json, size
+from ddcal.cli.output import Column, complain, moment, percent, print_json, say, size
 from ddcal.errors import UploadRejectedError
-from ddcal.handles import Result
+from ddcal.handles import Dataset, Result
 from ddcal.records import DatasetRecord, ResultRecord
 
 DATA_PANEL = "Data and results"
@@ -154,18 +154,25 @@ def upload(
     options = {**of_images, **given(values=values, notes=notes), "tags": tags_of(tags)}
     with client_of(context) as client:
         dataset = client.upload(name, file, logits=logits, **options)
-        status = 0
-        if watch:
-            try:
-                dataset.wait(progress=True)
-            except UploadRejectedError as error:
-                complain(str(error))
-                status = FAILED
+        status = _checked(dataset) if watch else 0
     if as_json:
         print_json(dataset.record)
     else:
         print(dataset.name, dataset.state)
     return status
+
+
+def _checked(dataset: Dataset) -> int:
+    """Wait for an upload's check; tell how it was read and what is odd about it."""
+    try:
+        dataset.wait(progress=True)
+    except UploadRejectedError as error:
+        complain(str(error))
+        return FAILED
+    facts = dataset.record.facts or {}
+    for told in (*facts.get("recognised", ()), *facts.get("notes", ())):
+        say(told)
+    return 0
 
 
 def given(**options: str | float | None) -> dict[str, Any]:

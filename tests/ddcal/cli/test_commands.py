@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from ddcal.cli.completing import complete_jobs
 from ddcal.cli.main import app, main
 from tests.api.npz import npz
-from tests.api.serving import SET
+from tests.api.serving import FACTS, SET
 from tests.ddcal.conftest import url_of
 from tests.services import COMMAND
+from tests.waiting import until
 
 DISTILL = {"kind": "distill", "params": {"dataset": "digits", "distill": {"images_per_class": 1}}}
 SECRET = "a-secret-that-nobody-sees"
@@ -278,6 +280,23 @@ def test_an_upload_is_watched_and_listed(api, run, tmp_path, capsys):
     assert "\ntags                env=prod\nnotes               two classes\n" in shown
     assert run("rm", "mine") == 0
     assert run("show", "mine") == 1
+
+
+def test_a_watched_upload_tells_how_it_was_read(api, run, tmp_path, capsys):
+    """On stderr, beside name and state."""
+    (tmp_path / "mine.npz").write_bytes(npz())
+
+    def check():
+        until(lambda: api.client.get("/v1/datasets/mine").status_code == 200)
+        api.check_upload(facts=FACTS | {"recognised": ["By folders."], "notes": ["Odd."]})
+
+    checking = threading.Thread(target=check)
+    checking.start()
+    status = run("upload", "mine", tmp_path / "mine.npz", "--watch")
+    checking.join()
+    told = capsys.readouterr()
+    assert (status, told.out) == (0, "mine ready\n")
+    assert "By folders.\nOdd.\n" in told.err
 
 
 def test_a_rejected_upload_says_why(api, run, tmp_path, capsys):
