@@ -125,7 +125,7 @@ def test_a_headline_breaks_before_a_number_not_behind_it(monkeypatch, capsys):
     shown = Report(headline=headline, rows=[row()])
     print_report(shown)
     assert capsys.readouterr().out.splitlines()[1] == headline
-    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "38"), ("TERM", "dumb")):
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "38"), ("TERM", "xterm")):
         monkeypatch.setenv(name, value)
     print_report(shown)
     told = [
