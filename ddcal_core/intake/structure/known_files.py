@@ -25,6 +25,7 @@ Layout = Literal["cifar10", "cifar100", "idx", "svhn", "parquet", "arrow"]
 _IDX = re.compile(r"(?:^|[-_.])(train|t10k|test)[-_](images|labels)[-.]idx[13][-_]ubyte(\.gz)?$")
 _BESIDE = (".md", ".json", ".jsonl", ".txt", ".txt~", ".html", ".yaml", ".yml", ".csv")
 _CACHE = re.compile(r"^(cache-|tmp)[^/]*\.arrow$")
+_SHARD = re.compile(r"(.*?)([0-9]{3,})-of-([0-9]{3,})")
 _BINARY_CIFAR = re.compile(r"^(data_batch_[0-9]+|test_batch|train|test)\.bin$")
 
 
@@ -99,6 +100,7 @@ def _cifar(kept: Sequence[Member], names: Mapping[str, Member]) -> KnownFiles | 
             "wanted the Python version of CIFAR (cifar-10-python.tar.gz); got its binary version"
         )
     batches = sorted(name for name in names if re.fullmatch(r"data_batch_[0-9]+", name))
+    expected = {f"data_batch_{k + 1}" for k in range(len(batches))}
     if batches or "test_batch" in names:
         layout: Layout = "cifar10"
         wanted: dict[Part, list[str]] = {"train": batches, "test": ["test_batch"]}
@@ -107,7 +109,10 @@ def _cifar(kept: Sequence[Member], names: Mapping[str, Member]) -> KnownFiles | 
         layout, wanted, meta = "cifar100", {"train": ["train"], "test": ["test"]}, "meta"
     else:
         return None
-    missing = [name for held in wanted.values() for name in held if name not in names]
+    wanted_names = [name for held in wanted.values() for name in held]
+    if layout == "cifar10":
+        wanted_names += sorted(expected)
+    missing = [name for name in wanted_names if name not in names]
     if missing or (not batches and layout == "cifar10"):
         raise InvalidDataError(
             "wanted data_batch_1 …, test_batch and batches.meta of CIFAR-10; missing: "
@@ -151,9 +156,8 @@ def _by_suffix(layout: Layout, suffix: str) -> Callable[..., KnownFiles | None]:
             held = [file for file in held if not _base(file).startswith("extra")]
         if not held:
             return None
-        parts: dict[Part, list[Member]] = {}
-        for file in sorted(held, key=lambda one: one.name):
-            parts.setdefault(_part_of(file.name), []).append(file)
+        _require_all_shards(held)
+        parts = _by_part(sorted(held, key=lambda one: one.name))
         _require_train(parts)
         extra = [file for file in kept if _base(file) == "extra_32x32.mat"]
         return _files(layout, [file for file in kept if file not in extra], parts)
@@ -166,13 +170,50 @@ def _require_train(parts: Mapping[Part, object]) -> None:
         raise InvalidDataError(f"wanted files of a training part; got {shown(parts)} alone")
 
 
-def _part_of(name: str) -> Part:
-    """The part that the words of a file's name tell, else those of its folders; else training."""
+def _require_all_shards(files: Sequence[Member]) -> None:
+    """Refuse 00000-of-00003 without the two others: the part would be smaller than it says."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        match = _SHARD.match(file.name)
+        if match:
+            found.setdefault((match[1], int(match[3])), set()).add(int(match[2]))
+    for (start, n_shards), numbers in found.items():
+        if len(numbers) < n_shards:
+            missing = next(k for k in range(n_shards) if k not in numbers)
+            raise InvalidDataError(
+                f"wanted all {n_shards:,} files {start}…-of-{n_shards:05}; got {len(numbers):,}, "
+                f"without number {missing:05} (add them, or rename those that are to stand alone)"
+            )
+
+
+def _by_part(files: Sequence[Member]) -> dict[Part, list[Member]]:
+    """The files of each part by their names, of the training part where no name tells any.
+
+    Raises:
+        InvalidDataError: some names tell a part and others none: such as eval beside train.
+    """
+    parts: dict[Part | None, list[Member]] = {}
+    for file in files:
+        parts.setdefault(_part_of(file.name), []).append(file)
+    others = parts.pop(None, [])
+    told = {part: held for part, held in parts.items() if part is not None}
+    if not told:
+        return {"train": others}
+    if others:
+        raise InvalidDataError(
+            f"wanted the part in each file's name, or in none ({', '.join(PART_WORDS)}); got "
+            f"{shown(file.name for file in others)} without one: rename them, or take them out"
+        )
+    return told
+
+
+def _part_of(name: str) -> Part | None:
+    """The part that the words of a file's name tell, else those of its folders."""
     for component in reversed(name.lower().split("/")):
         for word in re.split(r"[^a-z]+", component):
             if word in PART_WORDS:
                 return PART_WORDS[word]
-    return "train"
+    return None
 
 
 _RECOGNISERS: Final = (

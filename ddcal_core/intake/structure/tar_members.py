@@ -74,7 +74,7 @@ def tar_entries(path: Path, code_page: CodePage | None = None) -> list[TarEntry]
                 if entry.name in entries:
                     raise InvalidDataError(f"{entry.name}: wanted each name once; got it twice")
                 entries[entry.name] = entry
-            _require_end(file, n_bytes)
+            _require_end(file, archive.offset)  # type: ignore[attr-defined]
     except UnicodeDecodeError as error:
         raise InvalidDataError(
             f"wanted names in {code_page or 'UTF-8'}; got {error.object[:80]!r} (names= names "
@@ -105,10 +105,26 @@ def _checked(member: tarfile.TarInfo, n_bytes: int) -> TarEntry | None:
     return TarEntry(name, member.size, member.offset_data)
 
 
-def _require_end(file: BinaryIO, n_bytes: int) -> None:
-    """Refuse a tar that was cut between two files: its end is a block of zeros."""
-    at = file.tell()
-    if at >= n_bytes:
-        file.seek(max(0, n_bytes - tarfile.BLOCKSIZE))
-        if any(file.read(tarfile.BLOCKSIZE)) or n_bytes < tarfile.BLOCKSIZE:
-            raise InvalidDataError("wanted a whole tar; it ends without its end mark")
+def _require_end(file: BinaryIO, at: int) -> None:
+    """Refuse a tar with anything but its end mark, blocks of zeros, where its reader has stopped.
+
+    tarfile takes a damaged header for the end, and whatever follows an end mark for nothing: all
+    files behind it would be left out unseen.
+
+    Args:
+        file: the tar.
+        at: where it has stopped.
+    """
+    file.seek(at)
+    n_zeros = 0
+    while piece := file.read(_MAX_HEADER_BYTES):
+        if any(piece):
+            what = (
+                "more behind its end mark (several tars in one file? Make one of all files)"
+                if n_zeros >= tarfile.BLOCKSIZE or not any(piece[: tarfile.BLOCKSIZE])
+                else f"a damaged header at byte {at:,}"
+            )
+            raise InvalidDataError(f"wanted a whole tar; it has {what}")
+        n_zeros += len(piece)
+    if n_zeros < tarfile.BLOCKSIZE:
+        raise InvalidDataError("wanted a whole tar; it ends without its end mark")

@@ -145,7 +145,7 @@ def read_directory(path: Path, code_page: CodePage | None = None) -> list[ZipEnt
         code_page: of names that are not said to be UTF-8.
 
     Raises:
-        InvalidDataError: it is no whole zip; an entry is encrypted, a link or special, compressed
+        InvalidDataError: it is no whole zip, or not the first; an entry is encrypted, a link or special, compressed
             otherwise than by deflate, or more than 100-fold to more than 256 KiB, has no safe name,
             or shares a name or bytes with another; or there are more than 250,000.
     """
@@ -158,8 +158,14 @@ def read_directory(path: Path, code_page: CodePage | None = None) -> list[ZipEnt
     if place.start + place.n_bytes > path.stat().st_size:
         raise InvalidDataError("wanted a whole zip; its directory is said to lie beyond its end")
     with path.open("rb") as file:
+        is_behind_another = place.n_before > 0 and file.read(4) == b"PK\x03\x04"
         file.seek(place.start)
         directory = file.read(place.n_bytes)
+    if is_behind_another:
+        raise InvalidDataError(
+            "wanted one zip; got one behind another, whose files nobody would see: make one of all "
+            "files, or send the parts of a split zip joined (zip -s 0)"
+        )
     entries = list(_records(directory, place.n_before, code_page))
     n_said = len(entries) if place.is_64 else len(entries) % (_FULL_16 + 1)
     if n_said != place.n_entries:

@@ -239,6 +239,62 @@ def test_a_tar_of_class_folders_is_an_upload_too(take):
     assert take(tarred({n: encoded(one) for n, one in one_level().items()}), seed=3)
 
 
+def test_a_tar_is_read_to_its_end_or_not_at_all(take):
+    """tarfile stops at a damaged header, and at the end mark of the first of several tars."""
+    files = {name: encoded(one) for name, one in class_folders().items()}
+    whole = tarred(files, "w")
+    assert take(whole + bytes(10_240))
+    with pytest.raises(InvalidDataError, match="more behind its end mark"):
+        take(whole + tarred({"test/cat/9.png": files["test/cat/0.png"]}, "w"))
+    with pytest.raises(InvalidDataError, match="more behind its end mark"):
+        take(gzip.compress(whole) + gzip.compress(tarred({"a": b"b"}, "w")))
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        header = archive.getmembers()[-2].offset
+    damaged = bytearray(whole)
+    damaged[header + 150] ^= 1
+    with pytest.raises(InvalidDataError, match=f"damaged header at byte {header:,}"):
+        take(bytes(damaged))
+    with pytest.raises(InvalidDataError, match="without its end mark"):
+        take(whole.rstrip(b"\0") + bytes(-len(whole.rstrip(b"\0")) % 512))
+
+
+def test_a_zip_behind_another_is_refused(take):
+    """Of two zips in one file readers see the last alone."""
+    files = class_folders()
+    train = zipped({name: one for name, one in files.items() if name.startswith("train")})
+    with pytest.raises(InvalidDataError, match="got one behind another"):
+        take(train + zipped(files))
+
+
+@pytest.mark.parametrize("word", ["eval", "dev", "extra", "holdout"])
+def test_no_file_becomes_training_images_for_want_of_a_word(take, tmp_path, parts, word):
+    """Beside files whose names tell their part."""
+    path = tmp_path / "held.parquet"
+    dataset_of(parts["train"]).to_parquet(path)
+    data = path.read_bytes()
+    with pytest.raises(InvalidDataError, match=f"got '{word}-0.parquet' without one: rename"):
+        take(zipped({"train-0.parquet": data, f"{word}-0.parquet": data}))
+    assert take(zipped({f"{word}-0.parquet": data}))  # the only one: split by seed
+
+
+def test_all_files_of_a_part_have_to_be_there(take, tmp_path, parts):
+    """Where their names say how many there are."""
+    name = "data/train-0000{}-of-00003-0a1b{}.parquet"
+    files = {}
+    for k, pixels in enumerate(parts.values()):
+        dataset_of(pixels).to_parquet(tmp_path / "held.parquet")
+        files[name.format(k, k)] = (tmp_path / "held.parquet").read_bytes()
+    assert take(zipped(files)).facts.recognised
+    del files[name.format(1, 1)]
+    wanted = "wanted all 3 files data/train-…-of-00003; got 2, without number 00001"
+    with pytest.raises(InvalidDataError, match=wanted):
+        take(zipped(files))
+    members, *_ = cifar()
+    del members["cifar-10-batches-py/data_batch_1"]
+    with pytest.raises(InvalidDataError, match="missing: 'data_batch_1'"):
+        take(tarred(members))
+
+
 def test_nothing_is_left_beside_the_tensors(take, tmp_path, parts):
     """What was unpacked or copied on the way is gone."""
     take(tarred(cifar()[0]))
