@@ -36,7 +36,7 @@ def check_experts(
     origin = origin_of(context, "expert_set", params.experts, pointer)
     if origin is None:
         return None
-    refuse_replaced(context, dataset, origin, pointer)
+    refuse_replaced(context, dataset, origin.created_at, pointer)
     made = find_job(context.connection, context.owner_id, origin.maker).params
     try:
         recorded = ExpertsParams.model_validate_json(json.dumps(made))

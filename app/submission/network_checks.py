@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from app.shared.errors import NotFoundError
+from app.shared.inputs.datasets import Dataset
 from app.shared.store.catalog import Result, find_result
-from app.submission.references import CheckContext, Origin, usable_dataset
+from app.submission.references import CheckContext, Origin, refuse_replaced, usable_dataset
 from ddcal_core.specs.calibration import CalibrationSpecs, MaskedTemperatureScaling
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.foreign_networks import NetworkOptions, is_onnx
@@ -24,7 +25,7 @@ def check_network_options(context: CheckContext, options: NetworkOptions) -> Non
         return
     facts = dataset.facts
     if options.distilled_set is not None:
-        found = _set_of(context, options.distilled_set, dataset.name)
+        found = _set_of(context, options.distilled_set, dataset)
         if found is None:
             return
         facts = DatasetFacts.model_validate(found.details["facts"], strict=False)
@@ -66,7 +67,7 @@ def _carries_factor(context: CheckContext, set_id: str | None) -> bool:
     return bool((found.details.get("calibration_factor") or {}).get("factor"))
 
 
-def _set_of(context: CheckContext, set_id: str, dataset: str) -> Result | None:
+def _set_of(context: CheckContext, set_id: str, dataset: Dataset) -> Result | None:
     pointer = "/query/distilled_set"
     try:
         found = find_result(context.connection, context.owner_id, "distilled_set", set_id)
@@ -74,10 +75,12 @@ def _set_of(context: CheckContext, set_id: str, dataset: str) -> Result | None:
         detail = f"wanted a distilled set of yours; there is no {set_id}"
         context.refuse(pointer, "unknown_reference", detail)
         return None
-    if found.columns["dataset"] != dataset:
-        detail = f"wanted a set made from {dataset}; got one made from {found.columns['dataset']}"
+    if found.columns["dataset"] != dataset.name:
+        got = found.columns["dataset"]
+        detail = f"wanted a set made from {dataset.name}; got one made from {got}"
         context.refuse(pointer, "mixed_datasets", detail)
         return None
+    refuse_replaced(context, dataset, found.created_at, pointer)
     space = found.details.get("input_space", {"name": "standard"})["name"]
     if space != "standard":
         detail = (

@@ -170,7 +170,7 @@ def common_dataset(
         return origins, None
     dataset = usable_dataset(context, names[0], pointer)
     for place, origin in found:
-        refuse_replaced(context, dataset, origin, place)
+        refuse_replaced(context, dataset, origin.created_at, place)
     return origins, dataset
 
 
@@ -254,10 +254,17 @@ def _origin_in_result(
 
 
 def refuse_replaced(
-    context: CheckContext, dataset: Dataset | None, origin: Origin, pointer: str
+    context: CheckContext, dataset: Dataset | None, made_at: datetime, pointer: str
 ) -> None:
-    """An upload deleted and made anew under its old name is another data set."""
-    if dataset is None or dataset.created_at is None or origin.created_at >= dataset.created_at:
+    """An upload deleted and made anew under its old name is another data set.
+
+    Args:
+        context: of the submission.
+        dataset: of that name, as it is now.
+        made_at: when what comes from it, or the job that makes that, was written.
+        pointer: to the field that names it.
+    """
+    if dataset is None or dataset.created_at is None or made_at >= dataset.created_at:
         return
     detail = f"it was made from an older upload than the present data set {dataset.name!r}"
     context.refuse(pointer, "dataset_replaced", detail)

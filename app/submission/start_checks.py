@@ -40,7 +40,7 @@ def check_start(
         detail = f"wanted a set of {params.dataset}, got one of {origin.dataset}"
         context.refuse(POINTER, "set_of_other_data", detail)
         return ()
-    refuse_replaced(context, dataset, origin, POINTER)
+    refuse_replaced(context, dataset, origin.created_at, POINTER)
     _check_made_here(context, dataset, origin, params)
     _check_size(context, init.set, origin, params)
     return (origin.maker,)

@@ -285,6 +285,22 @@ def test_a_card_says_what_the_data_set_s_tags_declare(api):
     assert second["params"]["declared"]["licence"] == "CC BY 4.0"
 
 
+def test_a_card_declares_nothing_of_another_upload_under_the_old_name(api):
+    """Its licence is that of other images."""
+    headers = {"Content-Type": "application/octet-stream"}
+    for licence in ("CC0", "none of yours"):
+        upload = {"name": "mine", "tag": [f"licence:{licence}"]}
+        api.client.post("/v1/datasets", params=upload, content=npz(), headers=headers)
+        api.check_upload()
+        if licence == "CC0":
+            params, facts = {**DISTILL, "dataset": "mine"}, {**SET, "dataset": "mine"}
+            _, (set_id,) = api.make("distill", params, ("distilled_set", facts, STORED))
+            assert api.client.delete("/v1/datasets/mine").status_code == 204
+    url = f"/v1/distilled-sets/{set_id}/content"
+    card = api.client.get(url, params=folder("card"), headers=NOW).json()
+    assert card["params"]["declared"] == {}
+
+
 @pytest.mark.parametrize("collection", ["distilled-sets", "models", "calibrations"])
 def test_a_card_tells_of_the_reports_that_there_are(api, chain, collection):
     """With the next report it is made anew, and the one before is deleted."""

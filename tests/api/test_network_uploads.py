@@ -4,6 +4,7 @@ import pytest
 
 from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.manifests import ModelConfig
+from tests.api.npz import npz_bytes
 from tests.api.serving import problem, refusals
 from tests.core.formats.onnx_made import linear, onnx_model
 from tests.core.formats.stored import calibration_values, model_config, set_manifest
@@ -113,6 +114,21 @@ def test_with_its_distilled_set_it_is_calibrated_on_that(api):
     assert refusals(answer) == [("/params/calibrate/1/mask/ratio", "imported_network")]
     reference = upload(api, distilled_set=with_factor).json()["id"]
     assert calibrating(api, reference, [{"method": "mts"}]).status_code == 202
+
+
+def test_a_distilled_set_of_a_replaced_upload_is_refused(api):
+    """The name is the same, the images are others."""
+    api.client.post("/v1/datasets", params={"name": "images"}, **npz_bytes())
+    api.check_upload()
+    job = api.submit("distill", {"dataset": "images", "distill": {"images_per_class": 1}})
+    manifest = set_manifest(dataset="images").as_json()
+    api.succeed(api.claim("gpu"), ("distilled_set", manifest, {}))
+    set_id = api.job(job["id"])["results"][0]["id"]
+    assert api.client.delete("/v1/datasets/images").status_code == 204
+    api.client.post("/v1/datasets", params={"name": "images"}, **npz_bytes())
+    api.check_upload()
+    answer = upload(api, dataset="images", distilled_set=set_id)
+    assert ("/query/distilled_set", "dataset_replaced") in refusals(answer)
 
 
 def test_the_job_and_its_model_can_be_deleted(api):

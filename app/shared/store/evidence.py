@@ -32,9 +32,16 @@ def reports_on(connection: Connection, owner_id: str, result: Result) -> list[st
 
 
 def declared_of(connection: Connection, owner_id: str, result: Result) -> dict[str, str]:
-    """What the tags of the data set say of its licence and source; empty where they say nothing."""
+    """What the tags of the data set say of its licence and source; empty where they say nothing.
+
+    An upload made anew under the old name is another data set, and says nothing of this one.
+    """
     name = result.columns.get("dataset")
-    upload = select(datasets.c.tags).where(datasets.c.owner_id == owner_id, datasets.c.name == name)
+    upload = select(datasets.c.tags).where(
+        datasets.c.owner_id == owner_id,
+        datasets.c.name == name,
+        datasets.c.created_at <= result.created_at,
+    )
     tags = connection.execute(upload).scalar_one_or_none() or {}
     said = {
         word: next((tags[key] for key in keys if key in tags), None)

@@ -74,7 +74,7 @@ def tar_entries(path: Path, code_page: CodePage | None = None) -> list[TarEntry]
                 if entry.name in entries:
                     raise InvalidDataError(f"{entry.name}: wanted each name once; got it twice")
                 entries[entry.name] = entry
-            _require_end(file, archive.offset)  # type: ignore[attr-defined]
+            _require_end(file, archive.offset)
     except UnicodeDecodeError as error:
         raise InvalidDataError(
             f"wanted names in {code_page or 'UTF-8'}; got {error.object[:80]!r} (names= names "

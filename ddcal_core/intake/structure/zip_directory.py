@@ -145,9 +145,10 @@ def read_directory(path: Path, code_page: CodePage | None = None) -> list[ZipEnt
         code_page: of names that are not said to be UTF-8.
 
     Raises:
-        InvalidDataError: it is no whole zip, or not the first; an entry is encrypted, a link or special, compressed
-            otherwise than by deflate, or more than 100-fold to more than 256 KiB, has no safe name,
-            or shares a name or bytes with another; or there are more than 250,000.
+        InvalidDataError: it is no whole zip, or stands behind another; an entry is encrypted, a
+            link or special, compressed otherwise than by deflate, or more than 100-fold to more
+            than 256 KiB, has no safe name, or shares a name or bytes with another; or there are
+            more than 250,000.
     """
     place = find_directory(path)
     if place.n_bytes > _MAX_DIRECTORY_BYTES:

@@ -240,7 +240,7 @@ def test_a_tar_of_class_folders_is_an_upload_too(take):
 
 
 def test_a_tar_is_read_to_its_end_or_not_at_all(take):
-    """tarfile stops at a damaged header, and at the end mark of the first of several tars."""
+    """The library stops at a damaged header, and at the end mark of the first of several tars."""
     files = {name: encoded(one) for name, one in class_folders().items()}
     whole = tarred(files, "w")
     assert take(whole + bytes(10_240))
