@@ -67,6 +67,8 @@ def try_network(
             one = slice(k, k + 1)
             _check_alone(asked(partial(answers, few[one])), together[one])
         logits = asked(partial(predict_logits, in_parts(model), examples.images))
+        # Among all others, as it is asked from now on.
+        _check_alone(model.answers(together), logits[: len(few)])
     if not bool(logits.isfinite().all()):
         raise InvalidDataError("wanted finite answers; got NaN or infinities for some images")
     right = accuracy(logits, examples.labels)

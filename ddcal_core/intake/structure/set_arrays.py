@@ -4,7 +4,7 @@ import io
 import json
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -141,13 +141,49 @@ def read_safetensors(path: Path) -> dict[str, ArrayPlace]:
             raise InvalidDataError("wanted a whole safetensors file; its header is cut off")
         header = file.read(length)
     try:
-        held = json.loads(header)
+        held = json.loads(header, object_pairs_hook=_each_name_once)
     except (ValueError, RecursionError) as error:
         raise InvalidDataError("wanted a safetensors file; its header is no JSON") from error
     if not isinstance(held, dict):
         raise InvalidDataError("wanted a safetensors file; its header names no tensors")
     tensors = {name: one for name, one in held.items() if name != "__metadata__"}
-    return {name: _in_safetensors(name, one, 8 + length, n_file) for name, one in tensors.items()}
+    found = {name: _in_safetensors(name, one, 8 + length, n_file) for name, one in tensors.items()}
+    _require_whole(found, 8 + length, n_file)
+    return found
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that is there twice, of which readers take either."""
+    held: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in held:
+            raise InvalidDataError(
+                f"{name[:80]}: wanted each name once in the header; got it twice"
+            )
+        held[name] = value
+    return held
+
+
+def _require_whole(tensors: Mapping[str, ArrayPlace], start: int, end: int) -> None:
+    """Refuse tensors that share bytes, and bytes of none, as the format does.
+
+    Args:
+        tensors: in the file, by their names.
+        start: of their bytes.
+        end: of the file.
+    """
+    for name, place in sorted(tensors.items(), key=lambda one: (one[1].start, one[1].n_bytes)):
+        if place.start != start:
+            what = "it shares some with another" if place.start < start else "some are of none"
+            raise InvalidDataError(
+                f"{name[:80]}: wanted tensors one behind the other, each with bytes of its own; "
+                f"{what}"
+            )
+        start += place.n_bytes
+    if start != end:
+        raise InvalidDataError(
+            f"wanted a safetensors file that ends with its tensors; got {end - start:,} bytes more"
+        )
 
 
 def _in_safetensors(name: str, said: object, base: int, n_file: int) -> ArrayPlace:

@@ -113,6 +113,35 @@ def test_arrays_by_name_come_in_from_three_kinds_of_file(tmp_path, write):
     assert torch.equal(stored.labels, labels)
 
 
+def safetensors_of(header, n_bytes):
+    """A file of this header, zeros behind it."""
+    held = header.encode()
+    return struct.pack("<Q", len(held)) + held + bytes(n_bytes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_bytes", "words"),
+    [
+        (
+            (760, 784),
+            784,
+            "labels: wanted tensors one behind the other, each with bytes of its own",
+        ),
+        ((776, 800), 800, "some are of none"),
+        ((768, 792), 793, "that ends with its tensors; got 1 bytes more"),
+        ((768, 792), 792, "labels: wanted each name once in the header; got it twice"),
+    ],
+)
+def test_tensors_have_bytes_of_their_own(tmp_path, labels, n_bytes, words):
+    """As the format says: none shared, none unclaimed, no name twice."""
+    twice = ',"labels":{}' if "twice" in words else ""
+    images = '"images":{"dtype":"F32","shape":[3,1,8,8],"data_offsets":[0,768]}'
+    found = '"labels":{"dtype":"I64","shape":[3],"data_offsets":[%d,%d]}'
+    path = tmp_path / "x"
+    path.write_bytes(safetensors_of(f"{{{images},{found % labels}{twice}}}", n_bytes))
+    assert words in refused(path, tmp_path)
+
+
 def test_bytes_are_pixels(tmp_path):
     """0 to 255, divided by 255."""
     pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8)

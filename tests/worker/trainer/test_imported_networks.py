@@ -300,6 +300,19 @@ def noisy(nodes, **extra):
             "same answers for an image alone and among others",
         ),
         (
+            noisy(
+                [
+                    ("Shape", ["images"], ["sizes"], {"end": 1}),
+                    ("Cast", ["sizes"], ["n"], {"to": TensorProto.FLOAT}),
+                    ("Max", ["n", "eight"], ["least"], {}),
+                    ("Div", ["logits", "least"], ["answers"], {}),
+                ],
+                eight=np.float32(8),
+            ),
+            {},
+            "same answers for an image alone and among others",
+        ),
+        (
             noisy([("Div", ["logits", "zero"], ["answers"], {})], zero=np.float32(0)),
             {},
             "wanted finite answers",
