@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ddcal_core.intake.job_channel import JobChannel, describe_failure
 from ddcal_core.intake.job_messages import ProgressReport
 from ddcal_core.progress import Progress
 from tests.worker.small_jobs import distill_params, write_dataset
+from worker.supervisor.programs import ONE_THREAD
 from worker.trainer.trainer import Reporter
 
 
@@ -26,6 +28,7 @@ class Trainer:
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "worker.trainer.trainer"],
+            env={**os.environ, **ONE_THREAD},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
