@@ -44,6 +44,7 @@ class Report(Record):
     findings: tuple[str, ...] = ()
     dataset: str = ""
     n_test: int = 0
+    image_shape: tuple[int, ...] | None = None
     n_bins: int = 0
     rows: tuple[ReportRow, ...] = ()
 
@@ -72,12 +73,18 @@ def _temperature(row: ReportRow) -> str:
     if row.method == "none":
         return "1 (as trained)"
     if found.n == 0 or found.mean is None:
-        return row.status
+        return _status(row.status)
     words = _number(found.mean, found.std, ".3g")
     if found.n == row.n_networks:
         return words
-    others = ", ".join(f"{n} {status}" for status, n in row.statuses.items() if status != "ok")
+    others = ", ".join(
+        f"{n} {_status(status)}" for status, n in row.statuses.items() if status != "ok"
+    )
     return f"{words} ({others})"
+
+
+def _status(word: str) -> str:
+    return word.replace("_", " ")
 
 
 def _percent(value: Mean) -> str:

@@ -47,6 +47,11 @@ input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--lin
 .state { white-space: nowrap; }
 .succeeded { color: var(--good); } .failed, .expired, .wrong { color: var(--bad); }
 .running { color: var(--bar); }
+@media (max-width: 40rem) {
+  .wide thead, .wide td:empty { display: none; }
+  .wide table, .wide tbody, .wide tr, .wide td { display: block; border: 0; padding: 0; }
+  .wide tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+}
 """
 
 PAGE = """<!doctype html>

@@ -102,8 +102,9 @@ def _result_links(
 def _row(job: JobBody, results: Sequence[tuple[str, str]], now: datetime) -> str:
     links = [f'<a href="{escape(url)}">{escape(words)}</a>' for words, url in results]
     state = escape(_state_words(job))
+    name = "" if job.name is None else f" {escape(job.name)}"
     cells = [
-        f'<a href="{escape(job.links["self"])}">{escape(job.kind)}</a><br>'
+        f'<a href="{escape(job.links["self"])}">{escape(job.kind)}</a>{name}<br>'
         f"<small><code>{escape(job.id)}</code></small>",
         escape(job.dataset or ""),
         f'<span class="state {state}">{state}</span>',

@@ -1,5 +1,6 @@
 """/results/ID: a result for people: what it is, and how to use it; a page without scripts."""
 
+import re
 from html import escape
 
 from fastapi import APIRouter
@@ -30,6 +31,9 @@ The lines read the file where it lies. On the command line:
 FORMAT = """<section><h3>{link}</h3>
 <p>{description}</p>
 <details><summary>{needs}</summary><pre><code>{use}</code></pre></details></section>"""
+
+# Descriptions are Markdown, for the API's document.
+CODE = re.compile("`([^`]*)`")
 
 
 @router.get("/{result_id}")
@@ -71,7 +75,7 @@ def _format(one: FormatBody) -> str:
         )
     return FORMAT.format(
         link=link,
-        description=escape(one.description),
+        description=CODE.sub(r"<code>\1</code>", escape(one.description)),
         needs=escape(f"Python, with {', '.join(one.needs)}" if one.needs else "Python alone"),
         use=escape(one.use),
     )

@@ -311,7 +311,11 @@ _LAST = (Column("NAME"), Column("CREATED", is_extra=True), Column("TAGS", is_ext
 SET_COLUMNS = (_ID, _DATASET, Column("METHOD"), Column("IPC", is_number=True), _ACCURACY, *_LAST)
 _NETWORK = (Column("TRAINED ON", is_whole=True), Column("SEED", is_extra=True, is_number=True))
 MODEL_COLUMNS = (_ID, _DATASET, *_NETWORK, _ACCURACY, _ECE, *_LAST)
-REPORT_COLUMNS = (_ID, _DATASET, _ACCURACY, _ECE, *_LAST, Column("HEADLINE", is_extra=True))
+_BEST = (
+    Column("BEST ACCURACY", is_whole=True, is_number=True),
+    Column("BEST ECE", is_whole=True, is_number=True),
+)
+REPORT_COLUMNS = (_ID, _DATASET, *_BEST, *_LAST, Column("HEADLINE", is_extra=True))
 
 
 def _show(

@@ -48,6 +48,23 @@ class Command(TyperCommand):
         """Its options and arguments."""
         return _flags_without_type(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 -- likewise
+        """Read what was typed; --name is told where its name stands, if it is no option."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # By its field: Typer brings a Click of its own, or not, as its version has it.
+            if getattr(error, "option_name", None) == "--name":
+                self._tell_where_names_stand(ctx, error)
+            raise
+
+    def _tell_where_names_stand(self, ctx: Any, error: Any) -> None:  # noqa: ANN401 -- likewise
+        arguments = [param for param in self.params if param.param_type_name == "argument"]
+        if any(argument.name == "name" for argument in arguments):
+            words = " ".join(str(argument.metavar) for argument in arguments)
+            error.message += f"; the name stands without it: {ctx.command_path} {words}"
+            error.possibilities = None
+
 
 class Commands(TyperGroup):
     """All commands; the one place where their errors are told."""

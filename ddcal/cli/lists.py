@@ -16,7 +16,9 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")]
 Search = Annotated[
     str | None,
-    typer.Option(metavar="WORDS", help="Only those with these words in name or notes."),
+    typer.Option(
+        metavar="WORDS", help="Only those with these words in name or notes, or whose id begins so."
+    ),
 ]
 Tagged = Annotated[
     list[str] | None,
@@ -98,4 +100,4 @@ def show_found(
     else:
         say(nothing)
     if is_cut:
-        say(f"there are more than these {limit}: see them with --limit N, or all with --limit 0")
+        say("there are more: see them with a larger --limit, or all with --limit 0")

@@ -176,7 +176,8 @@ def print_report(report: Report) -> None:
     out.print(f"\n{_wrapped(report.headline, width)}\n", style="bold", soft_wrap=True)
     table = "\n".join(report_lines(report, width))
     out.print(table, soft_wrap=True)
-    notes = [f"\n{report.n_test:,} test images; ECE over {report.n_bins} bins."]
+    measured_on = "rows" if report.image_shape is None else "test images"
+    notes = [f"\n{report.n_test:,} {measured_on}; ECE over {report.n_bins} bins."]
     notes += [words for sign, words in NOTES.items() if sign in table]
     out.print("\n".join(notes), style="dim" if out.is_terminal else None, soft_wrap=True)
 
@@ -192,6 +193,8 @@ NOTES: Mapping[str, str] = {
     "chance": "chance: the ECE that a perfectly calibrated network would show on so many images.",
     "separable": "separable: every image fitted on is classified right, so no temperature is best; "
     "the row is the\nlimit T → 0, where ECE = 1 − accuracy.",
+    "worse than chance": "worse than chance: on the images fitted on, the labels are no likelier "
+    "than chance, so no temperature\nis best; such a network is taken at T → ∞, every class alike.",
 }
 """What needs an explanation in a report's table -> it."""
 

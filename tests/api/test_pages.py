@@ -43,6 +43,7 @@ def test_a_result_s_page_says_how_to_use_it(api, chain):
             link = f'href="/v1/{collection}/{result_id}/content?format={word}"'
             assert (link in page) != (f"{word} <span" in page)
         assert "<script" not in page
+        assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
         assert api.client.get(f"/v1/{collection}/{result_id}").json()["links"]["job"] in page
 
 
@@ -86,12 +87,12 @@ def test_what_users_wrote_is_text_and_no_markup(api):
     """Names and errors may hold anything: nothing of them becomes an element."""
     markup = "<img src=x onerror=alert(1)>&\"'"
     with api.database.write() as connection:
-        new = NewJob(kind="distill", params={}, dataset=markup, queue="gpu")
+        new = NewJob(kind="distill", params={}, dataset=markup, name=markup, queue="gpu")
         insert_job(connection, OWNER, new)
         run = runs.claim_next(connection, queue="gpu", worker="w", lease_seconds=60)
         runs.fail(connection, run, {"type": "internal", "message": markup}, Ending())
     page = api.client.get("/").text
-    assert page.count("&lt;img src=x onerror=alert(1)&gt;&amp;") == 2
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;&amp;") == 3
     assert "<img" not in page
 
 

@@ -68,11 +68,13 @@ def test_status_stands_where_there_is_no_temperature():
         row(method="none", calibration="none", temperature={"mean": 1.0, "std": 0.0, "n": 3}),
         row(status="separable", statuses={"separable": 3}, temperature=none),
         row(status="mixed", statuses={"ok": 2, "separable": 1}, temperature=two),
+        row(status="mixed", statuses={"ok": 2, "worse_than_chance": 1}, temperature=two),
     )
     assert [line[1] for line in found[1:]] == [
         "1 (as trained)",
         "separable",
         "0.5 ± 0.1 (1 separable)",
+        "0.5 ± 0.1 (1 worse than chance)",
     ]
 
 
@@ -110,13 +112,21 @@ def test_table_columns_are_as_wide_as_their_widest_cell():
 def test_what_stands_in_the_table_alone_is_explained(sign, monkeypatch, capsys):
     """No word on a column that a terminal has no room for, nor on what did not happen."""
     separable = row(status="separable", temperature={"mean": None, "std": None, "n": 0})
-    print_report(report(separable))
+    worst = row(status="worse_than_chance", temperature={"mean": None, "std": None, "n": 0})
+    print_report(report(separable, worst))
     assert NOTES[sign] in capsys.readouterr().out
     for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "45"), ("TERM", "xterm")):
         monkeypatch.setenv(name, value)
     number = {"mean": 0.9, "std": None}
     print_report(report(row(temperature={**number, "n": 3}, accuracy=number)))
     assert NOTES[sign] not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("shape", "words"), [((1, 8, 8), "7 test images;"), (None, "7 rows;")])
+def test_a_report_says_what_it_was_measured_on(shape, words, capsys):
+    """Uploaded logits have rows, and no image."""
+    print_report(Report(n_test=7, image_shape=shape, rows=[row()]))
+    assert words in capsys.readouterr().out
 
 
 def test_a_headline_breaks_before_a_number_not_behind_it(monkeypatch, capsys):

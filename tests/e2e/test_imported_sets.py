@@ -38,7 +38,7 @@ def test_a_set_of_the_official_structure_is_used_like_one_made_here(service, tmp
     report = json.loads(next((tmp_path / "out").rglob("report.json")).read_text())
     (training_set,) = report["training_sets"]
     assert training_set["distilled"]["imported"]["experiment"] == 1
-    assert training_set["label"] == "distilled (IMPORTED, 2 per class)"
+    assert training_set["label"] == "distilled elsewhere (2 per class)"
     assert training_set["n_train"] == len(data[1][0])
     page = next((tmp_path / "out").rglob("report.html")).read_text()
     assert "made elsewhere and imported: set 1 of 2 in a file of format dc" in page

@@ -44,10 +44,12 @@ class AnyResult(Body):
     method: str | None = Field(description="Of a distilled set or a calibration.")
     accuracy: float | None = Field(
         description="In [0, 1]. Of a distilled set on validation images, when it was chosen; of a "
-        "report its best row's; of calibrations and models, by the newest report, of their row."
+        "report the highest of its rows; of calibrations and models, by the newest report, of "
+        "their row."
     )
     ece: float | None = Field(
-        description="Expected calibration error in [0, 1], likewise; of models before calibration."
+        description="Expected calibration error in [0, 1], likewise; of a report the lowest of its "
+        "rows, perhaps another than the most accurate; of models before calibration."
     )
     created_at: Time = Field(description="When it was made.")
     artifacts: list[ArtifactBody] = Field(description="Its files.")

@@ -157,7 +157,18 @@ def test_a_list_says_that_there_is_more(run, request_file, capsys):
         assert run("jobs", "--limit", limit) == 0
         told = capsys.readouterr()
         assert len(told.out.splitlines()) == n + 1
-        assert ("there are more than these 2" in told.err) is (limit == 2)
+        assert ("there are more" in told.err) is (limit == 2)
+
+
+@pytest.mark.parametrize("command", ["upload", "upload-set", "upload-model"])
+def test_a_name_given_as_an_option_is_told_where_it_stands(nobody, capsys, monkeypatch, command):
+    """Not some option that is spelled alike."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["--url", nobody, command, "--name", "x", "file.npz"]) == 2
+    told = capsys.readouterr().err
+    assert "--notes" not in told
+    assert "No such option: --name; the name stands without it: " in told
+    assert f" {command} NAME FILE" in told
 
 
 @pytest.mark.parametrize("tag", ["env", "env=", "=prod", "env:prod"])

@@ -212,6 +212,8 @@ def temperature_words(row: Row) -> str:
         return limits[status]
     if found.mean is None:
         return "–" if row.method in SCALING_FILES and is_fitted(status) else "none"
-    deviation = "" if found.std is None else f" ± {found.std:.2g}"
+    # Not 1.8e+02 for 179.
+    form = ".2g" if found.std is None or found.std < 10 else ".0f"
+    deviation = "" if found.std is None else f" ± {found.std:{form}}"
     some = f" ({found.n} of {row.n_networks})" if status == "mixed" else ""
     return f"{found.mean:.3g}{deviation}{some}" if row.method != "none" else "1"

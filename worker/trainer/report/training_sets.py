@@ -137,6 +137,8 @@ def _set_label(config: ModelConfig, distilled: SetInput | None) -> str:
     each = f"{config.images_per_class} per class{data}"
     if distilled is None:
         return f"{config.training_set} ({each})"
+    if distilled.manifest.method == "imported":
+        return f"distilled elsewhere ({each})"
     spec = distilled.manifest.distill
     mdt = f", MDT {mask_words(spec.mask)}" if distilled.manifest.mask_ratio else ""
     return f"distilled ({distilled.manifest.method.upper()}{mdt}, {each})"

@@ -655,6 +655,8 @@ def test_temperatures_in_words(report):
     found = TemperatureSummary(mean=2.0, std=None, n=1)
     mixed = changed(masked, status="mixed", temperature=found)
     assert temperature_words(mixed) == "2 (1 of 2)"
+    far_apart = changed(masked, temperature=TemperatureSummary(mean=194.2, std=179.3, n=2))
+    assert temperature_words(far_apart) == "194 ± 179"
 
 
 def test_calibrations_in_words():

@@ -102,7 +102,8 @@ def _distillation_words(training_set: ReportedTrainingSet) -> dict[str, str]:
     if distilled is None:
         return {}
     if distilled.imported is not None:
-        return {"IMPORTED": "a set made elsewhere and taken in from a file: how is not known here."}
+        words = "a set made elsewhere and taken in from a file: how is not known here."
+        return {"Distilled elsewhere": words}
     found = {}
     method = distilled.method
     if method in DISTILLATION_WORDS:
