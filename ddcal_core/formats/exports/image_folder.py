@@ -20,8 +20,8 @@ FOLDER = "train"
 def write_image_folder(path: Path, exported: ExportedSet) -> None:
     """Write train/CLASS/NUMBER.png and labels.csv, which has each file's label.
 
-    Readers number folders by name; where names are not in that order, labels.csv says which label
-    an image has here.
+    Readers number folders in the order of their names, and so give each image the label that it
+    has here, which labels.csv says as well.
 
     Args:
         path: of the zip.
@@ -49,7 +49,18 @@ def _members(exported: ExportedSet) -> Iterator[tuple[str, bytes]]:
 
 
 def class_folders(names: Sequence[str]) -> list[str]:
-    """Give each class a folder that any file system takes, no two the same."""
+    """Give each class a folder that any file system takes, no two the same, sorted as the classes.
+
+    Where their names would be in another order they begin with the label: 0_shirt, 1_dress.
+    """
+    folders = _plain_folders(names)
+    if sorted(folders) == folders:
+        return folders
+    n_digits = len(str(len(names) - 1))
+    return [f"{label:0{n_digits}}_{folder}" for label, folder in enumerate(folders)]
+
+
+def _plain_folders(names: Sequence[str]) -> list[str]:
     folders: list[str] = []
     taken: set[str] = set()
     for label, name in enumerate(names):

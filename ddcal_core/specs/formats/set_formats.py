@@ -41,7 +41,8 @@ print(images.shape, labels.shape)
     ),
     "imagefolder": FormatFacts(
         description="A zip of PNGs, one folder a class, as torchvision's ImageFolder reads them. "
-        "Pixels are rounded to 256 levels, and those outside [0, 1] clipped. Hard labels only.",
+        "Folders begin with the label where names alone would be in another order. Pixels are "
+        "rounded to 256 levels, and those outside [0, 1] clipped. Hard labels only.",
         media_type=ZIP,
         file_name="distilled_set.imagefolder.zip",
         use="""\

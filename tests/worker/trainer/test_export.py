@@ -213,7 +213,7 @@ def test_an_image_folder_holds_the_images_by_class(tmp_path, results):
     rows = list(csv.DictReader(table.splitlines()))
     assert len(read) == len(rows) == len(pixels)
     names = results["distilled_set"].details["class_names"]
-    folders = ["cat & dog", "_b_bold__b_", "Ärger"]
+    folders = ["0_cat & dog", "1__b_bold__b_", "2_Ärger"]
     assert class_folders(names) == folders
     by_file = {
         Path(name).relative_to(tmp_path / "read").as_posix(): (name, k) for name, k in read.samples
@@ -221,7 +221,7 @@ def test_an_image_folder_holds_the_images_by_class(tmp_path, results):
     for number, row in enumerate(rows):
         file, k = by_file[row["file"]]
         label = int(held.labels[number])
-        assert read.classes[k] == folders[label]
+        assert (k, read.classes[k]) == (label, folders[label])
         assert (int(row["label"]), row["class_name"]) == (label, names[label])
         picture = np.asarray(read.loader(file))[:, :, 0]
         assert np.array_equal(picture, pixels[number, 0].numpy())
@@ -402,7 +402,16 @@ def test_a_card_without_a_report_says_that_nothing_is_known(tmp_path, results):
 def test_folders_of_classes_are_never_the_same():
     """Nor anything but a name, on any file system."""
     names = ("a/b", "a:b", "A_B", "..", "", "x" * 300)
-    assert class_folders(names) == ["a_b", "a_b_1", "A_B_2", "3", "4", "x" * 100]
+    folders = ["0_a_b", "1_a_b_1", "2_A_B_2", "3_3", "4_4", "5_" + "x" * 100]
+    assert class_folders(names) == folders
+    assert class_folders(["a", "b/", "c"]) == ["a", "b_", "c"]
+
+
+@pytest.mark.parametrize("names", [map(str, range(12)), ("T-shirt/top", "Trouser", "Pullover")])
+def test_folders_sort_as_the_classes_do(names):
+    """Readers number them so: an image would get the label of another class."""
+    folders = class_folders([*names])
+    assert folders == sorted(folders)
 
 
 def test_the_exact_pixels_are_within_half_a_grey_level(results):
