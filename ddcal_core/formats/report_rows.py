@@ -235,7 +235,7 @@ class RowSubject(Record):
         training_set_label: for people, unlike any other's of the report.
         training_images: what was trained on, in a sentence.
         training_set_index: place among the report's training sets, from 0.
-        loss: what was trained to minimise, in words.
+        loss: what was trained to minimise, in words; "not known" of a network made elsewhere.
         calibration: for people, unlike any other's of the training set.
         method: of the calibration.
         optimiser: what solved a temperature; None where nobody could choose.

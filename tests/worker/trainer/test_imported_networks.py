@@ -193,6 +193,7 @@ def test_the_report_says_where_it_came_from(dataset, weights, folder, tmp_path):
     (trained,) = held["training_sets"]
     assert (trained["training_set"], trained["train"]) == ("unknown", None)
     assert trained["label"] == "ONNX network, imported"
+    assert {row["loss"] for row in held["rows"]} == {"not known"}
     assert trained["imported"]["sha256"] == "0" * 64
     assert {curve["fit_on"] for curve in held["mts_curves"]} == {"validation"}
     page = file_of(report, "report.html").read_text()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ddcal_core.formats.report_rows import Row
 from worker.trainer.report.calibration_words import CARRIED
+from worker.trainer.report.network_words import NOT_KNOWN
 from worker.trainer.report.row_words import (
     UNFITTED_WORDS,
     VERDICT_WORDS,
@@ -35,8 +36,8 @@ def findings(dataset: str, rows: Sequence[Row]) -> list[str]:
         headline = _headline(dataset, as_it_is, best)
         named = [_capitalised(f"{one.calibration} {_effect(one)}.") for one in best.values()]
         further = " ".join([*named, _of_calibrations(calibrated, best)]).strip()
-    others_alike = [own[0] for own in others if own[0].loss == as_it_is.loss]
-    of_losses = [own for own in others if own[0].loss != as_it_is.loss]
+    of_losses = [own for own in others if _are_other_losses(own[0].loss, as_it_is.loss)]
+    others_alike = [own[0] for own in others if own not in of_losses]
     said = [headline, further, _of_others(others_alike)]
     if of_losses:
         said.append(_of_losses([[as_it_is, *calibrated], *of_losses]))
@@ -155,6 +156,11 @@ def _of_others(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     return f"For comparison, {'; '.join(said)}."
+
+
+def _are_other_losses(loss: str, other: str) -> bool:
+    """Are both known, and not the same?"""
+    return loss != other and NOT_KNOWN not in (loss, other)
 
 
 def _of_losses(of_sets: Sequence[Sequence[Row]]) -> str:

@@ -87,9 +87,14 @@ def network_suffixes(trained: Sequence[Told]) -> list[str]:
     return suffixes
 
 
-def loss_words(loss: TrainLoss) -> str:
+NOT_KNOWN = "not known"
+
+
+def loss_words(loss: TrainLoss | None) -> str:
     """Name what a network was trained to minimise, with its parameter."""
     match loss:
+        case None:
+            return NOT_KNOWN
         case CrossEntropy():
             return "cross-entropy"
         case LabelSmoothing(smoothing=smoothing):

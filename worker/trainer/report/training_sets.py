@@ -54,13 +54,12 @@ class TrainingSet:
         return self.configs[0].training_set if self.configs else "elsewhere"
 
     @property
-    def loss(self) -> TrainLoss:
-        """What the networks were trained to minimise; plain where that is not known."""
+    def loss(self) -> TrainLoss | None:
+        """What the networks were trained to minimise; None where they were made elsewhere."""
         train = self.configs[0].train if self.configs else None
-        return PLAIN_LOSS if train is None else train.loss
+        return None if train is None else train.loss
 
 
-PLAIN_LOSS = CrossEntropy(name="cross_entropy")
 _ORDER: Mapping[TrainingSource, int] = {
     "distilled": 0,
     "random": 1,
