@@ -23,6 +23,7 @@ class Mean(Record):
 class ReportRow(Record):
     """The networks of one training set under one calibration; fractions, not percent."""
 
+    training_set: str = ""
     training_set_label: str = ""
     calibration: str = ""
     method: str = ""
@@ -44,7 +45,6 @@ class Report(Record):
     findings: tuple[str, ...] = ()
     dataset: str = ""
     n_test: int = 0
-    image_shape: tuple[int, ...] | None = None
     n_bins: int = 0
     rows: tuple[ReportRow, ...] = ()
 

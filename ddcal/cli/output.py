@@ -176,7 +176,8 @@ def print_report(report: Report) -> None:
     out.print(f"\n{_wrapped(report.headline, width)}\n", style="bold", soft_wrap=True)
     table = "\n".join(report_lines(report, width))
     out.print(table, soft_wrap=True)
-    measured_on = "rows" if report.image_shape is None else "test images"
+    has_images = any(row.training_set != "elsewhere" for row in report.rows)
+    measured_on = "test images" if has_images else "rows"  # of uploaded logits
     notes = [f"\n{report.n_test:,} {measured_on}; ECE over {report.n_bins} bins."]
     notes += [words for sign, words in NOTES.items() if sign in table]
     out.print("\n".join(notes), style="dim" if out.is_terminal else None, soft_wrap=True)

@@ -124,9 +124,12 @@ def _show_job(job: Job) -> None:
             ("retry of", record.retry_of),
             ("reused from", record.reused_from),
             ("error", record.error),
-            ("results", "\n".join(one.id for one in record.results)),
         ]
     )
+    if record.results:
+        print()
+        made = [(one.record.id, told_apart(one.record)) for one in job.results]
+        print_list((Column("RESULT", is_whole=True), Column("WHAT")), made)
     if record.children:
         print()
         columns = (Column("ID", is_whole=True), Column("STATE", is_whole=True), Column("PART"))
@@ -134,6 +137,23 @@ def _show_job(job: Job) -> None:
         print_list(columns, rows)
     if any(link.resource == "report" for link in record.results):
         print_report(job.report)
+
+
+def told_apart(record: ResultRecord) -> str:
+    """What tells a result from the others of its job."""
+    said = record.details
+    words = [record.resource.replace("_", " ")]
+    if record.method:
+        words[0] += f" by {record.method}"
+    if said.get("fit_on") is not None:
+        words[0] += f" on {str(said['fit_on']).replace('_', ' ')}"
+    if record.resource == "calibration" and said.get("mask_ratio"):
+        words.append(f"{100 * said['mask_ratio']:.0f} % masked")
+    if said.get("training_set") is not None:
+        words.append(f"trained on {said['training_set']}")
+    if said.get("seed_index") is not None:
+        words.append(f"seed {said['seed_index']}")
+    return ", ".join(words)
 
 
 def _show_dataset(record: DatasetRecord) -> None:

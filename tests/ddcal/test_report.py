@@ -122,10 +122,12 @@ def test_what_stands_in_the_table_alone_is_explained(sign, monkeypatch, capsys):
     assert NOTES[sign] not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("shape", "words"), [((1, 8, 8), "7 test images;"), (None, "7 rows;")])
-def test_a_report_says_what_it_was_measured_on(shape, words, capsys):
+@pytest.mark.parametrize(
+    ("training_set", "words"), [("full", "7 test images;"), ("elsewhere", "7 rows;")]
+)
+def test_a_report_says_what_it_was_measured_on(training_set, words, capsys):
     """Uploaded logits have rows, and no image."""
-    print_report(Report(n_test=7, image_shape=shape, rows=[row()]))
+    print_report(Report(n_test=7, rows=[row(training_set=training_set)]))
     assert words in capsys.readouterr().out
 
 

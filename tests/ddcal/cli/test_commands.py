@@ -61,6 +61,8 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     assert set_line[1:4] == ["digits", "dm", "10"]
     assert run("show", set_line[0]) == 0
     assert f"job               {job_id}" in capsys.readouterr().out
+    assert run("show", job_id) == 0
+    assert f"{set_line[0]}  distilled set by dm\n" in capsys.readouterr().out
     assert run("rm", job_id) == 0
     assert run("jobs") == 0
     assert capsys.readouterr().out == ""

@@ -10,13 +10,14 @@ from ddcal_core.formats.logits_calibrations import LogitsCalibrationFile
 from ddcal_core.formats.report_rows import RowStatus
 from ddcal_core.specs.calibration import CALIBRATIONS, Optimiser
 from ddcal_core.specs.distillation import METHODS
-from ddcal_core.specs.foreign_networks import FOREIGN_NAMES
+from ddcal_core.specs.foreign_networks import FOREIGN_NAMES, NetworkSpace
 from ddcal_core.specs.networks import NETWORK_OPTIONS
 from ddcal_core.specs.training import TRAINING_SETS
 from tests.worker.supervisor import test_resume
 from tests.worker.trainer import test_baselines, test_distill, test_logits_edges
 from worker.trainer.fitting.calibrations import APPLY_WORDS, Scaling
 from worker.trainer.kinds.evaluate import CURVES_FIT_ON
+from worker.trainer.kinds.import_network import READS_WORDS
 from worker.trainer.report.calibration_words import METHOD_LABELS, OPTIMISER_LABELS
 from worker.trainer.report.conventions import CONVENTIONS
 from worker.trainer.report.network_words import NETWORK_LABELS
@@ -51,6 +52,7 @@ def methods_of(specs):
         (get_args(CalibrationMethod), CALIBRATIONS),
         (OPTIMISER_LABELS, get_args(get_args(Optimiser)[0])),
         (DISTILLATION_WORDS, METHODS),
+        (READS_WORDS, get_args(NetworkSpace)),
         (NETWORK_LABELS, {*NETWORK_OPTIONS, *FOREIGN_NAMES}),
         (IMAGES_WORDS, {*TRAINING_SETS, *OF_IMPORTED}),
         (TRAINING_SET_WORDS, {*TRAINING_SETS, *OF_IMPORTED, *OF_LOGITS}),
@@ -70,6 +72,7 @@ def methods_of(specs):
         "calibrations in files",
         "labels of optimisers",
         "plain words of distillation methods",
+        "what networks made elsewhere read",
         "labels of networks",
         "images of training sets",
         "plain words of training sets",

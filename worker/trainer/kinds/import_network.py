@@ -6,7 +6,7 @@ A trainer does it, as it takes torch and the images of a data set, whatever that
 import contextlib
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -32,6 +32,7 @@ from ddcal_core.specs.foreign_networks import (
     TORCHVISION_SIDES,
     AnyNetwork,
     NetworkOptions,
+    NetworkSpace,
     is_onnx,
 )
 from ddcal_core.specs.networks import NetworkSpec
@@ -47,6 +48,15 @@ _UNKNOWN_IMAGES = (
     "Nobody here knows which images it was trained on: where the validation images are among them, "
     "what is fitted to these is flattered."
 )
+
+READS_WORDS: Mapping[NetworkSpace, str] = {
+    "pixels": "network input: pixel / 255, in [0, 1]; 0 is black",
+    "standardised": (
+        "network input: (pixel / 255 - mean) / std of `imported`, channel by channel; 0 is the "
+        "mean colour"
+    ),
+}
+"""What a file of such a network reads; the mean and std beside it are those of the data set."""
 
 
 class NetworkInput(Input):
@@ -130,7 +140,10 @@ def _taken_in(inputs: NetworkInput, task: Task) -> tuple[ModelConfig, Path]:
         notes=(*tried.notes, *(() if inputs.distilled_set else (_UNKNOWN_IMAGES,))),
     )
     provenance = _provenance(inputs, split, network, imported)
-    return ModelConfig(**dict(provenance), **dict(DescribedSpace.of(space, facts))), path
+    described = DescribedSpace.of(space, facts).model_copy(
+        update={"space": READS_WORDS[reading.declared_space]}
+    )
+    return ModelConfig(**dict(provenance), **dict(described)), path
 
 
 def _data_of(inputs: NetworkInput) -> tuple[DatasetFacts, Split, DatasetInput]:
