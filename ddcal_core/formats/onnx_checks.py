@@ -160,7 +160,23 @@ def _check_nodes(model: onnx.ModelProto, opset: int) -> None:
                 f"wanted the same answers each time; got {kind!r}, which draws random numbers: "
                 "export in evaluation mode"
             )
+        if kind == "Dropout" and not _is_off(model.graph, node):
+            raise InvalidDataError(
+                "wanted the same answers each time; got a Dropout in training mode, which some "
+                "runtimes pass over and others follow: export in evaluation mode"
+            )
         _check_operator(kind, opset)
+
+
+def _is_off(graph: onnx.GraphProto, dropout: onnx.NodeProto) -> bool:
+    """Is its training mode, the third input, left out or a false that stands in the file?"""
+    name = dropout.input[2] if len(dropout.input) > 2 else ""
+    held = [one for one in graph.initializer if one.name == name]
+    for node in graph.node:
+        if node.op_type == "Constant" and name in node.output:
+            held += [one.t for one in node.attribute if one.name == "value"]
+    said = [one.raw_data or bytes(map(bool, one.int32_data)) for one in held]
+    return not name or said == [b"\0"]
 
 
 def _check_operator(kind: str, opset: int) -> None:

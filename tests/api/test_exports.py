@@ -9,11 +9,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from app.shared.engine import runs
+from app.shared.settings import Settings
 from app.shared.store.job_records import Ending
 from ddcal_core.formats.reports import read_report
 from ddcal_core.specs.exports import FORMATS
 from tests.api.npz import npz
-from tests.api.serving import SET, problem, refusals
+from tests.api.serving import SET, problem, refusals, running_api
+from tests.api.test_network_uploads import upload
 from tests.api.test_results import chain
 
 __all__ = ["chain"]  # a fixture, asked for by name
@@ -339,3 +341,25 @@ def test_what_cannot_be_folded_into_a_network_is_said_before(api, chain):
             assert refusals(answer) == [("/query/format", "not_applicable")]
             assert words in answer.json()["detail"]
         assert api.client.get(url, params=folder("safetensors"), headers=NOW).status_code == 202
+
+
+def test_another_owners_set_cannot_be_had_nor_named(migrated_url, tmp_path):
+    """Not in any format, on its page, as a start, or as what a network was trained on."""
+    settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)
+    with running_api(settings) as api:
+        _, (set_id,) = api.make("distill", DISTILL, ("distilled_set", SET, STORED))
+        url = f"/v1/distilled-sets/{set_id}/content"
+        assert api.client.get(url, params=folder(), headers=NOW).status_code == 202
+        api.export(BYTES)
+    with running_api(settings, owner_id="stranger") as other:
+        for word in FORMATS["distilled_set"]:
+            problem(other.client.get(url, params=folder(word), headers=NOW), 404)
+        assert other.client.get(f"/results/{set_id}").status_code == 404
+        start = {"images_per_class": 1, "init": {"set": set_id}}
+        params = {"dataset": "digits", "distill": start}
+        answer = other.client.post("/v1/jobs", json={"kind": "distill", "params": params})
+        assert refusals(answer) == [("/params/distill/init/set", "unknown_reference")]
+        assert refusals(upload(other, distilled_set=set_id)) == [
+            ("/query/distilled_set", "unknown_reference")
+        ]
+        assert other.client.get("/v1/jobs").json()["items"] == []

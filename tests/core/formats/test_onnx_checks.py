@@ -50,6 +50,14 @@ def with_node(kind, *, domain="", inputs=("logits",), **attributes):
     return model
 
 
+def dropping(*, is_training):
+    """A model with a Dropout that says whether it drops."""
+    model = with_node("Dropout", inputs=("logits", "", "is_training"))
+    said = numpy_helper.from_array(np.array(is_training), "is_training")
+    model.graph.initializer.append(said)
+    return model
+
+
 def held_elsewhere(model):
     """Its weights lie in another file."""
     tensor = model.graph.initializer[0]
@@ -164,6 +172,8 @@ TILED = onnx_model(
         (branch(), "no control flow; got 'If'"),
         (with_node("Loop", inputs=["", "", "logits"]), "no control flow; got 'Loop'"),
         (with_node("RandomNormalLike"), "'RandomNormalLike', which draws random numbers"),
+        (dropping(is_training=True), "got a Dropout in training mode"),
+        (with_node("Dropout", inputs=("logits", "", "logits")), "a Dropout in training mode"),
         (changed(function), "no functions in the file; got 1, such as 'Mine'"),
         (changed(lambda m: m.training_info.add()), "training steps"),
         (changed(held_elsewhere), "lie in another (external data)"),
@@ -258,6 +268,20 @@ def test_what_is_taken_is_told():
         n_outputs=3,
         opset=17,
     )
+
+
+@pytest.mark.parametrize("is_raw", [True, False])
+def test_a_dropout_that_is_off_is_taken(is_raw):
+    """Said by nothing, by a weight, or by a Constant, in either form."""
+    assert inspect_onnx(with_node("Dropout"))
+    model = dropping(is_training=False)
+    assert inspect_onnx(model)
+    value = model.graph.initializer.pop()
+    if not is_raw:
+        value = helper.make_tensor("is_training", TensorProto.BOOL, (), [False])
+    node = helper.make_node("Constant", [], ["is_training"], value=value)
+    model.graph.node.insert(0, node)
+    assert inspect_onnx(model)
 
 
 @pytest.mark.parametrize("opset", [MIN_OPSET, 13, 18, MAX_OPSET])
