@@ -54,8 +54,8 @@ def distil(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER|NPZ|ZIP|NAME",
-            help="Images in class folders, an .npz, a zip, or the name of a data set there is.",
+            metavar="FILE|FOLDER|NAME",
+            help="Images as ddcal upload takes them, or the name of a data set there is.",
         ),
     ],
     ipc: Ipc = 10,

@@ -118,17 +118,25 @@ def _told(job: Job, *, watch: bool, as_json: bool) -> int:
     """Print a new job's id, and watch it where that was asked for."""
     if not as_json:
         print(job.id, flush=True)
-    is_success = watched_from_afar(job) if watch else True
+    is_success = _watched(job) if watch else True
     if as_json:
         print_json(job.record)
     return 0 if is_success else FAILED
+
+
+def _watched(job: Job) -> bool:
+    """Show a job until it has ended; where it has made a report, tell how to read it."""
+    is_success = watched_from_afar(job)
+    if any(link.resource == "report" for link in job.record.results):
+        say(f"its report: ddcal show {job.id}, or in a browser ddcal open {job.id}")
+    return is_success
 
 
 def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int:
     """Show a job's progress until it ends; exit 0 if it succeeds."""
     with client_of(context) as client:
         job = client.job(job_id)
-        is_success = watched_from_afar(job)
+        is_success = _watched(job)
         if as_json:
             print_json(job.record)
     return 0 if is_success else FAILED

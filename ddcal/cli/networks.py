@@ -62,7 +62,8 @@ ClassOrder = Annotated[
     list[str] | None,
     typer.Option(
         metavar="CLASS",
-        help="The classes in the order of its outputs, once for each (default: the data set's).",
+        help="The class of its first output; again for the second, and so on (default: the data "
+        "set's order).",
     ),
 ]
 SetId = Annotated[

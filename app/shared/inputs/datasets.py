@@ -200,7 +200,8 @@ def require_free_name(connection: Connection, owner_id: str, name: str) -> None:
         datasets.c.owner_id == owner_id, datasets.c.name == name
     )
     row = connection.execute(statement).one_or_none()
-    way_out = ", rejected; delete it first" if row is not None and row.state == "rejected" else ""
+    is_rejected = row is not None and row.state == "rejected"
+    way_out = ", rejected; delete it first" if is_rejected else "; take another name"
     if name in NAMED_DATASETS or (row is not None and row.content == IMAGES):
         detail = f"there already is a data set {name!r}{way_out}"
         raise ConflictError("dataset_exists", detail)

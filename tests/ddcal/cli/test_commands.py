@@ -12,9 +12,12 @@ from ddcal.cli.completing import complete_jobs
 from ddcal.cli.main import app, main
 from tests.api.npz import npz
 from tests.api.serving import FACTS, SET
+from tests.api.test_results import chain
 from tests.ddcal.conftest import url_of
 from tests.services import COMMAND
 from tests.waiting import until
+
+__all__ = ["chain"]  # a fixture, asked for by name
 
 DISTILL = {"kind": "distill", "params": {"dataset": "digits", "distill": {"images_per_class": 1}}}
 SECRET = "a-secret-that-nobody-sees"
@@ -66,6 +69,15 @@ def test_a_job_from_its_submission_to_its_files(api, run, request_file, tmp_path
     assert run("rm", job_id) == 0
     assert run("jobs") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_watched_job_that_reports_says_how_to_read_it(api, chain, run, capsys):
+    """Beside its output, of which there is none."""
+    job_id = api.client.get(f"/v1/reports/{chain['reports']}").json()["job_id"]
+    assert run("watch", job_id) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"ddcal show {job_id}, or in a browser ddcal open {job_id}" in told.err
 
 
 def test_json_for_programs(api, run, request_file, capsys):
