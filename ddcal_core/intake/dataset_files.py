@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.npz_arrays import safetensors_header
-from ddcal_core.intake.repeats import RowDigests, shared_rows
+from ddcal_core.intake.repeats import RowDigests, Shared, shared_rows
 from ddcal_core.intake.structure.placed_images import (
     Part,
     check_counts,
@@ -138,7 +138,9 @@ def write_dataset(
         mean=mean,
         std=std,
         n_test_in_train=n_shared,
-        notes=tuple(filter(None, (*leaks, absent, channel_note, *notes))),
+        notes=tuple(
+            filter(None, (*leaks, absent, _alike_note(source.class_names), channel_note, *notes))
+        ),
         recognised=recognised,
     )
     return TakenDataset(facts, *paths)
@@ -219,24 +221,29 @@ def check_leaks(parts: Mapping[Part, WrittenPart]) -> tuple[int, tuple[str, ...]
         How many test images are also training images, and words for the facts' notes.
 
     Raises:
-        InvalidDataError: every test image is one, by more than chance.
+        InvalidDataError: every test image, or every validation image, is one, by more than chance.
     """
     train, test, validation = parts["train"], parts["test"], parts.get("validation")
     shared = shared_rows(train.digests, test.digests)
-    if shared.is_all and not shared.may_be_chance:
-        raise InvalidDataError(
-            "wanted test images that are not trained on; every one of the "
-            f"{shared.n:,} test images is also a training image, in whatever order or file"
-        )
+    _require_others(shared, "test")
     notes = [_leak_note(shared.n, test.n_images, "test", "training")]
     if validation is not None:
-        n_trained = shared_rows(train.digests, validation.digests).n
+        trained_on = shared_rows(train.digests, validation.digests)
+        _require_others(trained_on, "validation")
         n_tested = shared_rows(validation.digests, test.digests).n
         notes += [
-            _leak_note(n_trained, validation.n_images, "validation", "training"),
+            _leak_note(trained_on.n, validation.n_images, "validation", "training"),
             _leak_note(n_tested, test.n_images, "test", "validation"),
         ]
     return shared.n, tuple(filter(None, notes))
+
+
+def _require_others(shared: Shared, part: str) -> None:
+    if shared.is_all and not shared.may_be_chance:
+        raise InvalidDataError(
+            f"wanted {part} images that are not trained on; every one of the {shared.n:,} {part} "
+            "images is also a training image, in whatever order or file"
+        )
 
 
 def _leak_note(n_shared: int, n_images: int, part: str, other: str) -> str:
@@ -258,6 +265,21 @@ def _absent_note(counts: Sequence[int], class_names: Sequence[str]) -> str:
         f"No test image is of class {', '.join(map(repr, absent[:5]))}{more}: no number measured "
         "on the test images tells anything of it. Add some."
     )
+
+
+def _alike_note(class_names: Sequence[str]) -> str:
+    """Of names of classes that people may have meant as one: Cat and cat, 1 and 01."""
+    first: dict[str, str] = {}
+    for name in class_names:
+        plain = name.casefold()
+        plain = plain.lstrip("0") or "0" if plain.isdecimal() else plain
+        other = first.setdefault(plain, name)
+        if other != name:
+            return (
+                f"Classes {other!r} and {name!r} are taken for two, as their names differ, if in "
+                "case or leading zeros alone. Where one is meant, name them alike."
+            )
+    return ""
 
 
 def channel_statistics(

@@ -86,6 +86,28 @@ def test_images_in_two_parts_are_told(take):
     assert "1 of the 4 test images (25.0 %) are also validation images" in notes
 
 
+def test_validation_images_that_are_all_trained_on_are_refused(take):
+    """A copy of training images validates nothing."""
+    pixels = with_validation()
+    for name in [one for one in pixels if one.startswith("val/")]:
+        pixels[name] = pixels[name.replace("val/", "train/")]
+    words = "every one of the 4 validation images is also a training image"
+    with pytest.raises(InvalidDataError, match=words):
+        take(pixels)
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("1", "01")])
+def test_classes_that_may_be_meant_as_one_are_told(take, names):
+    """They are taken as they are written."""
+    images = {f"{name}/{k}.png": noise(10 * n + k, 8, 9, 3) for n, name in enumerate(names)
+              for k in range(4)}  # fmt: skip
+    facts = take(images).facts
+    assert sorted(facts.class_names) == sorted(names)
+    (note,) = facts.notes
+    assert "are taken for two" in note
+    assert not any("for two" in note for note in take(class_folders()).facts.notes)
+
+
 def as_table(pixels, line, header, *, encoding="utf-8"):
     """The files in one folder with a table of labels beside it."""
     files, lines = {}, [header]
