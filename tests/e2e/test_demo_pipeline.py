@@ -20,10 +20,13 @@ def pipeline(service, tmp_path_factory):
 
 
 def test_watch_shows_every_step(pipeline):
-    """Without a terminal each job of the pipeline has its lines, and the end is told."""
+    """Without a terminal each job has its lines; then the end is told, and where the report is."""
     for role in ("distill", "train-distilled", "train-random", "calibrate-distilled", "evaluate"):
         assert role in pipeline.stderr
-    assert pipeline.stderr.splitlines()[-1] == f"{pipeline.stdout.strip()} succeeded"
+    job_id = pipeline.stdout.strip()
+    ended, report = pipeline.stderr.splitlines()[-2:]
+    assert ended == f"{job_id} succeeded"
+    assert report.endswith(f"ddcal open {job_id}")
 
 
 def test_watch_of_an_ended_job_tells_its_end(service, pipeline):
