@@ -198,8 +198,15 @@ async def take_upload(
     return intake, {**({} if is_new else REPLAYED), **retry_after(intake)}
 
 
-def show_intake(service: Service, owner_id: str, job_id: str) -> JobBody:
-    """The job that takes in what has no row of its own."""
+async def answer_import(request: Request, service: Service, upload: AskedUpload) -> Response:
+    """Take in what has no row of its own; the answer is the job whose results it becomes."""
+    intake, headers = await take_upload(request, service, upload)
+    headers["Location"] = f"/v1/jobs/{intake.id}"
+    body = await run_in_threadpool(_shown, service, upload.owner_id, intake.id)
+    return json_answer(body, status=202, headers=headers)
+
+
+def _shown(service: Service, owner_id: str, job_id: str) -> JobBody:
     with service.database.read() as connection:
         return whole_job_body(connection, find_job(connection, owner_id, job_id), ())
 

@@ -12,13 +12,12 @@ from pydantic import ConfigDict
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.http.idempotency import KEY_HEADER, idempotency_key
-from app.api.http.responses import json_answer, problems
+from app.api.http.responses import problems
 from app.api.intakes import (
     AskedUpload,
     DescribedUpload,
+    answer_import,
     refused_parameter,
-    show_intake,
-    take_upload,
     upload_body,
 )
 from app.api.schemas.jobs import JobBody
@@ -92,10 +91,7 @@ async def upload_distilled_sets(
         inspect=_inspection(facts, options),
         dataset=options.dataset,
     )
-    intake, headers = await take_upload(request, service, upload)
-    body = await run_in_threadpool(show_intake, service, owner_id, intake.id)
-    headers["Location"] = f"/v1/jobs/{intake.id}"
-    return json_answer(body, status=202, headers=headers)
+    return await answer_import(request, service, upload)
 
 
 def _facts_of(service: Service, owner_id: str, options: SetOptions) -> DatasetFacts:

@@ -41,20 +41,19 @@ def check_start(
         context.refuse(POINTER, "set_of_other_data", detail)
         return ()
     refuse_replaced(context, dataset, origin.created_at, POINTER)
-    _check_made_here(context, dataset, origin, params)
-    _check_size(context, init.set, origin, params)
+    recorded = _distillation(context, origin)
+    if recorded is not None:
+        _check_made_here(context, dataset, recorded, params)
+    _check_size(context, init.set, recorded, params)
     return (origin.maker,)
 
 
 def _check_made_here(
     context: CheckContext,
     dataset: Dataset | None,
-    origin: Origin,
+    recorded: DistillParams,
     params: DistillParams | PipelineParams,
 ) -> None:
-    recorded = _distillation(context, origin)
-    if recorded is None:
-        return
     for name, wanted, got in differences(dataset, recorded, params, ("seed", "n_validation")):
         detail = (
             f"wanted {wanted}, that of the set to start from, which has seen no validation image "
@@ -64,10 +63,12 @@ def _check_made_here(
 
 
 def _check_size(
-    context: CheckContext, reference: str, origin: Origin, params: DistillParams | PipelineParams
+    context: CheckContext,
+    reference: str,
+    recorded: DistillParams | None,
+    params: DistillParams | PipelineParams,
 ) -> None:
     """Refuse another number of images a class, where it is known and not RTP's, of its budget."""
-    recorded = _distillation(context, origin)
     if isinstance(params.distill, RtpSpec):
         return
     if recorded is not None:

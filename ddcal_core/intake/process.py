@@ -101,11 +101,10 @@ def _upload_output(facts: DatasetFacts | LogitsFacts, paths: tuple[Path, ...]) -
 
 
 def _set_output(taken: TakenSet, name: str, n_sets: int) -> JobOutput:
-    """A set, named by its place where several came."""
     return JobOutput(
         resource="distilled_set",
-        key=f"set_{taken.experiment}",
-        name=name if n_sets == 1 else f"{name}-{taken.experiment}",
+        key=taken.key,
+        name=taken.named(name, n_sets),
         values=taken.manifest.as_json(),
         files=_files(taken.paths),
     )

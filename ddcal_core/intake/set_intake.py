@@ -55,6 +55,15 @@ class TakenSet:
     manifest: SetManifest
     paths: tuple[Path, ...]
 
+    @property
+    def key(self) -> str:
+        """Unlike that of any other set of the file."""
+        return f"set_{self.experiment}"
+
+    def named(self, name: str, n_sets: int) -> str:
+        """What it is called of an upload of this name; by its place where several came."""
+        return name if n_sets == 1 else f"{name}-{self.experiment}"
+
 
 class _Part(NamedTuple):
     """A file, and the set in it that is read."""

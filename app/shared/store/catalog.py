@@ -86,8 +86,7 @@ def find_result(
     Raises:
         NotFoundError: there is none of that kind and id, or it is another owner's.
     """
-    statement = _of_owner(owner_id, resource).where(TABLES[resource].c.id == result_id)
-    row = connection.execute(statement).one_or_none()
+    row = _row_of(connection, owner_id, resource, result_id)
     if row is None:
         raise _no_result(resource, result_id)
     return _result(resource, row)
@@ -306,15 +305,16 @@ def lineage(
     if result.columns.get("distilled_set_id"):
         found["distilled_sets"] = [result.columns["distilled_set_id"]]
     start = result.details.get("initial_set_id")
-    if start is not None and _is_there(connection, owner_id, "distilled_set", start):
+    if start is not None and _row_of(connection, owner_id, "distilled_set", start) is not None:
         found["distilled_sets"] = [start]
     return found
 
 
-def _is_there(connection: Connection, owner_id: str, resource: Resource, result_id: str) -> bool:
-    table = TABLES[resource]
-    statement = _of_owner(owner_id, resource).where(table.c.id == result_id)
-    return connection.execute(statement).first() is not None
+def _row_of(
+    connection: Connection, owner_id: str, resource: Resource, result_id: str
+) -> Row[Any] | None:
+    statement = _of_owner(owner_id, resource).where(TABLES[resource].c.id == result_id)
+    return connection.execute(statement).one_or_none()
 
 
 def _lineage_of_report(

@@ -13,7 +13,6 @@ nothing is left out unseen.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ddcal_core.errors import InvalidDataError
@@ -30,7 +29,6 @@ from ddcal_core.intake.structure.placed_images import (
     shown,
     with_test_part,
 )
-from ddcal_core.intake.structure.zip_directory import read_directory, read_entry
 from ddcal_core.intake.structure.zip_names import unjoined
 from ddcal_core.specs.uploads import ImageOptions
 
@@ -79,17 +77,6 @@ class ImageZipStructure:
     def n_images(self) -> int:
         """How many images there are in all parts."""
         return len(self.train) + len(self.validation) + len(self.test)
-
-
-def inspect_image_zip(
-    path: Path, max_decoded_bytes: int, options: ImageOptions
-) -> ImageZipStructure:
-    """Check a zip of image files by its directory and its table of labels; see `inspect_images`."""
-    entries = read_directory(path, options.names)
-    with path.open("rb") as file:
-        return inspect_images(
-            entries, max_decoded_bytes, options, lambda entry: read_entry(file, entry)
-        )
 
 
 def inspect_images(

@@ -6,7 +6,7 @@ A trainer does it, as it takes torch and the images of a data set, whatever that
 from pathlib import Path
 
 from ddcal_core.data.input_space import fit_space, space_tensors
-from ddcal_core.intake.set_intake import TakenSet, take_in_sets
+from ddcal_core.intake.set_intake import take_in_sets
 from ddcal_core.specs.spaces import ZcaSpace
 from ddcal_core.specs.uploads import SetOptions
 from worker.trainer.inputs import DatasetInput, Input, Task, parse_json
@@ -60,15 +60,13 @@ def run(task: Task) -> list[Output]:
         sha256=inputs.sha256,
         fitted={name: tensor.numpy() for name, tensor in space_tensors(space).items()},
     )
-    return [_output(one, inputs.name, len(sets)) for one in sets]
-
-
-def _output(taken: TakenSet, name: str, n_sets: int) -> Output:
-    """A set, named by its place where several came."""
-    return Output(
-        "distilled_set",
-        f"set_{taken.experiment}",
-        taken.manifest.as_json(),
-        taken.paths,
-        name=name if n_sets == 1 else f"{name}-{taken.experiment}",
-    )
+    return [
+        Output(
+            "distilled_set",
+            one.key,
+            one.manifest.as_json(),
+            one.paths,
+            name=one.named(inputs.name, len(sets)),
+        )
+        for one in sets
+    ]
