@@ -17,6 +17,7 @@ _LEAST_GAP = 2.0**12
 _LEAST_REPEATED_GAP = 2.0**6
 _EMPTY_OCTAVES = 6
 _LEAST_SHARE_OF_ROWS = 0.1
+_LEAST_REPEATS = 2
 _FAR_OCTAVES = 100  # values so far off take no part at any temperature near that of the others
 _N_OCTAVES = 1026
 
@@ -29,7 +30,7 @@ def masked_gap(logits: Tensor, labels: Tensor) -> float:
     apart; in a tenth of the rows, so that no few outliers are taken for masks (unless 100 octaves
     set them apart); and half of the rows keep two classes, so that no certain network is. From 64
     on an octave will do where the mask is one number, the smallest there is, in a tenth of the
-    rows: -100, say. Rows may mask different classes.
+    rows and in two at least: -100, say. Rows may mask different classes.
 
     Args:
         logits: (N, K), N >= 1, floating point, finite.
@@ -66,7 +67,9 @@ def _gap_by_distance(logits: Tensor, labels: Tensor) -> float:
 
 def _gap_by_repeats(logits: Tensor, labels: Tensor, low: Tensor) -> float:
     """Likewise, where the smallest number of all repeats: logits of networks do not."""
-    if int((logits == low).any(1).sum()) < _LEAST_SHARE_OF_ROWS * len(logits):
+    # One of nine rows is more than a tenth of them, and repeats nothing.
+    least_rows = max(_LEAST_REPEATS, _LEAST_SHARE_OF_ROWS * len(logits))
+    if int((logits == low).any(1).sum()) < least_rows:
         return math.inf
     nearest, others = math.inf, 0.0
     for part in row_chunks(logits):
@@ -77,7 +80,7 @@ def _gap_by_repeats(logits: Tensor, labels: Tensor, low: Tensor) -> float:
     if not _LEAST_REPEATED_GAP <= nearest < math.inf:
         return math.inf
     gap = math.ldexp(1.0, math.frexp(nearest)[1] - 1)
-    is_apart = others <= gap / 2 and _are_masks(logits, gap, _LEAST_SHARE_OF_ROWS * len(logits))
+    is_apart = others <= gap / 2 and _are_masks(logits, gap, least_rows)
     return gap if is_apart else math.inf
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import logsumexp
@@ -58,6 +58,7 @@ def groups(gaps, n_right, n_wrong, n_classes=2):
     st.floats(-9, 9),
     st.floats(0.3, 0.95),
 )
+@example(1450, 2, 2, 3.0, 0.5)  # one logit of two rows is no mask, however low it is
 def test_temperature_is_the_root_that_brentq_finds(seed, n, n_classes, log10_scale, follow):
     """Where there is a root it is the one of scipy's bracketing solver, at any scale."""
     logits, labels = some_logits(seed, n, n_classes, 10**log10_scale, follow)
