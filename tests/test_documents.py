@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 from urllib.parse import unquote
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.exports import FORMATS
+from ddcal_core.specs.networks import NetworkName
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -99,6 +101,11 @@ def test_the_checks_see_what_is_broken(tmp_path):
     assert missing_places(page, tmp_path) == ["app/gone.py", "tests/gone"]
 
 
+def test_the_readme_is_read_in_one_go():
+    """What says more lies in docs/, and the README says where."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
 @pytest.mark.parametrize(
     ("schema", "path"),
     [
@@ -121,6 +128,7 @@ def test_files_for_machines_fit_their_schemas(schema, path):
     ("page", "words"),
     [
         ("README.md", [*METHODS, *CALIBRATIONS]),
+        ("docs/requests.md", [*METHODS, *CALIBRATIONS, *get_args(NetworkName)]),
         ("docs/formats.md", [word for formats in FORMATS.values() for word in formats]),
         ("docs/backbones.md", METHODS),
     ],

@@ -1,0 +1,49 @@
+"""The first screen of a report as a small PNG, for the README: a real page in a real Chromium.
+
+python -m benchmarks.report_picture ddcal-demo/evaluate/report.html docs/report.png
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.browser.chromium import new_page, running_chromium
+
+WIDTH = 1100
+N_COLOURS = 64
+
+
+def take(report: Path, picture: Path) -> None:
+    """Write the first screen of a report in light colours, reduced to a few colours.
+
+    Args:
+        report: its report.html.
+        picture: the PNG to write.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_chromium(Path(folder)) as devtools,
+        new_page(devtools) as page,
+    ):
+        page.open(report.resolve().as_uri())
+        page.screenshot(picture, width=WIDTH, scheme="light")
+    with Image.open(picture) as taken:
+        taken.convert("RGB").quantize(N_COLOURS).save(picture, optimize=True)
+
+
+def main() -> None:
+    """Take the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("report", type=Path)
+    parser.add_argument("picture", type=Path)
+    options = parser.parse_args()
+    take(options.report, options.picture)
+    print(f"{options.picture}: {options.picture.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
