@@ -16,6 +16,7 @@ RESOURCES: Mapping[str, str] = MappingProxyType(
         "model": "models",
         "calibration": "calibrations",
         "report": "reports",
+        "comparison": "comparisons",
     }
 )
 """What jobs make -> the last part of the URL of its list."""
@@ -27,6 +28,7 @@ RESULT_PREFIXES: Mapping[str, str] = MappingProxyType(
         "mdl": "model",
         "cal": "calibration",
         "rep": "report",
+        "cmp": "comparison",
     }
 )
 """What a result's id begins with -> what it is."""
@@ -42,6 +44,7 @@ MAKERS: Mapping[str, str] = MappingProxyType(
         "train": "model",
         "calibrate": "calibration",
         "evaluate": "report",
+        "compare": "comparison",
     }
 )
 """The kind of a job -> what it makes."""

@@ -12,6 +12,7 @@ from app.shared.store.catalog import TABLES
 from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
 from app.shared.store.kinds import (
     ATOMIC_KINDS,
+    COMPARE,
     COMPOSITE_KINDS,
     EXPORT,
     IMPORTS,
@@ -78,7 +79,7 @@ def test_every_kind_has_its_facts():
 def test_every_kind_that_users_ask_for_can_be_asked_for():
     """By a request of its own, with an example."""
     asked = {kind for kind, facts in KINDS.items() if facts.is_submitted}
-    assert set(JOB_REQUESTS) == asked == set(KINDS) - {INTAKE, EXPORT}
+    assert set(JOB_REQUESTS) == asked == set(KINDS) - {INTAKE, EXPORT, COMPARE}
     for kind, request in JOB_REQUESTS.items():
         assert get_args(request.model_fields["kind"].annotation) == (kind,)
     shown = {one["value"]["kind"] for one in {**EXAMPLES, **EXAMPLES_ON_UPLOADS}.values()}

@@ -32,6 +32,7 @@ from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
 from app.submission.export_checks import why_not_exported
 from ddcal_core.specs.exports import FORMATS, ExportFormat
+from ddcal_core.specs.formats.comparison_formats import ComparisonFormat
 from ddcal_core.specs.formats.expert_formats import ExpertFormat
 from ddcal_core.specs.formats.format_facts import FormatFacts
 from ddcal_core.specs.formats.model_formats import ModelFormat
@@ -163,6 +164,25 @@ async def download_report(
     202 where that takes longer than the request waits: ask again, or follow the job.
     """
     return await _answer(request, _asked(service, owner_id, "report", result_id, word))
+
+
+@router.get(
+    "/comparisons/{result_id}/content",
+    summary="Download a comparison in a format",
+    **DOWNLOAD,
+)
+async def download_comparison(
+    request: Request,
+    service: ServiceDep,
+    owner_id: OwnerDep,
+    result_id: str,
+    word: Annotated[ComparisonFormat, _format_of("comparison")],
+) -> Response:
+    """One file, whole or a Range; what is not there yet is made once, and kept.
+
+    202 where that takes longer than the request waits: ask again, or follow the job.
+    """
+    return await _answer(request, _asked(service, owner_id, "comparison", result_id, word))
 
 
 class SchemaResponse(JSONResponse):

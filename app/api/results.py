@@ -1,4 +1,4 @@
-"""/v1/expert-sets, distilled-sets, models, calibrations, reports: what jobs have made."""
+"""/v1/expert-sets, distilled-sets, models, calibrations, reports, comparisons: what jobs made."""
 
 from typing import Annotated, Any, Literal
 
@@ -197,6 +197,19 @@ def list_reports(
 
 
 @router.get(
+    "/comparisons",
+    response_model=PAGES["comparison"],
+    responses=problems(400, 422),
+    summary="List comparisons",
+)
+def list_comparisons(
+    service: ServiceDep, owner_id: OwnerDep, query: Annotated[ResultListQuery, Query()]
+) -> Response:
+    """Comparisons, newest first."""
+    return _page(service, owner_id, "comparison", query)
+
+
+@router.get(
     "/expert-sets/{result_id}",
     response_model=BODIES["expert_set"],
     responses=problems(404),
@@ -249,6 +262,17 @@ def get_calibration(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> 
 def get_report(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
     """A report with its files and lineage."""
     return _one(service, owner_id, "report", result_id)
+
+
+@router.get(
+    "/comparisons/{result_id}",
+    response_model=BODIES["comparison"],
+    responses=problems(404),
+    summary="Look at a comparison",
+)
+def get_comparison(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> Response:
+    """A comparison with its files and lineage."""
+    return _one(service, owner_id, "comparison", result_id)
 
 
 @router.patch(
@@ -304,6 +328,17 @@ async def update_calibration(request: Request) -> Response:
 async def update_report(request: Request) -> Response:
     """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
     return await _change(request, "report")
+
+
+@router.patch(
+    "/comparisons/{result_id}",
+    response_model=BODIES["comparison"],
+    **CHANGE,
+    summary="Change the name, tags or notes of a comparison",
+)
+async def update_comparison(request: Request) -> Response:
+    """What is left out stays; null takes away, of `tags` each by itself (RFC 7396)."""
+    return await _change(request, "comparison")
 
 
 def _page(service: Service, owner_id: str, resource: Resource, query: ResultListQuery) -> Response:

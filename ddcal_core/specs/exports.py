@@ -6,6 +6,7 @@ Each has a writer in `worker.trainer.kinds.export`, unless the result holds the 
 from collections.abc import Mapping
 from typing import Literal
 
+from ddcal_core.specs.formats.comparison_formats import COMPARISON_FORMATS, ComparisonFormat
 from ddcal_core.specs.formats.expert_formats import EXPERT_FORMATS, ExpertFormat
 from ddcal_core.specs.formats.format_facts import FormatFacts
 from ddcal_core.specs.formats.model_formats import (
@@ -17,7 +18,7 @@ from ddcal_core.specs.formats.report_formats import REPORT_FORMATS, ReportFormat
 from ddcal_core.specs.formats.set_formats import SET_FORMATS, SetFormat
 from ddcal_core.specs.results import Resource
 
-ExportFormat = Literal[ExpertFormat, SetFormat, ModelFormat, ReportFormat]
+ExportFormat = Literal[ExpertFormat, SetFormat, ModelFormat, ReportFormat, ComparisonFormat]
 """Every format's word, whatever it is of."""
 
 FORMATS: Mapping[Resource, Mapping[ExportFormat, FormatFacts]] = {
@@ -26,6 +27,7 @@ FORMATS: Mapping[Resource, Mapping[ExportFormat, FormatFacts]] = {
     "model": dict(MODEL_FORMATS.items()),
     "calibration": dict(CALIBRATION_FORMATS.items()),
     "report": dict(REPORT_FORMATS.items()),
+    "comparison": dict(COMPARISON_FORMATS.items()),
 }
 EXPORTED_FILES = frozenset(
     facts.file_name
@@ -41,5 +43,6 @@ FILES_READ: Mapping[Resource, tuple[str, ...]] = {
     "model": _OF_MODELS,
     "calibration": (*_OF_MODELS, "scaling.json"),
     "report": ("report.json",),
+    "comparison": (),
 }
 """What exports are made from: files of the result, where it has them."""

@@ -14,6 +14,7 @@ SET_REFERENCE = r"^(set|job)_[0-9a-z]{26}$"
 MODEL_REFERENCE = r"^(mdl|job)_[0-9a-z]{26}$"
 CALIBRATION_REFERENCE = r"^(cal|job)_[0-9a-z]{26}$"
 EXPERTS_REFERENCE = r"^(exp|job)_[0-9a-z]{26}$"
+REPORT_REFERENCE = r"^(rep|job)_[0-9a-z]{26}$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FORMS: Mapping[str, str] = {
     NAME: "a name of 1 to 64 letters, digits, _, . or -, the first of them a letter or a digit",
@@ -24,6 +25,7 @@ FORMS: Mapping[str, str] = {
     "0-9 a-z",
     EXPERTS_REFERENCE: "the id of a set of experts or a job: exp_ or job_ and 26 characters "
     "0-9 a-z",
+    REPORT_REFERENCE: "the id of a report or a job: rep_ or job_ and 26 characters 0-9 a-z",
 }
 """What the patterns of fields ask for, in words."""
 

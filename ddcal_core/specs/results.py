@@ -2,4 +2,6 @@
 
 from typing import Literal
 
-Resource = Literal["expert_set", "distilled_set", "model", "calibration", "report"]
+Resource = Literal[
+    "expert_set", "distilled_set", "model", "calibration", "report", "comparison"
+]  # fmt: skip

@@ -27,7 +27,7 @@ from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import Connection, Database
 from app.shared.store.disk import has_room
 from app.shared.store.job_records import Ending, Job
-from app.shared.store.kinds import EXPORT, INTAKE
+from app.shared.store.kinds import INTAKE, RARE_KINDS
 from ddcal_core.intake.job_messages import JobError, Outputs
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
@@ -79,7 +79,7 @@ class Supervisor:
             settings: of the service.
             queue: whose jobs to claim.
             worker: where it is at home.
-            new_trainer: starts a process for one job of a queue, or for one export.
+            new_trainer: starts a process for one job of a queue, or of a rare kind.
             clock: seconds, by which starts, runs and beats are timed.
         """
         self._database = database
@@ -159,10 +159,10 @@ class Supervisor:
             self._files.delete_scratch(job)
 
     def _trainer_of(self, job: Job) -> TrainerProcess:
-        if job.kind != EXPORT:
+        if job.kind not in RARE_KINDS:
             return self._warm.take()
-        # Rare and short: none waits for it with all of torch in memory.
-        trainer = self._new_trainer(EXPORT)
+        # None waits for it with all of torch in memory.
+        trainer = self._new_trainer(job.kind)
         trainer.started = self._clock()
         return trainer
 
@@ -210,13 +210,13 @@ class Supervisor:
         return True
 
     def _recipe(self, run: Run, inputs: Mapping[str, Any]) -> Recipe | None:
-        """The run's recipe; None of a check or an export, or where the trainer has died."""
+        """The run's recipe; None of a check, an export or a comparison, or of a dead trainer."""
         if run.job.kind == INTAKE:
             return None
         # A trainer that is still loading does not know yet what it computes on.
         self._listen_until(run, lambda: run.trainer.device is not None)
         device, threads = run.trainer.device, self._settings.n_threads
-        if device is None or run.job.kind == EXPORT:
+        if device is None or run.job.kind in RARE_KINDS:
             return None
         return recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
 

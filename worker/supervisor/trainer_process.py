@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.shared.processes import PYTHON
-from app.shared.store.kinds import EXPORT, INTAKE_QUEUE
+from app.shared.store.kinds import INTAKE_QUEUE, RARE_KINDS
 from ddcal_core.intake.job_messages import JobLine, Message, read_message
 from worker.supervisor.nursery import ForkedTrainer, Nursery
 from worker.supervisor.programs import ONE_THREAD, start_program
 
 INTAKE_ARGV = (*PYTHON, "-m", "ddcal_core.intake.process")
-EXPORT_ARGV = (*PYTHON, "-m", "worker.trainer.trainer")
+TRAINER_ARGV = (*PYTHON, "-m", "worker.trainer.trainer")
 INTAKE_MEMORY_BYTES = 4 * 2**30
 READ_BYTES = 1 << 16
 MAX_LINE_BYTES = 64 << 20
@@ -144,12 +144,12 @@ class TrainerProcess:
 
 
 def start_trainer(work: str) -> TrainerProcess:
-    """A process that waits for one job of a queue, or for one export.
+    """A process that waits for one job of a queue, or of a rare kind.
 
-    Those that wait in the queue of uploads know no torch, which some exports need.
+    Those that wait in the queue of uploads know no torch.
     """
-    if work == EXPORT:
-        return start_child(EXPORT_ARGV)
+    if work in RARE_KINDS:
+        return start_child(TRAINER_ARGV)
     if work == INTAKE_QUEUE:
         return start_child(INTAKE_ARGV, memory_bytes=INTAKE_MEMORY_BYTES)
     return TrainerProcess(NURSERY.fork())

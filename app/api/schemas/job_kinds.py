@@ -14,6 +14,7 @@ from ddcal_core.specs.exports import ExportFormat
 from ddcal_core.specs.foreign_networks import NetworkFileFormat, NetworkOptions
 from ddcal_core.specs.kinds.calibrate import CalibrateParams
 from ddcal_core.specs.kinds.calibrate_logits import CalibrateLogitsParams
+from ddcal_core.specs.kinds.compare import CompareParams
 from ddcal_core.specs.kinds.distill import DistillParams
 from ddcal_core.specs.kinds.evaluate import EvaluateParams
 from ddcal_core.specs.kinds.experts import ExpertsParams
@@ -107,6 +108,13 @@ class EvaluateJob(WholeJob):
     params: EvaluateParams = Field(description=PARAMS)
 
 
+class CompareJob(WholeJob):
+    """Reports put side by side; `POST /v1/comparisons` submits it."""
+
+    kind: Literal["compare"]
+    params: CompareParams = Field(description="What is compared.")
+
+
 class PipelineJob(WholeJob):
     """All of it in one submission; its children do the work."""
 
@@ -120,6 +128,7 @@ AnyJob = Annotated[
     | TrainJob
     | CalibrateJob
     | EvaluateJob
+    | CompareJob
     | PipelineJob
     | IntakeJob
     | ExportJob,

@@ -12,6 +12,7 @@ from pydantic import Field
 from app.api.schemas.bodies import Body
 from app.api.schemas.results import AnyResult, MadeFrom
 from ddcal_core.formats.calibrations import CalibrationValues
+from ddcal_core.formats.comparisons import ComparisonHeadline
 from ddcal_core.formats.expert_sets import ExpertSetRecord
 from ddcal_core.formats.logits_calibrations import LogitsCalibrationValues
 from ddcal_core.formats.manifests import ModelConfig, SetManifest
@@ -110,12 +111,30 @@ class ReportPage(_Page):
     items: list[ReportSummary] = Field(description="The results of this page.")
 
 
+class ComparisonSummary(AnyResult):
+    """A comparison, as lists show it."""
+
+    resource: Literal["comparison"]
+    details: ComparisonHeadline = Field(description=DETAILS)
+
+
+class ComparisonBody(ComparisonSummary, MadeFrom):
+    """A comparison with what it was made from."""
+
+
+class ComparisonPage(_Page):
+    """Newest first, unless sorted otherwise."""
+
+    items: list[ComparisonSummary] = Field(description="The results of this page.")
+
+
 PAGES: Mapping[Resource, type[Body]] = {
     "expert_set": ExpertSetPage,
     "distilled_set": DistilledSetPage,
     "model": ModelPage,
     "calibration": CalibrationPage,
     "report": ReportPage,
+    "comparison": ComparisonPage,
 }
 BODIES: Mapping[Resource, type[Body]] = {
     "expert_set": ExpertSetBody,
@@ -123,6 +142,7 @@ BODIES: Mapping[Resource, type[Body]] = {
     "model": ModelBody,
     "calibration": CalibrationBody,
     "report": ReportBody,
+    "comparison": ComparisonBody,
 }
 """What an answer looks like, by its resource."""
 

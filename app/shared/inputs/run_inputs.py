@@ -23,6 +23,7 @@ from app.shared.store.catalog import (
     find_result,
     results_of_jobs,
 )
+from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import import_computation
 from app.shared.store.tables import DATASET_CONTENTS
@@ -110,6 +111,8 @@ def _given(reader: "_Reader", job: Job) -> dict[str, Any]:
             return reader.calibrate(job)
         case "evaluate":
             return reader.evaluate(job)
+        case "compare":
+            return reader.compare(job)
         case "pipeline":
             raise ValueError(f"wanted a kind that is run, got {job.kind}")
         case _:
@@ -221,6 +224,23 @@ class _Reader:
         ]
         dataset = self._dataset(models[0].columns["dataset"], has_test=True)
         return {"dataset": dataset, **self._models(models), "calibrations": rows}
+
+    def compare(self, job: Job) -> dict[str, Any]:
+        references = [str(one["report"]) for one in job.params["reports"]]
+        found = {reference: self._report(reference) for reference in dict.fromkeys(references)}
+        if not any("path" in one for one in found.values()):
+            raise ConflictError("input_missing", "none of what was to be compared has a report")
+        return {"reports": [found[reference] for reference in references]}
+
+    def _report(self, reference: str) -> dict[str, Any]:
+        """A report's file; of a job that has made none, how it ended."""
+        results = resolve(self._connection, self._owner_id, "report", [reference])
+        if results:
+            path = self._path(results[0].id, "report.json")
+            return {"report_id": results[0].id, "job_id": results[0].job_id, "path": path}
+        job = find_job(self._connection, self._owner_id, reference)
+        message = None if job.error is None else job.error.get("message")
+        return {"job_id": job.id, "state": job.state, "message": message}
 
     def _some(self, resource: Resource, references: Iterable[str]) -> list[Result]:
         results = resolve(self._connection, self._owner_id, resource, references)

@@ -43,12 +43,13 @@ TABLES: Mapping[Resource, Table] = {
     "model": tables.models,
     "calibration": tables.calibrations,
     "report": tables.reports,
+    "comparison": tables.comparisons,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A set of experts, a distilled set, a model, a calibration or a report.
+    """A set of experts, a distilled set, a model, a calibration, a report or a comparison.
 
     Attributes:
         resource: which of them.
@@ -299,6 +300,8 @@ def lineage(
             return {"logits": [result.details["logits"]]}
         above = lineage(connection, owner_id, "model", model_id)
         return {**above, "models": [model_id]}
+    if resource == "comparison":
+        return {"reports": list(result.details["report_ids"])}
     found = {"datasets": [result.columns["dataset"]]}
     if result.columns.get("expert_set_id"):
         found["expert_sets"] = [result.columns["expert_set_id"]]

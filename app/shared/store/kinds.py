@@ -12,12 +12,14 @@ from ddcal_core.specs.results import Resource
 from ddcal_core.specs.uploads import UploadContent
 
 Kind = Literal[
-    "intake", "export", "experts", "distill", "train", "calibrate", "evaluate", "pipeline"
+    "intake", "export", "experts", "distill", "train", "calibrate", "evaluate", "compare",
+    "pipeline",
 ]  # fmt: skip
 Queue = Literal["gpu", "intake"]
 
 INTAKE: Kind = "intake"
 EXPORT: Kind = "export"
+COMPARE: Kind = "compare"
 GPU_QUEUE: Queue = "gpu"
 INTAKE_QUEUE: Queue = "intake"
 NO_QUEUE = ""
@@ -31,29 +33,35 @@ class KindFacts:
         queue: whose workers run it; None for a composite kind, which owns jobs and runs nothing.
         makes: what its results are, if it has any.
         is_submitted: whether users submit it; an intake follows from an upload, an export from a
-            download.
+            download, a comparison from what it compares.
         keeps_checkpoint: whether a later attempt goes on where an earlier one was.
+        is_rare: rare and short: a trainer is started for each instead of waiting for it, and its
+            results have no recipe.
     """
 
     queue: Queue | None
     makes: Resource | None = None
     is_submitted: bool = True
     keeps_checkpoint: bool = False
+    is_rare: bool = False
 
 
 KINDS: Mapping[Kind, KindFacts] = {
     "intake": KindFacts(queue=INTAKE_QUEUE, is_submitted=False),
     # Beside the checks of uploads: short, and not to wait behind a distillation.
-    "export": KindFacts(queue=INTAKE_QUEUE, is_submitted=False),
+    "export": KindFacts(queue=INTAKE_QUEUE, is_submitted=False, is_rare=True),
     "experts": KindFacts(queue=GPU_QUEUE, makes="expert_set", keeps_checkpoint=True),
     "distill": KindFacts(queue=GPU_QUEUE, makes="distilled_set", keeps_checkpoint=True),
     "train": KindFacts(queue=GPU_QUEUE, makes="model"),
     "calibrate": KindFacts(queue=GPU_QUEUE, makes="calibration"),
     "evaluate": KindFacts(queue=GPU_QUEUE, makes="report"),
+    # Likewise short: it reads reports.
+    "compare": KindFacts(queue=INTAKE_QUEUE, makes="comparison", is_submitted=False, is_rare=True),
     "pipeline": KindFacts(queue=None),
 }
 """Every kind, in the order in which the jobs of a pipeline are shown."""
 
+RARE_KINDS = tuple(kind for kind, facts in KINDS.items() if facts.is_rare)
 QUEUES: tuple[Queue, ...] = (GPU_QUEUE, INTAKE_QUEUE)
 ATOMIC_KINDS = tuple(kind for kind, facts in KINDS.items() if facts.queue is not None)
 """What a worker of this version can run."""
@@ -106,6 +114,7 @@ RESOURCES: Mapping[Resource, ResourceFacts] = {
     "model": ResourceFacts(prefix="mdl", collection="models"),
     "calibration": ResourceFacts(prefix="cal", collection="calibrations"),
     "report": ResourceFacts(prefix="rep", collection="reports"),
+    "comparison": ResourceFacts(prefix="cmp", collection="comparisons"),
 }
 
 

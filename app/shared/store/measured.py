@@ -30,7 +30,7 @@ def measured(resource: Resource, values: Values) -> dict[str, float | None]:
             }
         case "model" | "calibration":
             return {"accuracy": None, "ece": None}
-        case "expert_set":
+        case "expert_set" | "comparison":
             return {}
 
 

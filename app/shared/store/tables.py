@@ -338,6 +338,20 @@ reports = Table(
     Index("ix_reports_owner_id_ece_id", "owner_id", "ece", "id"),
 )
 
+comparisons = Table(
+    "comparisons",
+    metadata,
+    _id(),
+    _owner(),
+    _job(),
+    # None of reports on several.
+    Column("dataset", String(64)),
+    *_description(),
+    _json("details", nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_comparisons_owner_id_dataset_id", "owner_id", "dataset", "id"),
+)
+
 report_calibrations = Table(
     "report_calibrations",
     metadata,

@@ -29,7 +29,7 @@ class Chain:
     def __init__(self, connection: Connection) -> None:
         self.jobs = {
             kind: jobs.insert_job(connection, OWNER, new_job(kind=kind))
-            for kind in ("experts", "distill", "train", "calibrate", "evaluate")
+            for kind in ("experts", "distill", "train", "calibrate", "evaluate", "compare")
         }
         experts = {"dataset": "digits", "n_experts": 2}
         self.expert_set_id = self._record(connection, "experts", "expert_set", experts)
@@ -52,6 +52,8 @@ class Chain:
         self.calibration_id = self._record(connection, "calibrate", "calibration", calibration)
         report = {"dataset": "digits", "calibration_ids": [self.calibration_id]}
         self.report_id = self._record(connection, "evaluate", "report", report)
+        compared = {"dataset": "digits", "report_ids": [self.report_id]}
+        self.comparison_id = self._record(connection, "compare", "comparison", compared)
 
     def _record(
         self, connection: Connection, kind: str, resource: str, values: dict[str, object]
@@ -95,6 +97,9 @@ def test_lineage_reaches_from_report_to_data_set(database: Database, chain: Chai
         found = catalog.lineage(connection, OWNER, "report", chain.report_id)
         of_calibration = catalog.lineage(connection, OWNER, "calibration", chain.calibration_id)
 
+        above = catalog.lineage(connection, OWNER, "comparison", chain.comparison_id)
+
+    assert above == {"reports": [chain.report_id]}
     assert found == {
         "datasets": ["digits"],
         "distilled_sets": [chain.set_id],
@@ -116,6 +121,7 @@ def test_another_owners_results_do_not_exist(
         "calibration": chain.calibration_id,
         "report": chain.report_id,
         "expert_set": chain.expert_set_id,
+        "comparison": chain.comparison_id,
     }
     with database.read() as connection:
         (file, *_) = catalog.artifacts_of_resources(connection, OWNER, [ids[resource]])

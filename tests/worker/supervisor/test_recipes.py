@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.shared.store.kinds import ATOMIC_KINDS, EXPORT, INTAKE
+from app.shared.store.kinds import ATOMIC_KINDS, INTAKE, RARE_KINDS
 from tests.worker.small_jobs import (
     distill_params,
     model_input,
@@ -273,7 +273,7 @@ def tree(copied_tree, monkeypatch):
 
 
 # What has no recipe: each time it is asked for, it is done.
-WITHOUT = {EXPORT, "import_network", "import_whitened_sets"}
+WITHOUT = {*RARE_KINDS, "import_network", "import_whitened_sets"}
 EVERY = frozenset(COMPUTATIONS) - WITHOUT
 REPORTING = frozenset({"evaluate", "calibrate_logits"})
 CODE = "ADDED = 1\n"
@@ -323,7 +323,7 @@ def test_a_calibration_of_logits_is_a_computation_of_its_own():
     assert computation_of(INTAKE, {"content": "network"}) == "import_network"
     whitened = {"content": "distilled_sets", "options": {"zca_eps": 0.1}}
     assert computation_of(INTAKE, whitened) == "import_whitened_sets"
-    computed = set(ATOMIC_KINDS) - {EXPORT, INTAKE}
+    computed = set(ATOMIC_KINDS) - {*RARE_KINDS, INTAKE}
     assert {computation_of(kind, {}) for kind in computed} | {"calibrate_logits"} == EVERY
 
 

@@ -6,6 +6,7 @@ from worker.trainer.inputs import Task
 from worker.trainer.kinds import (
     calibrate,
     calibrate_logits,
+    compare,
     distill,
     evaluate,
     experts,
@@ -24,6 +25,7 @@ COMPUTATIONS: dict[str, Callable[[Task], list[Output]]] = {
     "calibrate": calibrate.run,
     "calibrate_logits": calibrate_logits.run,
     "evaluate": evaluate.run,
+    "compare": compare.run,
     "import_network": import_network.run,
     "import_whitened_sets": import_whitened_sets.run,
 }

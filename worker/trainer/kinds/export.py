@@ -106,7 +106,7 @@ def run(task: Task) -> list[Output]:
         case "report":
             report = read_report(given.files["report.json"].path.read_bytes())
             REPORT_WRITERS[word](path, report)
-        case "expert_set":
+        case "expert_set" | "comparison":
             raise ValueError(f"wanted a format that is not there, got {word} of {resource}")
         case _:
             assert_never(resource)
