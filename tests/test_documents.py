@@ -13,6 +13,7 @@ from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.exports import FORMATS
 from ddcal_core.specs.networks import NetworkName
+from ddcal_core.specs.regularisers import REGULARISERS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -128,7 +129,7 @@ def test_files_for_machines_fit_their_schemas(schema, path):
     ("page", "words"),
     [
         ("README.md", [*METHODS, *CALIBRATIONS]),
-        ("docs/requests.md", [*METHODS, *CALIBRATIONS, *get_args(NetworkName)]),
+        ("docs/requests.md", [*METHODS, *CALIBRATIONS, *get_args(NetworkName), *REGULARISERS]),
         ("docs/formats.md", [word for formats in FORMATS.values() for word in formats]),
         ("docs/backbones.md", METHODS),
     ],

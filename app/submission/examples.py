@@ -123,6 +123,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "regularisers": {
+        "summary": "A set distilled under cutmix in the place of a mask, networks trained under "
+        "cutout",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {
+                    "method": "dm",
+                    "images_per_class": 10,
+                    "regulariser": {"name": "cutmix", "alpha": 1.0},
+                },
+                "train": {"depth": 2, "regulariser": {"name": "cutout", "side": 0.5}},
+                "calibrate": [{"method": "none"}, {"method": "ts"}],
+            },
+        },
+    },
     "distill-dc": {
         "summary": "Gradients matched: one image a class, masked",
         "value": {

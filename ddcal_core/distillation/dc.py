@@ -27,6 +27,7 @@ from ddcal_core.training.augmentation import (
     draw_augmentation,
 )
 from ddcal_core.training.masking import mask_images
+from ddcal_core.training.regularising import mixed_labels, regularised, regularised_classes
 
 EPSILON = 1e-6
 
@@ -42,7 +43,8 @@ class GradientMatching:
 
     with D of `gradient_distance`. The mask (MDT) is drawn anew for each step on the images and
     held through the training that follows, so that network and images see one masked set; with
-    `mask_inner` off the training sees the set itself. A masked pixel gets no gradient. With ratio
+    `mask_inner` off the training sees the set itself. A regulariser follows the mask, and is drawn
+    anew for each batch of the training. A masked pixel gets no gradient. With ratio
     0 it is plain DC or DSA bit for bit. For DSA one change is drawn for each class and matching,
     and laid on its real and, after the mask, its synthetic images; in the training each image has
     its own numbers.
@@ -85,6 +87,7 @@ class GradientMatching:
         self._seed = seed
         self._start = initial_images(images, labels, spec, facts, seed, start)
         self._labels = synthetic_labels(spec, facts).to(images.device)
+        self._n_classes = facts.n_classes
         self._draw_real = real_batches(images, labels, spec.batch_real, facts.n_classes)
         network = build_network(spec, facts, seeded_generator(seed, PHASE, "network", 0))
         self._network: ConvNet = network.to(images.device, images.dtype)
@@ -94,7 +97,7 @@ class GradientMatching:
     @property
     def stuck_loss(self) -> float:
         """Each row of a matched weight counts 1 in `gradient_distance`, for each class."""
-        return float(sum(len(weight) for weight in self._matched) * (int(self._labels.max()) + 1))
+        return float(sum(len(weight) for weight in self._matched) * (self._n_classes))
 
     def initial_state(self) -> State:
         """The images before the first step, and their momentum."""
@@ -127,37 +130,41 @@ class GradientMatching:
         learned = images.detach().requires_grad_()
         masked = mask_images(self._spec.mask, learned, self._generator("mask", step, loop))
         real = self._draw_real(self._generator("real", step, loop))
+        generator = self._generator("regulariser", step, loop)
+        matched = regularised_classes(self._spec.regulariser, masked, real, generator)
         # Cut from the mask's graph, so that each class's own can go as soon as it is done with.
-        own = torch.split(masked.detach(), self._spec.images_per_class)
+        own = torch.split(matched.images.detach(), self._spec.images_per_class)
         pairs = []
-        for label, (wanted, got) in enumerate(zip(real, own, strict=True)):
+        for label, (wanted, got) in enumerate(zip(matched.real, own, strict=True)):
             generator = self._generator("augment", step, loop, label)
             change = draw_augmentation(self._spec.augmentation, generator)
-            pairs.append(self._match_class(label, wanted, got.requires_grad_(), change))
+            pairs.append(
+                self._match_class(matched.targets[label], wanted, got.requires_grad_(), change)
+            )
         losses, gradients = zip(*pairs, strict=True)
-        (gradient,) = torch.autograd.grad(masked, learned, torch.cat(gradients))
+        (gradient,) = torch.autograd.grad(matched.images, learned, torch.cat(gradients))
         return torch.stack(losses).sum(), gradient
 
     def _match_class(
-        self, label: int, real: Tensor, own: Tensor, change: DrawnAugmentation | None
+        self, target: Tensor, real: Tensor, own: Tensor, change: DrawnAugmentation | None
     ) -> tuple[Tensor, Tensor]:
-        wanted = self._real_gradients(augment(real, change), label)
-        summed = self._summed_loss(augment(own, change), label)
+        wanted = self._real_gradients(augment(real, change), target)
+        summed = self._summed_loss(augment(own, change), target)
         got = torch.autograd.grad(summed / len(own), self._matched, create_graph=True)
         loss = gradient_distance(got, wanted)
         (gradient,) = torch.autograd.grad(loss, own)
         return loss.detach(), gradient
 
-    def _real_gradients(self, images: Tensor, label: int) -> list[Tensor]:
+    def _real_gradients(self, images: Tensor, target: Tensor) -> list[Tensor]:
         total = [torch.zeros_like(weight) for weight in self._matched]
         for part in chunks(images, self._spec.width):
-            loss = self._summed_loss(part, label) / len(images)
+            loss = self._summed_loss(part, target) / len(images)
             of_part = torch.autograd.grad(loss, self._matched)
             total = [summed + one for summed, one in zip(total, of_part, strict=True)]
         return total
 
-    def _summed_loss(self, images: Tensor, label: int) -> Tensor:
-        labels = torch.full((len(images),), label, device=images.device)
+    def _summed_loss(self, images: Tensor, target: Tensor) -> Tensor:
+        labels = target.expand(len(images), *target.shape)
         return functional.cross_entropy(self._network(images), labels, reduction="sum")
 
     def _train(
@@ -165,6 +172,7 @@ class GradientMatching:
     ) -> None:
         """Train the network on the set under the mask it was matched with."""
         spec = self._spec
+        regulariser = spec.regulariser if spec.mask_inner else None
         # The generator of the matching before it, so that this is the very mask matched under.
         if spec.mask_inner:
             images = mask_images(spec.mask, images, self._generator("mask", step, loop))
@@ -173,13 +181,14 @@ class GradientMatching:
                 len(images), generator=self._generator("order", step, loop, epoch)
             ).to(images.device)
             generator = self._generator("augment inner", step, loop, epoch)
+            own_generator = self._generator("regulariser inner", step, loop, epoch)
             for batch in torch.split(order, spec.batch_synthetic):
-                shown = augment_each(images[batch], spec.augmentation, generator)
+                mixed = regularised(regulariser, images[batch], own_generator)
+                labels = mixed_labels(mixed, self._labels[batch], self._n_classes)
+                shown = augment_each(mixed.images, spec.augmentation, generator)
                 optimiser.zero_grad()
                 parts = chunks(shown, spec.width)
-                for part, own in zip(
-                    parts, torch.split(self._labels[batch], len(parts[0])), strict=True
-                ):
+                for part, own in zip(parts, torch.split(labels, len(parts[0])), strict=True):
                     loss = functional.cross_entropy(self._network(part), own, reduction="sum")
                     torch.autograd.backward(loss / len(batch))
                 optimiser.step()

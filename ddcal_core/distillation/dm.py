@@ -19,6 +19,7 @@ from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.methods.dm import DmSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import mask_images
+from ddcal_core.training.regularising import regularised_classes
 
 
 class DistributionMatching:
@@ -84,6 +85,9 @@ class DistributionMatching:
         images = state["images"].detach().requires_grad_()
         masked = mask_images(spec.mask, images, self._generator("mask", step))
         real = self._draw_real(self._generator("real", step))
+        generator = self._generator("regulariser", step)
+        matched = regularised_classes(spec.regulariser, masked, real, generator)
+        real, masked = matched.real, matched.images
         if spec.augmentation:
             real, masked = self._augmented(real, masked, step)
         loss = self._loss(self._mean_features(real), masked)

@@ -13,6 +13,7 @@ from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import mask_images
+from ddcal_core.training.regularising import mixed_labels, regularised
 
 START_PROBABILITY = 0.9
 """Of an image's own class, where soft labels start."""
@@ -80,29 +81,35 @@ def masked_for_iteration(images: Tensor, spec: MttSpec | RtpSpec, draws: Iterati
 def step_inputs(
     spec: MttSpec | RtpSpec, draws: IterationDraws, batch: Batch, labels: Tensor
 ) -> StepInputs:
-    """What each inner step trains on: mask, where redrawn, before augmentation.
+    """What each inner step trains on: mask, where redrawn, regulariser, augmentation.
 
     Args:
-        spec: says mask, augmentation and whether labels are soft.
+        spec: says mask, regulariser, augmentation and whether labels are soft.
         draws: of the iteration.
         batch: which images a step sees.
-        labels: int64 (M,), hard ones.
+        labels: int64 (M,), hard ones, of every class.
 
     Returns:
         From {"images": (M, C, H, W), and with soft labels "labels": (M, K)} and a step to its
         images and targets.
     """
+    n_classes = int(labels.max()) + 1
 
     def inputs(learned: State, step: int) -> tuple[Tensor, Tensor]:
         index = batch(step)
         images = learned["images"] if index is None else learned["images"][index]
         if spec.mask_redraw == "step":
             images = mask_images(spec.mask, images, draws("mask", step))
+        mixed = regularised(spec.regulariser, images, draws("regulariser", step))
+        targets = learned["labels"].softmax(1) if spec.labels == "soft" else labels
+        targets = targets if index is None else targets[index]
         # Corners as the two papers' codes have them.
         images = augment_each(
-            images, spec.augmentation, draws("augment", step), align_corners=spec.method == "mtt"
+            mixed.images,
+            spec.augmentation,
+            draws("augment", step),
+            align_corners=spec.method == "mtt",
         )
-        targets = learned["labels"].softmax(1) if spec.labels == "soft" else labels
-        return images, targets if index is None else targets[index]
+        return images, mixed_labels(mixed, targets, n_classes)
 
     return inputs

@@ -8,14 +8,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from ddcal_core.errors import InvalidDataError
-from ddcal_core.formats.records import Record, VersionedRecord, is_none, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, read_record
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
     Optimiser,
     TemperatureScaling,
     in_todays_word,
 )
-from ddcal_core.specs.fields import Spec, members_of
+from ddcal_core.specs.fields import Spec, is_none, members_of
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
 TrainingSource = Literal["distilled", "random", "herding", "full", "unknown"]

@@ -11,9 +11,10 @@ from pydantic import Field
 
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import CalibrationMethod, FitOn
-from ddcal_core.formats.records import Record, VersionedRecord, is_none, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, read_record
 from ddcal_core.formats.report_rows import OpenSummary, Summary
 from ddcal_core.specs.decision_rules import SettingValue
+from ddcal_core.specs.fields import is_none
 
 
 class ComparedResult(Record):

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from ddcal_core.formats.records import Record, is_none
+from ddcal_core.formats.records import Record
+from ddcal_core.specs.fields import is_none
 from ddcal_core.specs.foreign_networks import Layout, NetworkFileFormat, NetworkSpace, Outputs
 
 

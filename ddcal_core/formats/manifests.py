@@ -8,11 +8,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 from ddcal_core.formats.calibrations import CalibrationValues, TrainingSource
 from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.imported_sets import ImportedSet
-from ddcal_core.formats.records import Record, VersionedRecord, is_empty, is_none
+from ddcal_core.formats.records import Record, VersionedRecord, is_empty
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.fields import is_none
 from ddcal_core.specs.foreign_networks import FOREIGN_NAMES, AnyNetwork, ForeignNetwork
 from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.networks import network_spec
+from ddcal_core.specs.regularisers import Regulariser
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import HerdingFeatures, TrainSpec
 
@@ -294,12 +296,14 @@ class DistillSettings(Record):
     Attributes:
         iterations: asked for.
         mask: of the synthetic pixels in each step (MDT).
+        regulariser: of the synthetic images in each step; None: none.
     """
 
     model_config = ConfigDict(extra="allow")
 
     iterations: int
     mask: MaskSpec
+    regulariser: Regulariser | None = Field(None, exclude_if=is_none)
 
 
 class SetProvenance(Record):
@@ -327,8 +331,7 @@ class SetProvenance(Record):
         warnings: what these say against the set.
         n_rollbacks: how often the distillation went back to an earlier step.
         seconds: of the distillation.
-        calibration_factor: for the temperatures of networks trained on the set; None where it was
-            not measured.
+        calibration_factor: for the temperatures of its networks; None where it was not measured.
         made_with: torch and device; None where that is not known.
         imported: where a set made elsewhere came from.
     """

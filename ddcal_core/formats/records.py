@@ -18,11 +18,6 @@ VERSION: Final = 2
 VersionedT = TypeVar("VersionedT", bound="VersionedRecord")
 
 
-def is_none(value: object) -> bool:
-    """Whether a field has nothing to say: with `exclude_if` it stays out of the file then."""
-    return value is None
-
-
 def is_empty(value: object) -> bool:
     """Likewise of a field that is a tuple."""
     return value == ()

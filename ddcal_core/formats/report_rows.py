@@ -11,8 +11,9 @@ from ddcal_core.formats.calibrations import (
     FitOn,
     TrainingSource,
 )
-from ddcal_core.formats.records import Record, is_none
+from ddcal_core.formats.records import Record
 from ddcal_core.specs.calibration import Optimiser
+from ddcal_core.specs.fields import is_none
 
 Verdict = Literal["over-confident", "under-confident", "off both ways", "within chance"]
 RowStatus = CalibrationStatus | Literal["mixed"]

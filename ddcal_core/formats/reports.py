@@ -22,7 +22,7 @@ from ddcal_core.formats.manifests import (
     SetWarning,
     Split,
 )
-from ddcal_core.formats.records import Record, VersionedRecord, is_empty, is_none, read_record
+from ddcal_core.formats.records import Record, VersionedRecord, is_empty, read_record
 from ddcal_core.formats.report_analyses import (
     Comparison,
     LogitAnalysis,
@@ -30,6 +30,7 @@ from ddcal_core.formats.report_analyses import (
     SpectrumAnalysis,
 )
 from ddcal_core.formats.report_rows import Row, RowSummary
+from ddcal_core.specs.fields import is_none
 from ddcal_core.specs.spaces import InputSpaceSpec
 from ddcal_core.specs.training import TrainSpec
 

@@ -54,6 +54,11 @@ def described_by_docstring(schema: dict[str, Any], model: type[BaseModel]) -> No
         schema["description"] = _ATTRIBUTES.sub("", schema["description"])
 
 
+def is_none(value: object) -> bool:
+    """Whether a field has nothing to say: with `exclude_if` it stays out of the file then."""
+    return value is None
+
+
 class Spec(BaseModel):
     """A frozen request: unknown fields, wrong types, NaN and infinities are refused."""
 

@@ -1,13 +1,14 @@
 """How networks are trained, and on what."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec, members_of
+from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec, is_none, members_of
 from ddcal_core.specs.networks import NetworkSpec
+from ddcal_core.specs.regularisers import Cutmix, Mixup, Regulariser
 
 DEFAULT_LR = 0.01
 
@@ -36,15 +37,6 @@ class FocalSchedule(Spec):
     """Focal loss with gamma 5 where the label's probability is below 0.2, else 3 (FLSD-53)."""
 
     name: Literal["flsd_53"]
-
-
-class Mixup(Spec):
-    """Cross-entropy on pairs of images and labels blended, share from Beta(alpha, alpha)."""
-
-    name: Literal["mixup"]
-    alpha: float = Field(
-        0.2, gt=0, le=100, description="0.2 as in calibration papers; the original code has 1.0."
-    )
 
 
 AnyLoss = CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup
@@ -81,6 +73,32 @@ class TrainSpec(NetworkSpec):
             "for each image; none if empty. Default: none."
         ),
     )
+    regulariser: Regulariser | None = Field(
+        None,
+        exclude_if=is_none,  # as in the records from before it
+        description=(
+            "What else each batch goes through, after the augmentation; labels that it blends "
+            "are learned with any loss. mixup here is the same as the loss mixup, which is "
+            "cross-entropy. Default: nothing."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _mixes_once(self) -> Self:
+        self.check_mixes_once(self.loss)
+        return self
+
+    def check_mixes_once(self, loss: AnyLoss) -> None:
+        """Refuse a loss that blends images which the regulariser has blended.
+
+        Raises:
+            ValueError: both do.
+        """
+        if isinstance(loss, Mixup) and isinstance(self.regulariser, Mixup | Cutmix):
+            raise ValueError(
+                "the loss mixup blends images and labels already: wanted another loss or no "
+                f"regulariser {self.regulariser.name}"
+            )
 
     def with_network(self, network: NetworkSpec) -> "TrainSpec":
         """The same training of another network."""

@@ -35,14 +35,15 @@ class Mixed:
     """A batch of images, each blended with another one of it.
 
     Attributes:
-        images: (N, C, H, W), share * images + (1 - share) * images[partner].
-        partner: int64 (N,), a permutation; an image may be its own partner.
+        images: (N, C, H, W), share * images + (1 - share) * images[partner], of pixels or of area.
+        partner: int64 (N,), a permutation; an image may be its own partner. None: nothing is
+            blended.
         share: of the image itself, in [0, 1], one for the whole batch.
     """
 
     images: Tensor
-    partner: Tensor
-    share: float
+    partner: Tensor | None = None
+    share: float = 1.0
 
 
 def mix_images(images: Tensor, alpha: float, generator: torch.Generator) -> Mixed:
@@ -57,11 +58,21 @@ def mix_images(images: Tensor, alpha: float, generator: torch.Generator) -> Mixe
     Source:
         Zhang et al., ICLR 2018, whose code draws one share a batch too.
     """
-    # PyTorch draws Beta variables from its global generator alone.
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    share = draw_share(alpha, generator)
     partner = torch.randperm(len(images), generator=generator).to(images.device)
     return Mixed(share * images + (1 - share) * images[partner], partner, share)
+
+
+def draw_share(alpha: float, generator: torch.Generator) -> float:
+    """Draw from Beta(alpha, alpha), in [0, 1].
+
+    Args:
+        alpha: above 0.
+        generator: a CPU generator.
+    """
+    # PyTorch draws Beta variables from its global generator alone.
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +132,7 @@ def augment(
         case "crop":
             return _cropped(images, numbers)
         case "cutout":
-            return _cut_out(images, numbers)
+            return cut_out(images, numbers, CUTOUT_SHARE)
         case "flip":
             return torch.where(numbers[:, 0].view(-1, 1, 1, 1) < 0.5, images.flip(3), images)
         case "scale":
@@ -183,11 +194,22 @@ def _cropped(images: Tensor, numbers: Tensor) -> Tensor:
     return padded.gather(2, rows.expand(shape)).gather(3, columns.expand(images.shape))
 
 
-def _cut_out(images: Tensor, numbers: Tensor) -> Tensor:
+def cut_out(images: Tensor, numbers: Tensor, share: float) -> Tensor:
+    """Images with a square of zeros each.
+
+    Args:
+        images: (N, C, H, W), floating point.
+        numbers: (1, 2) or more for all images alike, or a row for each of N, in [0, 1): where the
+            centre lies along each axis.
+        share: side of the square relative to the image's, in (0, 1); at least one pixel.
+
+    Returns:
+        (N, C, H, W), dtype and device of `images`.
+    """
     inside = None
     for axis in (0, 1):
         side = images.shape[2 + axis]
-        hole = int(CUTOUT_SHARE * side + 0.5)
+        hole = max(1, int(share * side + 0.5))
         # As published: a hole of even side may be centred on the far edge as well as the near one.
         centre = _whole(numbers[:, axis], side + (1 - hole % 2)).view(-1, 1)
         start = centre - hole // 2

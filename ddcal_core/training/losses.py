@@ -18,15 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ddcal_core.specs.regularisers import Mixup
 from ddcal_core.specs.training import (
     CrossEntropy,
     Focal,
     FocalSchedule,
     LabelSmoothing,
-    Mixup,
     TrainLoss,
 )
-from ddcal_core.training.augmentation import mix_images
+from ddcal_core.training.augmentation import Mixed, mix_images
+
+PlainLoss = CrossEntropy | LabelSmoothing | Focal | FocalSchedule
 
 FLSD_THRESHOLD = 0.2
 FLSD_GAMMA_BELOW, FLSD_GAMMA = 5.0, 3.0
@@ -34,7 +36,7 @@ FLSD_GAMMA_BELOW, FLSD_GAMMA = 5.0, 3.0
 
 def training_loss(
     network: nn.Module,
-    images: Tensor,
+    batch: Mixed,
     labels: Tensor,
     loss: TrainLoss,
     *,
@@ -42,10 +44,13 @@ def training_loss(
 ) -> Tensor:
     """The mean loss of a network on one batch, differentiable.
 
+    Every loss but mixup is linear in the labels, so that blended ones are a weighted sum of two.
+
     Args:
         network: maps (N, C, H, W) to logits (N, K).
-        images: (N, C, H, W), network-input space, N >= 1.
-        labels: int64 (N,), or soft, (N, K), rows adding up to 1.
+        batch: N >= 1 images, network-input space, which a regulariser may have blended; mixup
+            takes none that are.
+        labels: of the images before, int64 (N,), or soft, (N, K), rows adding up to 1.
         loss: which one, with its parameters.
         generator: a CPU generator; mixup alone draws from it.
 
@@ -57,25 +62,30 @@ def training_loss(
         FLSD-53: Mukhoti et al., NeurIPS 2020 (their sums over a batch are means here); mixup:
         Zhang et al., ICLR 2018.
     """
+    if isinstance(loss, Mixup):
+        batch = mix_images(batch.images, loss.alpha, generator)
+        loss = CrossEntropy(name="cross_entropy")
+    logits = network(batch.images)
+    own = _loss_of(logits, labels, loss)
+    if batch.partner is None:
+        return own
+    return batch.share * own + (1 - batch.share) * _loss_of(logits, labels[batch.partner], loss)
+
+
+def _loss_of(logits: Tensor, labels: Tensor, loss: PlainLoss) -> Tensor:
     match loss:
         case CrossEntropy():
-            return functional.cross_entropy(network(images), labels)
+            return functional.cross_entropy(logits, labels)
         case LabelSmoothing(smoothing=smoothing):
-            return functional.cross_entropy(network(images), labels, label_smoothing=smoothing)
+            return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         case Focal(gamma=gamma):
-            log_p, weights = _weighted(network(images), labels)
+            log_p, weights = _weighted(logits, labels)
             return _focal(log_p, torch.full_like(log_p, gamma), weights)
         case FocalSchedule():
-            log_p, weights = _weighted(network(images), labels)
+            log_p, weights = _weighted(logits, labels)
             is_below = log_p.detach().exp() < FLSD_THRESHOLD
             gammas = torch.where(is_below, FLSD_GAMMA_BELOW, FLSD_GAMMA)
             return _focal(log_p, gammas, weights)
-        case Mixup(alpha=alpha):
-            mixed = mix_images(images, alpha, generator)
-            logits = network(mixed.images)
-            own = functional.cross_entropy(logits, labels)
-            partners = functional.cross_entropy(logits, labels[mixed.partner])
-            return mixed.share * own + (1 - mixed.share) * partners
         case _:
             assert_never(loss)
 

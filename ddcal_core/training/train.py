@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from ddcal_core.data.network_images import NetworkImages, by_batch
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
+from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.end_loss import check_end_loss
 from ddcal_core.training.losses import training_loss
+from ddcal_core.training.regularising import regularised
 
 LR_FACTOR = 0.1
 
@@ -33,16 +35,17 @@ def train_network(
     The learning rate falls to a tenth after half of the epochs (rounded up). Unlike DC's code,
     the momentum is kept at that point. Each epoch takes the images in a fresh order; the last
     batch may be smaller. Siamese augmentation, where asked for, changes the images of a batch one
-    by one.
+    by one; then comes the regulariser.
 
     Args:
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
         labels: int64 (N,), or soft, float32 (N, K), rows adding up to 1.
         spec: the loss, epochs, batch size, learning rate (0.01 where it names none), momentum,
-            weight decay, augmentation.
-        generator: a CPU generator for the order of the images, the augmentation and what the loss
-            draws.
+            weight decay, augmentation, regulariser.
+        generator: a fresh CPU generator for the order of the images, the augmentation and what the
+            loss draws. The regulariser's is another one, of the same seed, so that with and
+            without it the order is the same.
         on_progress: told after each epoch, with its mean loss per image as "loss".
         phase: the name it is told.
 
@@ -65,9 +68,12 @@ def train_network(
         fused=True,
     )
 
+    own_generator = seeded_generator(generator.initial_seed(), "regulariser")
+
     def loss_of(batch: Tensor) -> Tensor:
         seen = augment_each(images[batch], spec.augmentation, generator)
-        return training_loss(network, seen, labels[batch], spec.loss, generator=generator)
+        mixed = regularised(spec.regulariser, seen, own_generator)
+        return training_loss(network, mixed, labels[batch], spec.loss, generator=generator)
 
     loss = math.nan
     with _in_mode(network, training=True):

@@ -113,6 +113,30 @@ def test_a_whole_pair_of_surrogates_is_a_character():
             [("/params/train/loss/alpha", "out_of_range")],
         ),
         (
+            {"train": {"regulariser": {"name": "cutout", "side": 1.0}}},
+            [("/params/train/regulariser/side", "out_of_range")],
+        ),
+        (
+            {"distill": {"regulariser": {"name": "input_dropout", "rate": 0}}},
+            [("/params/distill/regulariser/rate", "out_of_range")],
+        ),
+        (
+            {"distill": {"regulariser": {"name": "cutmix", "side": 0.5}}},
+            [("/params/distill/regulariser/side", "unknown_field")],
+        ),
+        (
+            {"train": {"regulariser": {"name": "cutmax"}}},
+            [("/params/train/regulariser/name", "unknown_value")],
+        ),
+        (
+            {"train": {"loss": {"name": "mixup"}, "regulariser": {"name": "cutmix"}}},
+            [("/params/train", "invalid_value")],
+        ),
+        (
+            {"train_losses": [{"name": "mixup"}], "train": {"regulariser": {"name": "mixup"}}},
+            [("/params", "invalid_value")],
+        ),
+        (
             {"train": {"loss": {"name": "hinge"}}},
             [("/params/train/loss/name", "unknown_value")],
         ),

@@ -6,6 +6,7 @@ from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.kinds.pipeline import BASELINES
 from ddcal_core.specs.networks import NETWORK_OPTIONS
+from ddcal_core.specs.regularisers import REGULARISERS
 from ddcal_core.specs.spaces import INPUT_SPACES
 from ddcal_core.specs.training import LOSSES
 
@@ -20,6 +21,8 @@ def pipelines():
         "network": ({"train": {"network": name}} for name in NETWORK_OPTIONS),
         "baseline": ({"baselines": [{"source": name}]} for name in BASELINES),
         "loss": ({"train": {"loss": {"name": name}}} for name in LOSSES),
+        "regulariser": ({"train": {"regulariser": {"name": name}}} for name in REGULARISERS),
+        "regularised": ({"distill": {"regulariser": {"name": name}}} for name in REGULARISERS),
         "space": ({"input_space": {"name": name}} for name in INPUT_SPACES),
     }
     return [

@@ -8,6 +8,7 @@ from typing import Any
 from ddcal_core.formats.exports.cards import Card, Facts, write_card
 from ddcal_core.formats.exports.exported_set import ExportedSet
 from ddcal_core.formats.manifests import MadeWith, SetManifest
+from ddcal_core.specs.regularisers import regulariser_words
 
 _GOOD_FOR = """\
 - Training small networks in seconds, of the kind it was distilled for: others may do much worse.
@@ -72,6 +73,7 @@ def _facts(manifest: SetManifest, *, is_soft: bool) -> Facts:
         ("Image shape (C, H, W)", manifest.image_shape),
         ("Labels", "soft, a probability of each class" if is_soft else "hard"),
         ("Mask", mask if manifest.mask_ratio else "none"),
+        ("Regulariser", regulariser_words(manifest.distill.regulariser) or None),
         ("Seed", manifest.seed),
         ("Steps", manifest.n_steps if imported is None else None),
         ("Step chosen by validation images", manifest.chosen_step if imported is None else None),

@@ -124,6 +124,8 @@ class PipelineParams(DistillationParams):
     @model_validator(mode="after")
     def _losses_can_be_compared(self) -> "PipelineParams":
         losses = [self.train.loss, *self.train_losses]
+        for loss in self.train_losses:
+            self.train.check_mixes_once(loss)
         if any(loss in losses[:k] for k, loss in enumerate(losses)):
             raise ValueError(
                 "train_losses: wanted each loss once, and none that is train.loss already"

@@ -48,7 +48,7 @@ class GradientMatchingSpec(MethodSpec):
         0.01, gt=0, le=100, description="Step size of the inner training (SGD, no momentum)."
     )
     mask_inner: bool = Field(
-        True, description="Whether the inner training sees the masked set, too."
+        True, description="Whether the inner training sees the set masked and regularised, too."
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from ddcal_core.specs.augmentations import Augmentation
 from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec
 from ddcal_core.specs.masks import MaskSpec
+from ddcal_core.specs.regularisers import Regulariser
 
 Values = Mapping[str, Any]
 
@@ -106,6 +107,14 @@ class MethodSpec(Spec):
     mask: MaskSpec = Field(
         MaskSpec(),
         description="MDT: the mask on the synthetic images during distillation. Default: none.",
+    )
+    regulariser: Regulariser | None = Field(
+        None,
+        description=(
+            "What the synthetic images go through in the place of the mask, or after it, in each "
+            "step. mixup and cutmix blend classes: where synthetic and real images are matched "
+            "class by class (dm, dc, dsa) both are blended alike. Default: nothing."
+        ),
     )
     iterations: int = Field(200, ge=1, le=1_000_000, description="Steps on the images.")
     width: int = Field(32, ge=1, le=512, description="Channels of the ConvNet distilled on.")

@@ -12,6 +12,8 @@ from ddcal_core.specs.methods.dc import DcSpec
 from ddcal_core.specs.methods.dsa import DsaSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import draw_mask, mask_images
+from ddcal_core.training.regularising import regularised, regularised_classes
+from tests.core.distillation.regularisers import REGULARISERS
 from tests.core.distillation.small_data import FACTS, SEED
 from tests.core.distillation.small_data import real_data as small_data
 
@@ -94,7 +96,8 @@ def slow_gradients(parameters, images, label, *, create_graph=False):
     """Cross-entropy's gradient by every weight of two or more dimensions."""
     weights = [value for value in parameters.values() if value.ndim >= 2]
     log_p = logits_of(parameters, images).log_softmax(1)
-    return torch.autograd.grad(-log_p[:, label].mean(), weights, create_graph=create_graph)
+    own = torch.eye(3, dtype=torch.float64)[label] if label.ndim == 0 else label
+    return torch.autograd.grad(-(log_p @ own).mean(), weights, create_graph=create_graph)
 
 
 def slow_loss(spec, parameters, synthetic, step, loop):
@@ -102,15 +105,17 @@ def slow_loss(spec, parameters, synthetic, step, loop):
     images, labels = real_data()
     mask = draw_mask(spec.mask, synthetic, generator_of("mask", step, loop))
     generator = generator_of("real", step, loop)
-    ipc, loss = spec.images_per_class, 0
+    ipc, loss, batches = spec.images_per_class, 0, []
     for label in range(3):
         own = images[labels == label]
-        real = own[torch.randperm(len(own), generator=generator)[: spec.batch_real]]
+        batches.append(own[torch.randperm(len(own), generator=generator)[: spec.batch_real]])
+    drawn = generator_of("regulariser", step, loop)
+    matched = regularised_classes(spec.regulariser, synthetic * mask, batches, drawn)
+    for label, (real, target) in enumerate(zip(matched.real, matched.targets, strict=True)):
         change = draw_augmentation(spec.augmentation, generator_of("augment", step, loop, label))
-        masked = (synthetic * mask)[label * ipc : (label + 1) * ipc]
-        wanted = slow_gradients(parameters, augment(real, change), label)
-        shown = augment(masked, change)
-        got = slow_gradients(parameters, shown, label, create_graph=True)
+        wanted = slow_gradients(parameters, augment(real, change), target)
+        shown = augment(matched.images[label * ipc : (label + 1) * ipc], change)
+        got = slow_gradients(parameters, shown, target, create_graph=True)
         loss = loss + slow_distance(got, wanted)
     return loss
 
@@ -123,11 +128,16 @@ def slow_training(spec, parameters, synthetic, step, loop):
     for epoch in range(spec.inner_epochs):
         order = torch.randperm(len(labels), generator=generator_of("order", step, loop, epoch))
         generator = generator_of("augment inner", step, loop, epoch)
+        drawn = generator_of("regulariser inner", step, loop, epoch)
+        regulariser = spec.regulariser if spec.mask_inner else None
         for batch in order.split(spec.batch_synthetic):
+            mixed = regularised(regulariser, synthetic[batch], drawn)
             change = draw_augmentation(spec.augmentation, generator, n_images=len(batch))
-            shown = augment(synthetic[batch], change)
-            log_p = logits_of(parameters, shown).log_softmax(1)
-            loss = -log_p[range(len(batch)), labels[batch]].mean()
+            log_p = logits_of(parameters, augment(mixed.images, change)).log_softmax(1)
+            targets = torch.eye(3, dtype=torch.float64)[labels[batch]]
+            if mixed.partner is not None:
+                targets = mixed.share * targets + (1 - mixed.share) * targets[mixed.partner]
+            loss = -(targets * log_p).sum(1).mean()
             slopes = torch.autograd.grad(loss, list(parameters.values()))
             parameters = {
                 name: (value - spec.lr_network * slope).detach().requires_grad_()
@@ -170,6 +180,8 @@ def slow_distillation(spec):
         {"inner_epochs": 0, "batch_real": 256},
         {"augmentation": ALL, "iterations": 4},
         {"augmentation": ("flip", "crop"), "mask": MaskSpec(ratio=0.0), "momentum": 0.0},
+        *({"regulariser": one} for one in REGULARISERS),
+        {"regulariser": REGULARISERS[0], "mask_inner": False, "batch_synthetic": 4},
     ],
 )
 def test_images_and_losses_are_those_of_the_written_out_method(changes):

@@ -13,6 +13,8 @@ from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.methods.dm import DmSpec
 from ddcal_core.training.augmentation import augment, draw_augmentation
 from ddcal_core.training.masking import draw_mask
+from ddcal_core.training.regularising import regularised_classes
+from tests.core.distillation.regularisers import REGULARISERS
 from tests.core.distillation.small_data import FACTS, SEED, real_data
 
 
@@ -75,13 +77,16 @@ def slow_loss(spec, step, synthetic):
     """The loss of one iteration by the formula, class by class and image by image, float64."""
     network, mask, batches = draws_of(spec, step, synthetic)
     ipc, loss = spec.images_per_class, torch.zeros((), dtype=torch.float64)
+    drawn = seeded_generator(SEED, "distill", "regulariser", step)
+    matched = regularised_classes(spec.regulariser, mask * synthetic, batches, drawn)
+    batches = matched.real
     for label, batch in enumerate(batches):
         generator = seeded_generator(SEED, "distill", "augment", step, label)
         change = draw_augmentation(spec.augmentation, generator)
         shown = [augment(image[None].double(), change) for image in batch]
         real = sum(embed(network, image)[0] for image in shown) / len(batch)
         own = range(label * ipc, (label + 1) * ipc)
-        shown = [augment((mask[i] * synthetic[i])[None], change) for i in own]
+        shown = [augment(matched.images[i][None], change) for i in own]
         learned = sum(embed(network, image)[0] for image in shown) / ipc
         loss = loss + (real - learned).square().sum()
     return loss
@@ -103,6 +108,17 @@ def slow_distillation(spec, start):
 def start_of(spec):
     """The images before the first step, by way of steps too small to see."""
     return distilled(spec.model_copy(update={"iterations": 1, "lr": 1e-30})).images
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS, ids=lambda one: one.name)
+def test_regularised_steps_are_those_of_the_written_out_method(regulariser):
+    """After the mask, before the augmentation; what is blended is blended on both sides."""
+    spec = spec_of(regulariser=regulariser, augmentation=("flip", "crop"), momentum=0.5)
+    got = distilled(spec)
+    images, _ = slow_distillation(spec, start_of(spec))
+    torch.testing.assert_close(got.images.double(), images, rtol=1e-4, atol=1e-4)
+    plain = distilled(spec.model_copy(update={"regulariser": None}))
+    assert not torch.allclose(got.images, plain.images, atol=1e-2)
 
 
 @pytest.mark.parametrize("init", ["real", "noise"])

@@ -20,6 +20,8 @@ from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.methods.mtt import MttSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import draw_mask
+from ddcal_core.training.regularising import regularised
+from tests.core.distillation.regularisers import REGULARISERS
 from tests.core.distillation.trajectories import (
     FACTS,
     SEED,
@@ -102,10 +104,15 @@ def slow_loss(spec, experts, step, images, log_lr, label_numbers):
             seen = seen * draw_mask(spec.mask, seen, generator_of("mask", step, inner))
         else:
             seen = seen * held[batch]
+        drawn = generator_of("regulariser", step, inner)
+        mixed = regularised(spec.regulariser, seen, drawn)
         drawn = generator_of("augment", step, inner)
-        seen = augment_each(seen, spec.augmentation, drawn, align_corners=True)
+        seen = augment_each(mixed.images, spec.augmentation, drawn, align_corners=True)
+        own = targets[batch]
+        if mixed.partner is not None:
+            own = mixed.share * own + (1 - mixed.share) * own[mixed.partner]
         logits = functional_call(module, theta, (seen,))
-        loss = -(targets[batch] * logits.log_softmax(1)).sum(1).mean()
+        loss = -(own * logits.log_softmax(1)).sum(1).mean()
         gradients = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
         for name, gradient in zip(theta, gradients, strict=True):
             theta[name] = theta[name] - log_lr.exp() * gradient
@@ -141,6 +148,8 @@ def slow_run(spec, experts, state, n_steps):
         {"mask_redraw": "step", "labels": "soft", "lr_labels": 3.0},
         {"batch_synthetic": 4, "augmentation": ALL, "labels": "soft"},
         {"batch_synthetic": 2, "augmentation": ("color",), "mask_redraw": "step"},
+        *({"regulariser": one, "batch_synthetic": 4} for one in REGULARISERS),
+        {"regulariser": REGULARISERS[0], "labels": "soft", "augmentation": ALL},
     ],
 )
 def test_what_is_learned_is_that_of_the_written_out_method(experts, changes):

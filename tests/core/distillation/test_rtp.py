@@ -16,6 +16,8 @@ from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.methods.rtp import RtpSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.masking import draw_mask
+from ddcal_core.training.regularising import regularised
+from tests.core.distillation.regularisers import REGULARISERS
 from tests.core.distillation.trajectories import FACTS, SEED, real_data
 
 ALL = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -109,10 +111,14 @@ def slow_loss(spec, step, state):
             seen = seen * draw_mask(spec.mask, seen, generator_of("mask", step, inner))
         else:
             seen = seen * held[batch]
-        seen = augment_each(seen, spec.augmentation, generator_of("augment", step, inner))
+        mixed = regularised(spec.regulariser, seen, generator_of("regulariser", step, inner))
+        drawn = generator_of("augment", step, inner)
+        seen = augment_each(mixed.images, spec.augmentation, drawn)
         targets = functional.one_hot(batch // per_class, 3).double()
         if spec.labels == "soft":
             targets = state["labels"][batch].softmax(1)
+        if mixed.partner is not None:
+            targets = mixed.share * targets + (1 - mixed.share) * targets[mixed.partner]
         logits = functional_call(module, theta, (seen,))
         loss = -(targets * logits.log_softmax(1)).sum(1).mean()
         gradients = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
@@ -151,6 +157,8 @@ def slow_run(spec, state, n_steps):
         {"form": "pixels", "images_per_class": 5},
         {"form": "pixels", "init": "noise", "labels": "soft", "task_classes": 2},
         {"form": "pixels", "augmentation": ("rotate",), "batch_per_class": 2},
+        *({"regulariser": one, "task_classes": 2} for one in REGULARISERS),
+        {"regulariser": REGULARISERS[0], "labels": "soft", "form": "pixels"},
     ],
 )
 def test_what_is_learned_is_that_of_the_written_out_method(changes):

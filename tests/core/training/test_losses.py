@@ -7,6 +7,7 @@ from torch import nn
 
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.training import TrainLoss
+from ddcal_core.training.augmentation import Mixed
 from ddcal_core.training.losses import training_loss
 
 LOSS = TypeAdapter(TrainLoss)
@@ -15,7 +16,11 @@ LOSS = TypeAdapter(TrainLoss)
 def loss_of(logits, labels, **loss):
     """The loss of a network that gives its images back as logits."""
     return training_loss(
-        nn.Identity(), logits, labels, LOSS.validate_python(loss), generator=seeded_generator(0)
+        nn.Identity(),
+        Mixed(logits),
+        labels,
+        LOSS.validate_python(loss),
+        generator=seeded_generator(0),
     )
 
 

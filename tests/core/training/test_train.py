@@ -9,16 +9,18 @@ from torch.nn import functional
 from ddcal_core.errors import DivergedError, StoppedError
 from ddcal_core.networks import ConvNet, initialise
 from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs.regularisers import Cutmix, Mixup
 from ddcal_core.specs.training import (
     CrossEntropy,
     Focal,
     FocalSchedule,
     LabelSmoothing,
-    Mixup,
     TrainSpec,
 )
 from ddcal_core.training.augmentation import augment, draw_augmentation, mix_images
+from ddcal_core.training.regularising import regularised
 from ddcal_core.training.train import predict_logits, train_network
+from tests.core.distillation.regularisers import REGULARISERS
 
 
 def linear_network(n_classes=3, n_inputs=4):
@@ -28,10 +30,10 @@ def linear_network(n_classes=3, n_inputs=4):
     return network
 
 
-def some_data(n=11, n_classes=3):
-    """Random images (n, 1, 2, 2) and labels."""
+def some_data(n=11, n_classes=3, side=2):
+    """Random square images (n, 1, side, side) and labels."""
     generator = seeded_generator(0, "data")
-    images = torch.randn((n, 1, 2, 2), generator=generator)
+    images = torch.randn((n, 1, side, side), generator=generator)
     return images, torch.randint(n_classes, (n,), generator=generator)
 
 
@@ -65,12 +67,13 @@ def slow_loss(loss, z, x_mix):
 
 def slow_training(spec, images, labels):
     """Softmax regression by the update rule written out in numpy, float64; epoch losses too."""
-    network = linear_network()
+    network = linear_network(n_inputs=images[0].numel())
     weight = network[1].weight.detach().double().numpy().copy()
     bias = network[1].bias.detach().double().numpy().copy()
     x, y = images.double().flatten(1).numpy(), labels.numpy()
     speed_w, speed_b, losses = np.zeros_like(weight), np.zeros_like(bias), []
     generator = seeded_generator(0, "o")
+    own_generator = seeded_generator(generator.initial_seed(), "regulariser")
     for epoch in range(spec.epochs):
         lr = spec.lr if epoch < spec.epochs / 2 else spec.lr * 0.1
         order, total = torch.randperm(len(x), generator=generator).numpy(), 0.0
@@ -82,6 +85,12 @@ def slow_training(spec, images, labels):
                 a, b = mixed.share, mixed.partner.numpy()
                 shown = a * x[part] + (1 - a) * x[part][b]
                 pairs = [[(y[i], a), (y[part][j], 1 - a)] for i, j in zip(part, b, strict=True)]
+            if spec.regulariser is not None:
+                changed = regularised(spec.regulariser, images[part].double(), own_generator)
+                shown = changed.images.flatten(1).numpy()
+                if changed.partner is not None:
+                    a, b = changed.share, changed.partner.numpy()
+                    pairs = [[(y[i], a), (y[part][j], 1 - a)] for i, j in zip(part, b, strict=True)]
             each = [
                 slow_loss(spec.loss, row @ weight.T + bias, pair)
                 for row, pair in zip(shown, pairs, strict=True)
@@ -118,6 +127,47 @@ def test_training_is_the_written_out_update(epochs, batch_size, loss):
     np.testing.assert_allclose(network[1].bias.detach().numpy(), bias, rtol=1e-5, atol=1e-6)
     got = [report.values["loss"] for report in reports]
     np.testing.assert_allclose(got, losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("loss", LOSSES[:4], ids=lambda loss: loss.name)
+def test_regularised_training_is_the_written_out_update(loss, regulariser):
+    """With every loss; the order of the images is the one without a regulariser."""
+    spec = TrainSpec(
+        epochs=3, batch_size=4, lr=0.3, momentum=0.8, loss=loss, regulariser=regulariser
+    )
+    reports, data = [], some_data(side=4)
+    network = trained(spec, *data, linear_network(n_inputs=16), on_progress=reports.append)
+    weight, bias, losses = slow_training(spec, *data)
+    np.testing.assert_allclose(network[1].weight.detach().numpy(), weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(network[1].bias.detach().numpy(), bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([r.values["loss"] for r in reports], losses, rtol=1e-5)
+    plain = trained(
+        spec.model_copy(update={"regulariser": None}), *data, linear_network(n_inputs=16)
+    )
+    assert not torch.allclose(network[1].weight, plain[1].weight, atol=1e-3)
+
+
+def test_the_regulariser_mixup_is_the_loss_mixup():
+    """Alone with cross-entropy: the same blends, of draws of its own."""
+    regulariser = Mixup(name="mixup", alpha=0.7)
+    images, labels = some_data()
+    mixed = regularised(regulariser, images, seeded_generator(5))
+    wanted = mix_images(images, 0.7, seeded_generator(5))
+    assert torch.equal(mixed.images, wanted.images)
+    assert torch.equal(mixed.partner, wanted.partner)
+    assert mixed.share == wanted.share
+    assert len(labels) == len(mixed.partner)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_nothing_is_blended_twice(name):
+    """The loss mixup goes with no regulariser that blends labels, and with the others."""
+    loss = Mixup(name="mixup")
+    regulariser = {"mixup": Mixup, "cutmix": Cutmix}[name](name=name)
+    with pytest.raises(ValueError, match=f"blends images and labels already: .* {name}"):
+        TrainSpec(loss=loss, regulariser=regulariser)
+    TrainSpec(loss=loss, regulariser=REGULARISERS[2])
 
 
 def test_progress_is_told_after_each_epoch():

@@ -34,15 +34,21 @@ SMALL = {"images_per_class": 1, "width": 4, "depth": 1, "init": "real", "mask": 
 SELECTION = {"n_evaluations": 2, "epochs": 1}
 # Seconds of computing each, so that there is a middle.
 METHODS = {
-    "dm": {"iterations": 400, "batch_real": 8, "momentum": 0.9},
-    "dc": {"iterations": 100, "batch_real": 8},
-    "dsa": {"iterations": 100, "batch_real": 8},
+    "dm": {
+        "iterations": 400,
+        "batch_real": 8,
+        "momentum": 0.9,
+        "regulariser": {"name": "mixup"},
+    },
+    "dc": {"iterations": 100, "batch_real": 8, "regulariser": {"name": "cutmix"}},
+    "dsa": {"iterations": 100, "batch_real": 8, "regulariser": {"name": "cutout"}},
     "mtt": {
         "iterations": 200,
         "synthetic_steps": 3,
         "expert_epochs": 1,
         "max_start_epoch": 3,
         "labels": "soft",
+        "regulariser": {"name": "input_dropout"},
     },
     "rtp": {"iterations": 200, "inner_steps": 3, "batch_real": 4, "form": "pixels"},
 }

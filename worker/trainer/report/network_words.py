@@ -5,12 +5,12 @@ from typing import Any, NamedTuple, assert_never
 
 from ddcal_core.specs.foreign_networks import AnyNetwork, ForeignName
 from ddcal_core.specs.networks import NetworkName
+from ddcal_core.specs.regularisers import Mixup, regulariser_words
 from ddcal_core.specs.training import (
     CrossEntropy,
     Focal,
     FocalSchedule,
     LabelSmoothing,
-    Mixup,
     TrainLoss,
     TrainSpec,
 )
@@ -103,16 +103,18 @@ def loss_words(loss: TrainLoss | None) -> str:
             return f"focal loss, γ = {gamma:g}"
         case FocalSchedule():
             return "focal loss FLSD-53"
-        case Mixup(alpha=alpha):
-            return f"mixup, α = {alpha:g}"
+        case Mixup():
+            return regulariser_words(loss)
         case _:
             assert_never(loss)
 
 
 def augmentation_words(train: TrainSpec) -> str:
-    """Say how images were changed in training: "no augmentation", "augmentation by flip, crop"."""
+    """Say how images were changed in training: "no augmentation, cutmix, α = 1"."""
     names = train.augmentation
-    return f"augmentation by one of {', '.join(names)}" if names else "no augmentation"
+    words = f"augmentation by one of {', '.join(names)}" if names else "no augmentation"
+    further = regulariser_words(train.regulariser)
+    return f"{words}, {further}" if further else words
 
 
 def _named(network: Mapping[str, Any], options: set[str]) -> str:

@@ -8,6 +8,7 @@ from ddcal_core.formats.calibrations import (
     TrainingSource,
 )
 from ddcal_core.formats.manifests import ModelConfig
+from ddcal_core.specs.regularisers import regulariser_words
 from ddcal_core.specs.training import CrossEntropy, TrainLoss
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.data_words import data_suffix
@@ -116,17 +117,22 @@ def _group_key(config: ModelConfig) -> tuple[Hashable, ...]:
     return (train, config.network, came_from, *made_of, *images)
 
 
-def _loss_suffix(config: ModelConfig, link: str) -> str:
-    if config.train is None or isinstance(config.train.loss, CrossEntropy):
+def _training_suffix(config: ModelConfig, link: str) -> str:
+    """What training adds to plain cross-entropy: the loss, the regulariser."""
+    if config.train is None:
         return ""
-    return f"{link}{loss_words(config.train.loss)}"
+    is_plain = isinstance(config.train.loss, CrossEntropy)
+    words = ["" if is_plain else loss_words(config.train.loss)]
+    words.append(regulariser_words(config.train.regulariser))
+    told = ", ".join(filter(None, words))
+    return f"{link}{told}" if told else ""
 
 
 def _label(config: ModelConfig, distilled: SetInput | None, suffix: str) -> str:
     if config.training_set == "unknown":
         return suffix
     network = f", {suffix}" if suffix else ""
-    return _set_label(config, distilled) + network + _loss_suffix(config, ", ")
+    return _set_label(config, distilled) + network + _training_suffix(config, ", ")
 
 
 def _set_label(config: ModelConfig, distilled: SetInput | None) -> str:
@@ -140,12 +146,14 @@ def _set_label(config: ModelConfig, distilled: SetInput | None) -> str:
         return f"distilled elsewhere ({each})"
     spec = distilled.manifest.distill
     mdt = f", MDT {mask_words(spec.mask)}" if distilled.manifest.mask_ratio else ""
-    return f"distilled ({distilled.manifest.method.upper()}{mdt}, {each})"
+    further = regulariser_words(spec.regulariser)
+    method = f"{distilled.manifest.method.upper()}{mdt}{further and f', {further}'}"
+    return f"distilled ({method}, {each})"
 
 
 def _images_words(config: ModelConfig, suffix: str) -> str:
     network = f" ({suffix})" if suffix else ""
-    return _set_words(config) + network + _loss_suffix(config, " with ")
+    return _set_words(config) + network + _training_suffix(config, " with ")
 
 
 IMAGES_WORDS: Mapping[TrainingSource, str] = {

@@ -4,6 +4,7 @@ import pytest
 
 from ddcal_core.specs.foreign_networks import ForeignNetwork
 from ddcal_core.specs.networks import network_spec
+from ddcal_core.specs.regularisers import Cutmix, Cutout
 from ddcal_core.specs.training import TrainSpec
 from tests.core.formats.stored import model_config, set_manifest
 from worker.trainer.inputs import ModelInput, SetInput
@@ -84,6 +85,31 @@ def test_sentences_name_every_option():
     assert network_words(network_spec({"name": "vit"})).endswith("patches of default size)")
     assert augmentation_words(TrainSpec()) == "no augmentation"
     assert augmentation_words(TrainSpec(augmentation=("flip", "crop"))).endswith("of flip, crop")
+    cut = TrainSpec(regulariser=Cutout(name="cutout"))
+    assert augmentation_words(cut) == "no augmentation, cutout of 0.5 of the side"
+
+
+def test_regularisers_are_told_of_networks_and_sets():
+    """In labels, so that two that differ by them alone are told apart."""
+    cutmix = Cutmix(name="cutmix").model_dump()
+    manifest = set_manifest(mask_ratio=0.0, distill={"iterations": 3, "regulariser": cutmix})
+    models = [
+        ModelInput(
+            id=f"mdl_{k}",
+            path="/nowhere",
+            config=model_config(
+                training_set="distilled", distilled_set_id="set_1", images_per_class=10, train=train
+            ),
+        )
+        for k, train in enumerate(
+            [{}, {"regulariser": {"name": "mixup"}, "loss": {"name": "focal"}}]
+        )
+    ]
+    groups = group_models(models, {"set_1": SetInput(id="set_1", path="/", manifest=manifest)})
+    label = "distilled (DM, cutmix, α = 1, 10 per class)"
+    further = "focal loss, γ = 3, mixup, α = 0.2"
+    assert [group.label for group in groups] == [label, f"{label}, {further}"]
+    assert groups[1].images == f"10 distilled images per class with {further}"
 
 
 def test_networks_on_one_set_are_training_sets_of_their_own():

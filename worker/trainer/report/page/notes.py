@@ -13,6 +13,7 @@ from ddcal_core.formats.reports import (
     Report,
     ReportedTrainingSet,
 )
+from ddcal_core.specs.regularisers import regulariser_words
 from worker.trainer.report.data_words import data_sentences
 from worker.trainer.report.network_words import augmentation_words, loss_words, network_words
 from worker.trainer.report.page.captions import is_of_rows
@@ -122,9 +123,15 @@ def _distilled_words(distilled: DistilledSetFacts) -> str:
         f" The set was distilled from {distilled.n_real_images:,} real training images "
         f"by {distilled.method.upper()} in {distilled.distill.iterations:,} iterations (seed "
         f"{distilled.seed}, {distilled.seconds:.0f} s), with "
-        f"{percent(distilled.mask_ratio, 0)} of the synthetic pixels masked (MDT)."
+        f"{percent(distilled.mask_ratio, 0)} of the synthetic pixels masked (MDT)"
+        f"{_regulariser_words(distilled)}."
         f"{_factor_words(distilled)}{_warning_words(distilled)}"
     )
+
+
+def _regulariser_words(distilled: DistilledSetFacts) -> str:
+    words = regulariser_words(distilled.distill.regulariser)
+    return f" and {words}" if words else ""
 
 
 def _imported_words(imported: ImportedSet) -> str:

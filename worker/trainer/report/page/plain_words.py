@@ -6,6 +6,7 @@ from typing import Literal
 
 from ddcal_core.formats.calibrations import CalibrationMethod, TrainingSource
 from ddcal_core.formats.reports import Report, ReportedTrainingSet
+from ddcal_core.specs.regularisers import regulariser_words
 
 _ALWAYS = {
     "Confidence": (
@@ -113,4 +114,7 @@ def _distillation_words(training_set: ReportedTrainingSet) -> dict[str, str]:
             "masked distillation training: a share of the synthetic pixels was masked at random in "
             "each step of the distillation."
         )
+    if distilled.distill.regulariser is not None:
+        words = regulariser_words(distilled.distill.regulariser)
+        found["Regulariser"] = f"what else the synthetic images went through in each step: {words}."
     return found
