@@ -78,6 +78,7 @@ def test_what_jobs_are_not_kept_from_is_told(folder, monkeypatch, capsys):
     assert told in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.long
 def test_a_damaged_file_is_named(folder, capsys):
     """Exit 1; also as people call it."""
     flip_a_bit(stored_file(folder))
@@ -115,6 +116,7 @@ def test_where_there_is_no_data_none_is_made(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.long
 def test_json_for_programs(folder, capsys):
     """The same, by what it is."""
     flip_a_bit(stored_file(folder))

@@ -99,6 +99,7 @@ def mutant_of_ours(name, after):
     return Mutant(name, "numbers_of_ours.py", "= 1, 2", after, ("test_numbers.py",))
 
 
+@pytest.mark.long
 def test_a_mutant_that_no_test_notices_survives(copy, capsys):
     """One that a test notices, and one that none does; the copy is whole afterwards."""
     mutants = [mutant_of_ours("larger", "= 1, 3"), mutant_of_ours("wrong", "= 2, 2")]

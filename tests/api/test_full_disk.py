@@ -143,6 +143,7 @@ def in_a_namespace():
     return command
 
 
+@pytest.mark.long
 def test_a_disk_that_is_really_full_is_507_and_keeps_nothing(
     in_a_namespace, migrated_sqlite, tmp_path
 ):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import event, func, select
 
 from app.shared.settings import Settings
@@ -55,6 +56,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.long
 def test_a_submission_is_whole_or_nothing(migrated_url: str, tmp_path: Path) -> None:
     """For each statement a process that is killed before it; the last one is never killed."""
     settings = Settings(data_folder=tmp_path / "data", database_url=migrated_url)

@@ -39,6 +39,7 @@ def changed_while_waiting(api, job_id, change):
     return answer.json()
 
 
+@pytest.mark.long
 def test_a_wait_ends_when_the_job_changes(api):
     """By a claim, by progress that is no event, by its end."""
     job_id = api.submit("distill", DISTILL)["id"]

@@ -150,6 +150,7 @@ def test_nothing_that_is_raised_ends_the_thread(database, error):
     assert (type(wrong), later) == (RuntimeError, "an answer")
 
 
+@pytest.mark.long
 def test_a_caller_does_not_wait_for_ever(database):
     """What hangs is 503 after a while; what nobody waits for any more is not begun."""
     gate = Gate(database.write)

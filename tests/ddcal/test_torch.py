@@ -97,6 +97,7 @@ def test_a_set_is_a_dataset_of_tensors(tmp_path, below, is_soft):
     assert read.train_with["epochs"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("temperature", [0.05, 1.0, 7.5])
 def test_a_calibrated_model_answers_as_the_exported_program(tmp_path, network, pixels, temperature):
     """The temperature is applied, to the same probabilities."""

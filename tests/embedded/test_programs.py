@@ -79,6 +79,7 @@ def test_failures_in_a_row_wait_longer(tmp_path):
     assert pauses == ["0.25 s", "0.5 s", "1 s"]
 
 
+@pytest.mark.long
 def test_a_program_that_never_stays_up_is_given_up(tmp_path):
     """A broken installation is told with its last words, not restarted for ever."""
     kept = start(program(tmp_path, "echo no such module; exit 1"))

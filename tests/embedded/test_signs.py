@@ -141,6 +141,7 @@ class Switch:
         return self.is_on
 
 
+@pytest.mark.long
 def test_a_program_that_hangs_is_killed_and_started_again(tmp_path):
     """Though it lives; one that gives its signs is left alone."""
     switch, said = Switch(), []

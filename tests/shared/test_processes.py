@@ -62,6 +62,7 @@ def test_a_child_whose_parent_is_already_gone_does_not_start():
     assert (done.returncode, done.stdout) == (1, b"")
 
 
+@pytest.mark.long
 def test_nobody_runs_python_between_fork_and_exec():
     """A lock that another thread held at the fork stays held in the child for ever."""
     found = []

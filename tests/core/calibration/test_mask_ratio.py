@@ -193,6 +193,7 @@ def test_a_temperature_is_found_from_the_small_set_alone():
     assert 1 / 3 < found.left_out_accuracy < 1
 
 
+@pytest.mark.long
 def test_it_repeats_by_seed_and_follows_the_scale_of_the_logits():
     """Equal seeds give equal results; logits ten times as large, T ten times as large."""
     images, labels = blobs(4)

@@ -260,6 +260,7 @@ def test_each_image_is_seen_once_before_any_is_seen_again(experts):
     assert first.tolist() != second.tolist()
 
 
+@pytest.mark.long
 def test_matching_gets_better(experts):
     """Over thirty iterations the loss falls well below 1, that of a network that stands still."""
     losses = []

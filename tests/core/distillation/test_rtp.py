@@ -320,6 +320,7 @@ def test_classes_outside_the_task_do_not_move():
     assert moved.nonzero()[:, 0].tolist() == sorted(drawn)
 
 
+@pytest.mark.long
 def test_learning_helps():
     """Over thirty iterations the loss on real images falls."""
     losses = []

@@ -86,6 +86,7 @@ def test_the_file_says_nothing_of_where_it_was_made(tmp_path):
     assert b".py" not in held
 
 
+@pytest.mark.long
 def test_other_answers_are_no_file(tmp_path):
     """A network that the exporter does not understand is not written."""
 

@@ -56,6 +56,7 @@ def answers(tmp_path_factory):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "fault"), CELLS)
 def test_a_bad_file_is_refused_in_words(answers, name, fault):
     """By what is wrong with it, naming the file or column; nothing but whole tensors stays."""

@@ -126,6 +126,7 @@ def photo(width, height):
     return image
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 def test_a_large_photo_is_reduced_to_what_resampling_it_whole_gives(image_format):
     """To two levels, against Pillow's Lanczos of the whole picture."""

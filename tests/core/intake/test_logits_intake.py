@@ -394,6 +394,7 @@ def test_flipped_bits_are_refused_or_taken(tmp_path):
     assert n_refused > 150
 
 
+@pytest.mark.long
 def test_whatever_numbers_there_are_they_are_looked_at(tmp_path):
     """Infinite, undefined and huge ones among probabilities in every dress."""
     dice = np.random.default_rng(0)

@@ -335,6 +335,7 @@ def test_a_rejected_upload_says_why(api, run, tmp_path, capsys):
     assert "wanted finite numbers" in shown
 
 
+@pytest.mark.long
 def test_service_that_is_not_there(nobody, capsys):
     """The address and what to do are named, once, and the exit status is 1."""
     assert main(["--url", nobody, "cancel", "job_1"]) == 1
@@ -350,6 +351,7 @@ def test_a_url_that_cannot_be_read(capsys):
     assert "http://127.0.0.1:port" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_variable_that_is_nearly_one_of_ours_is_told(nobody, monkeypatch, capsys):
     """With the one meant; it stops nothing."""
     monkeypatch.setenv("DDCAL_APIKEY", SECRET)
@@ -420,6 +422,7 @@ def test_who_reads_the_output_may_have_seen_enough(api, request_file):
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
+@pytest.mark.long
 def test_a_file_of_ones_own_is_not_imported(tmp_path, api):
     """A folder may hold an app.py, a worker.py, or whatever else people call theirs."""
     for name in ("app", "worker", "ddcal", "ddcal_core", "celery", "torch", "rich"):
@@ -461,6 +464,7 @@ def test_an_interrupted_watch_says_that_the_job_goes_on(run, request_file, monke
     assert f"ddcal cancel {job_id}" in told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "what"), [("", "wants a key"), ("wrong" * 9, "does not take this key")]
 )

@@ -64,6 +64,7 @@ def end_intake(api, run):
         runs.succeed(connection, run, Ending())
 
 
+@pytest.mark.long
 def test_one_command_does_it_all(run, worker, tmp_path, capsys):
     """Upload, distil, train, calibrate, evaluate, download; sent again, the upload is known."""
     images = tmp_path / "my images!.npz"

@@ -93,6 +93,7 @@ def columns_of(rows: Rows) -> dict[str, set[str]]:
     return {name: set(found[0]) for name, found in rows.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_every_row_survives_the_way_to_head_and_one_step_back(
     settings: Settings, revision: str

@@ -227,6 +227,7 @@ def test_rows_survive_the_way_to_recipes_and_back(settings: Settings) -> None:
     engine.dispose()
 
 
+@pytest.mark.long
 def test_the_way_back_waits_for_experts_at_work(settings: Settings) -> None:
     """A job that the old code cannot run is not left to it."""
     migrate(settings)

@@ -285,6 +285,7 @@ def test_the_background_rings_right_after_a_commit(
     assert not any(thread.is_alive() for thread in background.threads)
 
 
+@pytest.mark.long
 def test_the_background_outlives_a_broken_bell(
     database: Database, migrated_settings: Settings, submit: Submit
 ) -> None:

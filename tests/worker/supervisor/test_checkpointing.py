@@ -164,6 +164,7 @@ def lose(made: Bench, job_id: str) -> None:
         runs.recover_lost(connection, job_id)
 
 
+@pytest.mark.long
 def test_a_lost_run_leaves_its_successor_s_files_alone(bench: Callable[..., Bench]) -> None:
     """A supervisor that comes back from the dead tidies up after itself, and no further."""
     made = bench(PROGRESS + "time.sleep(3600)\n", heartbeat_seconds=2)

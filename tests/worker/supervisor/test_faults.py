@@ -150,6 +150,7 @@ class SilentDatabase(Database):
             yield connection
 
 
+@pytest.mark.long
 def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
     bench: Callable[..., Bench],
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_supervisor_kept_waiting_by_a_call_lets_go_within_the_lease(
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["lost", "succeeded"]
 
 
+@pytest.mark.long
 def test_a_database_that_answers_just_in_time_costs_one_attempt_and_no_lease(
     bench: Callable[..., Bench],
 ) -> None:

@@ -106,6 +106,7 @@ class SteppedMachine:
         self.process.communicate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_a_clock_that_steps_costs_no_attempt(made: Bench, seconds: int) -> None:
     """Worker and reconciler go on as if nothing were, beside one whose clock has not stepped."""
@@ -123,6 +124,7 @@ def test_a_clock_that_steps_costs_no_attempt(made: Bench, seconds: int) -> None:
     assert [outcome for outcome, _ in made.outcomes(job.id)] == ["succeeded"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_a_lost_run_is_found_though_the_clock_has_stepped(made: Bench, seconds: int) -> None:
     """A lease is as long as it was meant to be, whatever the time of day says."""

@@ -307,6 +307,7 @@ ALL = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mask", [-1e9, -1e17, -1e30, float(np.finfo(np.float32).min), -1.7e308])
 def test_a_masked_class_changes_no_calibration(tmp_path, mask):
     """Every method ends, and temperature and ECE are those without the class; none certain."""

@@ -194,6 +194,7 @@ def test_every_format_has_a_writer_and_a_test(resource):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("resource", "word"), [(one, word) for one, words in READINGS.items() for word in words]
 )
@@ -434,6 +435,7 @@ def test_a_network_s_zip_holds_its_files(tmp_path, results, resource):
     assert {"model.safetensors", "config.json"} <= set(held)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("resource", ["model", "calibration"])
 def test_onnx_and_program_give_the_network_s_probabilities(tmp_path, results, resource):
     """With the temperature that was found, by the runtimes that people use."""
@@ -494,6 +496,7 @@ def test_the_typed_table_is_the_same(tmp_path, results):
     assert said == report["conventions"]
 
 
+@pytest.mark.long
 def test_each_figure_is_a_drawing_by_itself(tmp_path, results):
     """As many as the page has, each well-formed, with its size, and no colour left to be filled."""
     page = results["report"].files["report.html"].read_text(encoding="utf-8")

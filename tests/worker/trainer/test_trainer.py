@@ -210,6 +210,7 @@ def test_each_error_has_its_type(error, kind):
     assert kind != "internal" or str(error) not in described.message
 
 
+@pytest.mark.long
 def test_a_trainer_imports_no_library_that_few_jobs_need():
     """Each start pays for what it imports, and every attempt at a job is a start."""
     code = (

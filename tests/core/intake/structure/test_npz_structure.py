@@ -248,6 +248,7 @@ def test_broken_npy_starts_are_refused(data, message):
         read_npy_header(io.BytesIO(data))
 
 
+@pytest.mark.long
 def test_flipped_bytes_raise_nothing_but_the_refusal(tmp_path):
     """However the bytes are damaged, the check answers or refuses: it never falls over."""
     original = save(tmp_path, arrays(class_names=np.array(["a", "b"])), compressed=True)
