@@ -238,7 +238,7 @@ def test_parameters_are_told_in_our_words(shared_api):
 def test_every_form_is_put_in_words():
     """A pattern tells nobody what an id looks like."""
     patterns = [value for name, value in vars(fields).items() if name.endswith("REFERENCE")]
-    assert len(patterns) == 5
+    assert len(patterns) == 6
     assert set(fields.FORMS) == {*patterns, fields.NAME}
     assert "^" not in told_of({"dataset": "a b"})["/params/dataset"]
 
