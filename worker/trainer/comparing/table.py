@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ddcal_core.formats.csv_cells import safe_cell
-from ddcal_core.formats.exports.report_table import COLUMNS, Cell, report_rows
+from ddcal_core.formats.exports.report_table import COLUMNS, Cell
 from ddcal_core.specs.decision_rules import SettingValue
 from worker.trainer.comparing.cells import Result
 
@@ -26,11 +26,11 @@ def table_rows(results: Sequence[Result], paths: Sequence[str]) -> Iterator[dict
         of_result: dict[str, Cell] = {
             "report_id": result.report_id,
             "job_id": result.job_id,
-            "dataset": result.report.dataset,
+            "dataset": result.dataset,
             **{f"{SETTING}{path}": setting_cell(result.settings.get(path)) for path in paths},
         }
-        for row in report_rows(result.report):
-            yield of_result | row
+        for row in result.table:
+            yield {**of_result, **row}
 
 
 def setting_cell(value: SettingValue) -> Cell:
