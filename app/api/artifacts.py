@@ -12,13 +12,16 @@ from fastapi.responses import FileResponse, Response
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.responses import is_known, json_answer, not_modified, problems
 from app.api.schemas.results import ArtifactBody, artifact_body
-from app.shared.errors import DamagedFileError, MalformedRequestError
-from app.shared.store.catalog import Artifact, find_artifact
+from app.shared.errors import DamagedFileError, MalformedRequestError, NotFoundError
+from app.shared.store.catalog import Artifact, artifacts_of_resources, find_artifact
 
 router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
-# A report runs nothing and fetches nothing: it is data that happens to be read in a browser.
-REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# A report runs nothing and fetches nothing: it is data that happens to be read in a browser. It has
+# our origin so that its links to other results carry the session; no script is there to use it.
+REPORT_POLICY = (
+    "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+)
 _RANGE = re.compile(r"([0-9]{1,30})-([0-9]{0,30})|-[0-9]{1,30}")
 FOR_EVER = "private, max-age=31536000, immutable"
 INLINE_TYPES = ("text/html", "image/png")
@@ -55,6 +58,25 @@ def download_artifact(
     """
     artifact = _find(service, owner_id, artifact_id)
     return answer_file(request, service, owner_id, artifact)
+
+
+@router.get("/{artifact_id}/{name}", include_in_schema=False)
+def download_beside(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, artifact_id: str, name: str
+) -> Response:
+    """Another file of the same result, by its name: what a page's links to its neighbours mean.
+
+    They lead to the files themselves where the whole result was downloaded.
+    """
+    artifact = _find(service, owner_id, artifact_id)
+    with service.database.read() as connection:
+        files = artifacts_of_resources(connection, owner_id, [artifact.resource_id])
+    beside = next((file for file in files if file.name == name), None)
+    if beside is None:
+        raise NotFoundError(
+            "artifact_not_found", f"there is no {name[:100]} beside {artifact.name}"
+        )
+    return answer_file(request, service, owner_id, beside)
 
 
 def answer_file(

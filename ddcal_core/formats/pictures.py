@@ -1,6 +1,7 @@
 """Images as small PNG pictures for people to look at (NumPy, Pillow; no torch)."""
 
 import io
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ddcal_core.specs.facts import DatasetFacts
 
-MAX_SHOWN_CLASSES = 50
+MAX_SHOWN_CLASSES = 100
 MAX_SHOWN_PER_CLASS = 20
 
 _GAP = 1
 _GAP_GREY = 128
-_LABEL_WIDTH = 120
+_MARGIN = 4
 _LABEL_SIZE = 12
 
 
@@ -44,7 +45,8 @@ def strip_png(pixels: NDArray[np.uint8]) -> bytes:
 def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: DatasetFacts) -> bytes:
     """Draw a row of images for each class, its name on the left.
 
-    The first 50 classes and 20 images of each are shown, enlarged without smoothing.
+    The first 100 classes and 20 images of each are shown, enlarged without smoothing; a last line
+    says what is left out.
 
     Args:
         pixels: uint8 (N, C, H, W).
@@ -59,21 +61,42 @@ def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: Datas
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
     ]
     strips = [(name, _strip(row)) for name, row in rows if len(row)]
+    left_out = left_out_words(labels, facts.n_classes)
+    font = ImageFont.load_default(_LABEL_SIZE)
+    label_width = 3 * _MARGIN + ceil(max(font.getlength(name) for name, _ in strips))
     scale = max(1, 40 // facts.image_shape[1])
     row_height = max(facts.image_shape[1] * scale, _LABEL_SIZE + 2) + _GAP
-    width = _LABEL_WIDTH + scale * max(strip.shape[1] for _, strip in strips)
-    sheet = Image.new("RGB", (width, row_height * len(strips)), "white")
+    width = label_width + scale * max(strip.shape[1] for _, strip in strips)
+    width = max(width, ceil(font.getlength(left_out)) + 2 * _MARGIN)
+    foot = row_height * len(strips)
+    height = foot + (2 * _LABEL_SIZE if left_out else 0)
+    sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_LABEL_SIZE)
     for i, (name, strip) in enumerate(strips):
         picture = Image.fromarray(strip)
         picture = picture.resize(
             (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
         )
-        sheet.paste(picture, (_LABEL_WIDTH, i * row_height))
-        shown = name if len(name) <= 16 else f"{name[:15]}…"
-        draw.text((4, i * row_height + 2), shown, fill="black", font=font)
+        sheet.paste(picture, (label_width, i * row_height))
+        draw.text((_MARGIN, i * row_height + 2), name, fill="black", font=font)
+    draw.text((_MARGIN, foot + 4), left_out, fill="black", font=font)
     return _png(sheet)
+
+
+def left_out_words(labels: NDArray[np.int64], n_classes: int) -> str:
+    """Say which classes and images are beyond those that are shown; nothing where all are.
+
+    Args:
+        labels: int64 (N,), of the images.
+        n_classes: of the data set.
+    """
+    said = []
+    if n_classes > MAX_SHOWN_CLASSES:
+        said.append(f"the first {MAX_SHOWN_CLASSES} of {n_classes:,} classes")
+    n_most = int(np.bincount(labels).max())
+    if n_most > MAX_SHOWN_PER_CLASS:
+        said.append(f"the first {MAX_SHOWN_PER_CLASS} of {n_most:,} images per class")
+    return f"Shown: {', '.join(said)}." if said else ""
 
 
 def _strip(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -175,13 +175,27 @@ def test_a_range_of_an_older_file_is_the_whole(api, chain):
 
 
 def test_a_report_is_shown_in_a_sandbox(api, chain):
-    """Inline, without scripts, origin or network."""
+    """Inline, without scripts, forms or network; of our origin, as links need the session."""
     answer = api.client.get(content(api, "reports", chain["reports"], "report.html"))
     assert answer.content == HTML
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-disposition"] == 'inline; filename="report.html"'
     policy = answer.headers["content-security-policy"]
-    assert policy == "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert (
+        policy
+        == "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    )
+
+
+def test_a_page_reaches_its_neighbours_by_name(api, chain):
+    """As it does in a folder of downloads; what is not beside it is not found."""
+    url = content(api, "reports", chain["reports"], "report.html")
+    beside = api.client.get(url.replace("/content", "/report.json"))
+    assert (beside.status_code, beside.content) == (200, b"{}")
+    assert beside.headers["content-disposition"].startswith("attachment")
+    assert problem(api.client.get(url.replace("/content", "/set.npz")), 404)["detail"] == (
+        "there is no set.npz beside report.html"
+    )
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ class Task:
             is not the job's.
         checkpoint_seconds: least time from one write of the checkpoint to the next.
         on_note: to be told what users should know of the run, such as where it goes on.
+        job_id: of the job, to be named in what people read.
     """
 
     params: Mapping[str, Any]
@@ -175,6 +176,7 @@ class Task:
     recipe: str = ""
     checkpoint_seconds: float = 5.0
     on_note: NoteCallback = ignore_note
+    job_id: str = ""
 
 
 def parse_json(model: type[ModelT], value: object) -> ModelT:

@@ -168,6 +168,7 @@ def _compute(job: JobLine, reporter: Reporter) -> list[Output]:
         recipe=job.recipe,
         checkpoint_seconds=job.checkpoint_seconds,
         on_note=reporter.note,
+        job_id=job.job_id,
     )
     outputs = COMPUTATIONS[job.computation](task)
     names = [file.relative_to(folder).as_posix() for output in outputs for file in output.files]

@@ -1,13 +1,15 @@
 """Exports, opened as a user opens them: with torch, numpy and safetensors, without this project."""
 
+import io
 import json
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
@@ -20,6 +22,7 @@ from ddcal_core.formats.models import (
     save_program,
     write_model,
 )
+from ddcal_core.formats.pictures import left_out_words, sheet_png
 from ddcal_core.formats.records import read_record, write_json
 from ddcal_core.formats.set_files import set_files
 from ddcal_core.formats.sets import read_distilled_set, write_distilled_set
@@ -40,6 +43,8 @@ FACTS = DatasetFacts(
     mean=(0.4, 0.5, 0.6),
     std=(0.2, 0.25, 0.3),
 )
+
+FONT = ImageFont.load_default(12)
 
 # What a user writes who has never heard of this project.
 USER_SCRIPT = """
@@ -169,8 +174,42 @@ def test_the_preview_shows_the_images_clipped(distilled):
         picture = np.asarray(preview.convert("RGB"))
     pixels = images[0].permute(1, 2, 0).numpy() * np.array(FACTS.std) + np.array(FACTS.mean)
     wanted = np.round(np.clip(pixels, 0, 1) * 255)
-    tile = picture[2:42:5, 122:162:5]
+    label_width = 12 + math.ceil(max(map(FONT.getlength, FACTS.class_names)))
+    tile = picture[2:42:5, label_width + 2 : label_width + 42 : 5]
     assert np.abs(tile - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "n_each", "words"),
+    [
+        (3, 20, ""),
+        (3, 21, "Shown: the first 20 of 21 images per class."),
+        (100, 1, ""),
+        (101, 1, "Shown: the first 100 of 101 classes."),
+        (200, 30, "Shown: the first 100 of 200 classes, the first 20 of 30 images per class."),
+    ],
+)
+def test_a_preview_says_what_it_leaves_out(n_classes, n_each, words):
+    """In a line below the last class; names have all the room that they need."""
+    labels = np.repeat(np.arange(n_classes), n_each)
+    assert left_out_words(labels, n_classes) == words
+    names = tuple(f"{'a long name ' * 5}{k}" for k in range(n_classes))
+    facts = FACTS.model_copy(
+        update={
+            "class_names": names,
+            "image_shape": (1, 8, 8),
+            "train_class_counts": (1,) * n_classes,
+        }
+    )
+    sheet = sheet_png(np.zeros((len(labels), 1, 8, 8), np.uint8), labels, facts)
+    with Image.open(io.BytesIO(sheet)) as picture:
+        rows, foot = min(n_classes, 100) * 41, 24 if words else 0
+        assert picture.height == rows + foot
+        ink = np.asarray(picture.convert("L"))
+    longest = math.ceil(max(map(FONT.getlength, names[:100])))
+    assert (ink[:rows, : longest + 4] < 128).any(0).nonzero()[0].max() > longest - 4
+    assert (ink[:rows, longest + 5 : longest + 11] == 255).all()
+    assert (ink[rows:] < 128).any() == bool(words)
 
 
 def test_reading_back_a_set(distilled):

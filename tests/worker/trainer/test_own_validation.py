@@ -121,5 +121,5 @@ def test_temperatures_are_fitted_on_it_and_the_report_says_so(dataset, tmp_path)
     params = {"calibrations": ["cal_" + "a" * 26], "evaluate": {"n_bins": 5}}
     (report,) = run_kind("evaluate", params, inputs, tmp_path / "evaluate")
     page = file_of(report, "report.html").read_text()
-    assert "Validation images: the 15 of the data set&#x27;s own validation split." in page
+    assert "Validation images: the 15 of the data set&#39;s own validation split." in page
     assert "cut from the training split by seed" not in page

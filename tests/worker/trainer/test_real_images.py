@@ -277,7 +277,10 @@ def test_the_preview_shows_pixels(lineage):
         row = (row - row.min()) / (row.max() - row.min())
     with Image.open(file_of(lineage.distilled, "preview.png")) as preview:
         picture = np.asarray(preview.convert("L")).astype(float)
-    tile = picture[2:42:5, 122:162:5]
+    # The strip of a class ends where the picture does; its names are as wide as they are.
+    n_images = int((tensors["labels"] == tensors["labels"][0]).sum())
+    start = picture.shape[1] - 5 * (9 * n_images - 1)
+    tile = picture[2:42:5, start + 2 : start + 42 : 5]
     assert np.abs(tile - np.round(row.reshape(8, 8) * 255)).max() <= 1
     assert tile.std() > 20
 

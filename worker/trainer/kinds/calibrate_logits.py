@@ -51,6 +51,7 @@ from worker.trainer.report.comparison import compare
 from worker.trainer.report.logits_report import logits_report, measured_on, uploaded_network
 from worker.trainer.report.measurements import Measurement
 from worker.trainer.report.measuring import NetworkMeasurer
+from worker.trainer.report.page.origin import origin_of
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
 from worker.trainer.report.rows import Measured, build_rows
@@ -85,7 +86,7 @@ def run(task: Task) -> list[Output]:
     report = _report(logits, measured, before, measurer, task, started)
     task.on_progress(Progress(phase="measure", step=n_steps, steps=n_steps))
     outputs = [_calibration(one, after, logits, task.folder) for one, after in measured]
-    return [*outputs, _written(report, logits, task.folder)]
+    return [*outputs, _written(report, logits, task)]
 
 
 def _fit(spec: LogitsCalibration, rows: Mapping[str, Tensor], logits: LogitsInput) -> FoundOfLogits:
@@ -185,9 +186,10 @@ def _report(
     return logits_report(logits, group, rows, comparison, made)
 
 
-def _written(report: Report, logits: LogitsInput, folder: Path) -> Output:
+def _written(report: Report, logits: LogitsInput, task: Task) -> Output:
+    folder = task.folder
     numbers, page = folder / "report.json", folder / "report.html"
     write_json(numbers, report.as_json())
-    page.write_text(report_page(report, ()), encoding="utf-8")
+    page.write_text(report_page(report, (), origin_of(task, "calibrate")), encoding="utf-8")
     values = {**report.headline_values(), "logits": logits.name}
     return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))

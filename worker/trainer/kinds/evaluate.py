@@ -39,6 +39,7 @@ from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.mts_curve import mts_curve
 from worker.trainer.report.network_report import Analyses, build_report
+from worker.trainer.report.page.origin import origin_of
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
@@ -250,5 +251,6 @@ def _write(
     numbers, page = task.folder / "report.json", task.folder / "report.html"
     write_json(numbers, report.as_json())
     pictures = set_pictures(groups)
-    page.write_text(report_page(report, pictures), encoding="utf-8")
+    origin = origin_of(task, "evaluate")
+    page.write_text(report_page(report, pictures, origin), encoding="utf-8")
     return Output("report", "report", report.headline_values(), (numbers, page, table))

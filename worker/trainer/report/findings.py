@@ -65,11 +65,8 @@ def _of_guessing(dataset: str, row: Row) -> str:
     )
 
 
-def _best_by_what_was_used(rows: Sequence[Row]) -> dict[str, Row]:
-    """The best that saw no label, labels when the set was made, and labels now, by these words.
-
-    They are the best on test, so that none of this is a way to choose.
-    """
+def by_what_was_used(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Group calibrations by what they have seen, those of no label first; none without a row."""
     groups = {
         "from the training images alone": [
             row for row in rows if row.fit_on == "training_set" and row.calibration != CARRIED
@@ -78,12 +75,18 @@ def _best_by_what_was_used(rows: Sequence[Row]) -> dict[str, Row]:
         "with labelled validation images": [row for row in rows if row.fit_on == "validation"],
         "by the rows fitted on": [row for row in rows if row.fit_on == "fit rows"],
     }
-    found = {}
-    for used, group in groups.items():
-        winners = [row for row in group if may_win(row)]
-        if winners:
-            found[used] = min(winners, key=lambda row: row.ece.mean)
-    return found
+    return {used: group for used, group in groups.items() if group}
+
+
+def best_row(rows: Sequence[Row]) -> Row | None:
+    """Give the one of lowest ECE on test, which is no way to choose; None if none may win."""
+    return min(filter(may_win, rows), key=lambda row: row.ece.mean, default=None)
+
+
+def _best_by_what_was_used(rows: Sequence[Row]) -> dict[str, Row]:
+    """The best that saw no label, labels when the set was made, and labels now, by these words."""
+    found = {used: best_row(group) for used, group in by_what_was_used(rows).items()}
+    return {used: row for used, row in found.items() if row is not None}
 
 
 def _networks(row: Row) -> str:

@@ -7,6 +7,8 @@ import json
 import math
 import re
 from collections import Counter
+from datetime import UTC, datetime
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -44,6 +46,7 @@ from worker.trainer.report.page.figures import (
     pool_bins,
     reliability_diagram,
 )
+from worker.trainer.report.page.origin import Origin
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
 from worker.trainer.report.row_words import (
@@ -257,20 +260,79 @@ class Elements(html.parser.HTMLParser):
         self.text.append(data)
 
 
+def shown_text(page):
+    """A page's words, with one space between them."""
+    return re.sub(r"[ \n]+", " ", "".join(Elements(page).text))
+
+
 def test_the_page_stands_alone(page):
-    """No script, link, handler or address: nothing that a sandboxed page could not show."""
+    """No script, handler or address elsewhere: nothing that a sandboxed page could not show."""
     elements = Elements(page)
     assert elements.open == []
     tags = {tag for tag, _ in elements.found}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "a", "use"}
-    for _, attributes in elements.found:
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "use"}
+    for tag, attributes in elements.found:
         assert not [name for name in attributes if name.startswith("on")]
-        assert not {"href", "srcset", "action", "style"} & set(attributes)
+        assert not {"srcset", "action", "style"} & set(attributes)
+        assert tag == "a" or "href" not in attributes
         assert attributes.get("src", "data:image/png").startswith("data:image/png")
     style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
     assert "http" not in page
+
+
+def test_links_lead_into_the_page_to_its_files_and_to_results(page, report):
+    """Within the page to what is there, once each; names of users are no addresses."""
+    found = Elements(page).found
+    links = [attributes["href"] for tag, attributes in found if tag == "a"]
+    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    within = [link.removeprefix("#") for link in links if link.startswith("#")]
+    assert len(ids) == len(set(ids))
+    assert set(within) <= set(ids)
+    assert {"table", "meaning", "reliability", "words", "origin", "word-ece"} <= set(within)
+    assert [link for link in links if not link.startswith("#")] == [
+        f"/v1/datasets/{quote(EVIL, safe='')}",
+        "/results/set_1",
+        *(f"/results/{id_}" for one in report.training_sets for id_ in one.model_ids),
+        "report.json",
+        "predictions.csv.gz",
+    ]
+
+
+def test_the_first_screen_answers(page, report):
+    """What was distilled, how far off networks are, and what each sort of calibration leaves."""
+    screen = page[: page.index('<div id="table">')]
+    text = shown_text(screen + "</main></body></html>")
+    none, _, masked, _ = report.rows
+    assert "What was distilled 30 images in place of 100. Shown: 1 of 60 classes." in text
+    for heading, row in (("As trained", none), ("From the training images alone", masked)):
+        assert f"{heading} {percent(row.ece.mean)} ECE {row.verdict}" in text
+    assert "With labelled validation images" not in text
+    assert screen.count("<svg") == 2
+    assert "Of several calibrations each shows the one of lowest ECE" in text
+
+
+def test_what_only_fails_is_answered_too(report):
+    """From the small set alone nothing was found: the first screen says so."""
+    rows = tuple(row for row in report.rows if row.method != "mts")
+    text = shown_text(report_page(changed(report, rows=rows), []))
+    assert (
+        "From the training images alone none no calibration TS on training set has no best" in text
+    )
+
+
+def test_a_page_says_which_job_made_it(report):
+    """Its date, version and request, escaped as all else; without it none of that."""
+    origin = Origin("job_1", datetime(2026, 11, 30, 9, 5, tzinfo=UTC), "7.8.9", {"name": EVIL})
+    page = report_page(report, [], origin)
+    assert EVIL not in page
+    text = shown_text(page)
+    assert "30 November 2026" in text
+    assert "2026-11-30 09:05 UTC by ddcal 7.8.9" in text
+    assert "job_1" in text
+    assert json.dumps(EVIL) in text
+    assert "job_1" not in report_page(report, [])
 
 
 def test_every_class_is_in_the_style_sheet(page):
@@ -368,8 +430,8 @@ def test_further_measures_keep_their_order(report):
 def test_drawings_are_well_formed(page, report):
     """Every SVG of the page parses as XML and has a title for those who do not see it."""
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    side_by_side = 3
-    assert len(drawings) == len(report.rows) * 2 + side_by_side + 1 + 2 + 4
+    first_screen, side_by_side = 2, 3
+    assert len(drawings) == first_screen + len(report.rows) * 2 + side_by_side + 1 + 2 + 4
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("aria-label")
@@ -428,7 +490,7 @@ def test_each_ece_has_its_interval_where_there_is_a_temperature(report, page):
     assert measured_at(logits, labels, MASKED).ece_interval == (wanted.low, wanted.high)
     assert measured_at(logits, labels, SEPARABLE).ece_interval is None
     network = report.rows[0].networks[0]
-    low, high = (percent(end) for end in network.ece_interval)
+    low, high = (percent(end).rstrip("%").rstrip() for end in network.ece_interval)
     assert f"{percent(network.ece)} ({low} to {high})" in page
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from ddcal_core.formats.report_analyses import LogitAnalysis, SpectraBeside, SpectrumAnalysis
 from ddcal_core.formats.report_rows import OpenSummary, Summary
 from ddcal_core.formats.reports import Report
@@ -12,6 +14,7 @@ from worker.trainer.report.page.analysis_figures import (
     spectrum_figure,
 )
 from worker.trainer.report.page.captions import caption
+from worker.trainer.report.page.templates import stacked_table
 
 _SPECTRUM_AXES: Mapping[SpectrumCurve, str] = {
     "cumulative_energy": "share of energy so far",
@@ -58,33 +61,33 @@ def logit_section(report: Report) -> str:
     )
 
 
-def _logit_table(analyses: Sequence[LogitAnalysis]) -> str:
-    head = "".join(
-        f"<th>{heading}: {word}</th>"
+def _logit_table(analyses: Sequence[LogitAnalysis]) -> Markup:
+    head = [
+        f"{heading}: {word}"
         for heading in ("logit", "margin")
         for word in ("mean", "deviation", "variation")
-    )
-    body = "".join(
-        f"<tr><td>{escape(one.training_set_label)}</td>"
-        + "".join(
-            f'<td class="plain">{_number(value)}</td>'
-            for spread in (one.largest_logit, one.margin)
-            for value in (spread.mean, spread.deviation, spread.coefficient_of_variation)
-        )
-        + "</tr>"
+    ]
+    rows = [
+        [
+            one.training_set_label,
+            *(
+                _number(value)
+                for spread in (one.largest_logit, one.margin)
+                for value in (spread.mean, spread.deviation, spread.coefficient_of_variation)
+            ),
+        ]
         for one in analyses
-    )
-    return (
-        '<div class="scroll"><table class="numbers"><thead><tr><th>training set</th>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    ]
+    return stacked_table(["training set", *head], rows)
 
 
 def _number(value: Summary | OpenSummary) -> str:
     if value.mean is None:
         return "none"
-    deviation = "" if value.std is None else f' <span class="dev">± {value.std:.2g}</span>'
-    return f"{value.mean:.3g}{deviation}".replace("-", "−")
+    number = f"{value.mean:.3g}".replace("-", "−")
+    if value.std is None:
+        return number
+    return Markup('{} <span class="dev">± {}</span>').format(number, f"{value.std:.2g}")
 
 
 def spectrum_section(report: Report) -> str:

@@ -99,7 +99,8 @@ def reliability_diagram(bins: ReliabilityBins, *, n_networks: int, title: str) -
     parts.append(element("line", class_="diagonal", x1=x0, y1=y1, x2=x1, y2=_BINS_TOP))
     foot = _COUNTS_TOP + _COUNTS_HEIGHT
     parts.append(element("line", class_="axis", x1=x0, y1=foot, x2=x1, y2=foot))
-    parts.append(text(x0 - 5, _COUNTS_TOP + 9, f"{largest:,}", text_anchor="end"))
+    # Within the drawing, as a count has any number of digits.
+    parts.append(text(x0 + 3, _COUNTS_TOP + 9, f"{largest:,}", "t halo"))
     parts.append(text(x0 - 5, foot, "0", text_anchor="end"))
     parts += [
         text(x0 + _BINS_SIDE * at, foot + 14, f"{100 * at:.0f}", text_anchor="middle")

@@ -1,7 +1,8 @@
 """The report page's small print: how it was computed, each network's numbers, lineage."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
 
 from ddcal_core.formats.imported_networks import ImportedNetwork
 from ddcal_core.formats.imported_sets import ImportedSet
@@ -17,6 +18,7 @@ from ddcal_core.specs.regularisers import regulariser_words
 from worker.trainer.report.data_words import data_sentences
 from worker.trainer.report.network_words import augmentation_words, loss_words, network_words
 from worker.trainer.report.page.captions import is_of_rows
+from worker.trainer.report.page.templates import render, stacked_table
 from worker.trainer.report.row_words import percent
 
 _TERMS = {
@@ -42,20 +44,19 @@ _TERMS = {
 }
 
 
-def method_section(report: Report) -> str:
-    """Say how everything was computed, and every convention."""
-    steps = "".join(f"<li>{escape(step)}</li>" for step in report.steps or _steps(report))
+def method_section(report: Report) -> Markup:
+    """Say how everything was computed."""
+    return render("method.html", steps=report.steps or _steps(report))
+
+
+def conventions_list(report: Report) -> Markup:
+    """Say of every number by which convention it was computed."""
     conventions = report.conventions
     of_rows = {"n_test": "rows"} if is_of_rows(report) else {}
-    terms = "".join(
-        f"<dt>{escape(word)}</dt><dd>{escape(conventions[key])}</dd>"
-        for key, word in {**_TERMS, **of_rows}.items()
-        if key in conventions
-    )
-    return (
-        f"<section><h2>How it was computed</h2><ol>{steps}</ol><h3>Conventions</h3>"
-        f'<dl class="about">{terms}</dl></section>'
-    )
+    said = {
+        word: conventions[key] for key, word in {**_TERMS, **of_rows}.items() if key in conventions
+    }
+    return render("conventions.html", conventions=said)
 
 
 def _steps(report: Report) -> list[str]:
@@ -64,7 +65,8 @@ def _steps(report: Report) -> list[str]:
     return [
         *map(_training_step, known),
         f"This evaluation: {report.n_test:,} test images, which nothing before it has read; "
-        f"torch {made_with.torch} on {made_with.device} with {made_with.threads} threads, "
+        f"torch {made_with.torch} on {made_with.device} with {made_with.threads} "
+        f"thread{'' if made_with.threads == 1 else 's'}, "
         f"seed {made_with.seed}, {made_with.seconds:.1f} s.",
     ]
 
@@ -163,24 +165,20 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def network_section(rows: Sequence[Row]) -> str:
+_NETWORK_HEAD = (
+    "training set", "calibration", "seed", "status", "T", "accuracy", "ECE", "gap", "NLL",
+)  # fmt: skip
+
+
+def network_section(rows: Sequence[Row]) -> Markup:
     """List every network under every calibration."""
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("training set", "calibration", "seed", "status", "T", "accuracy", "ECE", "gap",
-                     "NLL")
-    )  # fmt: skip
-    body = "".join(_network_row(row, network) for row in rows for network in row.networks)
-    return (
-        "<section><h2>Every network</h2><details><summary>One row a network and calibration"
-        f'</summary><div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details></section>"
-    )
+    cells = [_network_row(row, network) for row in rows for network in row.networks]
+    return render("networks.html", table=stacked_table(_NETWORK_HEAD, cells, words=2))
 
 
-def _network_row(row: Row, network: NetworkRow) -> str:
+def _network_row(row: Row, network: NetworkRow) -> tuple[str, ...]:
     temperature, nll = network.temperature, network.nll
-    cells = (
+    return (
         row.training_set_label,
         row.calibration,
         "unknown" if network.seed is None else f"{network.seed} / {network.seed_index}",
@@ -191,37 +189,33 @@ def _network_row(row: Row, network: NetworkRow) -> str:
         percent(network.signed_gap),
         "∞" if nll is None else f"{nll:.3f}",
     )
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _interval(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f" ({percent(ends[0])} to {percent(ends[1])})"
+    if ends is None:
+        return ""
+    low, high = (percent(end).rstrip("%").rstrip() for end in ends)
+    return f" ({low} to {high})"
 
 
-def lineage_section(report: Report) -> str:
+def lineage_details(report: Report) -> Markup:
     """Show what each number was made from, by id: data set, set, model, calibration."""
-    sets = "".join(_lineage_of(training_set, report) for training_set in report.training_sets)
-    return (
-        "<section><h2>Lineage</h2><details><summary>Ids of everything this report was made from"
-        f"</summary><p>data set <code>{escape(report.dataset)}</code></p>"
-        f'<ul class="tree">{sets}</ul></details>'
-        '<p class="foot">Everything on this page, with each bin of each network, is in '
-        "report.json beside it.</p></section>"
-    )
+    trees = [_lineage_of(training_set, report) for training_set in report.training_sets]
+    return render("lineage.html", dataset=report.dataset, trees=trees)
 
 
-def _lineage_of(training_set: ReportedTrainingSet, report: Report) -> str:
-    set_id = training_set.distilled_set_id
-    name = escape(training_set.label) + (f" <code>{escape(set_id)}</code>" if set_id else "")
-    models = []
-    for model_id in training_set.model_ids:
-        own = [
-            f"<li>{escape(row.calibration)} <code>{escape(network.calibration_id)}</code></li>"
+def _lineage_of(training_set: ReportedTrainingSet, report: Report) -> Mapping[str, object]:
+    calibrations = {
+        model_id: [
+            (row.calibration, network.calibration_id)
             for row in report.rows
             for network in row.networks
             if network.model_id == model_id and network.calibration_id
         ]
-        models.append(
-            f'<li>model <code>{escape(model_id)}</code><ul class="tree">{"".join(own)}</ul></li>'
-        )
-    return f'<li>{name}<ul class="tree">{"".join(models)}</ul></li>'
+        for model_id in training_set.model_ids
+    }
+    return {
+        "label": training_set.label,
+        "set_id": training_set.distilled_set_id,
+        "models": calibrations,
+    }

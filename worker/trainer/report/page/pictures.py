@@ -1,15 +1,17 @@
 """The distilled images as PNG strips for the report's page."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from markupsafe import Markup
 
 from ddcal_core.data.input_space import to_pixels
 from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png
 from worker.trainer.inputs import SetInput
 from worker.trainer.loading import load_distilled_set, space_of_set
+from worker.trainer.report.page.templates import render
 from worker.trainer.report.training_sets import TrainingSet
 
 
@@ -40,7 +42,7 @@ class SetPicture:
 
     Attributes:
         label: of the training set.
-        strips: one a class, at most 50.
+        strips: one a class, at most 100.
         n_classes: classes the set has.
     """
 
@@ -83,3 +85,36 @@ def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
         width=len(shown) * (width + 1) - 1,  # a grey column between two images
         height=height,
     )
+
+
+def picture_section(pictures: Sequence[SetPicture]) -> Markup:
+    """Show every class of each distilled set; nothing where there is none."""
+    if not pictures:
+        return Markup()
+    return render("images.html", pictures=[_shown(picture) for picture in pictures])
+
+
+def _shown(picture: SetPicture) -> Mapping[str, object]:
+    n_left = picture.n_classes - len(picture.strips)
+    n_most = max(strip.n_images for strip in picture.strips)
+    n_shown = max(strip.n_shown for strip in picture.strips)
+    notes = [
+        f"{n_left} more classes are not shown." if n_left else "",
+        f"The first {n_shown} of {n_most} images a class." if n_shown < n_most else "",
+    ]
+    return {
+        "label": picture.label,
+        "strips": [_enlarged(strip) for strip in picture.strips],
+        "notes": " ".join(filter(None, notes)),
+    }
+
+
+def _enlarged(strip: ClassStrip) -> Mapping[str, object]:
+    scale = max(1, round(48 / strip.height))
+    return {
+        "name": strip.class_name,
+        "url": strip.data_url,
+        "alt": f"{strip.n_shown} distilled images of class {strip.class_name}",
+        "width": strip.width * scale,
+        "height": strip.height * scale,
+    }

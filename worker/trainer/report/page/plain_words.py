@@ -1,12 +1,14 @@
 """The report's words, for whoever has not met them."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Literal
+
+from markupsafe import Markup
 
 from ddcal_core.formats.calibrations import CalibrationMethod, TrainingSource
 from ddcal_core.formats.reports import Report, ReportedTrainingSet
 from ddcal_core.specs.regularisers import regulariser_words
+from worker.trainer.report.page.templates import render
 
 _ALWAYS = {
     "Confidence": (
@@ -16,6 +18,9 @@ _ALWAYS = {
     "ECE": (
         "expected calibration error, how far confidence and accuracy lie apart on average over "
         "groups of like confidence. 0 % is perfect."
+    ),
+    "Signed gap": (
+        "mean confidence minus accuracy: above 0 over-confident, below 0 under-confident."
     ),
     "Chance": (
         "on a limited test even a perfectly calibrated network shows some ECE. Whatever lies below "
@@ -75,8 +80,13 @@ _FOUND_WORDS: Mapping[str, str] = {
 }
 
 
-def words_section(report: Report) -> str:
-    """Say in plain words what the words of this report mean, those alone that it uses."""
+def words_section(report: Report) -> Markup:
+    """Say in plain words what the words of this report mean."""
+    return render("definitions.html", words=words_of(report))
+
+
+def words_of(report: Report) -> dict[str, str]:
+    """Give the meaning of each word that this report uses, and of no other."""
     words = dict(_ALWAYS)
     for training_set in report.training_sets:
         words |= TRAINING_SET_WORDS[training_set.training_set]
@@ -91,11 +101,7 @@ def words_section(report: Report) -> str:
             "what T was fitted on: labelled real images kept apart for it, or the small set that "
             "the network was trained on, which needs no further real label."
         )
-    entries = "".join(
-        f"<div><dt>{escape(word)}</dt> <dd>{escape(said)}</dd></div>"
-        for word, said in words.items()
-    )
-    return f'<section><dl class="words">{entries}</dl></section>'
+    return words
 
 
 def _distillation_words(training_set: ReportedTrainingSet) -> dict[str, str]:
