@@ -12,6 +12,7 @@ import pytest
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.exports import FORMATS
+from ddcal_core.specs.information_drop import DROPS
 from ddcal_core.specs.networks import NetworkName
 from ddcal_core.specs.regularisers import REGULARISERS
 
@@ -129,7 +130,10 @@ def test_files_for_machines_fit_their_schemas(schema, path):
     ("page", "words"),
     [
         ("README.md", [*METHODS, *CALIBRATIONS]),
-        ("docs/requests.md", [*METHODS, *CALIBRATIONS, *get_args(NetworkName), *REGULARISERS]),
+        (
+            "docs/requests.md",
+            [*METHODS, *CALIBRATIONS, *get_args(NetworkName), *REGULARISERS, *DROPS],
+        ),
         ("docs/formats.md", [word for formats in FORMATS.values() for word in formats]),
         ("docs/backbones.md", METHODS),
     ],

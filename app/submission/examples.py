@@ -140,6 +140,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "information-drop": {
+        "summary": "How much accuracy is lost without a third of the pixels: distilled beside real",
+        "value": {
+            "kind": "pipeline",
+            "params": {
+                "dataset": "digits",
+                "distill": {"method": "dm", "images_per_class": 10},
+                "train": {"depth": 2, "drop": {"what": "pixels", "share": 0.3}},
+                "baselines": [{"source": "random"}, {"source": "full", "epochs": 30}],
+                "calibrate": [{"method": "none"}, {"method": "ts"}],
+            },
+        },
+    },
     "distill-dc": {
         "summary": "Gradients matched: one image a class, masked",
         "value": {

@@ -37,6 +37,7 @@ from app.submission.requests import (
 from app.submission.size_checks import (
     check_curve_masks,
     check_depth,
+    check_drop,
     check_features,
     check_masks,
     check_network,
@@ -110,11 +111,14 @@ def _check_train(context: CheckContext, params: TrainParams) -> Plan:
     if isinstance(source, DistilledTrainingSet):
         pointer = "/params/training_set/distilled_set"
         origin = origin_of(context, "distilled_set", source.distilled_set, pointer)
-        check_network(context, facts_source(context, origin), params.train, "/params/train")
+        dataset = facts_source(context, origin)
+        check_network(context, dataset, params.train, "/params/train")
+        check_drop(context, dataset, params.train, source)
         return (None, ()) if origin is None else (origin.dataset, (origin.maker,))
     name = params.dataset or ""
     dataset = check_data(context, usable_dataset(context, name, "/params/dataset"), params)
     check_network(context, dataset, params.train, "/params/train")
+    check_drop(context, dataset, params.train, source)
     match source:
         case RandomTrainingSet():
             pointer = "/params/training_set/images_per_class"
@@ -194,6 +198,7 @@ def _check_pipeline(context: CheckContext, request: PipelineRequest) -> tuple[st
     _check_distill_spec(context, dataset, params)
     check_own_experts(context, dataset, params)
     check_network(context, dataset, params.train, "/params/train")
+    check_drop(context, dataset, params.train, *params.baselines)
     _check_calibrations(context, dataset, request)
     check_curve_masks(context, dataset, params.evaluate)
     for k, network in enumerate(params.train_networks):

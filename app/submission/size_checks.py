@@ -1,14 +1,28 @@
 """Do masks and networks fit the shape of the images? Nothing is checked before it is known."""
 
+import math
+
 from app.shared.inputs.datasets import Dataset
 from app.submission.references import CheckContext
 from ddcal_core.data.dataset_facts import max_convnet_depth, n_convnet_parameters
 from ddcal_core.specs.calibration import CalibrationSpecs, MaskedTemperatureScaling
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.facts import DatasetFacts
+from ddcal_core.specs.information_drop import (
+    MAX_COMPONENT_SIDE,
+    DroppedComponents,
+    DroppedPatches,
+)
+from ddcal_core.specs.kinds.pipeline import AnyBaseline, FullBaseline
 from ddcal_core.specs.masks import MaskShape, MaskSpec
 from ddcal_core.specs.networks import NetworkSpec, default_patch_size
-from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures
+from ddcal_core.specs.training import (
+    AnyTrainingSet,
+    ConvNetFeatures,
+    FullTrainingSet,
+    HerdingFeatures,
+    TrainSpec,
+)
 
 MAX_PARAMETERS = 250_000_000
 """A gigabyte as float32; training takes three times that."""
@@ -67,6 +81,44 @@ def check_network(
         context.refuse(f"{pointer}/patch_size", "patch_too_large", detail)
         return
     _check_room(context, dataset.facts, spec, pointer)
+
+
+def check_drop(
+    context: CheckContext,
+    dataset: Dataset | None,
+    spec: TrainSpec,
+    *sources: AnyTrainingSet | AnyBaseline,
+) -> None:
+    """Refuse patches that do not fit, and components that nobody could decompose.
+
+    Args:
+        context: of the submission.
+        dataset: the one trained on.
+        spec: how networks are trained.
+        sources: what on; sets that are not full are taken for small ones.
+    """
+    if dataset is None or dataset.facts is None or spec.drop is None:
+        return
+    n_all = sum(dataset.facts.train_class_counts)
+    n_images = max(
+        (
+            one.n_images or n_all
+            for one in sources
+            if isinstance(one, FullTrainingSet | FullBaseline)
+        ),
+        default=0,
+    )
+    if isinstance(spec.drop, DroppedPatches):
+        mask = MaskShape(unit="patch", patch_size=spec.drop.patch_size)
+        check_patch(context, dataset, mask, "/params/train/drop/patch_size")
+    n_numbers = math.prod(dataset.facts.image_shape)
+    is_large = min(n_numbers, n_images) > MAX_COMPONENT_SIDE
+    if isinstance(spec.drop, DroppedComponents) and is_large:
+        detail = (
+            f"wanted at most {MAX_COMPONENT_SIDE:,} images, or images of at most as many numbers, "
+            f"to decompose; got {n_images:,} images of {n_numbers:,}"
+        )
+        context.refuse("/params/train/drop/what", "too_large_to_decompose", detail)
 
 
 def _check_room(

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from ddcal_core.specs.augmentations import Augmentation
 from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec, is_none, members_of
+from ddcal_core.specs.information_drop import Drop
 from ddcal_core.specs.networks import NetworkSpec
 from ddcal_core.specs.regularisers import Cutmix, Mixup, Regulariser
 
@@ -80,6 +81,16 @@ class TrainSpec(NetworkSpec):
             "What else each batch goes through, after the augmentation; labels that it blends "
             "are learned with any loss. mixup here is the same as the loss mixup, which is "
             "cross-entropy. Default: nothing."
+        ),
+    )
+
+    drop: Drop | None = Field(
+        None,
+        exclude_if=is_none,  # likewise
+        description=(
+            "Information taken out of the training set before networks see it, whichever set it "
+            "is, to compare how much distilled and real sets lose by it. Drawn for each network, "
+            'and kept for all epochs, as in `{"what": "pixels", "share": 0.3}`. Default: none.'
         ),
     )
 

@@ -147,6 +147,22 @@ def test_images_too_large_to_whiten_are_refused(api):
     ]
 
 
+def test_components_of_a_large_set_of_large_images_are_refused(api):
+    """Only where both sides of the matrix are too long; a small set of the images is not."""
+    api.client.post("/v1/datasets?name=large", **npz_bytes())
+    facts = {"image_shape": [3, 48, 48], "mean": [0.5] * 3, "std": [0.25] * 3}
+    counts = {"train_class_counts": [5_000, 5_000]}
+    api.check_upload(facts=FACTS | facts | counts)
+    train = {"drop": {"what": "components", "share": 0.5}}
+    data = {"dataset": "large", "train": train}
+    expected = [("/params/train/drop/what", "too_large_to_decompose")]
+    assert refused(api, "train", {**data, "training_set": {"source": "full"}}) == expected
+    full = {"baselines": [{"source": "full"}], "calibrate": NONE, "distill": {"init": "noise"}}
+    assert refused(api, "pipeline", {**data, **full}) == expected
+    api.submit("train", {**data, "training_set": {"source": "full", "n_images": 4_096}})
+    api.submit("train", {**data, "training_set": {"source": "random", "images_per_class": 9}})
+
+
 def calibrate_job(api, **choice):
     """A calibrate job on a train job on random images of some classes."""
     train = api.submit("train", {**RANDOM, **choice})

@@ -61,6 +61,17 @@ def test_networks_are_taken_with_their_options(shared_api, train, filled_in):
         ({"norm": "group", "width": 6}, [("/params/train/norm", "invalid_value")]),
         ({"network": "vit", "heads": 3}, [("/params/train/heads", "invalid_value")]),
         ({"augmentation": ["flip", "flip"]}, [("/params/train/augmentation", "invalid_value")]),
+        (
+            {"drop": {"what": "patches", "share": 0.3, "patch_size": 9}},
+            [("/params/train/drop/patch_size", "patch_too_large")],
+        ),
+        ({"drop": {"what": "pixels", "share": 1}}, [("/params/train/drop/share", "out_of_range")]),
+        ({"drop": {"what": "pixels"}}, [("/params/train/drop/share", "missing_field")]),
+        ({"drop": {"what": "rows", "share": 0}}, [("/params/train/drop/what", "unknown_value")]),
+        (
+            {"drop": {"what": "images", "share": 0.5, "patch_size": 2}},
+            [("/params/train/drop/patch_size", "unknown_field")],
+        ),
         ({"augmentation": ["blur"]}, [("/params/train/augmentation/0", "unknown_value")]),
         # Digits are 8 x 8.
         ({"network": "vit", "patch_size": 9}, [("/params/train/patch_size", "patch_too_large")]),

@@ -4,6 +4,7 @@ import pytest
 
 from ddcal_core.specs.calibration import CALIBRATIONS
 from ddcal_core.specs.distillation import METHODS
+from ddcal_core.specs.information_drop import DROPS
 from ddcal_core.specs.kinds.pipeline import BASELINES
 from ddcal_core.specs.networks import NETWORK_OPTIONS
 from ddcal_core.specs.regularisers import REGULARISERS
@@ -22,6 +23,7 @@ def pipelines():
         "baseline": ({"baselines": [{"source": name}]} for name in BASELINES),
         "loss": ({"train": {"loss": {"name": name}}} for name in LOSSES),
         "regulariser": ({"train": {"regulariser": {"name": name}}} for name in REGULARISERS),
+        "drop": ({"train": {"drop": {"what": name, "share": 0.3}}} for name in DROPS),
         "regularised": ({"distill": {"regulariser": {"name": name}}} for name in REGULARISERS),
         "space": ({"input_space": {"name": name}} for name in INPUT_SPACES),
     }

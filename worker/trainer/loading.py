@@ -28,6 +28,8 @@ from ddcal_core.formats.models import read_input_space, read_model
 from ddcal_core.formats.sets import read_distilled_set
 from ddcal_core.formats.tensor_files import read_tensors
 from ddcal_core.seeding import seeded_generator
+from ddcal_core.specs.information_drop import AnyDrop
+from ddcal_core.training.information_drop import drop_information
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
 
 
@@ -173,6 +175,32 @@ def random_index(
     generator = seeded_generator(draw.seed, "random", draw.seed_index)
     chosen = random_subset(data.labels[train_index], draw.images_per_class, n_classes, generator)
     return train_index[chosen]
+
+
+def without_information(
+    examples: Examples, drop: AnyDrop | None, *, seed: int, seed_index: int
+) -> Examples:
+    """Take out of a training set what its training says, the same each time it is asked.
+
+    Args:
+        examples: the whole set.
+        drop: what, and how much; None leaves the set as it is.
+        seed: of the job that trains.
+        seed_index: the network's place among those of its job.
+
+    Raises:
+        InvalidDataError: what `drop_information` refuses.
+    """
+    if drop is None:
+        return examples
+    generator = seeded_generator(seed, "drop", seed_index)
+    left = drop_information(drop, examples.images, examples.labels, generator)
+    soft_labels = examples.soft_labels
+    return Examples(
+        left.images,
+        examples.labels[left.index],
+        None if soft_labels is None else soft_labels[left.index],
+    )
 
 
 def load_distilled_set(distilled: SetInput, device: torch.device) -> Examples:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.formats.manifests import SetManifest, SetProvenance
+from ddcal_core.formats.manifests import ModelConfig, SetManifest, SetProvenance
 from ddcal_core.formats.records import read_record
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import build_network
@@ -34,6 +34,7 @@ from tests.worker.small_jobs import (
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
 from worker.trainer.loading import load_train_images
+from worker.trainer.report.training_sets import group_models
 
 pytestmark = pytest.mark.long
 
@@ -223,6 +224,60 @@ def test_a_random_baselines_images_are_found_again(pipeline):
         assert all(torch.equal(trained[key], value) for key, value in network.state_dict().items())
         seen.append(rows_as_bytes(own.images[:]))
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        {"what": "pixels", "share": 0.5},
+        {"what": "patches", "share": 0.5, "patch_size": 2},
+        {"what": "components", "share": 0.5, "which": "random"},
+        {"what": "images", "share": 0.5},
+    ],
+    ids=lambda drop: drop["what"],
+)
+@pytest.mark.parametrize("source", ["random", "distilled"])
+def test_what_was_dropped_is_missing_where_temperatures_are_fitted(
+    pipeline, tmp_path, source, drop
+):
+    """Training by hand on the images that calibration finds gives the model's own bytes."""
+    own = {"images_per_class": 2} if source == "random" else {"distilled_set": pipeline.set["id"]}
+    outputs = pipeline.train({"source": source, **own}, tmp_path / "train", drop=drop)
+    images, seen = calibration_images(pipeline), []
+    for k, output in enumerate(outputs):
+        model = {
+            "id": f"mdl_{k}",
+            "path": str(file_of(output, "model.safetensors")),
+            "config": output.values,
+        }
+        left = images.of(parse_json(ModelInput, json.loads(json.dumps(model))), "training_set")
+        config = output.values
+        assert config["train"]["drop"] == drop
+        n_left = 3 if drop["what"] == "images" else 6
+        assert config["n_train"] == len(left.labels) == len(left.images) == n_left
+        spec = parse_json(TrainSpec, config["train"])
+        network = build_network(spec, facts_of(pipeline), seeded_generator(1, "network", k))
+        order = seeded_generator(1, "order", k)
+        train_network(network, left.images, left.labels, spec, generator=order)
+        stored = load_file(model["path"])
+        assert all(torch.equal(stored[key], value) for key, value in network.state_dict().items())
+        seen.append(rows_as_bytes(left.images[:]))
+    if n_left == 6:  # of two images a class, two networks may draw the same
+        assert seen[0] != seen[1]
+
+
+def test_a_full_set_without_components_is_trained_on_batch_by_batch(pipeline, tmp_path):
+    """More images than numbers, kept as pixels; the report tells the networks apart."""
+    drop = {"what": "components", "share": 0.9}
+    dropped = pipeline.train({"source": "full"}, tmp_path / "dropped", drop=drop)
+    whole = pipeline.train({"source": "full"}, tmp_path / "whole")
+    assert dropped[0].values["n_train"] == whole[0].values["n_train"] == 72
+    first, second = (load_file(file_of(one[0], "model.safetensors")) for one in (dropped, whole))
+    assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
+    config = read_record(ModelConfig, dropped[0].values)
+    models = [ModelInput(id="mdl_0", path=Path("/"), config=config)]
+    (group,) = group_models(models, {})
+    assert group.label == "full (72 images), 90\u202f% of smallest components dropped"
 
 
 def test_validation_images_were_never_trained_on(pipeline):

@@ -20,6 +20,7 @@ from worker.trainer.loading import (
     random_index,
     space_of_model,
     space_of_set,
+    without_information,
 )
 
 
@@ -48,6 +49,8 @@ class CalibrationImages:
     def of(self, model: ModelInput, fit_on: FitOn) -> Examples:
         """Give the images that `fit_on` means for a network.
 
+        Where information was dropped from the small set, it is dropped here, too.
+
         Args:
             model: the network.
             fit_on: "validation", or "training_set" for the small set it was trained on.
@@ -60,11 +63,23 @@ class CalibrationImages:
         if fit_on == "validation":
             key = f"validation {config.split} {_space_key(model)}"
             return self._once(key, lambda: self._validation(model))
+        whole = self._small_set(model)
+        drop = None if config.train is None else config.train.drop
+        if drop is None:
+            return whole
+        seeds = {"seed": config.seed, "seed_index": config.seed_index}
+        return self._once(f"left {model.id}", lambda: without_information(whole, drop, **seeds))
+
+    def distilled(self, set_id: str) -> Examples:
+        """Give a whole distilled set, by its id."""
+        return self._once(set_id, lambda: self._distilled(set_id))
+
+    def _small_set(self, model: ModelInput) -> Examples:
+        config = model.config
         match config.training_set:
             case "distilled":
                 assert config.distilled_set_id is not None
-                set_id = config.distilled_set_id
-                return self._once(set_id, lambda: self._distilled(set_id))
+                return self.distilled(config.distilled_set_id)
             case "herding":
                 key = f"herded {config.split} {config.herded_index} {_space_key(model)}"
                 return self._once(key, lambda: self._herded(model))

@@ -95,7 +95,7 @@ def run(task: Task) -> list[Output]:
         curves=curves,
         comparisons=_comparisons(groups, rows, predicted, params.seed),
         logits=logit_analysis(groups, measurer.logits),
-        spectra=_spectra(groups, models, images),
+        spectra=_spectra(groups, images),
     )
     report = build_report(dataset, groups, rows, analyses, made)
     table = task.folder / PREDICTIONS
@@ -124,17 +124,14 @@ def _comparisons(
     return [one for one in found if one is not None]
 
 
-def _spectra(
-    groups: Sequence[TrainingSet], models: Sequence[ModelInput], images: CalibrationImages
-) -> list[SpectrumAnalysis]:
+def _spectra(groups: Sequence[TrainingSet], images: CalibrationImages) -> list[SpectrumAnalysis]:
     """Look at each distilled set once, whatever was trained on it."""
-    by_id = {model.id: model for model in models}
     # Reversed twice: of several groups on one set the first names it, in the table's order.
     firsts = {group.distilled.id: group for group in reversed(groups) if group.distilled}
     found = []
     for group in reversed(firsts.values()):
         assert group.distilled is not None
-        distilled = images.of(by_id[group.models[0].id], "training_set").images[:]
+        distilled = images.distilled(group.distilled.id).images[:]
         if len(distilled) > MAX_SPECTRUM_IMAGES:
             continue
         if real_sets := images.random_real(group.distilled, N_RANDOM_SETS):

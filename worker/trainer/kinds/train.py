@@ -34,6 +34,7 @@ from worker.trainer.loading import (
     load_distilled_set,
     random_index,
     space_of_set,
+    without_information,
 )
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import open_real_images
@@ -81,7 +82,9 @@ def run(task: Task) -> list[Output]:
 
 def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task) -> Output:
     spec, seed = params.train.with_learned_lr(source.learned_lr), params.seed
-    examples = source.examples_of(seed_index)
+    examples = without_information(
+        source.examples_of(seed_index), spec.drop, seed=seed, seed_index=seed_index
+    )
     network = build_network(spec, source.space.facts, seeded_generator(seed, "network", seed_index))
     network.to(task.device)
     started = time.monotonic()

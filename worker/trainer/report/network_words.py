@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from ddcal_core.specs.foreign_networks import AnyNetwork, ForeignName
+from ddcal_core.specs.information_drop import drop_words
 from ddcal_core.specs.networks import NetworkName
 from ddcal_core.specs.regularisers import Mixup, regulariser_words
 from ddcal_core.specs.training import (
@@ -113,8 +114,8 @@ def augmentation_words(train: TrainSpec) -> str:
     """Say how images were changed in training: "no augmentation, cutmix, α = 1"."""
     names = train.augmentation
     words = f"augmentation by one of {', '.join(names)}" if names else "no augmentation"
-    further = regulariser_words(train.regulariser)
-    return f"{words}, {further}" if further else words
+    further = [regulariser_words(train.regulariser), drop_words(train.drop)]
+    return ", ".join(filter(None, [words, *further]))
 
 
 def _named(network: Mapping[str, Any], options: set[str]) -> str:

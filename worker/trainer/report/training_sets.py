@@ -8,6 +8,7 @@ from ddcal_core.formats.calibrations import (
     TrainingSource,
 )
 from ddcal_core.formats.manifests import ModelConfig
+from ddcal_core.specs.information_drop import drop_words
 from ddcal_core.specs.regularisers import regulariser_words
 from ddcal_core.specs.training import CrossEntropy, TrainLoss
 from worker.trainer.inputs import ModelInput, SetInput
@@ -123,7 +124,7 @@ def _training_suffix(config: ModelConfig, link: str) -> str:
         return ""
     is_plain = isinstance(config.train.loss, CrossEntropy)
     words = ["" if is_plain else loss_words(config.train.loss)]
-    words.append(regulariser_words(config.train.regulariser))
+    words += [regulariser_words(config.train.regulariser), drop_words(config.train.drop)]
     told = ", ".join(filter(None, words))
     return f"{link}{told}" if told else ""
 
