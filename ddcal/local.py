@@ -20,6 +20,7 @@ try:
     from torch import Tensor
 
     from ddcal_core import metrics
+    from ddcal_core.calibration.ensemble import EnsembleScaling, fit_ensemble
     from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
     from ddcal_core.calibration.temperature import fit_temperature
     from ddcal_core.calibration.vector_scaling import VectorScaling, fit_vector_scaling
@@ -27,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("ddcal.local", "worker") from error
 
-Method = Literal["ts", "vector", "isotonic"]
+Method = Literal["ts", "vector", "isotonic", "ets"]
 Array = Any
 """A tensor, a NumPy array, or nested lists of numbers."""
 
@@ -58,17 +59,17 @@ class Calibration:
     """What was found, to be applied to other logits of the same network.
 
     Attributes:
-        method: ts, vector or isotonic.
+        method: ts, vector, isotonic or ets.
         status: "ok", or why there is nothing to apply or not the best (`ddcal_core.calibration`).
         temperature: T > 0 of ts; None where there is none.
-        scaling: of vector and isotonic.
+        scaling: of vector, isotonic and ets.
         n: rows fitted on.
     """
 
     method: Method
     status: str
     temperature: float | None
-    scaling: VectorScaling | IsotonicScaling | None
+    scaling: VectorScaling | IsotonicScaling | EnsembleScaling | None
     n: int
 
     def __call__(self, logits: Array) -> Tensor:
@@ -94,8 +95,8 @@ def calibrate(logits: Array, labels: Array, method: Method = "ts") -> Calibratio
     Args:
         logits: (N, K), finite, not probabilities; not of the data the network was trained on.
         labels: (N,), integers from 0 to K - 1.
-        method: ts (one temperature, exact), vector (a weight and a bias a class) or isotonic (a
-            rising function a class).
+        method: ts (one temperature, exact), vector (a weight and a bias a class), isotonic (a
+            rising function a class) or ets (tempered, plain and uniform probabilities mixed).
 
     Raises:
         ValueError: empty, misshapen, not finite, a label out of range, or no such method.
@@ -111,6 +112,9 @@ def calibrate(logits: Array, labels: Array, method: Method = "ts") -> Calibratio
         case "isotonic":
             rising = fit_isotonic(scores, classes)
             return Calibration("isotonic", rising.status, None, rising.scaling, rising.n)
+        case "ets":
+            ensemble = fit_ensemble(scores, classes)
+            return Calibration("ets", ensemble.status, None, ensemble.scaling, ensemble.n)
         case _:
             assert_never(method)
 

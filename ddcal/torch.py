@@ -17,11 +17,13 @@ try:
     from torch import Tensor, nn
     from torch.utils.data import Dataset
 
+    from ddcal_core.calibration.ensemble import EnsembleScaling
     from ddcal_core.calibration.isotonic import IsotonicScaling
     from ddcal_core.calibration.vector_scaling import VectorScaling
     from ddcal_core.data.input_space import InputSpace
     from ddcal_core.errors import InvalidDataError
     from ddcal_core.formats.calibrations import (
+        EnsembleScalingFile,
         IsotonicScalingFile,
         VectorScalingFile,
         read_scaling_file,
@@ -169,7 +171,7 @@ def _status_of(config: ModelConfig) -> str:
     return config.calibration.status if isinstance(config, CalibratedModelConfig) else "ok"
 
 
-def _read_scaling(path: Path) -> VectorScaling | IsotonicScaling | None:
+def _read_scaling(path: Path) -> VectorScaling | IsotonicScaling | EnsembleScaling | None:
     if not path.exists():
         return None
     held = read_scaling_file(path)
@@ -178,6 +180,8 @@ def _read_scaling(path: Path) -> VectorScaling | IsotonicScaling | None:
             return VectorScaling(held.weights, held.biases, held.masked_gap)
         case IsotonicScalingFile():
             return IsotonicScaling(held.probabilities, held.shares)
+        case EnsembleScalingFile():
+            return EnsembleScaling(held.ensemble_temperature, held.ensemble_weights)
         case _:
             assert_never(held)
 

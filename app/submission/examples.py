@@ -54,7 +54,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "calibrations": {
         "summary": "Exact temperature scaling beside the literature's optimiser, vector scaling, "
-        "isotonic regression, and a temperature found without any real image",
+        "isotonic regression, an ensemble, and a temperature found without any real image",
         "value": {
             "kind": "pipeline",
             "params": {
@@ -67,6 +67,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                     {"method": "ts", "optimiser": "lbfgs_50"},
                     {"method": "vector"},
                     {"method": "isotonic"},
+                    {"method": "ets"},
                     {"method": "mts", "mask": {"ratio": "auto"}},
                 ],
             },

@@ -37,6 +37,12 @@ def why_not_exported(result: Result, word: ExportFormat, file_names: Collection[
     return None
 
 
+_NOT_FOLDED: Mapping[str, str] = {
+    "isotonic": "isotonic regression",
+    "ets": "ensemble temperature scaling",
+}
+
+
 def _why_not_set(details: Mapping[str, Any], word: ExportFormat) -> str | None:
     is_soft = "soft_labels" in details.get("tensors", {})
     if is_soft and word in HARD_LABELS_ONLY:
@@ -49,9 +55,9 @@ def _why_not_calibrated(details: Mapping[str, Any], word: ExportFormat) -> str |
         return "wanted the calibration of a network, got that of uploaded logits: it has none here"
     if word not in FOLDED:
         return None
-    if details["method"] == "isotonic":
+    if (name := _NOT_FOLDED.get(details["method"])) is not None:
         return (
-            "wanted a calibration that can be folded into a network, got isotonic regression: take "
+            f"wanted a calibration that can be folded into a network, got {name}: take "
             "safetensors, whose scaling.json says how to apply it"
         )
     if details["method"] != "vector" and details.get("temperature") is None:

@@ -55,6 +55,8 @@ OTHER_VALUES: Mapping[str, str] = {
     "distilled_set": "distilled",
     "distribution_matching": "dm",
     "gradient_matching": "dc",
+    "ensemble": "ets",
+    "ensemble_temperature_scaling": "ets",
     "isotonic_regression": "isotonic",
     "masked_temperature_scaling": "mts",
     "real": "full",

@@ -17,7 +17,7 @@ from ddcal_core.specs.calibration import (
 )
 from ddcal_core.specs.fields import Spec, is_none, members_of
 
-CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
+CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic", "ets"]
 TrainingSource = Literal["distilled", "random", "herding", "full", "unknown"]
 """What a network was trained on, by `source` of the train job; "unknown" of one made elsewhere."""
 FitOn = Annotated[
@@ -188,7 +188,20 @@ class IsotonicScalingFile(_ScalingFile):
     shares: tuple[tuple[float, ...], ...]
 
 
-ScalingFile = VectorScalingFile | IsotonicScalingFile
+class EnsembleScalingFile(_ScalingFile):
+    """scaling.json of ensemble temperature scaling: T, and the weights of its three parts.
+
+    Attributes:
+        ensemble_temperature: T of the tempered part.
+        ensemble_weights: of the tempered, the plain and the uniform part, adding up to 1.
+    """
+
+    method: Literal["ets"] = "ets"
+    ensemble_temperature: float
+    ensemble_weights: tuple[float, float, float]
+
+
+ScalingFile = VectorScalingFile | IsotonicScalingFile | EnsembleScalingFile
 SCALING_FILES: Mapping[str, type[ScalingFile]] = members_of(ScalingFile, "method")
 """The methods that find more than one number -> what holds it."""
 

@@ -51,6 +51,8 @@ class LogitsCalibrationFile(LogitsCalibrationValues):
         masked_gap: likewise, see `VectorScalingFile`.
         probabilities: of isotonic regression, for each class where its line has its knots.
         shares: likewise, the values there.
+        ensemble_temperature: of ensemble temperature scaling, of its tempered part.
+        ensemble_weights: likewise, of its tempered, plain and uniform part.
         apply: logits -> probabilities, as a formula or in words; None where nothing was found.
         measured_on: "test rows" or "fit rows".
         measured: the numbers on these.
@@ -61,6 +63,8 @@ class LogitsCalibrationFile(LogitsCalibrationValues):
     masked_gap: float | None = None
     probabilities: tuple[tuple[float, ...], ...] | None = None
     shares: tuple[tuple[float, ...], ...] | None = None
+    ensemble_temperature: float | None = None
+    ensemble_weights: tuple[float, float, float] | None = None
     apply: str | None
     measured_on: Literal["test rows", "fit rows"]
     measured: MeasuredNumbers

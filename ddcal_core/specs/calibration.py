@@ -102,12 +102,23 @@ class IsotonicCalibration(Spec):
     fit_on: FitOn = "validation"
 
 
+class EnsembleCalibration(Spec):
+    """Ensemble temperature scaling: tempered, plain and uniform probabilities mixed (ICML 2020).
+
+    Three numbers more than none, and no prediction changes. Source: Zhang, Kailkhura and Han.
+    """
+
+    method: Literal["ets"]
+    fit_on: FitOn = "validation"
+
+
 AnyCalibrationSpec = (
     NoCalibration
     | TemperatureScaling
     | MaskedTemperatureScaling
     | VectorCalibration
     | IsotonicCalibration
+    | EnsembleCalibration
 )
 CALIBRATIONS: Mapping[str, type[Spec]] = members_of(AnyCalibrationSpec, "method")
 """The word in requests -> what can be asked of it; every table of calibrations follows this one."""

@@ -37,7 +37,7 @@ RuleMetric = Literal[
 ]
 """Numbers of one network under one calibration, by their names in a report's table."""
 RuleSource = Literal["distilled", "random", "herding", "full"]
-RuleMethod = Literal["none", "ts", "mts", "vector", "isotonic"]
+RuleMethod = Literal["none", "ts", "mts", "vector", "isotonic", "ets"]
 MaskRatios = Annotated[
     list[Annotated[float, Field(ge=0, lt=1)]] | Literal["auto"] | None,
     Field(description='Of mts: mask ratios, each by itself, or "auto" where it was left open.'),

@@ -46,7 +46,7 @@ def test_the_temperature_is_found(drawn, kind):
     assert measured[1] < measured[0] / 4
 
 
-@pytest.mark.parametrize("method", ["vector", "isotonic"])
+@pytest.mark.parametrize("method", ["vector", "isotonic", "ets"])
 def test_other_methods_have_a_scaling(drawn, method):
     """And no temperature; they are applied the same way."""
     found = ddcal.local.calibrate(*drawn, method)

@@ -1,5 +1,6 @@
 """What was downloaded, as PyTorch has it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,12 +8,14 @@ import pytest
 import torch
 
 import ddcal.torch
+from ddcal_core.calibration.ensemble import fit_ensemble
 from ddcal_core.calibration.isotonic import fit_isotonic
 from ddcal_core.calibration.vector_scaling import fit_vector_scaling
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.calibrations import (
     CalibrationValues,
+    EnsembleScalingFile,
     IsotonicScalingFile,
     VectorScalingFile,
 )
@@ -123,16 +126,19 @@ def test_a_trained_model_answers_as_it_is(tmp_path, network, pixels):
     assert torch.allclose(model(pixels), torch.softmax(model.logits(pixels), 1))
 
 
-@pytest.mark.parametrize("method", ["vector", "isotonic"])
+@pytest.mark.parametrize("method", ["vector", "isotonic", "ets"])
 def test_more_than_one_number_is_applied_as_well(tmp_path, network, pixels, method):
     """As what was fitted applies itself."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(300) % 3
     logits = torch.randn(300, 3, generator=generator) + 2 * torch.eye(3)[labels]
-    fit = {"vector": fit_vector_scaling, "isotonic": fit_isotonic}[method](logits, labels)
+    fits = {"vector": fit_vector_scaling, "isotonic": fit_isotonic, "ets": fit_ensemble}
+    fit = fits[method](logits, labels)
     told = {"fit_on": "validation", "status": "ok", "n": 300, "apply": "so"}
     if method == "vector":
         file = VectorScalingFile(**told, weights=fit.scaling.weights, biases=fit.scaling.biases)
+    elif method == "ets":
+        file = EnsembleScalingFile(**told, **dataclasses.asdict(fit.scaling))
     else:
         scaling = fit.scaling
         file = IsotonicScalingFile(

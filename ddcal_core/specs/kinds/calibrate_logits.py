@@ -17,12 +17,12 @@ class LogitsTemperatureScaling(Spec):
 
 
 class LogitsScaling(Spec):
-    """vector: a weight and a bias a class; isotonic: a rising function a class.
+    """vector: a weight and a bias a class; isotonic: a rising function a class; ets: a mixture.
 
-    Both need far more labels than one number does.
+    The first two need far more labels than one number does.
     """
 
-    method: Literal["vector", "isotonic"] = Field(description="Which of the two.")
+    method: Literal["vector", "isotonic", "ets"] = Field(description="Which of the three.")
 
 
 LogitsCalibration = Annotated[

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
+from ddcal_core.calibration.ensemble import fit_ensemble
 from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
 from ddcal_core.calibration.masked import fit_temperature
 from ddcal_core.calibration.vector_scaling import fit_vector_scaling
@@ -216,7 +217,7 @@ def test_one_class_is_told():
     assert torch.equal(fit.scaling.apply(logits)[:, 1], torch.ones(300, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("fit", [fit_vector_scaling, fit_isotonic])
+@pytest.mark.parametrize("fit", [fit_vector_scaling, fit_isotonic, fit_ensemble])
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [

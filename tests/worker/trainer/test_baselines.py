@@ -28,8 +28,9 @@ SPECS = [
     {"method": "vector"},
     {"method": "isotonic"},
     {"method": "vector", "fit_on": "distilled"},
+    {"method": "ets"},
 ]
-NONE, EXACT, LBFGS_50, LBFGS_200, VECTOR, ISOTONIC, VECTOR_ON_SET = range(len(SPECS))
+NONE, EXACT, LBFGS_50, LBFGS_200, VECTOR, ISOTONIC, VECTOR_ON_SET, ETS = range(len(SPECS))
 
 
 class Run:
@@ -160,11 +161,26 @@ def test_isotonic_regression_is_scikit_learns(run):
     assert "by hand" in config["how_to_use"]["calibrated_model.pt2"]
 
 
+def test_the_ensemble_is_its_mixture(run):
+    """By hand from scaling.json; no prediction changes, and there is no program."""
+    test, test_labels = images_of(run, "test")
+    raw, tempered = (run.probabilities(index, test) for index in (NONE, EXACT))
+    output = run.calibrated[ETS]
+    held = json.loads(file_of(output, "scaling.json").read_text())
+    one, two, three = held["ensemble_weights"]
+    chances = one * tempered + two * raw + three / 3
+    check(run.network(ETS), chances, test_labels)
+    assert (chances.argmax(1) == raw.argmax(1)).all()
+    assert held["ensemble_temperature"] == run.calibrated[EXACT].values["temperature"]
+    assert output.values["nll_after"] <= run.calibrated[EXACT].values["nll_after"] + 1e-6
+    assert "calibrated_model.pt2" not in {path.name for path in output.files}
+
+
 def test_scalings_are_read_back_exactly(run):
     """What evaluate reads is what was fitted, bit for bit; a file of something else is refused."""
     pixels, _ = images_of(run, "test")
     logits = torch.from_numpy(np.log(run.probabilities(NONE, pixels)))
-    for index in (VECTOR, ISOTONIC):
+    for index in (VECTOR, ISOTONIC, ETS):
         path = file_of(run.calibrated[index], "scaling.json")
         once = read_scaling(path)
         assert torch.equal(once.apply(logits), read_scaling(path).apply(logits))
@@ -215,6 +231,7 @@ def test_the_report_has_a_row_each_in_words(run):
         "vector scaling on validation",
         "isotonic regression on validation",
         "vector scaling on training set",
+        "ETS on validation",
     ]
     assert rows["vector scaling on training set"]["status"] == "separable"
     assert rows["vector scaling on validation"]["temperature"]["mean"] is None

@@ -14,6 +14,7 @@ METHODS = [
     {"method": "ts", "optimiser": "lbfgs_50"},
     {"method": "vector"},
     {"method": "isotonic"},
+    {"method": "ets"},
 ]
 FLAT = np.zeros((400, K))
 FIT_LOGITS, FIT_LABELS = FIT

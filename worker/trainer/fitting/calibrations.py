@@ -8,12 +8,14 @@ from typing import Generic, Literal, TypeVar, assert_never
 
 from torch import Tensor
 
+from ddcal_core.calibration.ensemble import EnsembleScaling, fit_ensemble
 from ddcal_core.calibration.isotonic import IsotonicScaling, fit_isotonic
 from ddcal_core.calibration.masked import MaskedFit, TemperatureFit
 from ddcal_core.calibration.vector_scaling import VectorScaling, fit_vector_scaling
 from ddcal_core.formats.calibrations import (
     CalibrationFindings,
     CalibrationMethod,
+    EnsembleScalingFile,
     FitOn,
     Fitted,
     IsotonicScalingFile,
@@ -24,7 +26,8 @@ from ddcal_core.formats.calibrations import (
 from ddcal_core.formats.records import write_json
 from ddcal_core.specs.masks import MaskSpec
 
-Scaling = VectorScaling | IsotonicScaling
+Scaling = VectorScaling | IsotonicScaling | EnsembleScaling
+ScalingMethod = Literal["vector", "isotonic", "ets"]
 ValuesT_co = TypeVar("ValuesT_co", bound=CalibrationFindings, covariant=True)
 SCALING_FILE = "scaling.json"
 # Below it a share counts as this: smaller than any that float32 can hold, and its log is finite.
@@ -36,6 +39,8 @@ APPLY_WORDS: Mapping[CalibrationMethod, str] = {
     "vector": "softmax(weights * (logits - mean of the row) + biases)",
     "isotonic": "for each class, the line through (probabilities, shares) at its softmax "
     "probability; then divide each row by its sum, 1 / K where that is 0",
+    "ets": "ensemble_weights[0] * softmax(logits / ensemble_temperature) + ensemble_weights[1] * "
+    "softmax(logits) + ensemble_weights[2] / K",
 }
 _WITH_MASKS = ", over the classes less than masked_gap below the row's largest logit alone"
 
@@ -46,7 +51,8 @@ class Found(Generic[ValuesT_co]):
 
     Attributes:
         values: method, fit_on, status, temperature, ...
-        scaling: of vector and isotonic, where there is one; a temperature stands in the values.
+        scaling: of vector, isotonic and ets, where there is one; a temperature stands in the
+            values.
     """
 
     values: ValuesT_co
@@ -128,7 +134,7 @@ def _described(
 
 
 def fit_scaling(
-    method: Literal["vector", "isotonic"], logits: Tensor, labels: Tensor, fit_on: FitOn
+    method: ScalingMethod, logits: Tensor, labels: Tensor, fit_on: FitOn
 ) -> tuple[Fitted, Scaling | None]:
     """Fit more than one number.
 
@@ -163,6 +169,18 @@ def fit_scaling(
                 nll_after=finite_or_none(vector.nll_after),
             )
             return found, vector.scaling
+        case "ets":
+            ensemble = fit_ensemble(logits, labels)
+            found = Fitted(
+                method=method,
+                fit_on=fit_on,
+                status=ensemble.status,
+                temperature=None,
+                n=ensemble.n,
+                nll_before=finite_or_none(ensemble.nll_before),
+                nll_after=finite_or_none(ensemble.nll_after),
+            )
+            return found, ensemble.scaling
         case _:
             assert_never(method)
 
@@ -198,6 +216,15 @@ def _scaling_file(values: CalibrationFindings, scaling: Scaling, apply: str | No
                 probabilities=probabilities,
                 shares=shares,
             )
+        case EnsembleScaling(ensemble_temperature=temperature, ensemble_weights=parts):
+            return EnsembleScalingFile(
+                fit_on=values.fit_on,
+                status=values.status,
+                n=values.n,
+                apply=apply,
+                ensemble_temperature=temperature,
+                ensemble_weights=parts,
+            )
         case _:
             assert_never(scaling)
 
@@ -213,6 +240,8 @@ def read_scaling(path: Path) -> Scaling:
             return VectorScaling(weights, biases, gap)
         case IsotonicScalingFile(probabilities=probabilities, shares=shares):
             return IsotonicScaling(probabilities, shares)
+        case EnsembleScalingFile(ensemble_temperature=temperature, ensemble_weights=parts):
+            return EnsembleScaling(temperature, parts)
         case unknown:
             assert_never(unknown)
 

@@ -28,6 +28,7 @@ from ddcal_core.metrics import accuracy, probabilities_at, signed_calibration_ga
 from ddcal_core.progress import ProgressCallback, ignore_progress
 from ddcal_core.specs.calibration import (
     CalibrationSpec,
+    EnsembleCalibration,
     IsotonicCalibration,
     MaskedTemperatureScaling,
     NoCalibration,
@@ -80,7 +81,7 @@ class Fitter:
         """Fit what a spec asks for.
 
         Returns:
-            What was found, with the scaling of vector and isotonic.
+            What was found, with the scaling of vector, isotonic and ets.
         """
         scaling: Scaling | None = None
         match spec:
@@ -88,7 +89,7 @@ class Fitter:
                 return Found(self._values(spec, Fitted(), Judged()))
             case TemperatureScaling():
                 found = self._fit_plain(spec)
-            case VectorCalibration() | IsotonicCalibration():
+            case VectorCalibration() | IsotonicCalibration() | EnsembleCalibration():
                 labels = self._images.of(self._model, spec.fit_on).labels
                 logits = self._logits_on(spec.fit_on)
                 found, scaling = fit_scaling(spec.method, logits, labels, spec.fit_on)

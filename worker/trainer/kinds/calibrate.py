@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, assert_never
 
+from ddcal_core.calibration.ensemble import EnsembleScaling
 from ddcal_core.calibration.isotonic import IsotonicScaling
 from ddcal_core.calibration.vector_scaling import VectorScaling
 from ddcal_core.data.input_space import InputSpace
@@ -124,13 +125,13 @@ def _write_folded(folder: Path, found: Found[CalibrationValues], fold: _Fold) ->
     """Write the network with what was found folded in, where it can be.
 
     An isotonic scaling cannot: its functions, thousands of numbers, stand in scaling.json.
-    Neither can a vector scaling of logits that mask classes.
+    Neither can a vector scaling of logits that mask classes, nor an ensemble, which is no softmax.
     """
     scaling, temperature = found.scaling, found.values.temperature
     match scaling:
         case VectorScaling(masked_gap=None):
             return (fold(folder, 1.0, weights=scaling.weights, biases=scaling.biases),)
-        case VectorScaling() | IsotonicScaling():
+        case VectorScaling() | IsotonicScaling() | EnsembleScaling():
             return ()
         case None:
             return () if temperature is None else (fold(folder, temperature),)

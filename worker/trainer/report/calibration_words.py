@@ -19,6 +19,7 @@ METHOD_LABELS: Mapping[CalibrationMethod, str] = {
     "mts": "MTS",
     "vector": "vector scaling",
     "isotonic": "isotonic regression",
+    "ets": "ETS",
 }
 OPTIMISER_LABELS: Mapping[Method, str] = {
     "exact": METHOD_LABELS["ts"],

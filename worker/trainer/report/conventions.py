@@ -20,7 +20,9 @@ CONVENTIONS = {
         "to 0 (the mean colour; whitened, the mean image) with the given chance. On test nothing "
         "is masked. Vector scaling: "
         "a weight and a bias a class, pulled towards 1/T and 0 as by a label each. Isotonic "
-        "regression: a rising function a class of the softmax probability, rows made to sum to 1."
+        "regression: a rising function a class of the softmax probability, rows made to sum to 1. "
+        "ETS: softmax(logits / T), softmax(logits) and 1/K mixed, T that of TS, weights of least "
+        "NLL."
     ),
     "fit_on": (
         "validation: real images cut from the training split, or the data set's own validation "

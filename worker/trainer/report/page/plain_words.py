@@ -60,6 +60,10 @@ METHOD_WORDS: Mapping[CalibrationMethod, Mapping[str, str]] = {
     },
     "vector": {"Vector scaling": "a factor and an offset for each class instead of one T."},
     "isotonic": {"Isotonic": "for each class a rising curve from its old probability to a new."},
+    "ets": {
+        "ETS": "ensemble temperature scaling: a mixture of what TS gives, of the network's own "
+        "probabilities and of equal ones."
+    },
 }
 DISTILLATION_WORDS: Mapping[str, str] = {
     "dm": "distribution matching",
