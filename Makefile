@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two processes; each file of tests belongs to one of them (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help demo serve quick test browser check long clean
+.PHONY: help demo serve docs quick test browser check long clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1  \t/'
@@ -25,6 +25,9 @@ demo: $(VENV)/.installed  ## run a small pipeline on digits: distil, train, cali
 
 serve: $(VENV)/.installed  ## start the service on http://127.0.0.1:8000, with its data in ddcal-data/
 	$(BIN)/ddcal serve
+
+docs: $(VENV)/.installed-dev  ## show the documentation site, built anew when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server and no trainer (3 minutes)
 	.ci/checks

@@ -1,4 +1,4 @@
-"""The first screen of a report as a small PNG, for the README: a real page in a real Chromium.
+"""The answers a report begins with as a small PNG, for the README: a real page in a real Chromium.
 
 python -m benchmarks.report_picture ddcal-demo/evaluate/report.html docs/report.png
 """
@@ -12,11 +12,12 @@ from PIL import Image
 from tests.browser.chromium import new_page, running_chromium
 
 WIDTH = 1100
-N_COLOURS = 64
+N_COLOURS = 128
+LAST = ".glance + .caption"
 
 
 def take(report: Path, picture: Path) -> None:
-    """Write the first screen of a report in light colours, reduced to a few colours.
+    """Write what a report begins with, up to the line below its answers, in few colours.
 
     Args:
         report: its report.html.
@@ -29,8 +30,11 @@ def take(report: Path, picture: Path) -> None:
     ):
         page.open(report.resolve().as_uri())
         page.screenshot(picture, width=WIDTH, scheme="light")
+        end = page.evaluate(f"document.querySelector({LAST!r}).getBoundingClientRect().bottom")
+        width = page.evaluate("document.documentElement.clientWidth")
     with Image.open(picture) as taken:
-        taken.convert("RGB").quantize(N_COLOURS).save(picture, optimize=True)
+        shown = taken.convert("RGB").crop((0, 0, int(width), round(float(end)) + 12))
+        shown.quantize(N_COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 def main() -> None:

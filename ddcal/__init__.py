@@ -1,10 +1,10 @@
 """Distil data sets and calibrate networks through a ddcal service.
 
-import ddcal
+    import ddcal
 
-with ddcal.Client() as client:
-    job = client.submit("distill", dataset="digits", distill={"images_per_class": 10})
-    job.wait(progress=True).download("digits-10")
+    with ddcal.Client() as client:
+        job = client.submit("distill", dataset="digits", distill={"images_per_class": 10})
+        job.wait(progress=True).download("digits-10")
 
 `ddcal.torch` loads what was downloaded, `ddcal.local` calibrates logits without a service; both
 need torch.

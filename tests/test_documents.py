@@ -20,10 +20,12 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
 PLACE = re.compile(
-    r"`((?:app|worker|ddcal_core|ddcal|migrations|tests|benchmarks|docs|\.github)/[\w./-]*)(?:::\w+)?`"
+    r"`((?:app|worker|ddcal_core|ddcal|migrations|tests|benchmarks|documentation|examples|docs|\.github)/[\w./-]*)(?:::\w+)?`"
 )
 PLACEHOLDER = re.compile(r"\bNAME\b")
-MODULE = re.compile(r"python -m ((?:app|worker|ddcal_core|ddcal|tests|benchmarks)[\w.]*\w)")
+MODULE = re.compile(
+    r"python -m ((?:app|worker|ddcal_core|ddcal|tests|benchmarks|documentation)[\w.]*\w)"
+)
 
 
 def documents():

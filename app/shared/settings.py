@@ -90,30 +90,49 @@ class Settings(BaseSettings):
         Path("ddcal-data"), description="Artifacts, logs, work folders, and SQLite when used."
     )
     database_url: Annotated[str, AfterValidator(_checked_database_url)] = Field(
-        "", repr=False, description="SQLAlchemy URL; empty: SQLite in the data folder."
+        "",
+        repr=False,
+        description="SQLAlchemy URL: `sqlite:///…`, `postgresql://…` or `postgresql+psycopg://…`. "
+        "Empty: SQLite in the data folder.",
     )
     redis_url: Annotated[str, AfterValidator(_checked_redis_url)] = Field(
-        "redis://127.0.0.1:6379/0", repr=False, description="The broker, as Celery reads it."
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="The broker, as Celery reads it: `redis://`, `rediss://`, `redis+socket://` or "
+        "`sentinel://`. `ddcal serve` brings its own.",
     )
-    host: str = "127.0.0.1"
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. With one that others reach, see docs/access.md.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free port.")
     api_key: Annotated[SecretStr, AfterValidator(_checked_key)] | None = Field(
         None,
-        description="Every request but healthz and a login needs it; `ddcal serve` makes one.",
+        description="At least 16 visible ASCII characters; every request but `/healthz` and a login"
+        " needs it. Unset: `ddcal serve` makes one, `ddcal api` does not start.",
     )
     no_key: bool = Field(
-        False, description="Answer without any key; only where host is a loopback address."
+        False,
+        description="Answer without any key; on a loopback address only, and not beside a key.",
     )
-    max_upload_bytes: int = Field(2 * 2**30, ge=1)
+    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="Largest upload.")
     max_decoded_bytes: int = Field(8 * 2**30, ge=1, description="Largest data set after decoding.")
-    intake_timeout_seconds: float = Field(600, gt=0)
+    intake_timeout_seconds: float = Field(
+        600, gt=0, description="The most time that reading an upload may take."
+    )
     dataset_folder: Path | None = Field(
         None, description="Where torchvision's data sets lie; default: named/ in the data folder."
     )
-    allow_downloads: bool = Field(False, description="May missing named data sets be fetched?")
+    allow_downloads: bool = Field(
+        False, description="Whether named data sets that are missing may be fetched."
+    )
     lease_seconds: float = Field(20, gt=0, description="A run not heard of for so long is lost.")
-    heartbeat_seconds: float = Field(3, gt=0)
-    max_attempts: int = Field(3, ge=1)
+    heartbeat_seconds: float = Field(
+        3,
+        gt=0,
+        description="Pause between two signs of life of a run; at most a third of the lease.",
+    )
+    max_attempts: int = Field(3, ge=1, description="Of a job that is lost or fails by itself.")
     retry_seconds: float = Field(1, ge=0, description="Wait before the second attempt; doubles.")
     stop_grace_seconds: float = Field(
         10, gt=0, description="From asking a trainer to stop to killing it."
@@ -143,27 +162,38 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Memory beyond which a trainer is killed; 0: nine tenths of the machine's, "
-        "shared among DDCAL_WORKERS.",
+        "shared among `DDCAL_WORKERS`.",
     )
     trainer_threads: int = Field(
         0,
         ge=0,
-        description="CPU threads of a trainer; 0: all cores but one, shared among DDCAL_WORKERS.",
+        description="CPU threads of a trainer; 0: all cores but one, shared among `DDCAL_WORKERS`.",
     )
     workers: int = Field(
-        1, ge=1, le=64, description="Jobs that `ddcal serve` runs at once, besides uploads' checks."
+        1,
+        ge=1,
+        le=64,
+        description="Jobs that `ddcal serve` runs at once (`--workers`), besides uploads' checks; "
+        "independent jobs of a pipeline, too. Trainers share what GPU there is.",
     )
     intakes: int = Field(
-        2, ge=1, description="Uploads checked at once by a worker of their queue alone."
+        2,
+        ge=1,
+        description="Uploads checked, and results written in other formats, at once by a worker "
+        "that serves their queue alone, as that of `ddcal serve` does; each check may "
+        "take 4 GiB of address space.",
     )
     confine_jobs: bool = Field(
         True,
-        description="Trainers and checks of uploads reach the files of their job alone.",
+        description="Trainers and checks of uploads reach the files of their job alone, no other "
+        "process and no network: see SECURITY.md.",
     )
     hang_seconds: float = Field(
         60,
         gt=0,
-        description="`ddcal serve` starts a part again that gives no sign of life so long.",
+        description="`ddcal serve` kills and restarts a part that gives no sign of life for so "
+        "long; a worker, no sooner than its lease allows. A part that starts has at "
+        "least 300 s.",
     )
     min_free_bytes: int = Field(
         2**30, ge=0, description="No job is begun and no upload taken that would leave less free."
@@ -195,7 +225,9 @@ class Settings(BaseSettings):
     kept_key_days: float = Field(
         7, ge=1, description="A request sent again within so long finds what the first has made."
     )
-    log_level: Annotated[str, BeforeValidator(_upper), AfterValidator(_checked_level)] = "INFO"
+    log_level: Annotated[str, BeforeValidator(_upper), AfterValidator(_checked_level)] = Field(
+        "INFO", description="`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`."
+    )
 
     @model_validator(mode="after")
     def _beats_fit_lease(self) -> "Settings":

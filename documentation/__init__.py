@@ -1,0 +1,1 @@
+"""The documentation site: docs/, and a reference made from the code when the site is built."""
