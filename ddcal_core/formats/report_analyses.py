@@ -64,6 +64,40 @@ class MtsCurve(Record):
     points: tuple[CurvePoint, ...]
 
 
+class MaskedLogitPoint(Record):
+    """Largest logits of one training set's networks on validation images under masks of one ratio.
+
+    Attributes:
+        ratio: share of pixels masked, in [0, 1).
+        largest_logit: mean over images and masks.
+        deviation: over all images under all masks, with n - 1.
+        over_masks: of one image from mask to mask, the root of its mean square over images.
+    """
+
+    ratio: float
+    largest_logit: Summary
+    deviation: Summary
+    over_masks: Summary
+
+
+class MaskedLogitCurve(Record):
+    """Size and variety of the largest logits over the mask ratio.
+
+    Attributes:
+        training_set_label: whose networks these are.
+        mask: what is masked as one.
+        n_draws: masks of each image.
+        points: by rising ratio.
+        words: what they show, in a sentence.
+    """
+
+    training_set_label: str
+    mask: MaskShape
+    n_draws: int
+    points: tuple[MaskedLogitPoint, ...]
+    words: str
+
+
 class CalibrationNamed(Record):
     """A calibration by the name that its row has."""
 

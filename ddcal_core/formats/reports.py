@@ -26,6 +26,7 @@ from ddcal_core.formats.records import Record, VersionedRecord, is_empty, read_r
 from ddcal_core.formats.report_analyses import (
     Comparison,
     LogitAnalysis,
+    MaskedLogitCurve,
     MtsCurve,
     SpectrumAnalysis,
 )
@@ -175,6 +176,7 @@ class Report(ReportHeadline, VersionedRecord):
         image_shape: (C, H, W); None of uploaded logits.
         training_sets: distilled first, full last.
         mts_curves: ECE over the mask ratio.
+        masked_logits: size and variety of the largest logits over it, of each training set.
         comparisons: which calibration won; of each training set that has several.
         logit_analysis: of each training set; empty for one class, and of uploaded logits.
         logit_words: what it says.
@@ -194,6 +196,7 @@ class Report(ReportHeadline, VersionedRecord):
     training_sets: tuple[ReportedTrainingSet, ...]
     rows: tuple[Row, ...]
     mts_curves: tuple[MtsCurve, ...]
+    masked_logits: tuple[MaskedLogitCurve, ...] = Field((), exclude_if=is_empty)
     comparisons: tuple[Comparison, ...]
     logit_analysis: tuple[LogitAnalysis, ...]
     logit_words: str | None = Field(None, exclude_if=is_none)

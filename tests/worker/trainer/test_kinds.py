@@ -21,7 +21,7 @@ from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.training import TrainSpec
-from ddcal_core.training.train import train_network
+from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
     distill_params,
     file_of,
@@ -33,7 +33,7 @@ from tests.worker.small_jobs import (
 )
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
-from worker.trainer.loading import load_train_images
+from worker.trainer.loading import load_model, load_train_images
 from worker.trainer.report.training_sets import group_models
 
 pytestmark = pytest.mark.long
@@ -540,6 +540,31 @@ def test_the_curve_meets_the_calibrations_at_their_ratio(report, pipeline):
         ]
         assert curve["points"][0]["statuses"] == row["statuses"]
         assert curve["points"][0]["ece"]["mean"] == pytest.approx(row["ece"]["mean"])
+
+
+def test_logits_are_looked_at_under_masks(report, pipeline):
+    """Of every training set at the ratios of the curves: those of the networks themselves."""
+    _, numbers = report
+    curves = numbers["masked_logits"]
+    labels = [one["label"] for one in numbers["training_sets"]]
+    assert [curve["training_set_label"] for curve in curves] == labels
+    images = calibration_images(pipeline)
+    for curve, models in zip(curves, pipeline.models.values(), strict=True):
+        assert [point["ratio"] for point in curve["points"]] == [0.0, 0.5, 0.9]
+        plain = curve["points"][0]
+        assert plain["over_masks"]["mean"] == 0
+        assert all(point["over_masks"]["mean"] > 0 for point in curve["points"][1:])
+        means, deviations = [], []
+        for model in models:
+            parsed = parse_json(ModelInput, model)
+            shown = images.of(parsed, "validation").images
+            network = load_model(parsed, torch.device("cpu"))
+            largest = predict_logits(network, shown).double().amax(1)
+            means.append(float(largest.mean()))
+            deviations.append(float(largest.std()))
+        assert plain["largest_logit"]["mean"] == pytest.approx(np.mean(means))
+        assert plain["deviation"]["mean"] == pytest.approx(np.mean(deviations))
+        assert curve["words"].startswith(f"{curve['training_set_label']}: from 0")
 
 
 def test_a_calibration_of_two_jobs_is_two_rows(pipeline, tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 
 from ddcal_core.calibration.failure_signatures import (
@@ -22,6 +23,12 @@ from ddcal_core.calibration.mask_ratio import (
     temperature_without_labels,
 )
 from ddcal_core.calibration.masked import fit_masked_temperature, fit_temperature
+from ddcal_core.calibration.masked_logits import (
+    MaskedLogits,
+    largest_logits_under_masks,
+    masked_logits,
+)
+from ddcal_core.data.network_images import pick
 from ddcal_core.formats.calibrations import CalibrationValues, FitOn, Fitted, Judged
 from ddcal_core.formats.manifests import ModelConfig
 from ddcal_core.metrics import accuracy, probabilities_at, signed_calibration_gap
@@ -210,6 +217,24 @@ class Fitter:
             n_draws=n_draws,
         )
         return described_masked(found, fit_on, mask)
+
+    def masked_logits(self, mask: MaskSpec, n_images: int, n_draws: int) -> MaskedLogits:
+        """Look at the largest logits of some real validation images under masks.
+
+        Args:
+            mask: share of pixels masked, and how.
+            n_images: at most, evenly spaced among them.
+            n_draws: masks of each image; without one masked pixel one is enough.
+        """
+        images = self._images.of(self._model, "validation").images
+        step = max(1, -(-len(images) // n_images))
+        some = pick(images, torch.arange(0, len(images), step, device=images.device))
+        n_draws = n_draws if mask.ratio > 0 else 1
+        return masked_logits(
+            largest_logits_under_masks(
+                self._network, some, mask, seed=self._mask_seed, n_draws=n_draws
+            )
+        )
 
 
 def mask_seed(seed: int, config: ModelConfig) -> int:

@@ -13,7 +13,12 @@ from ddcal_core.data.labelled import LabelledImages
 from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.formats.calibrations import CalibrationFindings, FitOn, TrainingSource
 from ddcal_core.formats.records import write_json
-from ddcal_core.formats.report_analyses import Comparison, MtsCurve, SpectrumAnalysis
+from ddcal_core.formats.report_analyses import (
+    Comparison,
+    MaskedLogitCurve,
+    MtsCurve,
+    SpectrumAnalysis,
+)
 from ddcal_core.formats.report_rows import Row
 from ddcal_core.formats.reports import Report, ReportMadeWith
 from ddcal_core.progress import Progress, ProgressCallback
@@ -35,6 +40,7 @@ from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
+from worker.trainer.report.masked_logits import masked_logit_curves
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
 from worker.trainer.report.mts_curve import mts_curve
@@ -93,6 +99,7 @@ def run(task: Task) -> list[Output]:
     ]
     analyses = Analyses(
         curves=curves,
+        masked_logits=_masked_logits(groups, fitters, params, task.on_progress),
         comparisons=_comparisons(groups, rows, predicted, params.seed),
         logits=logit_analysis(groups, measurer.logits),
         spectra=_spectra(groups, images),
@@ -237,6 +244,30 @@ def _curves(
         )
         for group, mask, fit_on in drawn
     ]
+
+
+def _masked_logits(
+    groups: Sequence[TrainingSet],
+    fitters: Mapping[str, Fitter],
+    params: EvaluateParams,
+    on_progress: ProgressCallback,
+) -> list[MaskedLogitCurve]:
+    """Look at the logits under the first of the masks, at the ratios of the curves."""
+    ratios = sorted(set(params.evaluate.mts_ratios))
+    n_steps, done = len(ratios) * sum(len(group.models) for group in groups), 0
+
+    def on_network() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(phase="masked logits", step=done, steps=n_steps))
+
+    return masked_logit_curves(
+        groups,
+        fitters,
+        shape=params.evaluate.mts_masks[0],
+        ratios=ratios,
+        on_network=on_network,
+    )
 
 
 def _write(

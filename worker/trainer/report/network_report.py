@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ddcal_core.formats.report_analyses import (
     Comparison,
     LogitAnalysis,
+    MaskedLogitCurve,
     MtsCurve,
     SpectrumAnalysis,
 )
@@ -29,12 +30,14 @@ class Analyses:
 
     Attributes:
         curves: ECE over the mask ratio.
+        masked_logits: what masks do to the logits, one a training set.
         comparisons: which calibration won, for each training set that has several.
         logits: one a training set.
         spectra: one a distilled set.
     """
 
     curves: Sequence[MtsCurve]
+    masked_logits: Sequence[MaskedLogitCurve]
     comparisons: Sequence[Comparison]
     logits: Sequence[LogitAnalysis]
     spectra: Sequence[SpectrumAnalysis]
@@ -68,6 +71,7 @@ def build_report(
         training_sets=tuple(map(_training_set, groups)),
         rows=tuple(rows),
         mts_curves=tuple(analyses.curves),
+        masked_logits=tuple(analyses.masked_logits),
         comparisons=tuple(analyses.comparisons),
         logit_analysis=tuple(analyses.logits),
         logit_words=logit_words(analyses.logits),

@@ -18,7 +18,13 @@ from PIL import Image
 
 from ddcal_core.formats.calibrations import CalibrationFindings
 from ddcal_core.formats.pictures import strip_png
-from ddcal_core.formats.report_analyses import CurveNetwork, CurvePoint, MtsCurve
+from ddcal_core.formats.report_analyses import (
+    CurveNetwork,
+    CurvePoint,
+    MaskedLogitCurve,
+    MaskedLogitPoint,
+    MtsCurve,
+)
 from ddcal_core.formats.report_rows import OpenSummary, Summary, TemperatureSummary
 from ddcal_core.formats.reports import ReportMadeWith, read_report
 from ddcal_core.metrics import ReliabilityBins, ece_interval, null_level, wilson_interval
@@ -179,6 +185,12 @@ def point(ratio, ece, statuses, std=None):
     )
 
 
+def masked_point(ratio, mean, deviation, over_masks):
+    """A point of what masks do to the logits."""
+    one, two, three = (Summary(mean=value, std=None) for value in (mean, deviation, over_masks))
+    return MaskedLogitPoint(ratio=ratio, largest_logit=one, deviation=two, over_masks=three)
+
+
 def curve(fit_on, points, label="set", **mask):
     """A curve through points, masked by pixels unless told otherwise."""
     shape = MaskShape(**mask)
@@ -221,6 +233,18 @@ def report():
     }
     analyses = Analyses(
         curves=curves,
+        masked_logits=[
+            MaskedLogitCurve(
+                training_set_label=groups[0].label,
+                mask=MaskShape(),
+                n_draws=4,
+                points=(
+                    masked_point(0.0, 7.25, 1.0, 0.0),
+                    masked_point(0.9, 2.5, 1.75, 0.625),
+                ),
+                words="smaller & more",
+            )
+        ],
         comparisons=[compare(rows[:3], of_rows, generator=generator())],
         logits=logit_analysis(groups, logits),
         spectra=[spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))],
@@ -929,3 +953,12 @@ def test_failures_are_said_on_the_page(page, report):
     assert "under calibration" in text
     assert "What was fitted leaves too much confidence" in text
     assert "Under-calibrated: " not in text
+
+
+def test_the_page_says_what_masks_do_to_logits(report, page):
+    """A sentence and a column a training set, a row a ratio; without curves no section."""
+    assert "What do masks do to the logits?" in page
+    assert "<li>smaller &amp; more</li>" in page
+    assert "7.25 ± 1, over masks 0" in page
+    assert "2.5 ± 1.8, over masks 0.62" in page
+    assert "masks do to the logits" not in report_page(changed(report, masked_logits=()), [])

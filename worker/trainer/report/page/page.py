@@ -12,6 +12,7 @@ from worker.trainer.report.page.analysis_sections import (
 from worker.trainer.report.page.curve_section import curve_section
 from worker.trainer.report.page.first_screen import Part, first_screen
 from worker.trainer.report.page.further_measures import further_section
+from worker.trainer.report.page.masked_logit_section import masked_logit_section
 from worker.trainer.report.page.notes import conventions_list, method_section, network_section
 from worker.trainer.report.page.origin import Origin
 from worker.trainer.report.page.origin_section import origin_section
@@ -54,7 +55,7 @@ def _parts(report: Report, pictures: Sequence[SetPicture], origin: Origin | None
     yield Part("meaning", "What it means", meaning + safe(comparison_section(report)))
     yield Part("reliability", "Reliability", reliability_section(report))
     yield Part("curves", "The mask ratio", safe(curve_section(report)))
-    causes = logit_section(report) + spectrum_section(report)
+    causes = logit_section(report) + masked_logit_section(report) + spectrum_section(report)
     yield Part("causes", "Causes", safe(causes))
     yield Part("images", "The images", picture_section(pictures))
     yield Part("measures", "Other measures", safe(further_section(report.rows)))
