@@ -16,6 +16,7 @@ FROM_THE_ROOT: Mapping[str, str] = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "README.md": "index.md",
+    "examples/README.md": "examples.md",
 }
 """Pages of the root that the site holds, and where."""
 _LINK = re.compile(
