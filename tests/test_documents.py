@@ -15,6 +15,7 @@ from ddcal_core.specs.exports import FORMATS
 from ddcal_core.specs.information_drop import DROPS
 from ddcal_core.specs.networks import NetworkName
 from ddcal_core.specs.regularisers import REGULARISERS
+from ddcal_core.specs.training import OPTIMISERS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -134,7 +135,7 @@ def test_files_for_machines_fit_their_schemas(schema, path):
         ("README.md", [*METHODS, *CALIBRATIONS]),
         (
             "docs/requests.md",
-            [*METHODS, *CALIBRATIONS, *get_args(NetworkName), *REGULARISERS, *DROPS],
+            [*METHODS, *CALIBRATIONS, *get_args(NetworkName), *REGULARISERS, *DROPS, *OPTIMISERS],
         ),
         ("docs/formats.md", [word for formats in FORMATS.values() for word in formats]),
         ("docs/backbones.md", METHODS),

@@ -141,6 +141,23 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "vit-adamw": {
+        "summary": "A vision transformer trained by AdamW with warm-up, on real images",
+        "value": {
+            "kind": "train",
+            "params": {
+                "dataset": "digits",
+                "training_set": {"source": "full"},
+                "train": {
+                    "network": "vit",
+                    "width": 64,
+                    "optimiser": {"name": "adamw", "warm_up": 0.1},
+                    "n_seeds": 1,
+                    "epochs": 30,
+                },
+            },
+        },
+    },
     "information-drop": {
         "summary": "How much accuracy is lost without a third of the pixels: distilled beside real",
         "value": {

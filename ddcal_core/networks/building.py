@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ddcal_core.networks.convnet import BlockLayers, ConvNet
-from ddcal_core.networks.deeper import AlexNet, ResNet18, Vgg11
+from ddcal_core.networks.deeper import AlexNet, ResNet18, ResNet50, Vgg11
 from ddcal_core.networks.layers import Network
 from ddcal_core.networks.transformer import Tokens, VisionTransformer
 from ddcal_core.specs.facts import DatasetFacts
@@ -76,6 +76,8 @@ def empty_network(spec: NetworkSpec, facts: DatasetFacts) -> Network:
             return Vgg11(*of_data, options["norm"])
         case "resnet18":
             return ResNet18(*of_data, options["norm"])
+        case "resnet50":
+            return ResNet50(*of_data, options["norm"])
         case "vit":
             patch_size = options["patch_size"] or default_patch_size(facts.image_shape)
             shape = (options["width"], options["depth"], options["heads"])

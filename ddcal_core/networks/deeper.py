@@ -1,4 +1,4 @@
-"""AlexNet, VGG-11 and ResNet-18 as this field has them: for small images, with one linear layer.
+"""AlexNet, VGG-11 and ResNets as this field has them: for small images, with one linear layer.
 
 A layer halves the image only as long as a norm after it still sees two pixels a side (the last
 pooling: as long as one is left), so that each network can be built from 4 x 4 pixels on.
@@ -120,28 +120,67 @@ class ResNet18(Network):
     def __init__(
         self, n_channels: int, n_classes: int, image_size: tuple[int, int], norm: Norm = "instance"
     ) -> None:
-        side = min(padded_size(n_channels, image_size))
-        n_in = RESNET_STAGES[0][0]
-        with META:
-            layers: dict[str, nn.Module | None] = {
-                "conv": nn.Conv2d(
-                    n_channels,
-                    n_in,
-                    3,
-                    padding=first_padding(3, n_channels, image_size),
-                    bias=norm == "none",
-                ),
-                "norm": norm_layer(norm, n_in),
-                "relu": nn.ReLU(),
-            }
-            for stage, (width, wanted) in enumerate(RESNET_STAGES):
-                stride = wanted if (side + wanted - 1) // wanted >= 2 else 1
-                side = (side + stride - 1) // stride
-                layers[f"block{stage}_0"] = ResidualBlock(n_in, width, stride, norm)
-                layers[f"block{stage}_1"] = ResidualBlock(width, width, 1, norm)
-                n_in = width
-            features = sequence(**layers, mean=MeanOfPixels())
-        super().__init__(features, n_in, n_classes)
+        features, n_out = _residual(n_channels, image_size, norm, (2, 2, 2, 2), ResidualBlock)
+        super().__init__(features, n_out, n_classes)
+
+
+class ResNet50(Network):
+    """ResNet-50 for small images: ResNet-18's stages of 3, 4, 6 and 3 bottleneck blocks.
+
+    Four times as many channels leave each stage: 256, 512, 1,024 and 2,048. With instance or batch
+    norm it has 23,520,842 parameters on CIFAR-10.
+
+    Args:
+        n_channels: C of the images.
+        n_classes: K, number of logits.
+        image_size: (H, W) of the images; strides that would leave a norm a single pixel are 1.
+        norm: see `norm_layer`; with none the convolutions have biases.
+
+    Source:
+        He et al., CVPR 2016, with the stride in the 3 x 3 convolution as torchvision has it, and
+        the stem of `ResNet18`.
+    """
+
+    def __init__(
+        self, n_channels: int, n_classes: int, image_size: tuple[int, int], norm: Norm = "instance"
+    ) -> None:
+        features, n_out = _residual(n_channels, image_size, norm, (3, 4, 6, 3), BottleneckBlock)
+        super().__init__(features, n_out, n_classes)
+
+
+def _residual(
+    n_channels: int,
+    image_size: tuple[int, int],
+    norm: Norm,
+    n_blocks: tuple[int, ...],
+    block: type["ResidualBlock | BottleneckBlock"],
+) -> tuple[nn.Sequential, int]:
+    """The layers of a ResNet before its linear one, and how many channels they leave."""
+    side = min(padded_size(n_channels, image_size))
+    n_in = RESNET_STAGES[0][0]
+    with META:
+        layers: dict[str, nn.Module | None] = {
+            "conv": nn.Conv2d(
+                n_channels,
+                n_in,
+                3,
+                padding=first_padding(3, n_channels, image_size),
+                bias=norm == "none",
+            ),
+            "norm": norm_layer(norm, n_in),
+            "relu": nn.ReLU(),
+        }
+        for stage, ((width, wanted), n_of_stage) in enumerate(
+            zip(RESNET_STAGES, n_blocks, strict=True)
+        ):
+            stride = wanted if (side + wanted - 1) // wanted >= 2 else 1
+            side = (side + stride - 1) // stride
+            n_out = width * block.expansion
+            for place in range(n_of_stage):
+                made = block(n_in, n_out, 1 if place else stride, norm)
+                layers[f"block{stage}_{place}"] = made
+                n_in = n_out
+        return sequence(**layers, mean=MeanOfPixels()), n_in
 
 
 class ResidualBlock(nn.Module):
@@ -156,6 +195,8 @@ class ResidualBlock(nn.Module):
         norm: see `norm_layer`.
     """
 
+    expansion = 1
+
     def __init__(self, n_in: int, n_out: int, stride: int, norm: Norm) -> None:
         super().__init__()
         has_bias = norm == "none"
@@ -166,13 +207,51 @@ class ResidualBlock(nn.Module):
             conv1=nn.Conv2d(n_out, n_out, 3, padding=1, bias=has_bias),
             norm1=norm_layer(norm, n_out),
         )
-        self.shortcut = sequence()
-        if stride != 1 or n_in != n_out:
-            self.shortcut = sequence(
-                conv=nn.Conv2d(n_in, n_out, 1, stride=stride, bias=has_bias),
-                norm=norm_layer(norm, n_out),
-            )
+        self.shortcut = _shortcut(n_in, n_out, stride, norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, n_in, H, W) to (N, n_out, ceil(H / stride), ceil(W / stride))."""
         return torch.relu(self.shortcut(images) + self.path(images))
+
+
+class BottleneckBlock(nn.Module):
+    """relu(shortcut(x) + path(x)): 1 x 1 to a quarter of the channels, 3 x 3, 1 x 1 back.
+
+    A norm after each convolution, a ReLU after the first two; the shortcut as in `ResidualBlock`.
+
+    Args:
+        n_in: channels that come in.
+        n_out: channels that go out, a multiple of 4.
+        stride: of the 3 x 3 convolution and the shortcut's.
+        norm: see `norm_layer`.
+    """
+
+    expansion = 4
+
+    def __init__(self, n_in: int, n_out: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        has_bias, width = norm == "none", n_out // self.expansion
+        self.path = sequence(
+            conv0=nn.Conv2d(n_in, width, 1, bias=has_bias),
+            norm0=norm_layer(norm, width),
+            relu0=nn.ReLU(),
+            conv1=nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=has_bias),
+            norm1=norm_layer(norm, width),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(width, n_out, 1, bias=has_bias),
+            norm2=norm_layer(norm, n_out),
+        )
+        self.shortcut = _shortcut(n_in, n_out, stride, norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, n_in, H, W) to (N, n_out, ceil(H / stride), ceil(W / stride))."""
+        return torch.relu(self.shortcut(images) + self.path(images))
+
+
+def _shortcut(n_in: int, n_out: int, stride: int, norm: Norm) -> nn.Sequential:
+    if stride == 1 and n_in == n_out:
+        return sequence()
+    return sequence(
+        conv=nn.Conv2d(n_in, n_out, 1, stride=stride, bias=norm == "none"),
+        norm=norm_layer(norm, n_out),
+    )

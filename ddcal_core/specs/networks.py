@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from ddcal_core.specs.fields import Spec
 
-NetworkName = Literal["convnet", "alexnet", "vgg11", "resnet18", "vit"]
+NetworkName = Literal["convnet", "alexnet", "vgg11", "resnet18", "resnet50", "vit"]
 Norm = Literal["instance", "batch", "group", "layer", "none"]
 Pooling = Literal["avg", "max", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]
@@ -24,6 +24,8 @@ NETWORK_OPTIONS: Mapping[NetworkName, Mapping[str, Any]] = {
     "alexnet": {},
     "vgg11": {"norm": "instance"},
     "resnet18": {"norm": "instance"},
+    # Fifty layers of instance norm on few pixels amplify rounding beyond all bounds.
+    "resnet50": {"norm": "batch"},
     # No patch size means one that follows the image.
     "vit": {"width": 128, "depth": 4, "heads": 4, "patch_size": None},
 }
@@ -37,8 +39,8 @@ class NetworkSpec(Spec):
         "convnet",
         description=(
             "The architecture, in its form for small images (4 to 256 pixels a side, 1 or "
-            "3 channels). alexnet, vgg11 and resnet18 leave out downsampling that would "
-            "leave too little of an image."
+            "3 channels). alexnet, vgg11, resnet18 and resnet50 leave out downsampling that "
+            "would leave too little of an image."
         ),
     )
     width: int | None = Field(
@@ -61,8 +63,8 @@ class NetworkSpec(Spec):
         None,
         validate_default=True,
         description=(
-            "convnet, vgg11, resnet18; default `instance`. `group` has 4 groups; `layer` "
-            "normalises over all channels and pixels of an image."
+            "convnet, vgg11, resnet18, resnet50; default `instance`, of resnet50 `batch`. `group` "
+            "has 4 groups; `layer` normalises over all channels and pixels of an image."
         ),
     )
     pooling: Pooling | None = Field(

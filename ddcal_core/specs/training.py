@@ -12,6 +12,7 @@ from ddcal_core.specs.networks import NetworkSpec
 from ddcal_core.specs.regularisers import Cutmix, Mixup, Regulariser
 
 DEFAULT_LR = 0.01
+DEFAULT_ADAMW_LR = 1e-3
 
 
 class CrossEntropy(Spec):
@@ -40,6 +41,29 @@ class FocalSchedule(Spec):
     name: Literal["flsd_53"]
 
 
+class Sgd(Spec):
+    """SGD with train.momentum and train.weight_decay; lr times 0.1 at half of the epochs."""
+
+    name: Literal["sgd"]
+
+
+class AdamW(Spec):
+    """AdamW: lr rises linearly over the first steps, then falls by a half cosine to 0.
+
+    Decay is decoupled, and of the weights of linear and convolution layers alone. train.momentum
+    and train.weight_decay have no part in it. Source: Loshchilov and Hutter, ICLR 2019; as vision
+    transformers are trained (Touvron et al., ICML 2021).
+    """
+
+    name: Literal["adamw"]
+    warm_up: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which lr rises.")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="Times lr and the weights, a step.")
+
+
+AnyOptimiser = Sgd | AdamW
+OPTIMISERS: Mapping[str, type[Spec]] = members_of(AnyOptimiser, "name")
+"""The word in requests -> what can be asked of it."""
+
 AnyLoss = CrossEntropy | LabelSmoothing | Focal | FocalSchedule | Mixup
 LOSSES: Mapping[str, type[Spec]] = members_of(AnyLoss, "name")
 """The word in requests -> what can be asked of it."""
@@ -47,7 +71,10 @@ TrainLoss = Annotated[AnyLoss, Field(discriminator="name")]
 
 
 class TrainSpec(NetworkSpec):
-    """Train networks: SGD, learning rate times 0.1 at half of the epochs (DC's protocol)."""
+    """Train networks: SGD, learning rate times 0.1 at half of the epochs (DC's protocol).
+
+    Unless another optimiser is named.
+    """
 
     n_seeds: int = Field(3, ge=1, le=20, description="Number of networks, each from its own seed.")
     epochs: int = Field(300, ge=1, le=100_000, description="Passes over the training set.")
@@ -58,11 +85,19 @@ class TrainSpec(NetworkSpec):
         le=100,
         description=(
             "Learning rate. Default: for a convnet the one learned with the distilled set, "
-            f"if there is one; otherwise {DEFAULT_LR}."
+            f"if there is one; otherwise {DEFAULT_LR}, of adamw always {DEFAULT_ADAMW_LR}."
         ),
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="Times the weights, in the gradient.")
+    optimiser: AnyOptimiser | None = Field(
+        None,
+        exclude_if=is_none,  # as in the records from before it
+        discriminator="name",
+        description=(
+            "What takes the steps; vision transformers are usually trained by adamw. Default: sgd."
+        ),
+    )
     loss: TrainLoss = Field(
         CrossEntropy(name="cross_entropy"), description="What is minimised. Default: cross_entropy."
     )
@@ -76,7 +111,7 @@ class TrainSpec(NetworkSpec):
     )
     regulariser: Regulariser | None = Field(
         None,
-        exclude_if=is_none,  # as in the records from before it
+        exclude_if=is_none,  # likewise
         description=(
             "What else each batch goes through, after the augmentation; labels that it blends "
             "are learned with any loss. mixup here is the same as the loss mixup, which is "
@@ -93,6 +128,18 @@ class TrainSpec(NetworkSpec):
             'and kept for all epochs, as in `{"what": "pixels", "share": 0.3}`. Default: none.'
         ),
     )
+
+    @model_validator(mode="after")
+    def _numbers_are_of_the_optimiser(self) -> Self:
+        own = {name: getattr(self, name) for name in ("momentum", "weight_decay")}
+        # By value: stored trainings have every field.
+        changed = [name for name in own if own[name] != type(self).model_fields[name].default]
+        if isinstance(self.optimiser, AdamW) and changed:
+            raise ValueError(
+                "adamw has a weight_decay of its own, optimiser.weight_decay, and no momentum: "
+                f"wanted none beside it, got {', '.join(changed)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mixes_once(self) -> Self:
@@ -118,13 +165,16 @@ class TrainSpec(NetworkSpec):
     def with_learned_lr(self, learned_lr: float | None) -> "TrainSpec":
         """Fill in a learning rate that was not asked for.
 
-        A learned one is for a network like the one distilled on: an AlexNet diverges with it.
+        A learned one is for SGD on a network like the one distilled on: an AlexNet diverges with
+        it.
 
         Args:
             learned_lr: the one learned with the set trained on; None where there is none.
         """
         if self.lr is not None:
             return self
+        if isinstance(self.optimiser, AdamW):
+            return self.model_copy(update={"lr": DEFAULT_ADAMW_LR})
         is_known = learned_lr is not None and self.network == "convnet"
         return self.model_copy(update={"lr": learned_lr if is_known else DEFAULT_LR})
 

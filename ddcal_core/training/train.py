@@ -11,13 +11,12 @@ from ddcal_core.data.network_images import NetworkImages, by_batch
 from ddcal_core.errors import DivergedError
 from ddcal_core.progress import Progress, ProgressCallback, ignore_progress
 from ddcal_core.seeding import seeded_generator
-from ddcal_core.specs.training import DEFAULT_LR, TrainSpec
+from ddcal_core.specs.training import TrainSpec
 from ddcal_core.training.augmentation import augment_each
 from ddcal_core.training.end_loss import check_end_loss
 from ddcal_core.training.losses import training_loss
 from ddcal_core.training.regularising import regularised
-
-LR_FACTOR = 0.1
+from ddcal_core.training.steps import Steps
 
 
 def train_network(
@@ -30,19 +29,18 @@ def train_network(
     on_progress: ProgressCallback = ignore_progress,
     phase: str = "train",
 ) -> None:
-    """Train in place by stochastic gradient descent.
+    """Train in place, by SGD with momentum or by AdamW.
 
-    The learning rate falls to a tenth after half of the epochs (rounded up). Unlike DC's code,
-    the momentum is kept at that point. Each epoch takes the images in a fresh order; the last
-    batch may be smaller. Siamese augmentation, where asked for, changes the images of a batch one
-    by one; then comes the regulariser.
+    See `Steps` for how the learning rate changes. Each epoch takes the images in a fresh order; the
+    last batch may be smaller. Siamese augmentation, where asked for, changes the images of a batch
+    one by one; then comes the regulariser.
 
     Args:
         network: maps (N, C, H, W) to logits (N, K); left in the mode it came in.
         images: float32 (N, C, H, W), network-input space, N >= 1, on the network's device.
         labels: int64 (N,), or soft, float32 (N, K), rows adding up to 1.
-        spec: the loss, epochs, batch size, learning rate (0.01 where it names none), momentum,
-            weight decay, augmentation, regulariser.
+        spec: the loss, epochs, batch size, optimiser, learning rate (0.01 where it names none, of
+            AdamW 0.001), momentum, weight decay, augmentation, regulariser.
         generator: a fresh CPU generator for the order of the images, the augmentation and what the
             loss draws. The regulariser's is another one, of the same seed, so that with and
             without it the order is the same.
@@ -59,14 +57,7 @@ def train_network(
             f"wanted at least one image and one label per image, got {len(images)} images and "
             f"{len(labels)} labels"
         )
-    lr = DEFAULT_LR if spec.lr is None else spec.lr
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=lr,
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
+    steps = Steps(network, spec, n_steps=spec.epochs * -(-len(images) // spec.batch_size))
 
     own_generator = seeded_generator(generator.initial_seed(), "regulariser")
 
@@ -78,11 +69,9 @@ def train_network(
     loss = math.nan
     with _in_mode(network, training=True):
         for epoch in range(spec.epochs):
-            if epoch == (spec.epochs + 1) // 2:
-                optimiser.param_groups[0]["lr"] = lr * LR_FACTOR
             order = torch.randperm(len(images), generator=generator).to(images.device)
             batches = torch.split(order, spec.batch_size)
-            loss = _train_epoch(images, batches, optimiser, loss_of)
+            loss = _train_epoch(images, batches, steps, loss_of)
             if not math.isfinite(loss):
                 raise DivergedError(epoch + 1, loss)
             on_progress(
@@ -97,15 +86,13 @@ def train_network(
 def _train_epoch(
     images: NetworkImages,
     batches: tuple[Tensor, ...],
-    optimiser: torch.optim.Optimizer,
+    steps: Steps,
     loss_of: Callable[[Tensor], Tensor],
 ) -> float:
     total = torch.zeros((), device=images.device)
     for batch in batches:
         loss = loss_of(batch)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
+        steps.take(loss)
         total += loss.detach() * len(batch)
     # The one read an epoch: on a GPU each makes the host wait.
     return float(total) / len(images)

@@ -72,6 +72,13 @@ def test_networks_are_taken_with_their_options(shared_api, train, filled_in):
             {"drop": {"what": "images", "share": 0.5, "patch_size": 2}},
             [("/params/train/drop/patch_size", "unknown_field")],
         ),
+        (
+            {"optimiser": {"name": "adamw", "warm_up": 1.0}},
+            [("/params/train/optimiser/warm_up", "out_of_range")],
+        ),
+        ({"optimiser": {"name": "adamw"}, "momentum": 0.5}, [("/params/train", "invalid_value")]),
+        ({"optimiser": {"name": "adam"}}, [("/params/train/optimiser/name", "unknown_value")]),
+        ({"network": "resnet50", "depth": 3}, [("/params/train/depth", "invalid_value")]),
         ({"augmentation": ["blur"]}, [("/params/train/augmentation/0", "unknown_value")]),
         # Digits are 8 x 8.
         ({"network": "vit", "patch_size": 9}, [("/params/train/patch_size", "patch_too_large")]),

@@ -9,7 +9,7 @@ from ddcal_core.specs.kinds.pipeline import BASELINES
 from ddcal_core.specs.networks import NETWORK_OPTIONS
 from ddcal_core.specs.regularisers import REGULARISERS
 from ddcal_core.specs.spaces import INPUT_SPACES
-from ddcal_core.specs.training import LOSSES
+from ddcal_core.specs.training import LOSSES, OPTIMISERS
 
 
 def pipelines():
@@ -23,6 +23,7 @@ def pipelines():
         "baseline": ({"baselines": [{"source": name}]} for name in BASELINES),
         "loss": ({"train": {"loss": {"name": name}}} for name in LOSSES),
         "regulariser": ({"train": {"regulariser": {"name": name}}} for name in REGULARISERS),
+        "optimiser": ({"train": {"optimiser": {"name": name}}} for name in OPTIMISERS),
         "drop": ({"train": {"drop": {"what": name, "share": 0.3}}} for name in DROPS),
         "regularised": ({"distill": {"regulariser": {"name": name}}} for name in REGULARISERS),
         "space": ({"input_space": {"name": name}} for name in INPUT_SPACES),

@@ -104,7 +104,7 @@ def _train_one(seed_index: int, params: TrainParams, source: _Source, task: Task
         seed_index=seed_index,
         network=network_spec(spec.described()),
         train=spec,
-        lr_is_learned=params.train.lr is None and source.learned_lr is not None,
+        lr_is_learned=params.train.lr is None and spec.lr == source.learned_lr,
         has_soft_labels=examples.soft_labels is not None,
         n_train=len(examples.labels),
         train_accuracy=accuracy(predict_logits(network, examples.images), examples.labels),

@@ -8,10 +8,12 @@ from ddcal_core.specs.information_drop import drop_words
 from ddcal_core.specs.networks import NetworkName
 from ddcal_core.specs.regularisers import Mixup, regulariser_words
 from ddcal_core.specs.training import (
+    AdamW,
     CrossEntropy,
     Focal,
     FocalSchedule,
     LabelSmoothing,
+    Sgd,
     TrainLoss,
     TrainSpec,
 )
@@ -21,6 +23,7 @@ NETWORK_LABELS: Mapping[NetworkName | ForeignName, str] = {
     "alexnet": "AlexNet",
     "vgg11": "VGG-11",
     "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
     "vit": "ViT",
     "onnx": "ONNX network",
     "torchvision.resnet18": "torchvision's ResNet-18",
@@ -108,6 +111,26 @@ def loss_words(loss: TrainLoss | None) -> str:
             return regulariser_words(loss)
         case _:
             assert_never(loss)
+
+
+def optimiser_words(train: TrainSpec) -> str:
+    """Name what took the steps of a training: "SGD", "AdamW, warm-up over 10 % of the steps"."""
+    match train.optimiser:
+        case None | Sgd():
+            return "SGD"
+        case AdamW(warm_up=share):
+            return f"AdamW, warm-up over {100 * share:g}\u202f% of the steps" if share else "AdamW"
+        case _:
+            assert_never(train.optimiser)
+
+
+def step_words(train: TrainSpec) -> str:
+    """Name the optimiser with its numbers, momentum and decay among them."""
+    decay = f"weight decay {train.weight_decay:g}"
+    numbers = f"momentum {train.momentum:g}, {decay}"
+    if isinstance(train.optimiser, AdamW):
+        numbers = f"decoupled weight decay {train.optimiser.weight_decay:g}"
+    return f"{optimiser_words(train)}, learning rate {train.lr:g}, {numbers}"
 
 
 def augmentation_words(train: TrainSpec) -> str:

@@ -10,11 +10,16 @@ from ddcal_core.formats.calibrations import (
 from ddcal_core.formats.manifests import ModelConfig
 from ddcal_core.specs.information_drop import drop_words
 from ddcal_core.specs.regularisers import regulariser_words
-from ddcal_core.specs.training import CrossEntropy, TrainLoss
+from ddcal_core.specs.training import CrossEntropy, Sgd, TrainLoss
 from worker.trainer.inputs import ModelInput, SetInput
 from worker.trainer.report.data_words import data_suffix
 from worker.trainer.report.mask_words import mask_words
-from worker.trainer.report.network_words import Told, loss_words, network_suffixes
+from worker.trainer.report.network_words import (
+    Told,
+    loss_words,
+    network_suffixes,
+    optimiser_words,
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def _training_suffix(config: ModelConfig, link: str) -> str:
         return ""
     is_plain = isinstance(config.train.loss, CrossEntropy)
     words = ["" if is_plain else loss_words(config.train.loss)]
+    is_usual = isinstance(config.train.optimiser, Sgd | None)
+    words.append("" if is_usual else optimiser_words(config.train))
     words += [regulariser_words(config.train.regulariser), drop_words(config.train.drop)]
     told = ", ".join(filter(None, words))
     return f"{link}{told}" if told else ""

@@ -16,7 +16,12 @@ from ddcal_core.formats.reports import (
 )
 from ddcal_core.specs.regularisers import regulariser_words
 from worker.trainer.report.data_words import data_sentences
-from worker.trainer.report.network_words import augmentation_words, loss_words, network_words
+from worker.trainer.report.network_words import (
+    augmentation_words,
+    loss_words,
+    network_words,
+    step_words,
+)
 from worker.trainer.report.page.captions import is_of_rows
 from worker.trainer.report.page.templates import render, stacked_table
 from worker.trainer.report.row_words import percent
@@ -91,9 +96,8 @@ def _how_trained(trained: KnownTrainingSet) -> str:
     assert train is not None  # it was trained here
     return (
         f"trained on {trained.n_train:,} images for "
-        f"{train.epochs:,} epochs (SGD, learning rate {train.lr:g}, momentum "
-        f"{train.momentum:g}, weight decay {train.weight_decay:g}, batches of "
-        f"{train.batch_size:,}, {loss_words(train.loss)}, {augmentation_words(train)}); "
+        f"{train.epochs:,} epochs ({step_words(train)}, batches of {train.batch_size:,}, "
+        f"{loss_words(train.loss)}, {augmentation_words(train)}); "
         f"accuracy on its own training images {_range(trained.train_accuracy)}"
     )
 
