@@ -334,7 +334,7 @@ def test_the_first_screen_answers(page, report):
         assert f"{heading} {percent(row.ece.mean)} ECE {row.verdict}" in text
     assert "With labelled validation images" not in text
     assert screen.count("<svg") == 2
-    assert "Of several calibrations each shows the one of lowest ECE" in text
+    assert "Of several calibrations the one of lowest ECE on these test images is shown" in text
 
 
 def test_what_only_fails_is_answered_too(report):

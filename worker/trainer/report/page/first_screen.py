@@ -135,21 +135,17 @@ def _diagram(row: Row, heading: str) -> Markup:
 
 
 def _note(report: Report) -> str:
-    own = [row for row in report.rows if row.training_set_index == 0]
+    as_it_is, *calibrated = [row for row in report.rows if row.training_set_index == 0]
     on = "rows" if is_of_rows(report) else "test images"
-    flattered = (
-        " These are the rows the temperature was fitted on, which flatters every number here."
-        if report.measured_on == "fit rows"
-        else ""
+    is_picked = not is_guessing(as_it_is) and any(
+        len(group) > 1 for group in by_what_was_used(calibrated).values()
     )
-    picked = (
-        f" Of several calibrations each shows the one of lowest ECE on these {on}."
-        if len(own) > 2
-        else ""
-    )
+    picked = f" Of several calibrations the one of lowest ECE on these {on} is shown."
+    flattered = " They are what the temperature was fitted on, which flatters every number here."
     return (
         "Bars: how often predictions of a confidence are right; on the dashed line the two agree. "
-        f"ECE: how far they lie apart on average, over {report.n_test:,} {on}.{picked}{flattered}"
+        f"ECE: how far they lie apart on average, over {report.n_test:,} {on}."
+        f"{picked if is_picked else ''}{flattered if report.measured_on == 'fit rows' else ''}"
     )
 
 
