@@ -8,7 +8,7 @@ unlike the first in one thing, and keeps each one's exact T on labelled real ima
 and the test ECE at every temperature that another one's factor leads to: all pairs of a network
 that measures the factor and one that uses it. `--only convnet` leaves out the other losses and
 networks, which take most of the time; a case made so is gone on with. `table` prints what
-docs/mask-study/tables.md shows. FOLDER of --data as in `benchmarks.mask_ratio`.
+docs/mask-ratio.md shows. FOLDER of --data as in `benchmarks.mask_ratio`.
 """
 
 import argparse

@@ -7,7 +7,7 @@
 and keeps their logits; a case that is there already is left alone. A case is
 DATASET-SOURCE-IMAGES_PER_CLASS-SEED, such as fashion_mnist-dm-10-0. FOLDER of --data holds
 fashion_mnist.npz, mnist.npz (x_train, y_train, x_test, y_test) and cifar10_jpeg.zip
-(SPLIT/CLASS/NUMBER.jpg); digits needs none. `table` prints what docs/mask-study/tables.md shows.
+(SPLIT/CLASS/NUMBER.jpg); digits needs none. `table` prints what docs/mask-ratio.md shows.
 """
 
 import argparse

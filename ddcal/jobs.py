@@ -9,7 +9,7 @@ import httpx
 
 from ddcal.conversations import Manners, all_items, answered, document
 from ddcal.errors import JobFailedError, JobNotDoneError, NotFoundError, WaitTimeoutError
-from ddcal.records import RESOURCES, SUCCEEDED, Artifact, JobRecord, ResultRecord
+from ddcal.records import PARTIAL, RESOURCES, SUCCEEDED, Artifact, JobRecord, ResultRecord
 from ddcal.report import Report
 from ddcal.steps import Ask, Emit, Pause, Steps
 
@@ -148,13 +148,13 @@ def log(job_id: str, manners: Manners) -> Steps[str]:
 
 
 def require_success_of(job: JobRecord, manners: Manners) -> Steps[None]:
-    """Nothing for a job that has succeeded.
+    """Nothing for a job that has succeeded, or a study of which some cells have.
 
     Raises:
         JobFailedError: it ended in another way; its text has the errors, of a pipeline its parts'.
         JobNotDoneError: it has not ended.
     """
-    if job.state == SUCCEEDED:
+    if job.state in (SUCCEEDED, PARTIAL):
         return
     if not job.is_done:
         raise JobNotDoneError(

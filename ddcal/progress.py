@@ -42,6 +42,8 @@ class Estimate:
             self._note(part)
         if job.progress and job.progress.eta_seconds is not None:
             return f"about {duration(job.progress.eta_seconds)} left"
+        if job.n_parts > len(job.children):  # most of a study's are not shown
+            return ""
         left = [self._left(part) for part in parts if not is_done(part)]
         known = [seconds for seconds in left if seconds is not None]
         if not known:
@@ -168,6 +170,8 @@ def active_part(job: JobRecord) -> Part:
 
 def share_done(job: JobRecord) -> float:
     """How much of a job is done, from 0 to 1: ended parts count whole, a running one by phase."""
+    if job.n_parts > len(job.children):  # a study, of which some are shown
+        return job.progress.fraction if job.progress else 0.0
     parts = parts_of(job)
     shares = [1.0 if is_done(part) else _fraction(part) for part in parts]
     return sum(shares) / len(shares)
@@ -178,8 +182,9 @@ def heading(job: JobRecord) -> str:
     active = active_part(job)
     words = []
     if job.children:
-        n_ended = sum(is_done(child) for child in job.children)
-        words.append(f"{n_ended}/{len(job.children)}")
+        ended = [job.counts.get(state, 0) for state in TERMINAL_STATES]
+        n_ended = sum(ended) or sum(is_done(child) for child in job.children)
+        words.append(f"{n_ended}/{job.n_parts}")
     words.append(name_of(active))
     if active.state != "running" or active.progress is None:
         words.append(active.state)

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TERMINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
-SUCCEEDED = "succeeded"
+TERMINAL_STATES = frozenset({"succeeded", "partial", "failed", "cancelled", "expired"})
+SUCCEEDED, PARTIAL = "succeeded", "partial"
 RESOURCES: Mapping[str, str] = MappingProxyType(
     {
         "expert_set": "expert-sets",
@@ -131,7 +131,13 @@ class JobRecord(Record):
     params: dict[str, Any] = Field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     children: tuple[Child, ...] = ()
+    counts: dict[str, int] = Field(default_factory=dict)
     results: tuple[ResultLink, ...] = ()
+
+    @property
+    def n_parts(self) -> int:
+        """How many jobs a pipeline or study has; 0 of any other job."""
+        return sum(self.counts.values()) or len(self.children)
 
     @property
     def is_done(self) -> bool:

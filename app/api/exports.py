@@ -333,7 +333,7 @@ def _file(request: Request, asked: _Asked, file: Artifact) -> Response:
 
 def _job_at_work(asked: _Asked, export: Job) -> Response:
     with asked.service.database.read() as connection:
-        body = whole_job_body(connection, export, ())
+        body = whole_job_body(connection, export)
     headers = {"Location": f"/v1/jobs/{export.id}", "Cache-Control": "no-store"}
     return json_answer(body, status=202, headers={**headers, **retry_after(export)})
 

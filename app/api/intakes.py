@@ -208,7 +208,7 @@ async def answer_import(request: Request, service: Service, upload: AskedUpload)
 
 def _shown(service: Service, owner_id: str, job_id: str) -> JobBody:
     with service.database.read() as connection:
-        return whole_job_body(connection, find_job(connection, owner_id, job_id), ())
+        return whole_job_body(connection, find_job(connection, owner_id, job_id))
 
 
 async def answer_change(

@@ -9,13 +9,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.http.event_reader import server_sent_events
-from app.api.http.pointers import brief
 from app.api.http.responses import json_answer, problems
 from app.api.schemas.jobs import EventPage, event_body
 from app.shared.engine.events import Event, list_events
 from app.shared.errors import MalformedRequestError
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job
+from app.submission.pointers import brief
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -20,10 +20,9 @@ from app.api.http.dependencies import (
     service_of,
 )
 from app.api.http.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
-from app.api.http.pointers import brief
 from app.api.http.request_bodies import invalid, json_bytes, read_ambiguous, validated
 from app.api.http.responses import json_answer, problems
-from app.api.job_views import children_of_job, retry_after, whole_job_body
+from app.api.job_views import family_of, retry_after, whole_job_body
 from app.api.schemas.jobs import JobBody
 from app.shared.engine.idempotency import KeyedRequest, take_key
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
@@ -31,6 +30,7 @@ from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, new_id
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
+from app.submission.pointers import brief
 from app.submission.requests import JOB_REQUESTS, JobRequest, Request
 from app.submission.submit import problems_of_names, retry, submit
 from app.submission.suggestions import did_you_mean
@@ -172,7 +172,7 @@ def _created(
         job = write(connection, job_id)
     else:
         job, replayed = _made_before(connection, owner_id, known), REPLAYED
-    shown = whole_job_body(connection, job, children_of_job(connection, job))
+    shown = whole_job_body(connection, job, family_of(connection, job))
     headers = {**replayed, "Location": f"/v1/jobs/{job.id}", **retry_after(job)}
     return json_answer(shown, status=202, headers=headers)
 

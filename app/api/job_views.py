@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from statistics import fmean
 from typing import Any
 
 from app.api.schemas.jobs import (
@@ -19,22 +18,25 @@ from app.shared.store.catalog import Result, results_of_jobs
 from app.shared.store.database import Connection
 from app.shared.store.estimates import seconds_left
 from app.shared.store.job_queries import (
+    NO_FAMILY,
     Attempt,
+    Family,
     attempts_of,
-    children_of,
+    families_of,
     first_waiting,
     place_in_queue,
     shown_state,
 )
 from app.shared.store.job_records import Job
+from app.shared.store.job_states import TERMINAL_STATES
 from app.shared.store.kinds import IMPORTS, INTAKE, KINDS, MAKERS, is_composite
 
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 
 
-def job_summary(job: Job, children: Sequence[Job] = ()) -> JobSummary:
+def job_summary(job: Job, family: Family = NO_FAMILY) -> JobSummary:
     """A job as lists show it; of a pipeline at work with its children, for its progress."""
-    progress = pipeline_progress(children) if children else progress_body(job)
+    progress = family_progress(family) if family.counts else progress_body(job)
     return JobSummary.model_validate(_summary(job) | {"progress": progress})
 
 
@@ -42,14 +44,13 @@ def job_body(
     job: Job,
     *,
     attempts: Sequence[Attempt] = (),
-    children: Sequence[Job] = (),
+    family: Family = NO_FAMILY,
     results: Sequence[Result] = (),
     place: int | None = None,
     eta_seconds: float | None = None,
 ) -> JobBody:
     """A job with all that is known of it; `place` in the queue, `eta_seconds` of a pipeline."""
-    in_order = sorted(children, key=_place)
-    progress = pipeline_progress(in_order, eta_seconds) if in_order else progress_body(job)
+    progress = family_progress(family, eta_seconds) if family.counts else progress_body(job)
     return JobBody.model_validate(
         _summary(job)
         | {
@@ -57,27 +58,28 @@ def job_body(
             "place_in_queue": place,
             "params": job.params,
             "attempts": [attempt_body(attempt) for attempt in attempts],
-            "children": [_child(child) for child in in_order],
+            "children": [_child(child) for child in sorted(family.shown, key=_place)],
+            "counts": family.counts,
             "results": [result_link(result) for result in results],
         }
     )
 
 
-def children_of_job(connection: Connection, job: Job) -> list[Job]:
-    """The jobs of a pipeline; none of any other job, without asking the database."""
-    return children_of(connection, job.owner_id, job.id) if is_composite(job.kind) else []
+def family_of(connection: Connection, job: Job) -> Family:
+    """The jobs of a pipeline or study; none of any other job, without asking the database."""
+    return families_of(connection, job.owner_id, [job]).get(job.id, NO_FAMILY)
 
 
-def whole_job_body(connection: Connection, job: Job, children: Sequence[Job]) -> JobBody:
+def whole_job_body(connection: Connection, job: Job, family: Family = NO_FAMILY) -> JobBody:
     """A job and its children, as read, with the attempts and results that belong to them."""
     return job_body(
         job,
         # The fence counts claims: a job that none has claimed has no attempt to look for.
         attempts=attempts_of(connection, job.owner_id, job.id) if job.fence else [],
-        children=children,
-        results=_results(connection, job.owner_id, [job, *children]),
+        family=family,
+        results=_results(connection, job.owner_id, [job, *family.shown]),
         place=waiting_place(connection, job),
-        eta_seconds=seconds_left(connection, job, children),
+        eta_seconds=seconds_left(connection, job, family),
     )
 
 
@@ -106,9 +108,9 @@ def progress_body(job: Job) -> ProgressBody | None:
     )
 
 
-def version_of(job: Job, children: Sequence[Job] = ()) -> JobVersion:
+def version_of(job: Job, family: Family = NO_FAMILY) -> JobVersion:
     """The version of a job that has been read, of a pipeline with its children."""
-    below = sum(child.version for child in children)
+    below = sum(child.version for child in family.shown)
     return JobVersion(id=job.id, kind=job.kind, state=job.state, version=job.version, below=below)
 
 
@@ -168,6 +170,8 @@ def _links(job: Job) -> dict[str, str]:
         links["cancel"] = f"{url}/cancel"
     elif job.state != "succeeded":
         links["retry"] = f"{url}/retry"
+    if is_composite(job.kind):
+        links["children"] = f"/v1/jobs?parent={job.id}"
     if job.parent_id is not None:
         links["parent"] = f"/v1/jobs/{job.parent_id}"
     return links
@@ -189,17 +193,18 @@ def _place(child: Job) -> tuple[int, datetime, str]:
     return (_PLACES.get(child.kind, len(KINDS)), child.created_at, child.role or "")
 
 
-def pipeline_progress(children: Sequence[Job], eta_seconds: float | None = None) -> ProgressBody:
+def family_progress(family: Family, eta_seconds: float | None = None) -> ProgressBody:
     """Ended jobs count whole, running ones by the share of their phase."""
-    shares = [1.0 if child.is_terminal else _share(child) for child in children]
-    n_ended = sum(child.is_terminal for child in children)
-    running = [child for child in children if child.state == "running"]
+    n_jobs = sum(family.counts.values())
+    n_ended = sum(family.counts.get(state, 0) for state in TERMINAL_STATES)
+    shares = [_share(child) for child in family.shown if not child.is_terminal]
+    running = [child for child in sorted(family.shown, key=_place) if child.state == "running"]
     phase = running[0].role or "" if running else "waiting"
     return ProgressBody(
-        phase="ended" if n_ended == len(children) else phase,
+        phase="ended" if n_ended == n_jobs else phase,
         step=n_ended,
-        steps=len(children),
-        fraction=fmean(shares),
+        steps=n_jobs,
+        fraction=(n_ended + sum(shares)) / n_jobs,
         eta_seconds=eta_seconds,
         values={},
     )

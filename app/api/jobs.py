@@ -27,7 +27,7 @@ from app.api.http.searching import (
 )
 from app.api.job_logs import log_lines
 from app.api.job_views import (
-    children_of_job,
+    family_of,
     job_etag,
     job_summary,
     retry_after,
@@ -42,9 +42,9 @@ from app.shared.engine.versions import JobVersion, find_version
 from app.shared.store import job_queries
 from app.shared.store.catalog import artifacts_of_job
 from app.shared.store.database import Connection
-from app.shared.store.job_queries import children_by_parent, describe_one, find_job
+from app.shared.store.job_queries import NO_FAMILY, describe_one, families_of, find_job
 from app.shared.store.job_states import JobState
-from app.shared.store.kinds import Kind, is_composite
+from app.shared.store.kinds import KINDS, Kind, is_composite
 from app.submission.description_fields import NewDescription
 from app.submission.submit import cancel
 from ddcal_core.specs.fields import JOB_REFERENCE
@@ -102,10 +102,10 @@ def list_jobs(
             limit=query.page_size + 1,
         )
         shown = found[: query.page_size]
-        at_work = [job.id for job in shown if is_composite(job.kind) and not job.is_terminal]
-        children = children_by_parent(connection, owner_id, at_work) if at_work else {}
+        at_work = [job for job in shown if is_composite(job.kind) and not job.is_terminal]
+        families = families_of(connection, owner_id, at_work) if at_work else {}
     token = page_token(shown[-1].id, query.asked()) if len(found) > len(shown) else None
-    items = [job_summary(job, children.get(job.id, ())) for job in shown]
+    items = [job_summary(job, families.get(job.id, NO_FAMILY)) for job in shown]
     return json_answer(JobPage(items=items, next_page_token=token))
 
 
@@ -156,7 +156,7 @@ async def update_job(request: Request) -> Response:
     def change(connection: Connection) -> Response:
         describe_one(connection, owner_id, wanted, given)
         job = find_job(connection, owner_id, wanted)
-        return json_answer(whole_job_body(connection, job, children_of_job(connection, job)))
+        return json_answer(whole_job_body(connection, job, family_of(connection, job)))
 
     return await written(service, change)
 
@@ -174,7 +174,7 @@ def cancel_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     """Cancel a job, of a pipeline every child; again on a cancelled one changes nothing."""
     job = cancel(service.database, service.settings, owner_id, checked_id("job", job_id))
     with service.database.read() as connection:
-        shown = whole_job_body(connection, job, children_of_job(connection, job))
+        shown = whole_job_body(connection, job, family_of(connection, job))
     return json_answer(shown, status=200 if job.is_terminal else 202)
 
 
@@ -198,11 +198,14 @@ def delete_job(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response
     summary="Read a job's log",
 )
 def get_job_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
-    """What the trainer printed, as plain text; of a pipeline the logs of its children in turn."""
+    """What the trainer printed, as plain text; of a pipeline the logs of its children in turn.
+
+    Of a study, those of its jobs at work: each ended job has its own.
+    """
     with service.database.read() as connection:
         job = find_job(connection, owner_id, checked_id("job", job_id))
-        children = children_of_job(connection, job)
-    lines = log_lines(service.settings.log_folder, job, children)
+        family = family_of(connection, job)
+    lines = log_lines(service.settings.log_folder, job, family.shown)
     return StreamingResponse(
         lines, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
     )
@@ -215,10 +218,10 @@ def get_job_log(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Respons
     summary="List a job's files",
 )
 def list_job_artifacts(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> Response:
-    """The files a job has made; of a pipeline those of its children."""
+    """The files a job has made; of a pipeline those of its children, of a study its comparison."""
     with service.database.read() as connection:
         job = find_job(connection, owner_id, checked_id("job", job_id))
-        makers = [job, *children_of_job(connection, job)]
+        makers = [job, *family_of(connection, job).shown]
         found = [
             artifact_body(artifact)
             for maker in makers
@@ -238,9 +241,10 @@ def _look(
         if is_known(request, job_etag(seen, place)):
             return not_modified(_poll_headers(seen, place)), seen
     job = find_job(connection, owner_id, job_id)
-    children = children_of_job(connection, job)
-    seen = version_of(job, children)
-    shown = whole_job_body(connection, job, children)
+    family = family_of(connection, job)
+    is_whole = KINDS[job.kind].shows_all_jobs
+    seen = version_of(job, family) if is_whole else find_version(connection, owner_id, job_id)
+    shown = whole_job_body(connection, job, family)
     return json_answer(shown, headers=_poll_headers(seen, shown.place_in_queue)), seen
 
 

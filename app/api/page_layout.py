@@ -45,7 +45,7 @@ input, button { font: inherit; padding: .4rem .7rem; border: 1px solid var(--lin
 .login input { display: block; box-sizing: border-box; width: 100%; margin-bottom: .8rem; }
 .wide { overflow-x: auto; }
 .state { white-space: nowrap; }
-.succeeded { color: var(--good); } .failed, .expired, .wrong { color: var(--bad); }
+.succeeded { color: var(--good); } .partial, .failed, .expired, .wrong { color: var(--bad); }
 .running { color: var(--bar); }
 @media (max-width: 40rem) {
   .wide thead, .wide td:empty { display: none; }

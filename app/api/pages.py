@@ -1,6 +1,6 @@
 """/: the jobs and their reports, for people; one page without scripts that renews itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -14,9 +14,9 @@ from app.api.page_layout import html_page
 from app.api.schemas.jobs import JobBody
 from app.shared.store.catalog import Result, artifacts_of_resources, results_of_jobs
 from app.shared.store.database import Connection
-from app.shared.store.job_queries import children_by_parent, list_jobs
+from app.shared.store.job_queries import NO_FAMILY, Family, families_of, list_jobs
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import RESOURCES, is_composite
+from app.shared.store.kinds import RESOURCES
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(include_in_schema=False)
@@ -51,12 +51,11 @@ def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) ->
     """The latest jobs, with progress and links to what they have made."""
     with service.database.read() as connection:
         jobs = list_jobs(connection, owner_id, filters={"parent_id": ""}, limit=N_JOBS)
-        pipelines = [job.id for job in jobs if is_composite(job.kind)]
-        children = children_by_parent(connection, owner_id, pipelines)
-        results = _result_links(connection, owner_id, jobs, children)
+        families = families_of(connection, owner_id, jobs)
+        results = _result_links(connection, owner_id, jobs, families)
     now = datetime.now(UTC)
     rows = [
-        _row(job_body(job, children=children.get(job.id, ())), results.get(job.id, ()), now)
+        _row(job_body(job, family=families.get(job.id, NO_FAMILY)), results.get(job.id, ()), now)
         for job in jobs
     ]
     content = TABLE.format(rows="\n".join(rows)) if rows else EMPTY
@@ -69,14 +68,14 @@ def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) ->
 
 
 def _result_links(
-    connection: Connection, owner_id: str, jobs: Sequence[Job], children: dict[str, list[Job]]
+    connection: Connection, owner_id: str, jobs: Sequence[Job], families: Mapping[str, Family]
 ) -> dict[str, list[tuple[str, str]]]:
     """Words and address of each job's report, and of the page of what else it has made, by job.
 
     Of several results of one kind the newest.
     """
     top_of = {job.id: job.id for job in jobs}
-    top_of |= {child.id: top for top, family in children.items() for child in family}
+    top_of |= {child.id: top for top, family in families.items() for child in family.shown}
     newest: dict[str, dict[Resource, Result]] = {}
     for resource in RESOURCES:
         for result in results_of_jobs(connection, owner_id, resource, list(top_of)):
@@ -117,7 +116,7 @@ def _row(job: JobBody, results: Sequence[tuple[str, str]], now: datetime) -> str
 
 def _state_words(job: JobBody) -> str:
     """A pipeline waits for its children all the while they work."""
-    if job.state == "blocked" and any(child.state == "running" for child in job.children):
+    if job.state == "blocked" and job.counts.get("running"):
         return "running"
     return "waiting" if job.state == "blocked" else job.state
 

@@ -201,6 +201,20 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "study-mask-ratio": {
+        "summary": "A study: does a set distilled under a mask teach better calibrated networks?",
+        "value": {
+            "kind": "study",
+            "params": {
+                "base": {
+                    "dataset": "digits",
+                    "distill": {"method": "dm", "images_per_class": 1},
+                    "train": {"n_seeds": 2},
+                },
+                "vary": {"distill.mask.ratio": [0, 0.1, 0.3], "seed": [0, 1, 2]},
+            },
+        },
+    },
     "experts": {
         "summary": "Four experts, whose trajectories method mtt imitates",
         "value": {

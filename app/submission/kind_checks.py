@@ -30,7 +30,7 @@ from app.submission.requests import (
     DistillRequest,
     EvaluateRequest,
     ExpertsRequest,
-    JobRequest,
+    OneRequest,
     PipelineRequest,
     TrainRequest,
 )
@@ -63,7 +63,7 @@ Plan = tuple[str | None, tuple[str, ...]]
 """The data set a job belongs to, and the ids of the jobs it needs."""
 
 
-def check_request(context: CheckContext, request: JobRequest) -> Plan:
+def check_request(context: CheckContext, request: OneRequest) -> Plan:
     """Check a request's params; `context.close` raises all the problems found, together.
 
     Returns:

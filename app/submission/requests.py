@@ -15,6 +15,7 @@ from ddcal_core.specs.kinds.distill import DistillParams
 from ddcal_core.specs.kinds.evaluate import EvaluateParams
 from ddcal_core.specs.kinds.experts import ExpertsParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.kinds.study import StudyParams
 from ddcal_core.specs.kinds.train import TrainParams
 
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
@@ -54,7 +55,7 @@ def _is_aware(time: datetime) -> datetime:
 Time = Annotated[datetime, BeforeValidator(_rfc3339), AfterValidator(_is_aware)]
 
 
-TAKEN_ON = "The jobs of a pipeline take it on, and so do retries and results."
+TAKEN_ON = "The jobs of a pipeline or study take it on, and so do retries and results."
 
 
 class Request(Spec):
@@ -154,7 +155,14 @@ class PipelineRequest(Request):
     params: PipelineParams = Field(description="What is done, step by step.")
 
 
-JobRequest = (
+class StudyRequest(Request):
+    """A pipeline many times over, with what varies; its jobs rank just below single ones."""
+
+    kind: Literal["study"]
+    params: StudyParams = Field(description="Which pipeline, and what varies.")
+
+
+OneRequest = (
     ExpertsRequest
     | DistillRequest
     | TrainRequest
@@ -162,6 +170,7 @@ JobRequest = (
     | EvaluateRequest
     | PipelineRequest
 )
+JobRequest = OneRequest | StudyRequest
 
 JOB_REQUESTS: dict[str, type[JobRequest]] = {
     "experts": ExpertsRequest,
@@ -170,4 +179,5 @@ JOB_REQUESTS: dict[str, type[JobRequest]] = {
     "calibrate": CalibrateRequest,
     "evaluate": EvaluateRequest,
     "pipeline": PipelineRequest,
+    "study": StudyRequest,
 }

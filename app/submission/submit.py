@@ -7,11 +7,11 @@ refused request is written.
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
+from app.shared.engine.jobs import insert_composite, insert_job, request_cancel
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.settings import Settings
 from app.shared.store.database import Connection, Database, clock
@@ -22,8 +22,16 @@ from app.submission.kind_checks import Plan, check_request
 from app.submission.lookups import check_names
 from app.submission.pipeline import children_of_pipeline
 from app.submission.references import CheckContext
-from app.submission.requests import JOB_REQUESTS, JobRequest, PipelineRequest
+from app.submission.requests import (
+    JOB_REQUESTS,
+    JobRequest,
+    PipelineRequest,
+    Request,
+    StudyRequest,
+)
+from app.submission.study import checked_study, children_of_study, dataset_of
 
+RequestT = TypeVar("RequestT", bound=Request)
 REPEATED = (
     "kind", "params", "priority", "timeout_seconds", "stall_seconds", "reuse", "name", "tags",
     "notes",
@@ -57,15 +65,20 @@ def submit(
     """
     context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
     request = _in_time(context, request)
+    of_all: dict[str, Any] = {"id": job_id, "request_id": request_id, "retry_of": retry_of}
+    if isinstance(request, StudyRequest):
+        request, cells = checked_study(context, request)
+        context.close()
+        new = replace(_new_job(request, (dataset_of(cells), ()), settings), **of_all)
+        return insert_composite(connection, owner_id, new, children_of_study(request, new, cells))
     plan = check_request(context, request)
     context.close()
-    new = _new_job(request, plan, settings)
-    new = replace(new, id=job_id, request_id=request_id, retry_of=retry_of)
+    new = replace(_new_job(request, plan, settings), **of_all)
     if not isinstance(request, PipelineRequest):
         return insert_job(connection, owner_id, new)
     # What a pipeline needs, its first children wait for.
     children = children_of_pipeline(request, new, new.needs)
-    return insert_pipeline(connection, owner_id, replace(new, needs=()), children)
+    return insert_composite(connection, owner_id, replace(new, needs=()), children)
 
 
 def problems_of_names(
@@ -136,7 +149,7 @@ def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -
         return request_cancel(connection, owner_id, job_id, grace_seconds=patience)
 
 
-def _in_time(context: CheckContext, request: JobRequest) -> JobRequest:
+def _in_time(context: CheckContext, request: RequestT) -> RequestT:
     """Check when a job may start; a start_at that has passed is none."""
     start_at, expires_at = request.start_at, request.expires_at
     if start_at is None and expires_at is None:

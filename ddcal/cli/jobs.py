@@ -49,6 +49,7 @@ class State(StrEnum):
     running = "running"
     cancelling = "cancelling"
     succeeded = "succeeded"
+    partial = "partial"
     failed = "failed"
     cancelled = "cancelled"
     expired = "expired"

@@ -18,6 +18,7 @@ STATE_STYLES: Mapping[str, str] = {
     "succeeded": "green",
     "ready": "green",
     "running": "cyan",
+    "partial": "yellow",
     "failed": "red",
     "rejected": "red",
     "cancelled": "yellow",

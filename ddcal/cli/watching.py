@@ -3,17 +3,20 @@
 from ddcal.cli.output import complain, say
 from ddcal.errors import JobFailedError
 from ddcal.handles import Job
+from ddcal.records import SUCCEEDED
 
 
 def watched(job: Job) -> bool:
-    """Show a job until it has ended, then say how; whether it succeeded."""
+    """Show a job until it has ended, then say how; whether all of it succeeded."""
     try:
         job.wait(progress=True)
     except JobFailedError as error:
         say(str(error))
         return False
     say(f"{job.id} {job.state}")
-    return True
+    if job.record.error is not None:
+        say(f"  {job.record.error}")
+    return job.state == SUCCEEDED
 
 
 def watched_from_afar(job: Job) -> bool:

@@ -7,10 +7,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core.core_schema import ErrorType
 
-from app.api.http.schema_places import fields_below, place_of
 from app.api.job_submission import read_job_request
 from app.shared.errors import InvalidRequestError
 from app.submission.requests import JOB_REQUESTS
+from app.submission.schema_places import fields_below, place_of
 from ddcal_core.specs import fields
 from tests.api.serving import problem, refusals
 

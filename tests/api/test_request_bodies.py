@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from app.api.http.pointers import brief, json_pointer
 from app.api.http.request_bodies import read_json, validated
 from app.shared.errors import InvalidRequestError, MalformedRequestError
+from app.submission.pointers import brief, json_pointer
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 
 PARAMS = {"dataset": "digits", "calibrate": [{"method": "none"}]}

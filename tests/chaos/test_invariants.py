@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from app.shared.engine import runs
-from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel
+from app.shared.engine.jobs import insert_composite, insert_job, request_cancel
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.catalog import record_artifact, record_result
@@ -93,7 +93,7 @@ def service(migrated_url: str, tmp_path: Path) -> Iterator[tuple[Database, Setti
         cancelled = insert_job(connection, OWNER, new_job(2))
         request_cancel(connection, OWNER, cancelled.id, grace_seconds=60)
         pipeline = NewJob(kind="pipeline", params={}, timeout_seconds=3)
-        insert_pipeline(connection, OWNER, pipeline, [new_job(4)])
+        insert_composite(connection, OWNER, pipeline, [new_job(4)])
         connection.execute(text("DELETE FROM outbox"))
     for _ in range(2):
         with database.write() as connection:

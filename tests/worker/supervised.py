@@ -92,14 +92,20 @@ class Bench:
     prelude: str = PRELUDE
 
     def supervisor(
-        self, queue: str = "gpu", *, clock: Callable[[], float] = time.monotonic
+        self,
+        queue: str = "gpu",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        give_sign: Callable[[], None] = lambda: None,
     ) -> Supervisor:
         """A supervisor; the last mood is that of all later trainers."""
         return Supervisor(
             self.database,
             self.settings,
             queue=queue,
-            worker=WorkerProcess(name="w", is_draining=lambda: self.is_draining),
+            worker=WorkerProcess(
+                name="w", is_draining=lambda: self.is_draining, give_sign=give_sign
+            ),
             new_trainer=self._start,
             clock=clock,
         )

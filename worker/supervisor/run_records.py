@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.shared.engine import runs
+from app.shared.engine import recipes, runs
 from app.shared.engine.jobs import tell_start
 from app.shared.engine.locks import lock_family
 from app.shared.engine.recipes import Recipe
@@ -44,6 +44,22 @@ def write_start(connection: Connection, job: Job, recipe: Recipe | None) -> None
     tell_start(connection, job)
     if recipe is not None:
         runs.note_recipe(connection, job, recipe.digest, recipe.ids)
+
+
+def write_claim(connection: Connection, job: Job, recipe: Recipe) -> bool:
+    """Whether a run has given its job back, to wait for another job of its recipe that is run.
+
+    Else it is on record that this run computes the recipe, if nobody has before.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    recipes.hold(connection, recipe)
+    other_id = recipes.running_alike(connection, job, recipe)
+    if other_id is not None and runs.wait_for_another(connection, job, other_id) is not None:
+        return True
+    runs.note_recipe(connection, job, recipe.digest, recipe.ids)
+    return False
 
 
 class RunRecords:

@@ -31,7 +31,7 @@ from app.shared.store.kinds import INTAKE, RARE_KINDS
 from ddcal_core.intake.job_messages import JobError, Outputs
 from worker.supervisor.recipes import recipe_of
 from worker.supervisor.run_files import RunFiles
-from worker.supervisor.run_records import RunRecords, write_start
+from worker.supervisor.run_records import RunRecords, write_claim, write_start
 from worker.supervisor.run_state import Run, log_keys
 from worker.supervisor.time_limits import has_not_started, limit_passed
 from worker.supervisor.trainer_process import TrainerProcess, start_trainer
@@ -198,7 +198,7 @@ class Supervisor:
         line = self._files.job_line(run.job, inputs.given, worker=self._worker.name)
         recipe = self._recipe(run, inputs.given)
         if recipe is not None:
-            if self._is_reused(run, recipe):
+            if self._waits_for_another(run, recipe) or self._is_reused(run, recipe):
                 return False
             line = self._files.resumable(line, run.job, recipe)
         inputs.verify(self._store, lambda: self._beat(run))
@@ -219,6 +219,21 @@ class Supervisor:
         if device is None or run.job.kind in RARE_KINDS:
             return None
         return recipe_of(run.job.kind, run.job.params, inputs, threads=threads, device=device)
+
+    def _waits_for_another(self, run: Run, recipe: Recipe) -> bool:
+        """Whether somebody else computes the same just now, and the run has given its job back."""
+        if not run.job.reuse or run.stop is not None:
+            return False
+        waits = False
+
+        def ask(connection: Connection) -> None:
+            nonlocal waits
+            waits = write_claim(connection, run.job, recipe)
+
+        self._records.write(run, ask)
+        if waits:
+            self._warm.put_back(run.trainer)
+        return waits
 
     def _is_reused(self, run: Run, recipe: Recipe) -> bool:
         """Whether a finished job of the same recipe was found, and the run has ended with it."""

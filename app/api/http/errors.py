@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.api.http.field_problems import parameter_problem
 from app.shared.errors import (
     DamagedDatabaseError,
     DamagedFileError,
@@ -21,6 +20,7 @@ from app.shared.errors import (
     FieldProblem,
     InvalidRequestError,
 )
+from app.submission.field_problems import parameter_problem
 from ddcal_core.errors import InvalidDataError
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"

@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import Request
 
-from app.api.http.pointers import brief
 from app.shared.engine.idempotency import KeyedRequest, fingerprint
 from app.shared.errors import MalformedRequestError
+from app.submission.pointers import brief
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 MAX_KEY_LENGTH = 255

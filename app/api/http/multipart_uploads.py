@@ -9,10 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.api.http.pointers import brief
 from app.api.http.uploads import Sink, Upload, pieces_of, write_to
 from app.shared.errors import InvalidRequestError, MalformedRequestError
 from app.shared.settings import Settings
+from app.submission.pointers import brief
 
 MEDIA_TYPE = "multipart/form-data"
 MAX_FILES = 1_000

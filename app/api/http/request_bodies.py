@@ -9,8 +9,6 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from app.api.http.field_problems import problems_of
-from app.api.http.pointers import brief, json_pointer
 from app.shared.errors import (
     FieldProblem,
     InvalidRequestError,
@@ -18,6 +16,8 @@ from app.shared.errors import (
     TooLargeError,
     UnsupportedTypeError,
 )
+from app.submission.field_problems import problems_of
+from app.submission.pointers import brief, json_pointer
 
 MAX_BODY_BYTES = 1_000_000
 MAX_DEPTH = 32

@@ -19,6 +19,7 @@ from ddcal_core.specs.kinds.distill import DistillParams
 from ddcal_core.specs.kinds.evaluate import EvaluateParams
 from ddcal_core.specs.kinds.experts import ExpertsParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
+from ddcal_core.specs.kinds.study import StudyParams
 from ddcal_core.specs.kinds.train import TrainParams
 from ddcal_core.specs.logits import LogitsOptions
 from ddcal_core.specs.uploads import ImageOptions, SetFileFormat, SetOptions, UploadContent
@@ -122,6 +123,13 @@ class PipelineJob(WholeJob):
     params: PipelineParams = Field(description=PARAMS)
 
 
+class StudyJob(WholeJob):
+    """A pipeline many times over, with what varies; its children do the work."""
+
+    kind: Literal["study"]
+    params: StudyParams = Field(description=PARAMS)
+
+
 AnyJob = Annotated[
     ExpertsJob
     | DistillJob
@@ -130,6 +138,7 @@ AnyJob = Annotated[
     | EvaluateJob
     | CompareJob
     | PipelineJob
+    | StudyJob
     | IntakeJob
     | ExportJob,
     Field(discriminator="kind", description="A job; `kind` tells what its params are."),

@@ -123,8 +123,8 @@ class JobSummary(Body):
     started_at: Time | None = Field(description="When its present or last attempt began.")
     ended_at: Time | None = Field(description="null until it has ended for good.")
     links: dict[str, str] = Field(
-        description="Name -> path: self, events, log, artifacts; parent of a job of a pipeline; "
-        "cancel or retry where that can be asked."
+        description="Name -> path: self, events, log, artifacts; parent of a job of a pipeline, "
+        "children of a pipeline or study; cancel or retry where that can be asked."
     )
 
 
@@ -141,7 +141,13 @@ class WholeJob(JobSummary):
         "a pipeline."
     )
     attempts: list[AttemptBody] = Field(description="Its runs, the first one first.")
-    children: list[ChildBody] = Field(description="The jobs of a pipeline; else empty.")
+    children: list[ChildBody] = Field(
+        description="The jobs of a pipeline. Of a study, which may have thousands, those at work "
+        "and the one that compares: see `links.children` for all. Else empty."
+    )
+    counts: dict[JobState, int] = Field(
+        description="Of a pipeline or study: how many of its jobs are in each state. Else empty."
+    )
     results: list[ResultLink] = Field(description="What it, or its children, have made.")
 
 

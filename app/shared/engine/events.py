@@ -1,6 +1,6 @@
 """What happened to a job, in order: dense numbers from 1, written with the change they tell of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,21 @@ def record_event(
     """Write one event; its number comes from the same transaction's change of the job."""
     values = {"owner_id": owner_id, "job_id": job_id, "seq": seq, "type": event_type}
     connection.execute(_WRITING, {**values, "data": dict(data)})
+
+
+def record_events(
+    connection: Connection,
+    *,
+    owner_id: str,
+    event_type: str,
+    told: Sequence[tuple[str, int, Mapping[str, Any]]],
+) -> None:
+    """Write many of one type and owner at once: of each its job, number and data."""
+    if not told:
+        return
+    of_all = {"owner_id": owner_id, "type": event_type}
+    rows = [{**of_all, "job_id": job, "seq": seq, "data": dict(data)} for job, seq, data in told]
+    connection.execute(_WRITING, rows)
 
 
 def list_events(

@@ -13,8 +13,8 @@
                               cancelled ◀─ k ─ cancelling
 
     a  submitted, nothing to wait for: insert_job
-    b  submitted, waits for other jobs: insert_job, insert_pipeline
-    c  the last job it waited for has succeeded: _settle
+    b  submitted, waits for other jobs: insert_job, insert_composite
+    c  the last job it waited for has succeeded, or just ended where that is enough: _settle
     d  a job it waited for has failed or expired (dependency_failed, dependency_expired): _settle
     e  claimed by a worker, fence + 1, attempt + 1: runs.claim_next
     f  ended with results, its own or taken over from a finished job of the same recipe, unless a
@@ -28,22 +28,24 @@
     l  has nothing to wait for but its start_at: insert_job, _settle
     m  its start_at has come: deadlines.start
     n  had not started when its expires_at came, blocked ones too: deadlines.expire
+    o  running ─▶ blocked: another job of the same recipe is being run, whose results it waits for:
+       runs.wait_for_another
 
 A pipeline goes blocked ─▶ (cancelling ─▶) succeeded | failed | cancelled, by settle_pipeline
-alone, or expires as a whole before any of its jobs has started. A job that ended badly is never
-opened again: a retry is a new job. Nothing leaves a terminal state. Each move is one UPDATE
-guarded by the states it may leave and, from running on, by the fence of the run; the trigger
-jobs_state makes the database itself refuse any other.
+alone, or expires as a whole before any of its jobs has started; a study may end partial, too. A
+job that ended badly is never opened again: a retry is a new job. Nothing leaves a terminal state.
+Each move is one UPDATE guarded by the states it may leave and, from running on, by the fence of the
+run; the trigger jobs_state makes the database itself refuse any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from app.shared.engine.composites import outcome_of, tell_pipeline
-from app.shared.engine.events import STATE, record_event
+from app.shared.engine.composites import outcome_of, tell_of_children, tell_pipeline
+from app.shared.engine.events import STATE, record_event, record_events
 from app.shared.engine.locks import has_unfinished, lock_family, locked_job, unfinished
 from app.shared.engine.queue import order_ring
 from app.shared.errors import ConflictError
@@ -55,9 +57,13 @@ from app.shared.store.kinds import INTAKE, is_composite
 from app.shared.store.lease_clock import lease_now
 from app.shared.store.tables import datasets, job_deps, jobs
 
+waiter = jobs.alias("waiter")
+_ASKED: Mapping[str, Any] = {"stop_requested": "cancel", "error": None}
 # Built once: building a statement costs more time than the database takes for it.
-_WRITING = insert(jobs).values(n_events=1, created_at=db_now()).returning(*JOB_COLUMNS)
-_WRITING_QUEUED = _WRITING.values(queued_at=db_now())
+_CHILD_WRITING = insert(jobs).values(n_events=1, created_at=db_now())
+_CHILD_WRITING_QUEUED = _CHILD_WRITING.values(queued_at=db_now())
+_WRITING = _CHILD_WRITING.returning(*JOB_COLUMNS)
+_WRITING_QUEUED = _CHILD_WRITING_QUEUED.returning(*JOB_COLUMNS)
 
 
 def insert_job(
@@ -70,8 +76,7 @@ def insert_job(
     """
     # A pipeline has nothing to run: it is blocked until all its children have ended.
     is_blocked = bool(unfinished(connection, new.needs)) or is_composite(new.kind)
-    at_once = "queued" if new.start_at is None else "scheduled"
-    state = "blocked" if is_blocked else at_once
+    state = _first_state(new, is_blocked=is_blocked)
     values = {"owner_id": owner_id, "state": state, "parent_id": parent_id, **new.columns()}
     writing = _WRITING_QUEUED if state == "queued" else _WRITING
     job = job_of(connection.execute(writing, values).one())
@@ -87,14 +92,65 @@ def insert_job(
     return job
 
 
-def insert_pipeline(
-    connection: Connection, owner_id: str, pipeline: NewJob, children: Sequence[NewJob]
+def insert_composite(
+    connection: Connection, owner_id: str, composite: NewJob, children: Sequence[NewJob]
 ) -> Job:
-    """Edge b for a pipeline: its row, then its children in an order that respects `needs`."""
-    job = insert_job(connection, owner_id, pipeline)
-    for child in children:
-        insert_job(connection, owner_id, child, parent_id=job.id)
+    """Edges a and b for a pipeline or study: its row, then those of all its children at once.
+
+    Raises:
+        ConflictError: a job that one of them needs has ended without success.
+    """
+    job = insert_job(connection, owner_id, composite)
+    own = {child.id for child in children}
+    others = {needed for child in children for needed in child.needs} - own
+    open_ones = own.union(unfinished(connection, sorted(others)))
+    begun = [
+        (child, _first_state(child, is_blocked=bool(child.waits_for or open_ones & {*child.needs})))
+        for child in children
+    ]
+    _write_children(connection, owner_id, job.id, begun)
+    told = [{"state": state, "role": new.role, "job_id": new.id} for new, state in begun]
+    tell_of_children(connection, job.id, told)
     return job
+
+
+def _first_state(new: NewJob, *, is_blocked: bool) -> JobState:
+    if is_blocked:
+        return "blocked"
+    return "queued" if new.start_at is None else "scheduled"
+
+
+def _write_children(
+    connection: Connection,
+    owner_id: str,
+    parent_id: str,
+    children: Sequence[tuple[NewJob, JobState]],
+) -> None:
+    """Rows, dependencies, terms and first events of many jobs, and one ring a queue."""
+    queues = dict.fromkeys(new.queue for new, state in children if state == "queued")
+    for writing, is_queued in ((_CHILD_WRITING, False), (_CHILD_WRITING_QUEUED, True)):
+        rows = [
+            {"owner_id": owner_id, "state": state, "parent_id": parent_id, **new.columns()}
+            for new, state in children
+            if (state == "queued") == is_queued
+        ]
+        if rows:
+            connection.execute(writing, rows)
+    deps = [
+        {"owner_id": owner_id, "job_id": new.id, "needs_job_id": needed, "is_soft": is_soft}
+        for new, _ in children
+        for is_soft, needs in ((False, new.needs), (True, new.waits_for))
+        for needed in dict.fromkeys(needs)
+    ]
+    if deps:
+        connection.execute(insert(job_deps), deps)
+    for new, _ in children:
+        index_description(connection, owner_id, new.id, new.id, description_of(new))
+    first = [(new.id, 1, {"state": state}) for new, state in children]
+    record_events(connection, owner_id=owner_id, event_type=STATE, told=first)
+    # Whoever claims one of many wakes the next, see runs.ring_for_the_next.
+    for queue in queues:
+        order_ring(connection, owner_id, queue)
 
 
 def request_cancel(
@@ -142,38 +198,38 @@ def enter_queue(connection: Connection, job_id: str, sources: Sequence[JobState]
 
 def _settle(connection: Connection, ended: Job) -> None:
     """Edges c and d for the jobs that waited on one that has just ended; then its pipeline."""
-    _lock_pipelines_of_waiting(connection, ended.id)
-    waiting = (
-        select(jobs.c.id)
-        .join(job_deps, job_deps.c.job_id == jobs.c.id)
-        .where(job_deps.c.needs_job_id == ended.id, jobs.c.state == "blocked")
-        .order_by(jobs.c.id)
-        # Whoever locks several jobs does it in the order of their ids, see locks.
-        .with_for_update(of=jobs)
-    )
-    for row in connection.execute(waiting).all():
-        if ended.state != "succeeded":
-            _give_up(connection, row.id, ended)
-        elif not has_unfinished(connection, row.id):
-            enter_queue(connection, row.id, ("blocked",))
+    _let_waiting_go_on(connection, jobs.c.id == ended.id)
     if ended.kind == INTAKE and ended.state != "succeeded":
         _reject_unchecked(connection, ended)
     if ended.parent_id is not None:
         settle_pipeline(connection, ended.parent_id)
 
 
-def _lock_pipelines_of_waiting(connection: Connection, ended_id: str) -> None:
-    """Lock the pipelines above those that wait for a job before these themselves, see locks.
-
-    A job waits for older ones alone, and its pipeline came with it: nobody waits in a circle.
-    """
-    above = (
-        select(jobs.c.parent_id)
-        .join(job_deps, job_deps.c.job_id == jobs.c.id)
-        .where(job_deps.c.needs_job_id == ended_id, jobs.c.state == "blocked")
-    )
+def _let_waiting_go_on(connection: Connection, which_ended: ColumnElement[bool]) -> None:
+    """Edges c and d for the jobs, of no family just cancelled whole, that waited on some."""
+    needed = select(jobs.c.id).where(which_ended).scalar_subquery()
+    waits = and_(job_deps.c.needs_job_id.in_(needed), waiter.c.state == "blocked")
+    # The pipelines above them before these themselves, see locks. A job waits for older ones
+    # alone, and its pipeline came with it: nobody waits in a circle.
+    above = select(waiter.c.parent_id).join(job_deps, job_deps.c.job_id == waiter.c.id).where(waits)
     locking = select(jobs.c.id).where(jobs.c.id.in_(above)).order_by(jobs.c.id)
     connection.execute(locking.with_for_update())
+    waiting = (
+        select(waiter.c.id, job_deps.c.needs_job_id, job_deps.c.is_soft)
+        .join(job_deps, job_deps.c.job_id == waiter.c.id)
+        .where(waits)
+        .order_by(waiter.c.id)
+        # Whoever locks several jobs does it in the order of their ids, see locks.
+        .with_for_update(of=waiter)
+    )
+    for row in connection.execute(waiting).all():
+        ended = job_of(
+            connection.execute(select(*JOB_COLUMNS).where(jobs.c.id == row.needs_job_id)).one()
+        )
+        if ended.state != "succeeded" and not row.is_soft:
+            _give_up(connection, row.id, ended)
+        elif not has_unfinished(connection, row.id):
+            enter_queue(connection, row.id, ("blocked",))
 
 
 def _reject_unchecked(connection: Connection, intake: Job) -> None:
@@ -210,18 +266,39 @@ def _give_up(connection: Connection, job_id: str, needed: Job) -> None:
 
 
 def _cancel(connection: Connection, job: Job, grace_seconds: float) -> None:
-    asked = {"stop_requested": "cancel", "error": None}
-    if not is_composite(job.kind):
-        moved = move(connection, job.id, WAITING_STATES, "cancelled", **asked)
-        deadline = {**asked, "stop_deadline_at": lease_now(grace_seconds)}
-        # A running job is only asked: its supervisor learns of it at the next beat.
-        if moved is None:
-            move(connection, job.id, ("running",), "cancelling", **deadline)
+    if is_composite(job.kind):
+        _cancel_composite(connection, job, grace_seconds)
         return
-    move(connection, job.id, ("blocked",), "cancelling", **asked)
-    children = select(*JOB_COLUMNS).where(jobs.c.parent_id == job.id).order_by(jobs.c.id)
-    for row in connection.execute(children).all():
-        # One already cancelled, with a sibling that it needs, is in no state that can be left.
+    moved = move(connection, job.id, WAITING_STATES, "cancelled", **_ASKED)
+    # A running job is only asked: its supervisor learns of it at the next beat.
+    if moved is None:
+        deadline = {**_ASKED, "stop_deadline_at": lease_now(grace_seconds)}
+        move(connection, job.id, ("running",), "cancelling", **deadline)
+
+
+def _cancel_composite(connection: Connection, job: Job, grace_seconds: float) -> None:
+    """Cancel a pipeline or study with its children; those that wait, maybe thousands, at once."""
+    move(connection, job.id, ("blocked",), "cancelling", **_ASKED)
+    own = jobs.c.parent_id == job.id
+    is_waiting = and_(own, jobs.c.state.in_(WAITING_STATES))
+    in_order = select(jobs.c.id).where(is_waiting).order_by(jobs.c.id).with_for_update()
+    waiting = connection.execute(in_order).scalars().all()
+    cancelling = (
+        update(jobs)
+        .where(is_waiting)
+        .values(**_state_values("cancelled"), **_ASKED)
+        .returning(jobs.c.id, jobs.c.role, jobs.c.n_events)
+    )
+    told = {"state": "cancelled"}
+    rows = sorted(connection.execute(cancelling).all(), key=lambda row: str(row.id))
+    first = [(row.id, row.n_events, told) for row in rows]
+    record_events(connection, owner_id=job.owner_id, event_type=STATE, told=first)
+    of_children = [{**told, "role": row.role, "job_id": row.id} for row in rows]
+    tell_of_children(connection, job.id, of_children)
+    if waiting:
+        _let_waiting_go_on(connection, and_(own, jobs.c.state == "cancelled"))
+    running = select(*JOB_COLUMNS).where(own, jobs.c.state == "running").order_by(jobs.c.id)
+    for row in connection.execute(running).all():
         _cancel(connection, job_of(row), grace_seconds)
     settle_pipeline(connection, job.id)
 
@@ -245,15 +322,18 @@ def moving(
     return (
         update(jobs)
         .where(jobs.c.id == bindparam("moved"), jobs.c.state.in_(sources), *guards)
-        .values(
-            state=target,
-            version=jobs.c.version + 1,
-            n_events=jobs.c.n_events + 1,
-            ended_at=db_now() if target in TERMINAL_STATES else None,
-            **values,
-        )
+        .values(**_state_values(target), **values)
         .returning(*JOB_COLUMNS, jobs.c.n_events)
     )
+
+
+def _state_values(target: JobState) -> dict[str, Any]:
+    return {
+        "state": target,
+        "version": jobs.c.version + 1,
+        "n_events": jobs.c.n_events + 1,
+        "ended_at": db_now() if target in TERMINAL_STATES else None,
+    }
 
 
 def make_move(

@@ -7,7 +7,7 @@ that wait for it, and these; what they need besides is read without a lock.
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, not_, select
 
 from app.shared.errors import ConflictError, NotFoundError
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
@@ -70,5 +70,7 @@ def has_unfinished(connection: Connection, job_id: str) -> bool:
     the other has had the lock on the job that waits, and sees that one's end.
     """
     needs = select(jobs.c.id).join(job_deps, job_deps.c.needs_job_id == jobs.c.id)
-    needs = needs.where(job_deps.c.job_id == job_id, jobs.c.state != "succeeded")
+    has_ended = and_(job_deps.c.is_soft, jobs.c.state.in_(TERMINAL_STATES))
+    is_open = and_(jobs.c.state != "succeeded", not_(has_ended))
+    needs = needs.where(job_deps.c.job_id == job_id, is_open)
     return connection.execute(needs.limit(1)).one_or_none() is not None

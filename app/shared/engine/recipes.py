@@ -8,7 +8,7 @@ the same bytes, under ids that may differ place by place (see worker.supervisor.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from app.shared.store.catalog import (
     Artifact,
@@ -76,6 +76,31 @@ def find_finished(connection: Connection, run: Job, recipe: Recipe, job_id: str)
         return None
     files = artifacts_of_job(connection, run.owner_id, job_id)
     return Finished(job_id=job_id, ids=tuple(ids or ()), results=tuple(results), files=tuple(files))
+
+
+def hold(connection: Connection, recipe: Recipe) -> None:
+    """Let one transaction at a time ask who computes a recipe, and say that its run does.
+
+    On SQLite there is one that writes at a time anyhow.
+    """
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(bytes.fromhex(recipe.digest)[:8], signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def running_alike(connection: Connection, run: Job, recipe: Recipe) -> str | None:
+    """The id of an older job of the run's owner, kind and recipe that somebody else is running.
+
+    Of older ones alone: no two wait for each other, nor do those who end them, see locks.
+    """
+    statement = select(jobs.c.id).where(
+        jobs.c.owner_id == run.owner_id,
+        jobs.c.recipe == recipe.digest,
+        jobs.c.kind == run.kind,
+        jobs.c.state == "running",
+        jobs.c.id < run.id,
+    )
+    return connection.execute(statement.limit(1)).scalar_one_or_none()
 
 
 def failed_alike(connection: Connection, run: Job, recipe: Recipe) -> Sequence[str]:

@@ -19,7 +19,7 @@ from app.shared.store.job_records import JOB_COLUMNS, Ending, Job, job_of
 from app.shared.store.job_states import ACTIVE_STATES, JobState
 from app.shared.store.kinds import ATOMIC_KINDS, COMPOSITE_KINDS
 from app.shared.store.lease_clock import has_passed, lease_now
-from app.shared.store.tables import attempts, jobs
+from app.shared.store.tables import attempts, job_deps, jobs
 
 MAX_RETRY_SECONDS = 300
 RESUMED_FROM_STEP = "resumed_from_step"
@@ -228,6 +228,44 @@ def release(connection: Connection, run: Job, ending: Ending) -> Job:
     released = _held(run, _end_run(connection, run, "queued", "released", ending, **not_counted))
     order_ring(connection, run.owner_id, run.queue)
     return released
+
+
+def wait_for_another(connection: Connection, run: Job, other_id: str) -> Job | None:
+    """Edge o: leave the job to whoever computes the same, until that job has ended.
+
+    The attempt is not counted. However the other ends, this job then goes on: it takes its results
+    over, or computes them.
+
+    Args:
+        connection: a write transaction that holds the recipe, see `recipes.hold`.
+        run: that has not begun to compute.
+        other_id: a job of the same recipe.
+
+    Returns:
+        None where the other is not running any more or just being changed, and where this job has
+        been cancelled.
+
+    Raises:
+        FencedOutError: the run has lost its job.
+    """
+    lock_family(connection, run.id)
+    if _is_cancelling(connection, run):
+        return None
+    # Its end waits for this lock and then sees who waits. Never waited for: whoever ends it may
+    # be waiting for the family above.
+    still = select(jobs.c.id).where(jobs.c.id == other_id, jobs.c.state == "running")
+    still = still.with_for_update(read=True, skip_locked=True)
+    if connection.execute(still).one_or_none() is None:
+        return None
+    known = (job_deps.c.job_id == run.id, job_deps.c.needs_job_id == other_id)
+    if connection.execute(select(job_deps.c.job_id).where(*known)).one_or_none() is None:
+        values = {"owner_id": run.owner_id, "job_id": run.id, "needs_job_id": other_id}
+        connection.execute(insert(job_deps).values(**values, is_soft=True))
+    reason = f"it waits for {other_id}, which computes the same"
+    why = {"type": "computed_elsewhere", "message": reason}
+    not_counted = {"attempt": jobs.c.attempt - 1, "error": why, "queued_at": None}
+    ending = Ending(reason=reason)
+    return _held(run, _end_run(connection, run, "blocked", "released", ending, **not_counted))
 
 
 def end_cancelled(connection: Connection, run: Job, ending: Ending) -> Job:

@@ -113,7 +113,7 @@ def _given(reader: "_Reader", job: Job) -> dict[str, Any]:
             return reader.evaluate(job)
         case "compare":
             return reader.compare(job)
-        case "pipeline":
+        case "pipeline" | "study":
             raise ValueError(f"wanted a kind that is run, got {job.kind}")
         case _:
             assert_never(job.kind)

@@ -3,8 +3,9 @@
 Every query here is filtered by owner.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.shared.errors import NotFoundError
 from app.shared.store.descriptions import EVERYTHING, Search, change_description, found_by
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
 from app.shared.store.job_states import ACTIVE_STATES, JobState
+from app.shared.store.kinds import COMPARE, COMPOSITE_KINDS, KINDS, is_composite
 from app.shared.store.tables import attempts, jobs
 
 LAST_PLACE = 1_000
@@ -127,17 +129,17 @@ def list_jobs(
 def shown_state(job: Job) -> JobState:
     """A job's state as users see it: a pipeline runs once one of its jobs has begun to.
 
-    Stored, it is blocked until they have ended, and nothing else that is blocked has ever begun;
-    see app.shared.engine.jobs.
+    Stored, it is blocked until they have ended; see app.shared.engine.jobs.
     """
-    return "running" if job.state == "blocked" and job.started_at is not None else job.state
+    has_begun = is_composite(job.kind) and job.started_at is not None
+    return "running" if job.state == "blocked" and has_begun else job.state
 
 
 def _is_shown_as(owner_id: str, state: str) -> ColumnElement[bool]:
     """`shown_state`, asked of rows."""
     if state not in ("running", "blocked"):
         return jobs.c.state == state
-    has_begun = jobs.c.started_at.is_not(None)
+    has_begun = and_(jobs.c.kind.in_(COMPOSITE_KINDS), jobs.c.started_at.is_not(None))
     if state == "blocked":
         return and_(jobs.c.state == "blocked", not_(has_begun))
     # Those of either state, who are few, by its index; an OR would be looked for in every row.
@@ -167,8 +169,7 @@ def first_waiting(connection: Connection, pipeline_id: str) -> str | None:
 
 def children_of(connection: Connection, owner_id: str, job_id: str) -> list[Job]:
     """The jobs of a pipeline, in the order they were written."""
-    statement = select(*JOB_COLUMNS).where(jobs.c.owner_id == owner_id, jobs.c.parent_id == job_id)
-    return [job_of(row) for row in connection.execute(statement.order_by(jobs.c.id))]
+    return children_by_parent(connection, owner_id, [job_id])[job_id]
 
 
 def children_by_parent(
@@ -182,6 +183,50 @@ def children_by_parent(
     for row in connection.execute(statement.order_by(jobs.c.id)):
         found[row.parent_id].append(job_of(row))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The jobs of a composite one.
+
+    Attributes:
+        shown: all of a pipeline; of a study, which may have thousands, those at work and the one
+            that compares. In the order they were written.
+        counts: how many there are in each state.
+    """
+
+    shown: Sequence[Job] = ()
+    counts: Mapping[JobState, int] = field(default_factory=dict)
+
+
+NO_FAMILY = Family()
+
+
+def families_of(connection: Connection, owner_id: str, parents: Iterable[Job]) -> dict[str, Family]:
+    """The jobs of each composite job among some, by its id."""
+    large = {job.id for job in parents if is_composite(job.kind) and not _is_small(job)}
+    small = [job.id for job in parents if is_composite(job.kind) and _is_small(job)]
+    whole = children_by_parent(connection, owner_id, small) if small else {}
+    found = {
+        parent_id: Family(shown=family, counts=Counter(child.state for child in family))
+        for parent_id, family in whole.items()
+    }
+    return found | {parent_id: _large_family(connection, parent_id) for parent_id in large}
+
+
+def _is_small(job: Job) -> bool:
+    return KINDS[job.kind].shows_all_jobs
+
+
+def _large_family(connection: Connection, parent_id: str) -> Family:
+    own = jobs.c.parent_id == parent_id
+    counting = select(jobs.c.state, func.count()).where(own).group_by(jobs.c.state)
+    is_shown = or_(jobs.c.state.in_(ACTIVE_STATES), jobs.c.kind == COMPARE)
+    showing = select(*JOB_COLUMNS).where(own, is_shown).order_by(jobs.c.id)
+    return Family(
+        shown=[job_of(row) for row in connection.execute(showing)],
+        counts={row[0]: row[1] for row in connection.execute(counting)},
+    )
 
 
 def attempts_of(connection: Connection, owner_id: str, job_id: str) -> list[Attempt]:

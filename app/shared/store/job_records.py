@@ -108,7 +108,7 @@ def _id_of(prefix: str, number: int) -> str:
     return f"{prefix}_{''.join(digits)}"
 
 
-_NOT_IN_ROW = frozenset({"needs", "start_at"})
+_NOT_IN_ROW = frozenset({"needs", "waits_for", "start_at"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,8 @@ class NewJob:
 
     Attributes:
         dataset: name of the data set it reads, if any.
-        needs: ids of the jobs it waits for.
+        needs: ids of the jobs that have to succeed before it.
+        waits_for: ids of the jobs that have to end before it, however they do.
         queue: who may claim it; a pipeline has none.
         start_at: not to be started before.
         expires_at: not to be started after.
@@ -147,6 +148,7 @@ class NewJob:
     tags: Mapping[str, str] | None = None
     notes: str | None = None
     needs: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: new_id("job"))
 
     def columns(self) -> dict[str, Any]:

@@ -9,12 +9,16 @@ JobState = Literal[
     "running",
     "cancelling",
     "succeeded",
+    "partial",
     "failed",
     "cancelled",
     "expired",
 ]
 JOB_STATES: tuple[JobState, ...] = get_args(JobState)
-TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "expired")
+TERMINAL_STATES: tuple[JobState, ...] = (
+    "succeeded", "partial", "failed", "cancelled", "expired",
+)  # fmt: skip
+"""`partial` of a study alone: some of its cells have been measured, and some have not."""
 WAITING_STATES: tuple[JobState, ...] = ("scheduled", "blocked", "queued")
 ACTIVE_STATES: tuple[JobState, ...] = ("running", "cancelling")
 RESERVED_STATES = ("pausing", "paused")

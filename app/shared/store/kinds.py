@@ -13,7 +13,7 @@ from ddcal_core.specs.uploads import UploadContent
 
 Kind = Literal[
     "intake", "export", "experts", "distill", "train", "calibrate", "evaluate", "compare",
-    "pipeline",
+    "pipeline", "study",
 ]  # fmt: skip
 Queue = Literal["gpu", "intake"]
 
@@ -37,6 +37,9 @@ class KindFacts:
         keeps_checkpoint: whether a later attempt goes on where an earlier one was.
         is_rare: rare and short: a trainer is started for each instead of waiting for it, and its
             results have no recipe.
+        shows_all_jobs: of a composite kind, whether its jobs are few enough to be shown with it.
+        may_end_partial: of a composite kind, whether it ends with what its jobs have made, though
+            some have failed.
     """
 
     queue: Queue | None
@@ -44,6 +47,8 @@ class KindFacts:
     is_submitted: bool = True
     keeps_checkpoint: bool = False
     is_rare: bool = False
+    shows_all_jobs: bool = True
+    may_end_partial: bool = False
 
 
 KINDS: Mapping[Kind, KindFacts] = {
@@ -58,6 +63,7 @@ KINDS: Mapping[Kind, KindFacts] = {
     # Likewise short: it reads reports.
     "compare": KindFacts(queue=INTAKE_QUEUE, makes="comparison", is_submitted=False, is_rare=True),
     "pipeline": KindFacts(queue=None),
+    "study": KindFacts(queue=None, shows_all_jobs=False, may_end_partial=True),
 }
 """Every kind, in the order in which the jobs of a pipeline are shown."""
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
     true,
 )
@@ -25,6 +26,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from app.shared.store.job_states import JOB_STATES, RESERVED_STATES, TERMINAL_STATES
+from app.shared.store.kinds import COMPOSITE_KINDS
 from ddcal_core.specs.uploads import DatasetContent
 
 DATASET_STATES = ("checking", "ready", "rejected")
@@ -93,6 +95,8 @@ metadata = MetaData(
     }
 )
 
+_IS_COMPOSITE = _one_of("kind", COMPOSITE_KINDS)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -102,7 +106,7 @@ jobs = Table(
     Column("state", String(20), nullable=False),
     _json("params", nullable=False),
     Column("dataset", String(64)),
-    Column("parent_id", ForeignKey("jobs.id", ondelete="CASCADE"), index=True),
+    Column("parent_id", ForeignKey("jobs.id", ondelete="CASCADE")),
     Column("role", String(40)),
     Column("queue", String(20), nullable=False),
     Column("priority", Integer, nullable=False, server_default="0"),
@@ -140,20 +144,21 @@ jobs = Table(
     Column("ended_at", UtcTime),
     CheckConstraint(_one_of("state", (*JOB_STATES, *RESERVED_STATES)), name="state"),
     CheckConstraint(
-        "state NOT IN ('running', 'cancelling') OR kind = 'pipeline' OR lease_until_at IS NOT NULL",
+        f"state NOT IN ('running', 'cancelling') OR {_IS_COMPOSITE} OR lease_until_at IS NOT NULL",
         name="leased",
     ),
     CheckConstraint(
         f"({_one_of('state', TERMINAL_STATES)}) = (ended_at IS NOT NULL)", name="ended"
     ),
     CheckConstraint(
-        "kind <> 'pipeline' OR state NOT IN ('queued', 'running', 'pausing')", name="composite"
+        f"NOT ({_IS_COMPOSITE}) OR state NOT IN ('queued', 'running', 'pausing')", name="composite"
     ),
     Index("ix_jobs_owner_id_id", "owner_id", "id"),
     *(
         Index(f"ix_jobs_owner_id_{name}_id", "owner_id", name, "id")
         for name in ("dataset", "state", "kind", "method", "images_per_class", "mask_ratio")
     ),
+    Index("ix_jobs_parent_id_state", "parent_id", "state"),
     Index("ix_jobs_owner_id_recipe", "owner_id", "recipe"),
     Index("ix_jobs_lease", "state", "lease_until_at"),
     Index(
@@ -174,6 +179,8 @@ job_deps = Table(
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     # No cascade: the database itself refuses to delete a job that another one names.
     Column("needs_job_id", ForeignKey("jobs.id"), primary_key=True, index=True),
+    # Whether it waits for that one's end alone, however that is.
+    Column("is_soft", Boolean, nullable=False, server_default=false()),
 )
 
 attempts = Table(

@@ -136,7 +136,7 @@ def insert_pipeline(database: Database, expires_at: datetime) -> tuple[Job, list
     children = [first, new_job(role="b", needs=(first.id,))]
     pipeline = NewJob(kind="pipeline", params={}, expires_at=expires_at)
     with database.write() as connection:
-        return jobs.insert_pipeline(connection, OWNER, pipeline, children), children
+        return jobs.insert_composite(connection, OWNER, pipeline, children), children
 
 
 def test_a_pipeline_expires_as_a_whole(

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select, text, update
 
 from app.shared.engine import runs
-from app.shared.engine.jobs import insert_job, insert_pipeline, request_cancel, tell_start
+from app.shared.engine.jobs import insert_composite, insert_job, request_cancel, tell_start
 from app.shared.errors import ConflictError, FencedOutError
 from app.shared.store import tables
 from app.shared.store.database import db_now
@@ -193,7 +193,7 @@ class Engine(RuleBasedStateMachine):
         third = new_job(role="c", needs=(first.id, second.id))
         new = self._timed(NewJob(kind="pipeline", params={}), is_early=False)
         with self.database.write() as connection:
-            job = insert_pipeline(connection, OWNER, new, [first, second, third])
+            job = insert_composite(connection, OWNER, new, [first, second, third])
         self.model.jobs[job.id] = Modelled(job.id, "blocked", is_pipeline=True)
         for child in (first, second, third):
             state = "blocked" if child.needs else "queued"

@@ -373,7 +373,7 @@ def pipeline(database: Database) -> tuple[Job, list[NewJob]]:
         new_job(role="c", needs=(first.id,)),
     ]
     with database.write() as connection:
-        job = jobs.insert_pipeline(connection, OWNER, NewJob(kind="pipeline", params={}), children)
+        job = jobs.insert_composite(connection, OWNER, NewJob(kind="pipeline", params={}), children)
     return job, children
 
 
@@ -473,7 +473,7 @@ def test_a_pipeline_is_told_when_a_child_begins(database: Database, claim: Claim
 def test_a_run_that_has_ended_tells_of_no_start(database: Database, claim: Claim) -> None:
     """Its supervisor may be late, and its pipeline may have ended: nothing follows the end."""
     with database.write() as connection:
-        pipeline = jobs.insert_pipeline(
+        pipeline = jobs.insert_composite(
             connection, OWNER, NewJob(kind="pipeline", params={}), [new_job(role="a")]
         )
     run = claim()

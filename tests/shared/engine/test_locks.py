@@ -43,7 +43,7 @@ def pipeline_of(postgres: Database, child: NewJob) -> Job:
     """A pipeline of one job."""
     with postgres.write() as connection:
         new = NewJob(kind="pipeline", params={})
-        return jobs.insert_pipeline(connection, OWNER, new, [child])
+        return jobs.insert_composite(connection, OWNER, new, [child])
 
 
 def is_held(connection: Connection, job_id: str) -> bool:

@@ -17,7 +17,9 @@ LEGAL = {
     *{(state, "cancelled") for state in ("blocked", "queued", "scheduled")},  # j
     *{("blocked", "scheduled"), ("scheduled", "queued")},  # l m
     *{(state, "expired") for state in ("blocked", "queued", "scheduled")},  # n
+    ("running", "blocked"),  # o
     *{("blocked", "cancelling"), ("blocked", "succeeded"), ("cancelling", "failed")},
+    ("blocked", "partial"),
 }
 
 
@@ -50,7 +52,7 @@ def can_move(connection: Connection, job_id: str, target: str) -> bool:
 
 
 def test_of_all_pairs_of_states_the_database_takes_the_picture_s_alone(database: Database) -> None:
-    """121 pairs: a state may stay as it is, and nothing leaves a terminal one."""
+    """144 pairs: a state may stay as it is, and nothing leaves a terminal one."""
     with database.write() as connection:
         moves = {
             (source, target)

@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select, update
 from app.shared.engine import runs
 from app.shared.engine.checkpoints import CheckpointStore
 from app.shared.engine.deletion import delete_files, delete_job
-from app.shared.engine.jobs import insert_job, insert_pipeline
+from app.shared.engine.jobs import insert_composite, insert_job
 from app.shared.errors import ConflictError
 from app.shared.settings import Settings
 from app.shared.store import tables
@@ -361,7 +361,7 @@ def test_a_pipeline_goes_whole(
     parts = [new_job(), new_job()]
     chain = [parts[0], new_job(id=parts[1].id, needs=(parts[0].id,))]
     with database.write() as connection:
-        pipeline = insert_pipeline(connection, OWNER, new_job("pipeline", queue=""), chain)
+        pipeline = insert_composite(connection, OWNER, new_job("pipeline", queue=""), chain)
     for part in chain:
         finish(part, days=30)
     assert went(database, kept(house, kept_job_days=2.0)) == {}
@@ -398,7 +398,7 @@ def test_a_submission_that_names_a_job_and_its_deletion_do_not_miss_each_other(
     """A child of a pipeline is named while the pipeline goes: one of the two is refused."""
     part = new_job()
     with database.write() as connection:
-        pipeline = insert_pipeline(connection, OWNER, new_job("pipeline", queue=""), [part])
+        pipeline = insert_composite(connection, OWNER, new_job("pipeline", queue=""), [part])
     finish(part, days=30)
     told: list[str] = []
     is_connected = threading.Event()

@@ -123,7 +123,7 @@ def test_a_pipeline_left_unsettled_is_settled(
 ) -> None:
     """A backstop: children that have all ended end their pipeline."""
     with database.write() as connection:
-        job = jobs.insert_pipeline(
+        job = jobs.insert_composite(
             connection, OWNER, NewJob(kind="pipeline", params={}), [new_job(role="a")]
         )
         # As if the end of the child had not been seen: written past the engine, for this test.
@@ -383,7 +383,7 @@ def test_children_that_end_together_settle_their_pipeline(database: Database) ->
     for _ in range(5):
         children = [new_job(role=str(number)) for number in range(4)]
         with database.write() as connection:
-            job = jobs.insert_pipeline(
+            job = jobs.insert_composite(
                 connection, OWNER, NewJob(kind="pipeline", params={}), children
             )
             claimed = [

@@ -210,7 +210,7 @@ def test_a_pipeline_hears_of_a_child_that_is_taken_over(bench: Callable[..., Ben
     made.supervisor().work()
     new = {"params": {"dataset": "digits"}, "kind": "distill", "queue": "gpu"}
     with made.database.write() as connection:
-        pipeline = jobs.insert_pipeline(
+        pipeline = jobs.insert_composite(
             connection, OWNER, NewJob(kind="pipeline", params={}), [NewJob(**new)]
         )
 
@@ -330,3 +330,25 @@ def test_what_is_made_of_a_set_computed_anew_is_taken_over(bench: Callable[..., 
     (_, first), (distill, second) = chains
     assert (distill.state, distill.reused_from) == ("succeeded", None)
     assert (second.state, second.reused_from) == ("succeeded", first.id)
+
+
+def test_of_two_alike_at_once_the_second_takes_over_the_first_s_results(
+    bench: Callable[..., Bench],
+) -> None:
+    """It gives its worker back while the first computes, and nothing is computed twice."""
+    made = bench(SET_OUTPUT)
+    first, second = made.submit(), made.submit()
+    seen: list[str] = []
+
+    def meanwhile() -> None:
+        # Another worker, in the middle of the first one's run.
+        if made.job(first.id).recipe is not None and not seen:
+            seen.append("at work")
+            made.supervisor().work()
+            seen.append(made.job(second.id).state)
+
+    made.supervisor(give_sign=meanwhile).work()
+
+    assert seen == ["at work", "blocked"]
+    assert made.job(second.id).reused_from == first.id
+    assert made.job(second.id).attempt == 1

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.api.http.pointers import brief, json_pointer
-from app.api.http.schema_places import (
+from app.shared.errors import FieldProblem
+from app.submission.pointers import brief, json_pointer
+from app.submission.schema_places import (
     Path,
     Place,
     fields_below,
@@ -21,7 +22,6 @@ from app.api.http.schema_places import (
     tag_words,
     words_at,
 )
-from app.shared.errors import FieldProblem
 from app.submission.suggestions import OTHER_NAMES, did_you_mean, nearest
 from ddcal_core.specs.fields import FORMS
 
