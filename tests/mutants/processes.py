@@ -59,8 +59,8 @@ MUTANTS = (
     Mutant(
         "drain-counts-the-attempt",
         _RUNS,
-        '"attempt": jobs.c.attempt - 1, ',
-        "",
+        '"attempt": jobs.c.attempt - 1, "error": why, **_at_once()',
+        '"error": why, **_at_once()',
         ("tests/worker/supervisor/test_supervisor.py::test_a_drain_hands_the_job_back",),
     ),
     Mutant(
@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant(
         "submissions-are-written-in-parts",
         _JOBS,
-        "    job = insert_job(connection, owner_id, pipeline)\n",
-        "    job = insert_job(connection, owner_id, pipeline)\n"
+        "    job = insert_job(connection, owner_id, composite)\n",
+        "    job = insert_job(connection, owner_id, composite)\n"
         "    connection.connection.driver_connection.commit()\n",
         ("tests/api/test_killed_submission.py::test_a_submission_is_whole_or_nothing",),
         is_slow=True,
