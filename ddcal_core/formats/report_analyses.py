@@ -1,8 +1,11 @@
 """What a report holds beside its table: curves, comparisons, and the two causes of the paper."""
 
+from pydantic import Field
+
 from ddcal_core.formats.calibrations import CalibrationStatus, FitOn
 from ddcal_core.formats.records import Record
 from ddcal_core.formats.report_rows import OpenSummary, Summary
+from ddcal_core.specs.fields import is_none
 from ddcal_core.specs.masks import MaskShape
 
 
@@ -98,6 +101,36 @@ class MaskedLogitCurve(Record):
     words: str
 
 
+class AccuracyDifference(Record):
+    """How much more accurate one training set's networks are than another's.
+
+    Attributes:
+        beside: label of the training set that the distilled one is held against.
+        mean: difference of the mean accuracies, in [-1, 1].
+        deviation: of the difference between two networks, one of each; None for one network.
+    """
+
+    beside: str
+    mean: float
+    deviation: float | None
+
+
+class RankingScores(Record):
+    """A distilled set by the two measures of DD-Ranking (arXiv 2505.13300), as fractions.
+
+    Attributes:
+        training_set_label: whose networks these are, trained on hard labels.
+        hard_label_recovery: accuracy on the full data less that on the set; None where no networks
+            on the full data were trained alike.
+        improvement_over_random: accuracy on the set less that on as many random real images;
+            likewise.
+    """
+
+    training_set_label: str
+    hard_label_recovery: AccuracyDifference | None
+    improvement_over_random: AccuracyDifference | None
+
+
 class CalibrationNamed(Record):
     """A calibration by the name that its row has."""
 
@@ -188,11 +221,14 @@ class SetSpectrum(Record):
     Attributes:
         cumulative_energy: share of the sum of squares that the first 1, 2, ... hold, to 1.
         effective_rank: exp of the entropy of the squares' shares.
+        effective_rank_of_values: exp of the entropy of the values' own shares, as Roy and Vetterli
+            (EUSIPCO 2007) define it; None in earlier reports.
         relative_values: each over the largest, in [0, 1], largest first.
     """
 
     cumulative_energy: tuple[float, ...]
     effective_rank: float
+    effective_rank_of_values: float | None = Field(None, exclude_if=is_none)
     relative_values: tuple[float, ...]
 
 
@@ -208,6 +244,7 @@ class RealSpectra(Record):
     """The spectra of random real sets, in the fields of `SetSpectrum`."""
 
     effective_rank: Summary
+    effective_rank_of_values: Summary | None = Field(None, exclude_if=is_none)
     relative_values: Band
     cumulative_energy: Band
 

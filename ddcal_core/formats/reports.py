@@ -28,6 +28,7 @@ from ddcal_core.formats.report_analyses import (
     LogitAnalysis,
     MaskedLogitCurve,
     MtsCurve,
+    RankingScores,
     SpectrumAnalysis,
 )
 from ddcal_core.formats.report_rows import Row, RowSummary
@@ -177,6 +178,7 @@ class Report(ReportHeadline, VersionedRecord):
         training_sets: distilled first, full last.
         mts_curves: ECE over the mask ratio.
         masked_logits: size and variety of the largest logits over it, of each training set.
+        ranking: HLR and IOR of DD-Ranking, of each distilled set that has something beside it.
         comparisons: which calibration won; of each training set that has several.
         logit_analysis: of each training set; empty for one class, and of uploaded logits.
         logit_words: what it says.
@@ -197,6 +199,7 @@ class Report(ReportHeadline, VersionedRecord):
     rows: tuple[Row, ...]
     mts_curves: tuple[MtsCurve, ...]
     masked_logits: tuple[MaskedLogitCurve, ...] = Field((), exclude_if=is_empty)
+    ranking: tuple[RankingScores, ...] = Field((), exclude_if=is_empty)
     comparisons: tuple[Comparison, ...]
     logit_analysis: tuple[LogitAnalysis, ...]
     logit_words: str | None = Field(None, exclude_if=is_none)

@@ -22,11 +22,14 @@ class Spectrum:
             where every value is 0.
         effective_rank: exp of the entropy of the squares divided by their sum: n where n equal
             values hold everything; 0 where every value is 0.
+        effective_rank_of_values: likewise of the values themselves, not of their squares: larger,
+            as small values count for more.
     """
 
     singular_values: tuple[float, ...]
     cumulative_energy: tuple[float, ...]
     effective_rank: float
+    effective_rank_of_values: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def image_spectrum(images: Tensor) -> Spectrum:
         ValueError: no images, or NaN or infinite pixels.
 
     Source:
-        Roy and Vetterli, EUSIPCO 2007, define the effective rank on singular values; here on their
-        squares, so that it goes with the energy.
+        Roy and Vetterli, EUSIPCO 2007, define the effective rank on singular values divided by
+        their sum (natural logarithm), which is `effective_rank_of_values`; `effective_rank` is on
+        their squares, so that it goes with the energy.
     """
     if images.numel() == 0 or not bool(images.isfinite().all()):
         raise ValueError(
@@ -73,12 +77,21 @@ def image_spectrum(images: Tensor) -> Spectrum:
     total = float(energy.sum())
     if total == 0:
         zeros = (0.0,) * len(values)
-        return Spectrum(zeros, zeros, 0.0)
+        return Spectrum(zeros, zeros, 0.0, 0.0)
     share = energy / total
-    # xlogy: directions without energy add 0, where 0 log 0 would be NaN.
-    entropy = -float(torch.special.xlogy(share, share).sum())
     cumulative = share.cumsum(0).clamp(max=1)  # rounding can carry the last ones above 1
-    return Spectrum(tuple(values.tolist()), tuple(cumulative.tolist()), math.exp(entropy))
+    return Spectrum(
+        tuple(values.tolist()),
+        tuple(cumulative.tolist()),
+        _effective_number(share),
+        _effective_number(values / values.sum()),
+    )
+
+
+def _effective_number(shares: Tensor) -> float:
+    """Exp of the entropy of shares that add up to 1, in nats."""
+    # xlogy: directions without energy add 0, where 0 log 0 would be NaN.
+    return math.exp(-float(torch.special.xlogy(shares, shares).sum()))
 
 
 def centred(images: Tensor) -> Tensor:

@@ -32,6 +32,10 @@ def test_singular_values_are_the_roots_of_the_gram_matrix(n):
     np.testing.assert_allclose(found.cumulative_energy, np.cumsum(share), rtol=1e-9)
     entropy = -sum(p * math.log(p) for p in share if p > 0)
     assert found.effective_rank == pytest.approx(math.exp(entropy), rel=1e-9)
+    values = found.singular_values
+    shares = [value / sum(values) for value in values]
+    entropy = -sum(share * math.log(share) for share in shares if share > 0)
+    assert found.effective_rank_of_values == pytest.approx(math.exp(entropy), rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 3, 9])
@@ -39,6 +43,7 @@ def test_equal_directions_have_the_rank_they_count(n):
     """Orthogonal images of one length: rank n, each an n-th of the energy."""
     found = image_spectrum(torch.eye(9)[:n].view(n, 1, 3, 3) * 7)
     assert found.effective_rank == pytest.approx(n)
+    assert found.effective_rank_of_values == pytest.approx(n)
     assert found.cumulative_energy == pytest.approx([(k + 1) / n for k in range(n)])
 
 
@@ -65,6 +70,7 @@ def test_nothing_to_see_is_rank_zero():
     for images in (centred(some_images(1, 1, 2, 2)), torch.zeros(3, 1, 2, 2)):
         found = image_spectrum(images)
         assert found.effective_rank == 0
+        assert found.effective_rank_of_values == 0
         assert set(found.singular_values) == set(found.cumulative_energy) == {0.0}
 
 

@@ -542,6 +542,20 @@ def test_the_curve_meets_the_calibrations_at_their_ratio(report, pipeline):
         assert curve["points"][0]["ece"]["mean"] == pytest.approx(row["ece"]["mean"])
 
 
+def test_hlr_and_ior_stand_beside_accuracy(report):
+    """Of the distilled set, from the rows without a calibration."""
+    _, numbers = report
+    (scores,) = numbers["ranking"]
+    mean = {
+        row["training_set"]: row["accuracy"]["mean"]
+        for row in numbers["rows"]
+        if row["method"] == "none"
+    }
+    wanted = mean["distilled"] - mean["random"]
+    assert scores["improvement_over_random"]["mean"] == pytest.approx(wanted)
+    assert scores["hard_label_recovery"]["mean"] == pytest.approx(mean["full"] - mean["distilled"])
+
+
 def test_logits_are_looked_at_under_masks(report, pipeline):
     """Of every training set at the ratios of the curves: those of the networks themselves."""
     _, numbers = report

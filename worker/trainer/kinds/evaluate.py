@@ -49,6 +49,7 @@ from worker.trainer.report.page.origin import origin_of
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
+from worker.trainer.report.ranking_scores import ranking_scores
 from worker.trainer.report.rows import Measured, build_rows
 from worker.trainer.report.training_sets import TrainingSet, group_models, network_of
 
@@ -99,6 +100,7 @@ def run(task: Task) -> list[Output]:
     ]
     analyses = Analyses(
         curves=curves,
+        ranking=ranking_scores(groups, rows),
         masked_logits=_masked_logits(groups, fitters, params, task.on_progress),
         comparisons=_comparisons(groups, rows, predicted, params.seed),
         logits=logit_analysis(groups, measurer.logits),

@@ -112,6 +112,9 @@ def _beside(distilled: Tensor, real_sets: Sequence[Tensor]) -> SpectraBeside:
         distilled=_spectrum(distilled),
         real=RealSpectra(
             effective_rank=mean_and_deviation([one.effective_rank for one in real]),
+            effective_rank_of_values=mean_and_deviation(
+                [one.effective_rank_of_values or 0.0 for one in real]
+            ),
             relative_values=_band([one.relative_values for one in real]),
             cumulative_energy=_band([one.cumulative_energy for one in real]),
         ),
@@ -124,6 +127,7 @@ def _spectrum(images: Tensor) -> SetSpectrum:
     return SetSpectrum(
         cumulative_energy=found.cumulative_energy,
         effective_rank=found.effective_rank,
+        effective_rank_of_values=found.effective_rank_of_values,
         relative_values=tuple(value / first for value in found.singular_values),
     )
 

@@ -76,6 +76,19 @@ CONVENTIONS = {
         "certain, if T is above 10 times or below a fiftieth of the logits' spread (mean of "
         "largest minus row mean)."
     ),
+    "effective_rank": (
+        "Exp of the entropy (natural logarithm) of the squared singular values divided by their "
+        "sum, of the matrix with one flattened image a row, in network-input space, as it is and "
+        "about the mean image. report.json has that of the values themselves, too "
+        "(effective_rank_of_values), which is the definition of Roy and Vetterli (EUSIPCO 2007); "
+        "it is the larger one. Neither is divided by the largest it could be, min(N, D)."
+    ),
+    "ranking": (
+        "DD-Ranking (arXiv 2505.13300), as fractions of accuracy. HLR, hard label recovery: "
+        "networks on the full data less networks on the set, both on hard labels. IOR, "
+        "improvement over random: networks on the set less networks on as many random real "
+        "images. Only networks trained alike, but for epochs and learning rate."
+    ),
     "predictions": (
         "predictions.csv.gz beside this page (gunzip, or as it is into pandas): every network, "
         "calibration and test image, with confidence, prediction, label and whether it is right. "

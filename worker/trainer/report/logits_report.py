@@ -142,9 +142,13 @@ def _of_rows(words: str) -> str:
     )
 
 
+_OF_SETS = {"found", "effective_rank", "ranking"}
+"""What only networks with training sets of ours have."""
+
+
 def _conventions(*, is_held_out: bool) -> dict[str, str]:
     return {
-        **{name: _of_rows(words) for name, words in CONVENTIONS.items() if name != "found"},
+        **{name: _of_rows(words) for name, words in CONVENTIONS.items() if name not in _OF_SETS},
         "failures": (
             "Over-calibration, under-confident after it; under-calibration, "
             "over-confident, both as the verdict has it. Nearly uniform and nearly certain, if T "

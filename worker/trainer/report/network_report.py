@@ -8,6 +8,7 @@ from ddcal_core.formats.report_analyses import (
     LogitAnalysis,
     MaskedLogitCurve,
     MtsCurve,
+    RankingScores,
     SpectrumAnalysis,
 )
 from ddcal_core.formats.report_rows import Row
@@ -31,6 +32,7 @@ class Analyses:
     Attributes:
         curves: ECE over the mask ratio.
         masked_logits: what masks do to the logits, one a training set.
+        ranking: HLR and IOR of each distilled set that has something beside it.
         comparisons: which calibration won, for each training set that has several.
         logits: one a training set.
         spectra: one a distilled set.
@@ -38,6 +40,7 @@ class Analyses:
 
     curves: Sequence[MtsCurve]
     masked_logits: Sequence[MaskedLogitCurve]
+    ranking: Sequence[RankingScores]
     comparisons: Sequence[Comparison]
     logits: Sequence[LogitAnalysis]
     spectra: Sequence[SpectrumAnalysis]
@@ -72,6 +75,7 @@ def build_report(
         rows=tuple(rows),
         mts_curves=tuple(analyses.curves),
         masked_logits=tuple(analyses.masked_logits),
+        ranking=tuple(analyses.ranking),
         comparisons=tuple(analyses.comparisons),
         logit_analysis=tuple(analyses.logits),
         logit_words=logit_words(analyses.logits),

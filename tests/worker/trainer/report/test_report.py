@@ -55,6 +55,7 @@ from worker.trainer.report.page.figures import (
 from worker.trainer.report.page.origin import Origin
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import ClassStrip, SetPicture
+from worker.trainer.report.ranking_scores import ranking_scores
 from worker.trainer.report.row_words import (
     STATUS_WORDS,
     UNFITTED_WORDS,
@@ -245,6 +246,7 @@ def report():
                 words="smaller & more",
             )
         ],
+        ranking=ranking_scores(groups, rows),
         comparisons=[compare(rows[:3], of_rows, generator=generator())],
         logits=logit_analysis(groups, logits),
         spectra=[spectrum_analysis(groups[0].label, pixels[0], list(pixels[1:]))],
@@ -962,3 +964,18 @@ def test_the_page_says_what_masks_do_to_logits(report, page):
     assert "7.25 ± 1, over masks 0" in page
     assert "2.5 ± 1.8, over masks 0.62" in page
     assert "masks do to the logits" not in report_page(changed(report, masked_logits=()), [])
+
+
+def test_the_page_holds_the_set_against_all_images(report, page):
+    """HLR beside full; what has nothing beside it is said not to be measured."""
+    (scores,) = report.ranking
+    distilled, full = (
+        next(row for row in report.rows if row.training_set == source and row.method == "none")
+        for source in ("distilled", "full")
+    )
+    difference = full.accuracy.mean - distilled.accuracy.mean
+    assert scores.hard_label_recovery.mean == pytest.approx(difference)
+    assert scores.improvement_over_random is None
+    assert "Against all images, and against random ones" in page
+    assert "not measured" in page
+    assert "Against all images" not in report_page(changed(report, ranking=()), [])

@@ -103,8 +103,9 @@ def spectrum_section(report: Report) -> str:
         '<span class="key k-validation"></span>random real training images, as many of each class, '
         "drawn anew several times: mean, and band from the lowest to the highest draw. The sooner "
         "the energy (sum of squares) is reached, the more alike the images. Effective rank: exp of "
-        "the entropy of the squared singular values; as many as that would hold all energy in "
-        "equal parts.</p></section>"
+        "the entropy of the squared singular values over their sum; as many as that would hold all "
+        "energy in equal parts. Roy and Vetterli (2007) take the values themselves: report.json "
+        "has both.</p></section>"
     )
 
 

@@ -43,6 +43,8 @@ _TERMS = {
     "ece_interval": "intervals of the ECE",
     "further": "further measures",
     "wilson": "intervals of bins",
+    "effective_rank": "effective rank",
+    "ranking": "HLR and IOR",
     "predictions": "predictions",
     "n_test": "test images",
     "units": "units",

@@ -18,6 +18,7 @@ from worker.trainer.report.page.origin import Origin
 from worker.trainer.report.page.origin_section import origin_section
 from worker.trainer.report.page.pictures import SetPicture, picture_section
 from worker.trainer.report.page.plain_words import words_section
+from worker.trainer.report.page.ranking_section import ranking_section
 from worker.trainer.report.page.reliability_section import reliability_section
 from worker.trainer.report.page.table_section import table_section
 from worker.trainer.report.page.templates import render, safe
@@ -58,7 +59,9 @@ def _parts(report: Report, pictures: Sequence[SetPicture], origin: Origin | None
     causes = logit_section(report) + masked_logit_section(report) + spectrum_section(report)
     yield Part("causes", "Causes", safe(causes))
     yield Part("images", "The images", picture_section(pictures))
-    yield Part("measures", "Other measures", safe(further_section(report.rows)))
+    yield Part(
+        "measures", "Other measures", safe(ranking_section(report) + further_section(report.rows))
+    )
     yield Part("networks", "Every network", network_section(report.rows))
     yield Part("method", "How it was computed", method_section(report))
     yield Part("words", "Words and conventions", words_section(report) + conventions_list(report))
