@@ -52,7 +52,7 @@ CALIBRATIONS = [
 RESNET_CASES = (("dm", 0.0, 10),)
 # Epochs and batch size: about 300 steps and 500, what AlexNet needs to leave chance.
 EPOCHS = {1: (300, 256), 10: (60, 12)}
-# Its 29 decoded images a class at a budget of one.
+# Its 29 decoded images per class at a budget of one.
 EPOCHS_RTP_1 = (20, 12)
 DATASET = "table-fashion_mnist"
 N_TRAIN, N_TEST, N_VALIDATION = 60_000, 2_500, 1_000

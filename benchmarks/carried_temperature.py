@@ -31,7 +31,7 @@ NOISE = 0.01
 
 
 def all_cases(datasets: Sequence[str]) -> list[Case]:
-    """Two sources, 1 and 10 images a class, one seed."""
+    """Two sources, 1 and 10 images per class, one seed."""
     made = itertools.product(datasets, ("random", "dm"), (1, 10), (0,))
     return sorted((Case(*one) for one in made), key=lambda case: case.images_per_class)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.distillation [--widths 32 128] [--classes 2] [--repeats 3]
 
-On random images of CIFAR-10's size, 10 synthetic and 256 real images a class. A matching is one
+On random images of CIFAR-10's size, 10 synthetic and 256 real images per class. A matching is one
 gradient step on the images; an epoch is one of the network on the set. The published loop is
 written here: stock layers, whole batches, gradients by all parameters. One thread, processor
 seconds, the best of some repeats taken in turns, so that all share whatever else the machine does.

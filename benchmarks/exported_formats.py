@@ -2,7 +2,7 @@
 
     python -m benchmarks.exported_formats
 
-Files in the structure that DC's and MTT's own code saves (1 and 10 images a class, several
+Files in the structure that DC's and MTT's own code saves (1 and 10 images per class, several
 experiments) are imported; networks are trained on them, calibrated and reported; every result is
 downloaded in every format and read by the library that it is for. What was read of a set is
 trained on again, what was read of a network classifies the test images here: accuracy and

@@ -8,7 +8,7 @@ unlike the first in one thing, and keeps each one's exact T on labelled real ima
 and the test ECE at every temperature that another one's factor leads to: all pairs of a network
 that measures the factor and one that uses it. `--only convnet` leaves out the other losses and
 networks, which take most of the time; a case made so is gone on with. `table` prints what
-docs/mask-ratio.md shows. FOLDER of --data as in `benchmarks.mask_ratio`.
+docs/mask-study/tables.md shows. FOLDER of --data as in `benchmarks.mask_ratio`.
 """
 
 import argparse
@@ -164,13 +164,13 @@ def _ece(logits: Tensor, labels: Tensor, temperature: float | None) -> float | N
 
 
 def print_tables(cases: Sequence[dict[str, Any]]) -> None:
-    """By number of images a class: ECE under the usual network's factor, then all pairs."""
+    """By number of images per class: ECE under the usual network's factor, then all pairs."""
     groups = {
-        "1 image a class": [one for one in cases if one["case"].split("-")[2] == "1"],
-        "10 and 50 images a class": [one for one in cases if one["case"].split("-")[2] != "1"],
+        "1 image per class": [one for one in cases if one["case"].split("-")[2] == "1"],
+        "10 and 50 images per class": [one for one in cases if one["case"].split("-")[2] != "1"],
     }
     whole = [
-        one for one in groups["10 and 50 images a class"] if set(VARIANTS) <= set(one["networks"])
+        one for one in groups["10 and 50 images per class"] if set(VARIANTS) <= set(one["networks"])
     ]
     for title, some in groups.items():
         if some:
@@ -179,7 +179,7 @@ def print_tables(cases: Sequence[dict[str, Any]]) -> None:
             print(f"\n### {title}: who measures, who uses\n")
             print_pairs(some)
     if whole:
-        print(f"\n### other losses and networks, 10 and 50 images a class: {len(whole)} cases\n")
+        print(f"\n### other losses and networks, 10 and 50 images per class: {len(whole)} cases\n")
         print_users(whole, (USUAL, AGAIN, *OTHERS))
 
 

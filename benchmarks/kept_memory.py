@@ -33,7 +33,7 @@ N_REAL, WIDTH, N_CALLS = 256, 128, 3
 
 
 def one_step() -> Callable[[], object]:
-    """A step of DC on one image a class."""
+    """A step of DC on one image per class."""
     spec = DcSpec(method="dc", images_per_class=1, width=WIDTH, depth=3, batch_real=N_REAL)
     spec = spec.model_copy(update={"outer_loops": 1, "inner_epochs": 1})
     images, labels = random_images()
@@ -61,7 +61,7 @@ WORK = {"a step of DC": one_step, "an epoch": one_epoch, "logits": all_logits}
 
 
 def random_images() -> tuple[torch.Tensor, torch.Tensor]:
-    """256 images a class, float32 (2560, 1, 28, 28), int64 (2560,)."""
+    """256 images per class, float32 (2560, 1, 28, 28), int64 (2560,)."""
     labels = torch.arange(FACTS.n_classes).repeat_interleave(N_REAL)
     shape = (len(labels), *FACTS.image_shape)
     return torch.randn(shape, generator=seeded_generator(0)), labels

@@ -7,7 +7,7 @@
 and keeps their logits; a case that is there already is left alone. A case is
 DATASET-SOURCE-IMAGES_PER_CLASS-SEED, such as fashion_mnist-dm-10-0. FOLDER of --data holds
 fashion_mnist.npz, mnist.npz (x_train, y_train, x_test, y_test) and cifar10_jpeg.zip
-(SPLIT/CLASS/NUMBER.jpg); digits needs none. `table` prints what docs/mask-ratio.md shows.
+(SPLIT/CLASS/NUMBER.jpg); digits needs none. `table` prints what docs/mask-study/tables.md shows.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def parse_case(name: str) -> Case:
 
 
 def all_cases() -> list[Case]:
-    """Four data sets, two sources, 1, 10 and 50 images a class, two seeds."""
+    """Four data sets, two sources, 1, 10 and 50 images per class, two seeds."""
     made = itertools.product((*CHOOSING, *HELD_OUT), ("random", "dm"), (1, 10, 50), (0, 1))
     return sorted((Case(*one) for one in made), key=lambda case: (case.seed, case.name))
 
@@ -144,7 +144,7 @@ def print_tables(rows: Sequence[Row]) -> None:
             some = [row for row in chosen if row.case.images_per_class in sizes]
             some = [row for row in some if row.case.source in sources]
             if some:
-                words = f"{', '.join(map(str, sizes))} images a class, {' and '.join(sources)}"
+                words = f"{', '.join(map(str, sizes))} images per class, {' and '.join(sources)}"
                 print(f"\n### {title}, {words}: {len(some)} cases\n")
                 print_means(some)
     late = [row for row in rows if row.case.dataset in HELD_OUT and is_late(row.case)]

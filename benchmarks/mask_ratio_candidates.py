@@ -39,7 +39,7 @@ def test_ece(arrays: Arrays, temperature: float | None) -> float:
 
 
 def temperatures(case: Case, arrays: Arrays) -> dict[str, float | None]:
-    """What each candidate says; those that need folds are left out at one image a class."""
+    """What each candidate says; those that need folds are left out at one image per class."""
     masked = [_fitted(logits, arrays["labels"]) for logits in arrays["masked_first"]]
     found = _with_labels(arrays, masked) | _fixed(arrays, masked) | _unlabelled(arrays)
     half_way = _half_way(case, arrays, "parameters_first")

@@ -7,8 +7,8 @@
 keeps each report's curves as one JSON file; a case that is there already is left alone, so that
 what was cut short goes on. A case is DATASET-IMAGES_PER_CLASS-SEED, such as fashion_mnist-10-0.
 FOLDER of --data is that of `benchmarks.mask_ratio`. `table` prints the tables of
-docs/mask-ratio.md and draws its plots from docs/mask-study/*.csv, which it writes anew from the
-cases of --out if that is given.
+docs/mask-study/tables.md and draws its plots from docs/mask-study/*.csv, which it writes
+anew from the cases of --out if that is given.
 """
 
 import dataclasses

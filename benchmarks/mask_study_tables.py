@@ -1,4 +1,4 @@
-"""The tables of docs/mask-ratio.md that come from the study's numbers, as Markdown."""
+"""The tables of docs/mask-study/tables.md that come from the study's numbers, as Markdown."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

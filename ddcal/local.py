@@ -95,8 +95,8 @@ def calibrate(logits: Array, labels: Array, method: Method = "ts") -> Calibratio
     Args:
         logits: (N, K), finite, not probabilities; not of the data the network was trained on.
         labels: (N,), integers from 0 to K - 1.
-        method: ts (one temperature, exact), vector (a weight and a bias a class), isotonic (a
-            rising function a class) or ets (tempered, plain and uniform probabilities mixed).
+        method: ts (one temperature, exact), vector (a weight and a bias per class), isotonic (a
+            rising function per class) or ets (tempered, plain and uniform probabilities mixed).
 
     Raises:
         ValueError: empty, misshapen, not finite, a label out of range, or no such method.

@@ -13,7 +13,7 @@ import ddcal
 
 
 def main() -> None:
-    """Submit all, wait, and print a line a ratio."""
+    """Submit all, wait, and print a line per ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.0, 0.3])

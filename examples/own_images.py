@@ -2,7 +2,7 @@
 
 python examples/own_images.py my-images/ --images-per-class 10
 
-The folder holds a folder a class (cat/1.png, dog/1.png, ...), of images of one size, or --resize
+The folder holds a folder per class (cat/1.png, dog/1.png, ...), of images of one size, or --resize
 makes them so. A service has to run: `ddcal serve`.
 """
 

@@ -12,7 +12,7 @@ def log_lines(folder: Path, job: Job, children: Sequence[Job]) -> Iterator[bytes
     """A job's log as it is now; of a pipeline each child's below a line that names it.
 
     Args:
-        folder: where the logs lie, one file a job.
+        folder: where the logs lie, one file per job.
         job: whose log.
         children: the jobs of a pipeline; else none.
 

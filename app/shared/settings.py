@@ -267,7 +267,7 @@ class Settings(BaseSettings):
 
     @property
     def log_folder(self) -> Path:
-        """Where trainers' logs lie, one file a job."""
+        """Where trainers' logs lie, one file per job."""
         return self.folder / "logs"
 
     @property

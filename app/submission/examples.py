@@ -110,7 +110,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "distill": {
-        "summary": "A distilled set of ten images a class",
+        "summary": "A distilled set of ten images per class",
         "value": {
             "kind": "distill",
             "params": {
@@ -172,7 +172,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "distill-dc": {
-        "summary": "Gradients matched: one image a class, masked",
+        "summary": "Gradients matched: one image per class, masked",
         "value": {
             "kind": "distill",
             "params": {

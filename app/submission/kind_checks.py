@@ -262,7 +262,7 @@ def _check_rtp(context: CheckContext, dataset: Dataset | None, spec: RtpSpec) ->
     facts, stored = dataset.facts, spec.storage(dataset.facts)
     if stored["decoded_images_per_class"] < 1:
         detail = (
-            f"wanted room for at least one image a class beside {spec.n_bases} bases of "
+            f"wanted room for at least one image per class beside {spec.n_bases} bases of "
             f"{' x '.join(map(str, spec.basis_shape(facts)))}, which are {stored['bases']:,} "
             f"numbers; got a budget of {stored['budget']:,}, as many as {spec.images_per_class} "
             "images per class have"

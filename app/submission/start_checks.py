@@ -68,7 +68,7 @@ def _check_size(
     recorded: DistillParams | None,
     params: DistillParams | PipelineParams,
 ) -> None:
-    """Refuse another number of images a class, where it is known and not RTP's, of its budget."""
+    """Refuse another number of images per class, where it is known and not RTP's, of its budget."""
     if isinstance(params.distill, RtpSpec):
         return
     if recorded is not None:

@@ -77,7 +77,7 @@ class RememberingThePast:
         self._per_class = spec.decoded_per_class(facts)
         if self._per_class < 1:
             raise InvalidDataError(
-                f"wanted a budget for at least one image a class; {spec.images_per_class} images "
+                f"wanted a budget for at least one image per class; {spec.images_per_class} images "
                 f"per class leave none beside {spec.n_bases} bases"
             )
         self._labels = torch.arange(facts.n_classes).repeat_interleave(self._per_class)

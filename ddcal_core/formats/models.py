@@ -39,7 +39,7 @@ CALIBRATED_PROGRAM, CALIBRATED_GRAPH = "calibrated_model.pt2", "calibrated_model
 class CalibratedNetwork(nn.Module):
     """Pixels in, calibrated probabilities out: normalise, network, scale, softmax.
 
-    Scaled are logits less their row's mean: divided by T, times a weight, plus a bias a class;
+    Scaled are logits less their row's mean: divided by T, times a weight, plus a bias per class;
     weights 1 and biases 0 until `save_program` is told others.
 
     Args:

@@ -263,7 +263,7 @@ def _ends(model: onnx.ModelProto, opset: int) -> OnnxFacts:
             "the network alone"
         )
     sizes = _sizes(inputs[0], wanted="images, float32 of four dimensions", rank=4)
-    n_outputs = _sizes(graph.output[0], wanted="float32 (N, K), one number a class", rank=2)[1]
+    n_outputs = _sizes(graph.output[0], wanted="float32 (N, K), one number per class", rank=2)[1]
     return OnnxFacts(
         input_name=inputs[0].name,
         output_name=graph.output[0].name,

@@ -216,7 +216,7 @@ class LogitAnalysis(Record):
 
 
 class SetSpectrum(Record):
-    """The singular values of one set of images, a flattened image a row.
+    """The singular values of one set of images, a flattened image per row.
 
     Attributes:
         cumulative_energy: share of the sum of squares that the first 1, 2, ... hold, to 1.

@@ -14,7 +14,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of a matrix with one flattened image a row.
+    """The singular values of a matrix with one flattened image per row.
 
     Attributes:
         singular_values: min(N, D) of them, largest first.

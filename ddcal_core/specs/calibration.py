@@ -83,7 +83,7 @@ class MaskedTemperatureScaling(Spec):
 
 
 class VectorCalibration(Spec):
-    """Vector scaling: a weight and a bias a class, pulled towards TS (Guo et al., ICML 2017).
+    """Vector scaling: a weight and a bias per class, pulled towards TS (Guo et al., ICML 2017).
 
     Wants far more labels than one number does; can change predictions.
     """
@@ -93,7 +93,7 @@ class VectorCalibration(Spec):
 
 
 class IsotonicCalibration(Spec):
-    """Isotonic regression: a rising function a class (Zadrozny and Elkan, KDD 2002).
+    """Isotonic regression: a rising function per class (Zadrozny and Elkan, KDD 2002).
 
     Wants far more labels than one number does; can change predictions.
     """

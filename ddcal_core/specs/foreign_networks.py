@@ -90,7 +90,7 @@ class NetworkOptions(Spec):
     outputs: Outputs = Field(
         "logits",
         description=(
-            "What comes out, one number a class. Probabilities are taken as their logarithms, "
+            "What comes out, one number per class. Probabilities are taken as their logarithms, "
             "those below 1.2e-38 as if they were that."
         ),
     )

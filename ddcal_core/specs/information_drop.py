@@ -37,7 +37,7 @@ class DroppedPatches(Spec):
 
 
 class DroppedComponents(Spec):
-    """Singular components of the matrix with one flattened image a row, not centred.
+    """Singular components of the matrix with one flattened image per row, not centred.
 
     It has min(N, D) of them, N images of D numbers: the share is counted, not weighed by energy.
     """

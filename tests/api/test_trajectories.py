@@ -30,7 +30,7 @@ def rtp(**changes):
             (IPC, "storage_budget_too_small"),
         ),
         ({"images_per_class": 1, "n_bases": 40, "form": "pixels"}, None),
-        # More images a class than the smallest has: 50 a class hold 190.
+        # More images per class than the smallest has: 50 a class hold 190.
         ({"images_per_class": 50, "form": "bases"}, (IPC, "images_per_class_too_large")),
         ({"images_per_class": 50, "form": "bases", "init": "noise"}, None),
         ({"task_classes": 10}, None),
@@ -93,7 +93,7 @@ def test_published_mtt_is_the_authors_table(dataset, size, wanted):
 
 
 def test_published_rtp_is_that_of_its_readme():
-    """150 steps, 16 bases of half the side for one image a class, pixels for ten."""
+    """150 steps, 16 bases of half the side for one image per class, pixels for ten."""
     distill = {"method": "rtp", "preset": "published", "images_per_class": 1}
     one = DistillParams.model_validate({"dataset": "cifar10", "distill": distill}).distill
     assert (one.form, one.n_bases, one.downscale, one.inner_steps) == ("bases", 16, 2, 150)

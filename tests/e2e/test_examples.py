@@ -67,7 +67,7 @@ def test_a_network_made_elsewhere_is_calibrated(service, tmp_path):
 
 
 def test_masks_are_compared(service, tmp_path):
-    """A line a ratio."""
+    """A line per ratio."""
     sizes = ("--images-per-class", 1, "--iterations", 2, "--epochs", 2, "--seeds", 1)
     script = EXAMPLES / "compare_masks.py"
     said = run_python(script, "digits", *sizes, url=service.url, folder=tmp_path)

@@ -1,6 +1,6 @@
 """Checkpoints: what a long run needs to go on, in a folder of its job's own that outlives attempts.
 
-There is one file a job, overwritten as the job goes on. Two trainers may write it at once: the
+There is one file per job, overwritten as the job goes on. Two trainers may write it at once: the
 supervisor of a frozen machine has lost its job, and its trainer does not know yet while the
 successor's is at work. This does no harm, without a lock:
 

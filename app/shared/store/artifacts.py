@@ -1,7 +1,7 @@
-"""The bytes of results: files named by their sha256, in one folder a job.
+"""The bytes of results: files named by their sha256, in one folder per job.
 
 A file is complete before its name exists (temp name, fsync, rename), and its row is written after
-it, so that a row never points at nothing. Who uses a file asks for it `verified`. A folder a job
+it, so that a row never points at nothing. Who uses a file asks for it `verified`. A folder per job
 keeps owners apart and makes deleting a job the deletion of a folder.
 """
 

@@ -19,7 +19,7 @@ PARQUET_FILE = "data/train-00000-of-00001.parquet"
 
 
 def write_hugging_face(path: Path, exported: ExportedSet) -> None:
-    """Write a zip of README.md and of one row an image, as the split `train`.
+    """Write a zip of README.md and of one row per image, as the split `train`.
 
     `image` is the picture, `label` its class, `pixel_values` the image exactly, float32 (C, H, W)
     in network-input space, and `soft_label` a probability of each class where labels are soft.

@@ -1,4 +1,4 @@
-"""A report's table, tidy: one row a network and calibration, one column a number."""
+"""A report's table, tidy: one row per network and calibration, one column per number."""
 
 import csv
 from collections.abc import Iterator

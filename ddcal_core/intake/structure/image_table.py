@@ -1,4 +1,4 @@
-"""A table of labels beside image files: labels.csv with a row an image, and what it says of them.
+"""A table of labels beside image files: labels.csv with a row per image, and what it says of them.
 
 Columns are recognised by their names, whatever their order; others are passed over:
 

@@ -217,7 +217,7 @@ def _placed(entries: list[Member]) -> tuple[list[PlacedImage], tuple[str, ...]]:
         images.append(PlacedImage(part, classes.name_of(folder, part or ""), file_name, entry))
     if depth == 1:
         return images, ("Each folder is a class.",)
-    return images, (f"Folders {', '.join(sorted(tops))}, in each a folder a class.",)
+    return images, (f"Folders {', '.join(sorted(tops))}, in each a folder per class.",)
 
 
 class _ClassFolders:

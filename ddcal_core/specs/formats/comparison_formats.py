@@ -27,8 +27,8 @@ for row in comparison["rows"]:
         needs=(),
     ),
     "csv": FormatFacts(
-        description="The tables of all reports as one, tidy: one row a network and calibration, "
-        "one column a number, and a column `setting.PATH` for each setting that differs.",
+        description="The tables of all reports as one, tidy: one row per network and calibration, "
+        "one column per number, and a column `setting.PATH` for each setting that differs.",
         media_type="text/csv",
         file_name="comparison.csv",
         is_stored=True,

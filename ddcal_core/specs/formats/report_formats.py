@@ -25,7 +25,7 @@ for row in report["rows"]:
         needs=(),
     ),
     "csv": FormatFacts(
-        description="The table, tidy: one row a network and calibration, one column a number.",
+        description="The table, tidy: one row per network and calibration, one column per number.",
         media_type="text/csv",
         file_name="report.csv",
         use="""\

@@ -40,7 +40,7 @@ print(images.shape, labels.shape)
         needs=("numpy",),
     ),
     "imagefolder": FormatFacts(
-        description="A zip of PNGs, one folder a class, as torchvision's ImageFolder reads them. "
+        description="A zip of PNGs, one folder per class, as torchvision's ImageFolder reads them. "
         "Folders begin with the label where names alone would be in another order. Pixels are "
         "rounded to 256 levels, and those outside [0, 1] clipped. Hard labels only.",
         media_type=ZIP,

@@ -17,7 +17,7 @@ class LogitsTemperatureScaling(Spec):
 
 
 class LogitsScaling(Spec):
-    """vector: a weight and a bias a class; isotonic: a rising function a class; ets: a mixture.
+    """vector: a weight and a bias per class; isotonic: a rising function per class; ets: a mixture.
 
     The first two need far more labels than one number does.
     """

@@ -21,7 +21,7 @@ ImageMomentum = Annotated[float, Field(ge=0, lt=1, description="Of the steps on 
 
 _DC_DATASETS = ("mnist", "fashion_mnist", "svhn", "cifar10", "cifar100")
 
-# Images per class -> steps on the images a network, epochs of its training between two of them.
+# Images per class -> steps on the images per network, epochs of its training between two of them.
 _DC_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 

@@ -11,7 +11,7 @@ from ddcal_core.specs.methods.method import MethodSpec, Values, smoke_shape
 from ddcal_core.specs.methods.unrolled import Labels, MaskRedraw
 
 # Images per class -> steps on the set, epochs matched, start epochs, image lr, lr_lr, first lr,
-# images a step.
+# images per step.
 _MTT_ROWS = {
     ("cifar10", 1): (50, 2, 2, 100.0, 1e-7, 0.01, None),
     ("cifar10", 10): (30, 2, 20, 100.0, 1e-5, 0.001, None),

@@ -24,7 +24,7 @@ ALL = ("color", "crop", "cutout", "flip", "scale", "rotate")
 
 
 def spec_of(**changes):
-    """A small RtpSpec: 3 bases of 2 x 4 x 4 and (3 * 128 * 2 - 96) / 9 = 74 images a class."""
+    """A small RtpSpec: 3 bases of 2 x 4 x 4 and (3 * 128 * 2 - 96) / 9 = 74 images per class."""
     settings = {
         "method": "rtp",
         "images_per_class": 2,
@@ -177,7 +177,7 @@ def test_what_is_learned_is_that_of_the_written_out_method(changes):
 
 
 def test_budget_of_cifar10_is_the_published_one():
-    """16 bases of half the side leave 115 images a class of the numbers of one image a class."""
+    """16 bases of half the side leave 115 images a class of the numbers of one image per class."""
     facts = FACTS.model_copy(
         update={"image_shape": (3, 32, 32), "class_names": tuple("abcdefghij")}
     )
@@ -204,7 +204,7 @@ def test_budget_of_cifar10_is_the_published_one():
 )
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_what_is_stored_fills_the_budget(shape, n_classes, n_bases, downscale, labels):
-    """It never goes over it, and one image a class more would; sides are rounded up."""
+    """It never goes over it, and one image per class more would; sides are rounded up."""
     facts = DatasetFacts.model_construct(
         image_shape=shape, class_names=tuple("abcdefghij"[:n_classes])
     )
@@ -221,7 +221,9 @@ def test_what_is_stored_fills_the_budget(shape, n_classes, n_bases, downscale, l
 
 def test_a_budget_without_room_for_an_image_is_refused():
     """Bases alone use it up."""
-    with pytest.raises(InvalidDataError, match=r"at least one image a class; 1 .* beside 16 bases"):
+    with pytest.raises(
+        InvalidDataError, match=r"at least one image per class; 1 .* beside 16 bases"
+    ):
         backbone_of(spec_of(images_per_class=1, n_bases=16))
 
 

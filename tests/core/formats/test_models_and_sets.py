@@ -302,7 +302,7 @@ def test_a_program_can_have_a_scaling_a_class(network, program, tmp_path):
     ("temperature", "apply", "has_program", "word"),
     [
         (2.5, "softmax(logits / temperature)", True, "torch.export.load"),
-        (None, "a line a class", False, "applied by hand"),
+        (None, "a line per class", False, "applied by hand"),
         (None, None, False, "none: the fit is separable"),
     ],
 )

@@ -192,7 +192,7 @@ TILED = onnx_model(
         (onnx_model(WEIGHTS, input_type=109), "four dimensions; got 109 (?, 1"),
         (onnx_model(WEIGHTS, (8, 8)), "four dimensions; got float (?, 8, 8)"),
         (onnx_model(WEIGHTS, batch=0), "four dimensions; got float (0, 1, 8, 8)"),
-        (onnx_model(WEIGHTS, output_type=TensorProto.INT64), "one number a class; got int64"),
+        (onnx_model(WEIGHTS, output_type=TensorProto.INT64), "one number per class; got int64"),
         (changed(unknown_input), "wanted a valid graph of ONNX; got: "),
         (EXPLODING, "'huge': wanted at most 268,435,456 numbers at once"),
         (TILED, "'huge': wanted at most 268,435,456 numbers at once"),

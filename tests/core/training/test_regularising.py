@@ -140,7 +140,7 @@ def test_classes_are_blended_alike_on_both_sides(regulariser):
     matched = regularised_classes(regulariser, images, real, seeded_generator(seed))
     assert matched.targets.shape == (3, 3)
     torch.testing.assert_close(matched.targets.sum(1), torch.ones(3, dtype=torch.float64))
-    # A constant image a class: what is seen of which class is read off the values.
+    # A constant image per class: what is seen of which class is read off the values.
     flat = torch.cat([torch.full((ipc, 1, 8, 12), 10.0**k) for k in range(n_classes)])
     flats = [torch.full((len(one), 1, 8, 12), 10.0**k) for k, one in enumerate(real)]
     seen = regularised_classes(regulariser, flat.double(), flats, seeded_generator(seed))

@@ -23,7 +23,7 @@ def images_of(n_images=3, n_channels=2, height=8, width=8):
 
 
 def drawn(name, *numbers):
-    """A change with given numbers, a row an image."""
+    """A change with given numbers, a row per image."""
     rows = [[*row, *(0.0,) * (3 - len(row))] for row in numbers]
     return DrawnAugmentation(name, torch.tensor(rows))
 

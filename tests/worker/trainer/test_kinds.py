@@ -262,7 +262,7 @@ def test_what_was_dropped_is_missing_where_temperatures_are_fitted(
         stored = load_file(model["path"])
         assert all(torch.equal(stored[key], value) for key, value in network.state_dict().items())
         seen.append(rows_as_bytes(left.images[:]))
-    if n_left == 6:  # of two images a class, two networks may draw the same
+    if n_left == 6:  # of two images per class, two networks may draw the same
         assert seen[0] != seen[1]
 
 

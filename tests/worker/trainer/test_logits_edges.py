@@ -68,7 +68,7 @@ def test_there_is_a_temperature_where_the_status_says_so(edge):
 
 
 def test_the_report_is_whole(edge):
-    """A row a method with its words, all numbers finite or said to be infinite, a page of it."""
+    """A row per method with its words, all numbers finite or said to be infinite, a page of it."""
     _, _, report, page = edge
     assert len(report["rows"]) == len(METHODS)
     json.dumps(report, allow_nan=False)

@@ -28,7 +28,7 @@ from worker.trainer.loading import load_model
 pytestmark = pytest.mark.long
 
 ZCA, PER_IMAGE = {"name": "zca", "eps": 0.02}, {"name": "zca_per_image", "regularisation": 0.3}
-# Of 30 images a class 6 are cut; the tail keeps 24 and 24 * 0.25 = 6.
+# Of 30 images per class 6 are cut; the tail keeps 24 and 24 * 0.25 = 6.
 CHOICE = {"classes": ["Ärger", 0], "imbalance": {"factor": 0.25}}
 CALIBRATE = [{"method": "none"}, {"method": "ts", "fit_on": "validation"}]
 

@@ -31,7 +31,7 @@ def whitening(dataset):
 
 @pytest.fixture
 def pixels():
-    """An image a class."""
+    """An image per class."""
     return torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
 
 

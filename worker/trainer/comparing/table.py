@@ -1,4 +1,4 @@
-"""The table of a comparison, tidy: one row a network and calibration, a column a setting."""
+"""The table of a comparison, tidy: one row per network and calibration, a column per setting."""
 
 import csv
 import json

@@ -61,7 +61,7 @@ FIT_ROWS: Literal["fit rows"] = "fit rows"
 
 
 def run(task: Task) -> list[Output]:
-    """Fit and measure; one calibration a method comes out, and the report on them."""
+    """Fit and measure; one calibration per method comes out, and the report on them."""
     started = time.monotonic()
     params = parse_json(CalibrateLogitsParams, task.params)
     logits = parse_json(LogitsInput, task.inputs["logits"])

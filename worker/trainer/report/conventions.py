@@ -19,7 +19,7 @@ CONVENTIONS = {
         "solved exactly unless L-BFGS is named. TS: on the images as they are; MTS: each pixel set "
         "to 0 (the mean colour; whitened, the mean image) with the given chance. On test nothing "
         "is masked. Vector scaling: "
-        "a weight and a bias a class, pulled towards 1/T and 0 as by a label each. Isotonic "
+        "a weight and a bias per class, pulled towards 1/T and 0 as by a label each. Isotonic "
         "regression: a rising function a class of the softmax probability, rows made to sum to 1. "
         "ETS: softmax(logits / T), softmax(logits) and 1/K mixed, T that of TS, weights of least "
         "NLL."

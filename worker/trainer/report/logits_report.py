@@ -158,7 +158,7 @@ def _conventions(*, is_held_out: bool) -> dict[str, str]:
         "n_test": _TEST_ROWS if is_held_out else _FIT_ROWS,
         "temperature": (
             "Probabilities are softmax(logits / T). T minimises the NLL on the fit rows, solved "
-            "exactly unless L-BFGS is named. Vector: a weight and a bias a class, pulled towards "
+            "exactly unless L-BFGS is named. Vector: a weight and a bias per class, pulled towards "
             "1/T and 0 as by a label each. Isotonic: a rising function a class of the softmax "
             "probability, rows made to sum to 1. ETS: softmax(logits / T), softmax(logits) and 1/K "
             "mixed, T that of TS, weights of least NLL."

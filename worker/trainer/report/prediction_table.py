@@ -30,7 +30,7 @@ def write_predictions(
     labels: Tensor,
     class_names: Sequence[str],
 ) -> None:
-    """Write one row a network, calibration and test image.
+    """Write one row per network, calibration and test image.
 
     Args:
         path: of the CSV, UTF-8 with a header, compressed: it repeats itself in every line.

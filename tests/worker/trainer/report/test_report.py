@@ -392,7 +392,7 @@ def test_the_page_says_what_it_has_to(page, report):
     assert "ECE = 1 − accuracy, NLL infinite" in text
     assert "cal_0_1" in text
     assert "59 more classes are not shown" in text
-    assert "The first 2 of 30 images a class" in text
+    assert "The first 2 of 30 images per class" in text
 
 
 def test_the_words_are_those_of_the_report(report):
@@ -958,7 +958,7 @@ def test_failures_are_said_on_the_page(page, report):
 
 
 def test_the_page_says_what_masks_do_to_logits(report, page):
-    """A sentence and a column a training set, a row a ratio; without curves no section."""
+    """A sentence and a column a training set, a row per ratio; without curves no section."""
     assert "What do masks do to the logits?" in page
     assert "<li>smaller &amp; more</li>" in page
     assert "7.25 ± 1, over masks 0" in page

@@ -98,7 +98,7 @@ def spectrum_section(report: Report) -> str:
     return (
         "<section><h2>How rich is the distilled set?</h2>"
         f'<p class="lead">{escape(report.spectrum_words or "")}</p>{sets}'
-        '<p class="caption">Singular values of the matrix with one flattened image a row, in '
+        '<p class="caption">Singular values of the matrix with one flattened image per row, in '
         'network-input space. <span class="key k-distilled"></span>The distilled set; '
         '<span class="key k-validation"></span>random real training images, as many of each class, '
         "drawn anew several times: mean, and band from the lowest to the highest draw. The sooner "

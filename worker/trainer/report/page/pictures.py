@@ -100,7 +100,7 @@ def _shown(picture: SetPicture) -> Mapping[str, object]:
     n_shown = max(strip.n_shown for strip in picture.strips)
     notes = [
         f"{n_left} more classes are not shown." if n_left else "",
-        f"The first {n_shown} of {n_most} images a class." if n_shown < n_most else "",
+        f"The first {n_shown} of {n_most} images per class." if n_shown < n_most else "",
     ]
     return {
         "label": picture.label,
