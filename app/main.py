@@ -24,6 +24,7 @@ from app.api import (
     login,
     logits,
     metrics,
+    named_studies,
     network_uploads,
     pages,
     result_pages,
@@ -54,7 +55,7 @@ LOCAL_OWNER = "local"
 N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
-    *(jobs, job_submission, job_events, health, metrics, pages, result_pages, login),
+    *(jobs, job_submission, named_studies, job_events, health, metrics, pages, result_pages, login),
     *(datasets, logits, results, exports, set_uploads, network_uploads, artifacts),
     documentation,
 )

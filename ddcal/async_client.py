@@ -13,7 +13,13 @@ from ddcal import jobs, uploading
 from ddcal.async_handles import AsyncDataset, AsyncJob, AsyncResult
 from ddcal.client import MAX_RETRIES, TIMEOUT_SECONDS, found_options
 from ddcal.conversations import Manners, deleted, document, fetched, pages
-from ddcal.records import DatasetRecord, JobRecord, ResultRecord
+from ddcal.records import (
+    DatasetRecord,
+    JobRecord,
+    NamedStudyRecord,
+    PlanRecord,
+    ResultRecord,
+)
 from ddcal.steps import Ask
 from ddcal.transport import AsyncTransport
 from ddcal.uploading import DATASETS, LOGITS, SetSource, Source
@@ -73,6 +79,17 @@ class AsyncClient:
         """As `Client.submit`."""
         content = jobs.submission(request, fields)
         return AsyncJob(self._to, await self._to.run(jobs.submitted(content, self._to.manners)))
+
+    async def plan(
+        self, request: str | bytes | Mapping[str, Any] | None = None, /, **fields: object
+    ) -> PlanRecord:
+        """As `Client.plan`."""
+        content = jobs.submission(request, fields)
+        return await self._to.run(jobs.planned(content, self._to.manners))
+
+    async def named_studies(self) -> list[NamedStudyRecord]:
+        """As `Client.named_studies`."""
+        return await self._to.run(jobs.named_studies(self._to.manners))
 
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`."""

@@ -19,7 +19,13 @@ from ddcal import jobs, uploading
 from ddcal.conversations import Manners, deleted, document, fetched, no_service, pages
 from ddcal.finding import service_key, service_url
 from ddcal.handles import Dataset, Job, Result
-from ddcal.records import DatasetRecord, JobRecord, ResultRecord
+from ddcal.records import (
+    DatasetRecord,
+    JobRecord,
+    NamedStudyRecord,
+    PlanRecord,
+    ResultRecord,
+)
 from ddcal.steps import Ask
 from ddcal.transport import Transport, http_options
 from ddcal.uploading import DATASETS, LOGITS, SetSource, Source
@@ -95,6 +101,23 @@ class Client:
         """
         content = jobs.submission(request, fields)
         return Job(self._to, self._to.run(jobs.submitted(content, self._to.manners)))
+
+    def plan(
+        self, request: str | bytes | Mapping[str, Any] | None = None, /, **fields: object
+    ) -> PlanRecord:
+        """See what a submission would do, as `submit` takes it; nothing is written.
+
+        Returns:
+            Cells, jobs, estimates, and the cells of a study that would be refused.
+
+        Raises:
+            InvalidRequestError: none of it can be carried out.
+        """
+        return self._to.run(jobs.planned(jobs.submission(request, fields), self._to.manners))
+
+    def named_studies(self) -> list[NamedStudyRecord]:
+        """The studies that have a name: `submit("study", named=..., dataset=...)` runs one."""
+        return self._to.run(jobs.named_studies(self._to.manners))
 
     def job(self, job_id: str) -> Job:
         """A job by its id."""

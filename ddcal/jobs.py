@@ -9,7 +9,16 @@ import httpx
 
 from ddcal.conversations import Manners, all_items, answered, document
 from ddcal.errors import JobFailedError, JobNotDoneError, NotFoundError, WaitTimeoutError
-from ddcal.records import PARTIAL, RESOURCES, SUCCEEDED, Artifact, JobRecord, ResultRecord
+from ddcal.records import (
+    PARTIAL,
+    RESOURCES,
+    SUCCEEDED,
+    Artifact,
+    JobRecord,
+    NamedStudyRecord,
+    PlanRecord,
+    ResultRecord,
+)
 from ddcal.report import Report
 from ddcal.steps import Ask, Emit, Pause, Steps
 
@@ -50,6 +59,20 @@ REQUEST_FIELDS = frozenset(
     }
 )
 """What a submission says beside the fields of its params."""
+
+
+def planned(content: bytes, manners: Manners) -> Steps[PlanRecord]:
+    """What a submission would do."""
+    headers = {"Content-Type": JSON_TYPE}
+    ask = Ask("POST", "/v1/jobs/plan", content=content, headers=headers)
+    body = yield from document(ask, manners)
+    return PlanRecord.model_validate(body)
+
+
+def named_studies(manners: Manners) -> Steps[list[NamedStudyRecord]]:
+    """The studies that have a name."""
+    body = yield from document(Ask("GET", "/v1/named-studies"), manners)
+    return [NamedStudyRecord.model_validate(one) for one in body["items"]]
 
 
 def job_as_it_stands(job_id: str, manners: Manners) -> Steps[JobRecord]:

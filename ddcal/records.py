@@ -150,6 +150,48 @@ class JobRecord(Record):
         return self.name or self.role or self.kind
 
 
+class RefusedCell(Record):
+    """A cell of a study that could not be submitted, and why."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    errors: tuple[dict[str, Any], ...] = ()
+
+
+class PlanRecord(Record):
+    """What a submission would do; nothing of it is written.
+
+    Attributes:
+        n_cells: of a study, those that could be submitted; else 1.
+        n_jobs: what cells share counted once.
+        jobs: how many of each kind.
+        estimated_seconds: of the jobs like which others have been run, one after the other.
+        estimated_bytes: likewise, of their results.
+        n_without_estimate: jobs of which none like it has been run.
+        refused: with any, the study would be refused.
+    """
+
+    kind: str
+    n_cells: int = 1
+    n_jobs: int = 0
+    jobs: dict[str, int] = Field(default_factory=dict)
+    estimated_seconds: float = 0.0
+    estimated_bytes: int = 0
+    n_without_estimate: int = 0
+    refused: tuple[RefusedCell, ...] = ()
+
+
+class NamedStudyRecord(Record):
+    """A study under a name, with the rules that decide."""
+
+    name: str
+    version: int = 1
+    group: str = ""
+    question: str = ""
+    seeds: int = 0
+    varies: tuple[str, ...] = ()
+    rules: tuple[dict[str, Any], ...] = ()
+
+
 class Event(Record):
     """One thing that happened to a job."""
 

@@ -1,4 +1,4 @@
-"""/: the jobs and their reports, for people; one page without scripts that refreshes itself."""
+"""/: the jobs and their reports, for people; one page without scripts that renews itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ PATH = "/"
 
 PAGE = """<header>
 <div><h1>ddcal</h1>
-<p>Distilled data sets and calibrated networks: the latest jobs. This page refreshes itself.
+<p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
 <a href="/v1/datasets">data sets</a> · <a href="/v1/logits">logits</a> ·
 <a href="/docs">API</a></p></div>
 {logout}

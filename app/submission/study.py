@@ -17,10 +17,13 @@ from app.submission.pipeline import children_of_pipeline
 from app.submission.pointers import json_pointer
 from app.submission.references import CheckContext
 from app.submission.requests import PipelineRequest, StudyRequest
+from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.decision_rules import SettingValue
 from ddcal_core.specs.kinds.compare import ComparedReport, CompareParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 from ddcal_core.specs.kinds.study import OF_NAMED, StudyParams
+from ddcal_core.specs.named_studies.definitions import NAMED_STUDIES
+from ddcal_core.specs.named_studies.named_study import SEEDS
 from ddcal_core.specs.study_cells import Cell, StudyError, cells_of, with_added
 
 BELOW_SINGLE_JOBS = 1
@@ -138,10 +141,33 @@ class _SharedJobs:
 
 
 def _filled_in(context: CheckContext, params: StudyParams) -> StudyParams | None:
+    if params.named is not None:
+        return _named(context, params, params.named)
     # With a base it is whole: a retry of an extended study has all that it went on from.
     if params.extends is None or params.base is not None:
         return params
     return _extended(context, params, params.extends)
+
+
+def _named(context: CheckContext, params: StudyParams, name: str) -> StudyParams | None:
+    """The study of a name; whatever is given of it besides has to be as it is defined."""
+    study = NAMED_STUDIES.get(name)
+    if study is None:
+        meant = did_you_mean(name, NAMED_STUDIES)
+        detail = f"wanted one of {', '.join(NAMED_STUDIES)}; got {name!r}{meant}"
+        context.refuse("/params/named", "unknown_study", detail)
+        return None
+    preset, seeds = params.preset or "smoke", params.seeds or SEEDS
+    whole = study.params(params.dataset or "", preset, seeds)
+    for field in sorted(params.model_fields_set - {"named"}):
+        given = getattr(params, field)
+        if given is not None and given != getattr(whole, field):
+            detail = (
+                f"{name} is fixed: version {study.version} has another {field}; leave it out, or "
+                "submit a study of your own without a name"
+            )
+            context.refuse(f"/params/{field}", "named_study_is_fixed", detail)
+    return whole
 
 
 def _extended(context: CheckContext, params: StudyParams, job_id: str) -> StudyParams | None:

@@ -26,6 +26,7 @@ from ddcal.cli.lists import (
     show_found,
 )
 from ddcal.cli.output import Column, brief, complain, is_terminal, moment, print_json, say
+from ddcal.cli.plans import show_plan
 from ddcal.cli.watching import watched_from_afar
 from ddcal.downloads import REPORT_PAGE
 from ddcal.handles import Job
@@ -64,6 +65,9 @@ def submit(
     tags: Tags = None,
     notes: Notes = None,
     watch: Watch = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Submit a job; prints its id.
@@ -77,7 +81,10 @@ def submit(
         complain(f"{file} is not JSON: {error}")
         return FAILED
     with client_of(context) as client:
-        return _told(client.submit(content), watch=watch, as_json=as_json)
+        if dry_run:
+            show_plan(client.plan(content), as_json=as_json)
+            return 0
+        return told(client.submit(content), watch=watch, as_json=as_json)
 
 
 def described(content: bytes, said: dict[str, Any]) -> bytes:
@@ -112,10 +119,10 @@ def retry(
 ) -> int:
     """Submit a failed, cancelled or expired job once more; prints the new id."""
     with client_of(context) as client:
-        return _told(client.job(job_id).retry(), watch=watch, as_json=as_json)
+        return told(client.job(job_id).retry(), watch=watch, as_json=as_json)
 
 
-def _told(job: Job, *, watch: bool, as_json: bool) -> int:
+def told(job: Job, *, watch: bool, as_json: bool) -> int:
     """Print a new job's id, and watch it where that was asked for."""
     if not as_json:
         print(job.id, flush=True)

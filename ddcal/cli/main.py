@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from ddcal.cli import data, distil, downloading, jobs, networks, services, sets, things
+from ddcal.cli import data, distil, downloading, jobs, networks, services, sets, studies, things
 from ddcal.cli.edge import EXIT_STATUS, Commands
 from ddcal.cli.output import warn
 from ddcal.finding import misspelt
@@ -57,6 +57,7 @@ def common(
 distil.add_to(app)
 services.add_first_to(app)
 jobs.add_to(app)
+studies.add_to(app)
 downloading.add_to(app)
 things.add_to(app)
 data.add_to(app)
