@@ -30,7 +30,8 @@ def test_nothing_scrolls_sideways(tab, report, tmp_path, width, is_open):
     """At the width of a telephone, a tablet and a desk, with names as long as they get."""
     rows = tuple(changed(row, calibration=f"{LONG} {k}") for k, row in enumerate(report.rows))
     path = tmp_path / "report.html"
-    path.write_text(report_page(changed(report, rows=rows), []))
+    steps = (f"logits sent as one file (sha256 {'0' * 64})",)
+    path.write_text(report_page(changed(report, rows=rows, steps=steps), []))
     tab.open(path.as_uri())
     tab.screenshot(tmp_path / "report.png", width=width, scheme="dark")
     tab.evaluate(
