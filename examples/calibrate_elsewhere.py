@@ -2,8 +2,8 @@
 
 python examples/calibrate_elsewhere.py
 
-The network here is scikit-learn's, trained on sixty digits, and over-confident. A service has to run:
-`ddcal serve`.
+The network here is scikit-learn's, trained on sixty digits, and over-confident. A service has to
+run: `ddcal serve`.
 """
 
 import numpy as np
