@@ -6,7 +6,7 @@ DdcalError
 │   ├── UnauthorizedError     401  no key, or a wrong one
 │   ├── NotFoundError         404
 │   ├── ConflictError         409
-│   └── InvalidRequestError   422  fields that cannot be, one problem each
+│   └── InvalidRequestError   422  invalid fields, one problem each
 ├── DamagedDownloadError    a file is not the one that the service announced
 ├── JobNotDoneError         what was asked for is there once the job has ended
 ├── JobFailedError          the job ended without success
@@ -78,7 +78,7 @@ class ConflictError(ServiceError):
 
 
 class InvalidRequestError(ServiceError):
-    """The request asks for something that cannot be."""
+    """The request cannot be carried out."""
 
 
 class DamagedDownloadError(DdcalError):

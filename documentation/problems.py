@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from app.shared import errors
 from documentation.schemas import cell
 
 APP = Path(errors.__file__).resolve().parents[1]
+_CODE = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _OF_FIELDS = ("FieldProblem", "refused_parameter", "refuse")
 
 
@@ -58,7 +60,7 @@ def _calls() -> Iterator[tuple[str, str, str]]:
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 for code, says in zip(node.args, node.args[1:], strict=False):
-                    if isinstance(code, ast.Constant) and "_" in str(code.value):
+                    if isinstance(code, ast.Constant) and _CODE.fullmatch(str(code.value)):
                         words = _words(says)
                         if words:
                             yield name, str(code.value), words

@@ -104,7 +104,7 @@ def _check(service: Service, owner_id: str, options: NetworkOptions) -> None:
     """Check what is said of a network against what there is here.
 
     Raises:
-        InvalidRequestError: something of it cannot be; the problems name the parameters.
+        InvalidRequestError: some parameters are invalid; the problems name them.
     """
     with service.database.read() as connection:
         context = CheckContext(connection=connection, owner_id=owner_id, settings=service.settings)

@@ -106,5 +106,5 @@ def _describe_problems(responses: dict[str, Any]) -> None:
     """Put problems where FastAPI describes its own 422, and for all that is not listed."""
     content = {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_REF}}
     if "422" in responses:
-        responses["422"] = {"description": "A parameter or field cannot be.", "content": content}
+        responses["422"] = {"description": "Invalid parameter or field.", "content": content}
     responses["default"] = {"description": "Any other refusal.", "content": content}

@@ -1,7 +1,7 @@
 """What can go wrong in the service, and the code each error carries to HTTP.
 
 DdcalError
-├── InvalidRequestError    422  fields that cannot be: one Problem each, with a JSON pointer
+├── InvalidRequestError    422  invalid fields: one Problem each, with a JSON pointer
 ├── MalformedRequestError  400  a body, header or token that cannot be read
 ├── UnauthorizedError      401
 ├── ForbiddenError         403  a change that a page of another site may have made up
@@ -24,7 +24,7 @@ from typing import ClassVar, Self
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """One field that cannot be.
+    """One invalid field.
 
     Attributes:
         pointer: JSON pointer into the request body ("/params/distill/mask/ratio").
@@ -50,7 +50,7 @@ class DdcalError(Exception):
 
 
 class InvalidRequestError(DdcalError):
-    """The request can be read, but asks for something that cannot be."""
+    """The request can be read, but cannot be carried out."""
 
     status = 422
     title = "The request cannot be carried out"

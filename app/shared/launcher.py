@@ -33,7 +33,7 @@ def die_with(parent: int, death_signal: int) -> None:
 
 
 def become(argv: list[str]) -> None:
-    """Execute a program in place of this one; exits with status 127 where that cannot be."""
+    """Execute a program in place of this one; exits with status 127 where that fails."""
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:

@@ -15,7 +15,7 @@ _MAX_NAMES = 3
 
 
 def check_network_options(context: CheckContext, options: NetworkOptions) -> None:
-    """Refuse what cannot be, field by field."""
+    """Refuse invalid requests, field by field."""
     dataset = usable_dataset(context, options.dataset, "/query/dataset")
     if dataset is None:
         return

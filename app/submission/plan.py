@@ -56,7 +56,7 @@ def plan_of(
     """Check a request as `submit` does, and tell what it would do.
 
     Raises:
-        InvalidRequestError: it asks for what cannot be, whichever cell of a study it is.
+        InvalidRequestError: it cannot be carried out, whichever cell of a study it is.
     """
     context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
     whole = NewJob(kind=request.kind, params={}, id=new_id("job"))

@@ -38,7 +38,7 @@ class CheckContext:
     problems: list[FieldProblem] = field(default_factory=list)
 
     def refuse(self, pointer: str, code: str, detail: str) -> None:
-        """Note a field that cannot be."""
+        """Note an invalid field."""
         self.problems.append(FieldProblem(pointer, code, detail))
 
     def close(self) -> None:

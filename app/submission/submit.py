@@ -61,7 +61,7 @@ def submit(
         retry_of: the ended job that it repeats.
 
     Raises:
-        InvalidRequestError: it asks for what cannot be, one problem a field.
+        InvalidRequestError: it cannot be carried out, one problem per field.
     """
     context = CheckContext(connection=connection, owner_id=owner_id, settings=settings)
     request = _in_time(context, request)

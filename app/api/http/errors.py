@@ -57,7 +57,7 @@ class Problem:
         code: a stable word for programs; the body's `type` is made of it.
         title: what this kind of problem is, always the same for one status.
         detail: what was wanted and what was got, this time.
-        errors: one entry a field that cannot be.
+        errors: one entry per invalid field.
         headers: headers that the status calls for.
         members: what the body has besides (RFC 9457, section 3.2).
     """

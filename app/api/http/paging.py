@@ -54,7 +54,9 @@ def page_position(token: str | None, asked: Asked) -> tuple[str, float | None] |
     try:
         return last_id, float(value) if value else None
     except ValueError:
-        raise MalformedRequestError("invalid_page_token", "page_token is none of ours") from None
+        raise MalformedRequestError(
+            "invalid_page_token", "page_token was not made by this service"
+        ) from None
 
 
 def _digest(last_id: str, value: str, asked: Asked) -> str:

@@ -20,7 +20,7 @@ _DESCRIPTIONS = {
     413: "Too many bytes.",
     415: "Not a content type this takes.",
     416: "The range lies outside of the content.",
-    422: "What is asked cannot be; `errors` points at each field.",
+    422: "The request cannot be carried out; `errors` points at each invalid field.",
     500: "The stored file is damaged: `file_damaged`, with what to do.",
     503: "Something the service needs does not answer, or lets it take no job in.",
     507: "The service's disk has too little room left.",

@@ -8,7 +8,7 @@ from app.api.schemas.bodies import Body
 
 
 class FieldProblemBody(Body):
-    """One field that cannot be."""
+    """One invalid field."""
 
     pointer: str = Field(
         description="JSON pointer into the body; /query/NAME and /path/NAME for parameters.",
@@ -33,7 +33,7 @@ class ProblemBody(Body):
     code: str = Field(description="A stable word for programs.")
     request_id: str = Field(description="Of the request, as X-Request-ID and the logs have it.")
     errors: list[FieldProblemBody] = Field(
-        description="Each field that cannot be; empty where no field is to blame."
+        description="Each invalid field; empty where no field is to blame."
     )
 
 
