@@ -42,6 +42,7 @@ from app.submission.size_checks import (
     check_masks,
     check_network,
     check_patch,
+    check_probes,
 )
 from app.submission.start_checks import check_start
 from ddcal_core.data.class_choice import n_validation_images
@@ -186,6 +187,7 @@ def _check_evaluate(context: CheckContext, request: EvaluateRequest) -> Plan:
     origins, dataset = common_dataset(context, "calibration", references, "/params/calibrations")
     check_common_classes(context, dataset, references, "/params/calibrations")
     check_curve_masks(context, dataset, request.params.evaluate)
+    check_probes(context, dataset, request.params.evaluate)
     needs = tuple(origin.maker for origin in origins) + intake_of(dataset)
     return (None if dataset is None else dataset.name), needs
 
@@ -201,6 +203,7 @@ def _check_pipeline(context: CheckContext, request: PipelineRequest) -> tuple[st
     check_drop(context, dataset, params.train, *params.baselines)
     _check_calibrations(context, dataset, request)
     check_curve_masks(context, dataset, params.evaluate)
+    check_probes(context, dataset, params.evaluate)
     for k, network in enumerate(params.train_networks):
         check_network(context, dataset, network, f"/params/train_networks/{k}")
     sources = [baseline.source for baseline in params.baselines]

@@ -49,6 +49,18 @@ def check_curve_masks(context: CheckContext, dataset: Dataset | None, spec: Eval
         check_patch(context, dataset, mask, f"/params/evaluate/mts_masks/{k}/patch_size")
 
 
+def check_probes(context: CheckContext, dataset: Dataset | None, spec: EvaluateSpec) -> None:
+    """Refuse to look for colour in grey images."""
+    if dataset is None or dataset.facts is None:
+        return
+    n_channels = dataset.facts.image_shape[0]
+    if "colour" in spec.probes and n_channels != 3:
+        detail = f"wanted colour of images with 3 channels alone, got {n_channels}"
+        context.refuse(
+            f"/params/evaluate/probes/{spec.probes.index('colour')}", "no_colour", detail
+        )
+
+
 def check_patch(
     context: CheckContext, dataset: Dataset | None, mask: MaskShape, pointer: str
 ) -> None:

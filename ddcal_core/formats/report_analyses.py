@@ -5,6 +5,7 @@ from pydantic import Field
 from ddcal_core.formats.calibrations import CalibrationStatus, FitOn
 from ddcal_core.formats.records import Record
 from ddcal_core.formats.report_rows import OpenSummary, Summary
+from ddcal_core.specs.evaluation import Probe
 from ddcal_core.specs.fields import is_none
 from ddcal_core.specs.masks import MaskShape
 
@@ -129,6 +130,36 @@ class RankingScores(Record):
     training_set_label: str
     hard_label_recovery: AccuracyDifference | None
     improvement_over_random: AccuracyDifference | None
+
+
+class ProbeScores(Record):
+    """How often a linear probe of one training set's networks is right on held-out images.
+
+    Attributes:
+        probe: what it tells.
+        chance: share of right answers by guessing.
+        accuracy: in [0, 1].
+        untrained: likewise, on networks of the same kind with their first parameters.
+        shuffled: likewise, of targets given to images at random.
+    """
+
+    probe: Probe
+    chance: float
+    accuracy: Summary
+    untrained: Summary
+    shuffled: Summary
+
+
+class ProbeAnalysis(Record):
+    """What beside the class can be read off the features of one training set's networks.
+
+    Attributes:
+        training_set_label: whose networks these are.
+        probes: in the order asked for.
+    """
+
+    training_set_label: str
+    probes: tuple[ProbeScores, ...]
 
 
 class CalibrationNamed(Record):

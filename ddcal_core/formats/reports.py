@@ -28,6 +28,7 @@ from ddcal_core.formats.report_analyses import (
     LogitAnalysis,
     MaskedLogitCurve,
     MtsCurve,
+    ProbeAnalysis,
     RankingScores,
     SpectrumAnalysis,
 )
@@ -179,6 +180,7 @@ class Report(ReportHeadline, VersionedRecord):
         mts_curves: ECE over the mask ratio.
         masked_logits: size and variety of the largest logits over it, of each training set.
         ranking: HLR and IOR of DD-Ranking, of each distilled set that has something beside it.
+        probes: what beside the class linear probes find, where they were asked for.
         comparisons: which calibration won; of each training set that has several.
         logit_analysis: of each training set; empty for one class, and of uploaded logits.
         logit_words: what it says.
@@ -200,6 +202,7 @@ class Report(ReportHeadline, VersionedRecord):
     mts_curves: tuple[MtsCurve, ...]
     masked_logits: tuple[MaskedLogitCurve, ...] = Field((), exclude_if=is_empty)
     ranking: tuple[RankingScores, ...] = Field((), exclude_if=is_empty)
+    probes: tuple[ProbeAnalysis, ...] = Field((), exclude_if=is_empty)
     comparisons: tuple[Comparison, ...]
     logit_analysis: tuple[LogitAnalysis, ...]
     logit_words: str | None = Field(None, exclude_if=is_none)

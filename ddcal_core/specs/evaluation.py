@@ -1,11 +1,13 @@
 """What a report measures."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from ddcal_core.specs.fields import Spec
 from ddcal_core.specs.masks import MaskShape
+
+Probe = Literal["rotation", "position", "brightness", "colour"]
 
 
 class EvaluateSpec(Spec):
@@ -25,6 +27,23 @@ class EvaluateSpec(Spec):
             "Masks to compute an MTS curve for, each at every ratio. Default: single pixels."
         ),
     )
+
+    probes: list[Probe] = Field(
+        [],
+        max_length=4,
+        description=(
+            "What beside the class to look for in the networks' features by linear probes on "
+            "changed validation images, with controls: rotation, position, brightness, colour (of "
+            "images in colour). Default: none."
+        ),
+    )
+
+    @field_validator("probes")
+    @classmethod
+    def _each_probe_once(cls, probes: list[Probe]) -> list[Probe]:
+        if len(set(probes)) < len(probes):
+            raise ValueError(f"wanted each probe once, got {', '.join(probes)}")
+        return probes
 
     @field_validator("mts_masks")
     @classmethod

@@ -197,6 +197,16 @@ def test_odd_json_leaves_no_job(shared_api, body, status):
         ),
         (
             "pipeline",
+            {**PIPELINE, "evaluate": {"probes": ["rotation", "colour"]}},
+            [("/params/evaluate/probes/1", "no_colour")],
+        ),
+        (
+            "pipeline",
+            {**PIPELINE, "evaluate": {"probes": ["rotation", "rotation"]}},
+            [("/params/evaluate/probes", "invalid_value")],
+        ),
+        (
+            "pipeline",
             {**PIPELINE, "baselines": [{"source": "random"}, {"source": "random"}]},
             [("/params/baselines/1", "duplicate_baseline")],
         ),

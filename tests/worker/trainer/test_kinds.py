@@ -21,6 +21,7 @@ from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.training import TrainSpec
+from ddcal_core.training.probing import linear_probe, probe_task
 from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
     distill_params,
@@ -540,6 +541,40 @@ def test_the_curve_meets_the_calibrations_at_their_ratio(report, pipeline):
         ]
         assert curve["points"][0]["statuses"] == row["statuses"]
         assert curve["points"][0]["ece"]["mean"] == pytest.approx(row["ece"]["mean"])
+
+
+def test_probes_read_frozen_features(pipeline, tmp_path):
+    """Of every training set, beside an untrained network and shuffled targets, by hand."""
+    asked = ["rotation", "position", "brightness"]
+    output, numbers = pipeline.evaluate(tmp_path / "evaluate", mts_ratios=[], probes=asked)
+    labels = [one["label"] for one in numbers["training_sets"]]
+    assert [one["training_set_label"] for one in numbers["probes"]] == labels
+    images = calibration_images(pipeline)
+    for one, models in zip(numbers["probes"], pipeline.models.values(), strict=True):
+        assert [scores["probe"] for scores in one["probes"]] == asked
+        for scores in one["probes"]:
+            assert scores["chance"] == 0.25
+            read = {"accuracy": [], "untrained": []}
+            for k, model in enumerate(models):
+                parsed = parse_json(ModelInput, model)
+                data, _, places = images._cut(parsed.config.split)
+                pixels = data.images[places].float() / 255
+                draw = seeded_generator(1, "probe", scores["probe"])
+                task = probe_task(scores["probe"], pixels, parsed.config.mean, draw)
+                shown = Standard(parsed.config.facts)(task.pixels)
+                fresh = seeded_generator(1, "untrained", 1, k)
+                untrained = build_network(parsed.config.network, parsed.config.facts, fresh)
+                for name, network in (
+                    ("accuracy", load_model(parsed, torch.device("cpu"))),
+                    ("untrained", untrained.eval()),
+                ):
+                    with torch.no_grad():
+                        features = network.embed(shown)
+                    read[name].append(linear_probe(features, task.targets))
+            for name, found in read.items():
+                assert scores[name]["mean"] == pytest.approx(np.mean(found)), name
+            assert 0 <= scores["shuffled"]["mean"] < 0.7
+    assert "What do the networks know" in file_of(output, "report.html").read_text()
 
 
 def test_hlr_and_ior_stand_beside_accuracy(report):

@@ -6,7 +6,7 @@ from typing import assert_never
 import torch
 
 from ddcal_core.data.input_space import InputSpace
-from ddcal_core.data.labelled import LabelledImages
+from ddcal_core.data.labelled import LabelledImages, as_pixels
 from ddcal_core.formats.calibrations import FitOn
 from ddcal_core.formats.manifests import Split
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput
@@ -112,6 +112,17 @@ class CalibrationImages:
         if key not in self._spaces:
             self._spaces[key] = space_of_model(model)
         return self._spaces[key]
+
+    def validation_pixels(self, model: ModelInput, n_images: int) -> torch.Tensor:
+        """Give pixels of a network's validation images, float32 (N, C, H, W) in [0, 1], on the CPU.
+
+        Args:
+            model: the network.
+            n_images: at most, evenly spaced among them.
+        """
+        data, _, places = self._cut(model.config.split)
+        step = max(1, -(-len(places) // n_images))
+        return as_pixels(data.images[places[::step]])
 
     def random_real(self, distilled: SetInput, n_sets: int) -> list[torch.Tensor]:
         """Give random sets of real training images, as many of each class as a distilled set has.

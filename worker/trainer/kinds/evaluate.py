@@ -17,6 +17,7 @@ from ddcal_core.formats.report_analyses import (
     Comparison,
     MaskedLogitCurve,
     MtsCurve,
+    ProbeAnalysis,
     SpectrumAnalysis,
 )
 from ddcal_core.formats.report_rows import Row
@@ -49,6 +50,7 @@ from worker.trainer.report.page.origin import origin_of
 from worker.trainer.report.page.page import report_page
 from worker.trainer.report.page.pictures import set_pictures
 from worker.trainer.report.prediction_table import PREDICTIONS, write_predictions
+from worker.trainer.report.probes import probe_analyses
 from worker.trainer.report.ranking_scores import ranking_scores
 from worker.trainer.report.rows import Measured, build_rows
 from worker.trainer.report.training_sets import TrainingSet, group_models, network_of
@@ -100,6 +102,7 @@ def run(task: Task) -> list[Output]:
     ]
     analyses = Analyses(
         curves=curves,
+        probes=_probes(groups, models, networks, images, params, task.on_progress),
         ranking=ranking_scores(groups, rows),
         masked_logits=_masked_logits(groups, fitters, params, task.on_progress),
         comparisons=_comparisons(groups, rows, predicted, params.seed),
@@ -268,6 +271,32 @@ def _masked_logits(
         fitters,
         shape=params.evaluate.mts_masks[0],
         ratios=ratios,
+        on_network=on_network,
+    )
+
+
+def _probes(
+    groups: Sequence[TrainingSet],
+    models: Sequence[ModelInput],
+    networks: Mapping[str, torch.nn.Module],
+    images: CalibrationImages,
+    params: EvaluateParams,
+    on_progress: ProgressCallback,
+) -> list[ProbeAnalysis]:
+    done = 0
+
+    def on_network() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(phase="probes", step=done, steps=len(models)))
+
+    return probe_analyses(
+        groups,
+        {model.id: model for model in models},
+        networks,
+        images,
+        params.evaluate.probes,
+        seed=params.seed,
         on_network=on_network,
     )
 

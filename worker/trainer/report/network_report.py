@@ -8,6 +8,7 @@ from ddcal_core.formats.report_analyses import (
     LogitAnalysis,
     MaskedLogitCurve,
     MtsCurve,
+    ProbeAnalysis,
     RankingScores,
     SpectrumAnalysis,
 )
@@ -33,6 +34,7 @@ class Analyses:
         curves: ECE over the mask ratio.
         masked_logits: what masks do to the logits, one a training set.
         ranking: HLR and IOR of each distilled set that has something beside it.
+        probes: what beside the class the networks know, where it was asked for.
         comparisons: which calibration won, for each training set that has several.
         logits: one a training set.
         spectra: one a distilled set.
@@ -41,6 +43,7 @@ class Analyses:
     curves: Sequence[MtsCurve]
     masked_logits: Sequence[MaskedLogitCurve]
     ranking: Sequence[RankingScores]
+    probes: Sequence[ProbeAnalysis]
     comparisons: Sequence[Comparison]
     logits: Sequence[LogitAnalysis]
     spectra: Sequence[SpectrumAnalysis]
@@ -76,6 +79,7 @@ def build_report(
         mts_curves=tuple(analyses.curves),
         masked_logits=tuple(analyses.masked_logits),
         ranking=tuple(analyses.ranking),
+        probes=tuple(analyses.probes),
         comparisons=tuple(analyses.comparisons),
         logit_analysis=tuple(analyses.logits),
         logit_words=logit_words(analyses.logits),

@@ -24,6 +24,8 @@ from ddcal_core.formats.report_analyses import (
     MaskedLogitCurve,
     MaskedLogitPoint,
     MtsCurve,
+    ProbeAnalysis,
+    ProbeScores,
 )
 from ddcal_core.formats.report_rows import OpenSummary, Summary, TemperatureSummary
 from ddcal_core.formats.reports import ReportMadeWith, read_report
@@ -244,6 +246,20 @@ def report():
                     masked_point(0.9, 2.5, 1.75, 0.625),
                 ),
                 words="smaller & more",
+            )
+        ],
+        probes=[
+            ProbeAnalysis(
+                training_set_label=groups[0].label,
+                probes=(
+                    ProbeScores(
+                        probe="rotation",
+                        chance=0.25,
+                        accuracy=Summary(mean=0.875, std=0.0625),
+                        untrained=Summary(mean=0.5, std=None),
+                        shuffled=Summary(mean=0.26, std=None),
+                    ),
+                ),
             )
         ],
         ranking=ranking_scores(groups, rows),
@@ -979,3 +995,11 @@ def test_the_page_holds_the_set_against_all_images(report, page):
     assert "Against all images, and against random ones" in page
     assert "not measured" in page
     assert "Against all images" not in report_page(changed(report, ranking=()), [])
+
+
+def test_the_page_shows_what_probes_read(report, page):
+    """With both controls and chance; where none was asked for there is no section."""
+    assert "What do the networks know beside the class?" in page
+    for shown in ("87.5\u202f% ± 6.2\u202f%", "50.0\u202f%", "26.0\u202f%", "25.0\u202f%"):
+        assert shown in page
+    assert "beside the class?" not in report_page(changed(report, probes=()), [])

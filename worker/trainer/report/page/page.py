@@ -18,6 +18,7 @@ from worker.trainer.report.page.origin import Origin
 from worker.trainer.report.page.origin_section import origin_section
 from worker.trainer.report.page.pictures import SetPicture, picture_section
 from worker.trainer.report.page.plain_words import words_section
+from worker.trainer.report.page.probe_section import probe_section
 from worker.trainer.report.page.ranking_section import ranking_section
 from worker.trainer.report.page.reliability_section import reliability_section
 from worker.trainer.report.page.table_section import table_section
@@ -57,7 +58,7 @@ def _parts(report: Report, pictures: Sequence[SetPicture], origin: Origin | None
     yield Part("reliability", "Reliability", reliability_section(report))
     yield Part("curves", "The mask ratio", safe(curve_section(report)))
     causes = logit_section(report) + masked_logit_section(report) + spectrum_section(report)
-    yield Part("causes", "Causes", safe(causes))
+    yield Part("causes", "Causes", safe(causes + probe_section(report)))
     yield Part("images", "The images", picture_section(pictures))
     yield Part(
         "measures", "Other measures", safe(ranking_section(report) + further_section(report.rows))
