@@ -74,7 +74,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "networks": {
-        "summary": "Does a set distilled on a ConvNet teach others? Beside two coresets",
+        "summary": "Does a set distilled on a ConvNet teach others? Beside coresets and a teacher",
         "value": {
             "kind": "pipeline",
             "params": {
@@ -88,6 +88,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 ],
                 "baselines": [
                     {"source": "random"},
+                    {"source": "taught", "teacher": {"epochs": 10}},
                     {"source": "herding", "features": {"name": "convnet", "depth": 2}},
                 ],
                 "calibrate": [{"method": "none"}, {"method": "ts", "fit_on": "validation"}],

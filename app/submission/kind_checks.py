@@ -58,6 +58,7 @@ from ddcal_core.specs.training import (
     FullTrainingSet,
     HerdingTrainingSet,
     RandomTrainingSet,
+    TaughtTrainingSet,
 )
 
 Plan = tuple[str | None, tuple[str, ...]]
@@ -121,7 +122,7 @@ def _check_train(context: CheckContext, params: TrainParams) -> Plan:
     check_network(context, dataset, params.train, "/params/train")
     check_drop(context, dataset, params.train, source)
     match source:
-        case RandomTrainingSet():
+        case RandomTrainingSet() | TaughtTrainingSet():
             pointer = "/params/training_set/images_per_class"
             check_images_per_class(context, dataset, source.images_per_class, params, pointer)
         case HerdingTrainingSet():
@@ -216,7 +217,7 @@ def _check_pipeline(context: CheckContext, request: PipelineRequest) -> tuple[st
             check_n_images(context, dataset, baseline.n_images, params, f"{pointer}/n_images")
         if baseline.source == "herding":
             check_features(context, dataset, baseline.features, f"{pointer}/features")
-    if {"random", "herding"} & set(sources) and params.distill.init != "real":
+    if {"random", "taught", "herding"} & set(sources) and params.distill.init != "real":
         pointer, wanted = "/params/distill/images_per_class", params.distill.images_per_class
         check_images_per_class(context, dataset, wanted, params, pointer)
     return (*intake_of(dataset), *check_start(context, whole, params))

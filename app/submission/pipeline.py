@@ -25,6 +25,7 @@ from ddcal_core.specs.kinds.pipeline import (
     HerdingBaseline,
     PipelineParams,
     RandomBaseline,
+    TaughtBaseline,
 )
 from ddcal_core.specs.kinds.train import TrainParams
 from ddcal_core.specs.masks import AutoMask
@@ -33,6 +34,7 @@ from ddcal_core.specs.training import (
     FullTrainingSet,
     HerdingTrainingSet,
     RandomTrainingSet,
+    TaughtTrainingSet,
     TrainSpec,
 )
 
@@ -160,13 +162,17 @@ def _row_name(rows: Mapping[str, TrainParams], source: str, what: str) -> str:
 
 def _training_set(
     baseline: Baseline, images_per_class: int
-) -> RandomTrainingSet | HerdingTrainingSet | FullTrainingSet:
+) -> RandomTrainingSet | TaughtTrainingSet | HerdingTrainingSet | FullTrainingSet:
     match baseline:
         case FullBaseline():
             return FullTrainingSet(source="full", n_images=baseline.n_images)
         case HerdingBaseline():
             return HerdingTrainingSet(
                 source="herding", images_per_class=images_per_class, features=baseline.features
+            )
+        case TaughtBaseline(teacher=teacher):
+            return TaughtTrainingSet(
+                source="taught", images_per_class=images_per_class, teacher=teacher
             )
         case RandomBaseline():
             return RandomTrainingSet(source="random", images_per_class=images_per_class)

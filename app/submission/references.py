@@ -59,7 +59,7 @@ class Origin:
     Attributes:
         dataset: name of the data set it was, or will be, made from.
         maker: id of the job that makes it.
-        training_set: of a model: distilled, random, herding, full or unknown.
+        training_set: of a model: distilled, random, taught, herding, full or unknown.
         created_at: when it, or the job that makes it, was written.
         is_imported: whether it was made elsewhere.
         distilled_set_id: of a model, where it was trained on one that is known by its id.

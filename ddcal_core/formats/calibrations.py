@@ -18,7 +18,7 @@ from ddcal_core.specs.calibration import (
 from ddcal_core.specs.fields import Spec, is_none, members_of
 
 CalibrationMethod = Literal["none", "ts", "mts", "vector", "isotonic", "ets"]
-TrainingSource = Literal["distilled", "random", "herding", "full", "unknown"]
+TrainingSource = Literal["distilled", "random", "taught", "herding", "full", "unknown"]
 """What a network was trained on, by `source` of the train job; "unknown" of one made elsewhere."""
 FitOn = Annotated[
     Literal["validation", "training_set", "fit rows"], BeforeValidator(in_todays_word)

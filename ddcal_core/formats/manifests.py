@@ -16,7 +16,7 @@ from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.networks import network_spec
 from ddcal_core.specs.regularisers import Regulariser
 from ddcal_core.specs.spaces import InputSpaceSpec
-from ddcal_core.specs.training import HerdingFeatures, TrainSpec
+from ddcal_core.specs.training import HerdingFeatures, Teacher, TrainSpec
 
 
 def _network_of(held: object) -> object:
@@ -45,8 +45,7 @@ class Split(Record):
         classes: those taken, as labels of the whole data set, test images' too; None for all.
         imbalance: factor of the long tail that training images are thinned out to once the
             validation images are cut; None for none.
-        n_own_validation: images of the data set's own validation split, of these classes; None
-            where it has none, and validation images are cut.
+        n_own_validation: of the data set's own validation split, of these classes; None: it is cut.
     """
 
     dataset: str
@@ -113,8 +112,7 @@ class ModelProvenance(Record):
 
     Attributes:
         dataset: its name.
-        training_set: what was trained on, by `source` of the train job; "unknown" where nobody
-            here knows.
+        training_set: what on, by `source` of the train job; "unknown" where nobody here knows.
         distilled_set_id: of the distilled set, where it was one.
         images_per_class: of the training set; None for the full data, and where it is not known.
         split: which images are real training images, and which validation images.
@@ -122,6 +120,7 @@ class ModelProvenance(Record):
         real_class_counts: likewise, of each class.
         herding: what images were chosen by, where they were.
         herded_index: the images chosen, as places among all training images.
+        teacher: who labelled the images, where one did.
         seed: of the job.
         seed_index: the network's place among those of its job.
         network: name and options.
@@ -144,6 +143,7 @@ class ModelProvenance(Record):
     real_class_counts: tuple[int, ...] | None = Field(None, exclude_if=is_none)
     herding: HerdingFeatures | None = Field(None, exclude_if=is_none)
     herded_index: tuple[int, ...] | None = Field(None, exclude_if=is_none)
+    teacher: Teacher | None = Field(None, exclude_if=is_none)
     seed: int
     seed_index: int
     network: DescribedNetwork

@@ -36,7 +36,7 @@ RuleMetric = Literal[
     "area_under_risk_coverage",
 ]
 """Numbers of one network under one calibration, by their names in a report's table."""
-RuleSource = Literal["distilled", "random", "herding", "full"]
+RuleSource = Literal["distilled", "random", "taught", "herding", "full"]
 RuleMethod = Literal["none", "ts", "mts", "vector", "isotonic", "ets"]
 MaskRatios = Annotated[
     list[Annotated[float, Field(ge=0, lt=1)]] | Literal["auto"] | None,

@@ -195,6 +195,26 @@ class RandomTrainingSet(Spec):
     images_per_class: int = Field(10, ge=1, le=100_000, description="Size of the draw, a class.")
 
 
+class Teacher(Spec):
+    """A network like those to be taught, trained on all real images left by the validation cut."""
+
+    epochs: int = Field(30, ge=1, le=100_000, description="Passes over the real images.")
+    temperature: float = Field(
+        1.0, gt=0, le=1_000, description="Its logits are divided by it; above 1 labels are softer."
+    )
+
+
+class TaughtTrainingSet(Spec):
+    """Train on the images of source random, with soft labels by a teacher in place of their own.
+
+    Source: Qin, Deng and Alvarez-Melis, NeurIPS 2024 (A Label is Worth a Thousand Images).
+    """
+
+    source: Literal["taught"]
+    images_per_class: int = Field(10, ge=1, le=100_000, description="Size of the draw, a class.")
+    teacher: Teacher = Field(Teacher(), description="Who labels the images.")
+
+
 class PixelFeatures(Spec):
     """The images themselves, in network-input space."""
 
@@ -248,7 +268,13 @@ class FullTrainingSet(Spec):
     )
 
 
-AnyTrainingSet = DistilledTrainingSet | RandomTrainingSet | HerdingTrainingSet | FullTrainingSet
+AnyTrainingSet = (
+    DistilledTrainingSet
+    | RandomTrainingSet
+    | TaughtTrainingSet
+    | HerdingTrainingSet
+    | FullTrainingSet
+)
 TRAINING_SETS: Mapping[str, type[Spec]] = members_of(AnyTrainingSet, "source")
 """The word in requests -> what can be asked of it."""
 TrainingSet = Annotated[

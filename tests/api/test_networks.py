@@ -90,6 +90,20 @@ def test_what_no_network_can_be_is_refused(shared_api, train, expected):
     assert refused(shared_api, "train", {**TRAIN, "train": train}) == expected
 
 
+def test_a_teacher_is_asked_for_within_its_ranges(shared_api):
+    """As a training set, and as a baseline, which has the size of the distilled set."""
+    taught = {"source": "taught", "images_per_class": 3, "teacher": {"epochs": 0}}
+    expected = [("/params/training_set/teacher/epochs", "out_of_range")]
+    assert refused(shared_api, "train", {**TRAIN, "training_set": taught}) == expected
+    baseline = {"source": "taught", "images_per_class": 3}
+    expected = [("/params/baselines/0/images_per_class", "unknown_field")]
+    asked = {"dataset": "digits", "baselines": [baseline]}
+    assert refused(shared_api, "pipeline", asked) == expected
+    many = {"source": "taught", "images_per_class": 5_000}
+    expected = [("/params/training_set/images_per_class", "images_per_class_too_large")]
+    assert refused(shared_api, "train", {**TRAIN, "training_set": many}) == expected
+
+
 def test_each_further_network_is_a_row_beside_small_baselines(api):
     """On the distilled set, on random and on herded images, not on the full data."""
     baselines = [{"source": "random"}, {"source": "herding"}, {"source": "full", "n_images": 50}]

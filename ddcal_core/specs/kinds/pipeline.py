@@ -12,13 +12,26 @@ from ddcal_core.specs.fields import Spec, members_of
 from ddcal_core.specs.kinds.distill import DistillationParams
 from ddcal_core.specs.methods.method import smoke_shape
 from ddcal_core.specs.networks import NetworkSpec
-from ddcal_core.specs.training import ConvNetFeatures, HerdingFeatures, TrainLoss, TrainSpec
+from ddcal_core.specs.training import (
+    ConvNetFeatures,
+    HerdingFeatures,
+    Teacher,
+    TrainLoss,
+    TrainSpec,
+)
 
 
 class RandomBaseline(Spec):
     """Beside the distilled set: as many random real images."""
 
     source: Literal["random"]
+
+
+class TaughtBaseline(Spec):
+    """Beside the distilled set: the random images with soft labels by a network trained on all."""
+
+    source: Literal["taught"]
+    teacher: Teacher = Field(Teacher(), description="Who labels the images.")
 
 
 class HerdingBaseline(Spec):
@@ -38,7 +51,7 @@ class FullBaseline(Spec):
     epochs: int = Field(30, ge=1, le=100_000, description="Replaces train.epochs for this row.")
 
 
-AnyBaseline = RandomBaseline | HerdingBaseline | FullBaseline
+AnyBaseline = RandomBaseline | TaughtBaseline | HerdingBaseline | FullBaseline
 BASELINES: Mapping[str, type[Spec]] = members_of(AnyBaseline, "source")
 """The word in requests -> what can be asked of it."""
 Baseline = Annotated[AnyBaseline, Field(discriminator="source")]
@@ -73,7 +86,7 @@ class PipelineParams(DistillationParams):
     )
     baselines: list[Baseline] = Field(
         [RandomBaseline(source="random")],
-        max_length=4,
+        max_length=5,
         description="Training sets to compare the distilled one with. Default: random.",
     )
     train_networks: list[NetworkSpec] = Field(
@@ -81,7 +94,7 @@ class PipelineParams(DistillationParams):
         max_length=8,
         description=(
             "Further networks, trained as train says, on the distilled set and on the "
-            "random and herding baselines. Default: none."
+            "random, taught and herding baselines. Default: none."
         ),
     )
     train_losses: list[TrainLoss] = Field(

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from ddcal_core.data.input_space import Standard
 from ddcal_core.errors import InvalidDataError, StoppedError
-from ddcal_core.formats.manifests import ModelConfig, SetManifest, SetProvenance
+from ddcal_core.formats.manifests import ModelConfig, SetManifest, SetProvenance, Split
 from ddcal_core.formats.records import read_record
 from ddcal_core.formats.sets import write_distilled_set
 from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.training import TrainSpec
+from ddcal_core.specs.training import CrossEntropy, TrainSpec
 from ddcal_core.training.probing import linear_probe, probe_task
 from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
@@ -34,7 +34,7 @@ from tests.worker.small_jobs import (
 )
 from worker.trainer.fitting.calibration_images import CalibrationImages
 from worker.trainer.inputs import DatasetInput, ModelInput, SetInput, parse_json
-from worker.trainer.loading import load_model, load_train_images
+from worker.trainer.loading import cut, load_model, load_train_images
 from worker.trainer.report.training_sets import group_models
 
 pytestmark = pytest.mark.long
@@ -265,6 +265,46 @@ def test_what_was_dropped_is_missing_where_temperatures_are_fitted(
         seen.append(rows_as_bytes(left.images[:]))
     if n_left == 6:  # of two images per class, two networks may draw the same
         assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_teacher_labels_the_random_images(pipeline, tmp_path, temperature):
+    """A teacher trained by hand on all real images gives the labels, and so the models' bytes."""
+    teacher = {"epochs": 3, "temperature": temperature}
+    training_set = {"source": "taught", "images_per_class": 2, "teacher": teacher}
+    loss = {"name": "label_smoothing", "smoothing": 0.1}
+    outputs = pipeline.train(training_set, tmp_path / "train", loss=loss)
+    facts, dataset = facts_of(pipeline), parse_json(DatasetInput, pipeline.dataset)
+    data = load_train_images(dataset)
+    places, _ = cut(data, Split(dataset=dataset.name, seed=1, n_validation=None), 3)
+    real = Standard(facts)(data.images[places].float() / 255)
+    spec = parse_json(TrainSpec, outputs[0].values["train"])
+    plain = {"epochs": 3, "loss": CrossEntropy(name="cross_entropy")}
+    taught_by = build_network(spec, facts, seeded_generator(1, "teacher", "network"))
+    train_network(
+        taught_by,
+        real,
+        data.labels[places],
+        spec.model_copy(update=plain),
+        generator=seeded_generator(1, "teacher", "order"),
+    )
+    images = calibration_images(pipeline)
+    for k, output in enumerate(outputs):
+        config = output.values
+        assert (config["training_set"], config["has_soft_labels"]) == ("taught", True)
+        assert (config["teacher"], config["images_per_class"]) == (teacher, 2)
+        model = {"id": f"mdl_{k}", "path": str(file_of(output, "model.safetensors"))}
+        found = parse_json(ModelInput, json.loads(json.dumps({**model, "config": config})))
+        own = images.of(found, "training_set")
+        at_random = images.of(parse_json(ModelInput, pipeline.models["random"][k]), "training_set")
+        assert torch.equal(own.images[:], at_random.images[:])
+        logits = predict_logits(taught_by, own.images).double()
+        soft = (logits / temperature).softmax(1).float()
+        network = build_network(spec, facts, seeded_generator(1, "network", k))
+        order = seeded_generator(1, "order", k)
+        train_network(network, own.images, soft, spec, generator=order)
+        stored = load_file(model["path"])
+        assert all(torch.equal(stored[key], value) for key, value in network.state_dict().items())
 
 
 def test_a_full_set_without_components_is_trained_on_batch_by_batch(pipeline, tmp_path):

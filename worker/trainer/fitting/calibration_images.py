@@ -83,7 +83,7 @@ class CalibrationImages:
             case "herding":
                 key = f"herded {config.split} {config.herded_index} {_space_key(model)}"
                 return self._once(key, lambda: self._herded(model))
-            case "random":
+            case "random" | "taught":
                 return self._once(f"random {model.id}", lambda: self._random(model))
             case "unknown":
                 raise ValueError(

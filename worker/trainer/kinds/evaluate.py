@@ -61,6 +61,7 @@ _BOTH: tuple[FitOn, ...] = ("training_set", "validation")
 CURVES_FIT_ON: Mapping[TrainingSource | Literal["elsewhere"], tuple[FitOn, ...]] = {
     "distilled": _BOTH,
     "random": _BOTH,
+    "taught": _BOTH,
     "herding": _BOTH,
     "full": (),
     "unknown": ("validation",),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -24,8 +24,11 @@ from ddcal_core.specs.training import (
     HerdingFeatures,
     HerdingTrainingSet,
     RandomTrainingSet,
+    TaughtTrainingSet,
+    Teacher,
 )
 from ddcal_core.training.herding import herded_subset, herding_features
+from ddcal_core.training.teaching import soft_labels, train_teacher
 from ddcal_core.training.train import predict_logits, train_network
 from worker.trainer.inputs import SetInput, Task, parse_json
 from worker.trainer.loading import (
@@ -37,7 +40,7 @@ from worker.trainer.loading import (
     without_information,
 )
 from worker.trainer.outputs import Output, made_with
-from worker.trainer.real_images import open_real_images
+from worker.trainer.real_images import RealImages, open_real_images
 
 
 class _TrainingImages(Record):
@@ -52,6 +55,7 @@ class _TrainingImages(Record):
     real_class_counts: tuple[int, ...] | None = None
     herding: HerdingFeatures | None = None
     herded_index: tuple[int, ...] | None = None
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ def _open_source(params: TrainParams, task: Task) -> _Source:
             return _open_distilled(parse_json(SetInput, task.inputs["distilled_set"]), task)
         case RandomTrainingSet(images_per_class=images_per_class):
             return _open_random(images_per_class, params, task)
+        case TaughtTrainingSet():
+            return _open_taught(params.training_set, params, task)
         case HerdingTrainingSet():
             return _open_herded(params.training_set, params, task)
         case FullTrainingSet(n_images=n_images):
@@ -145,8 +151,36 @@ def _open_distilled(distilled: SetInput, task: Task) -> _Source:
 
 
 def _open_random(images_per_class: int, params: TrainParams, task: Task) -> _Source:
-    real = open_real_images(params, task)
+    return _drawn_from(open_real_images(params, task), images_per_class, params, task)
 
+
+def _open_taught(taught: TaughtTrainingSet, params: TrainParams, task: Task) -> _Source:
+    """The images of the random source, labelled by one teacher for all networks."""
+    real = open_real_images(params, task)
+    whole = real.examples(real.train_index, task.device)
+    network = train_teacher(
+        whole.images,
+        whole.labels,
+        taught.teacher,
+        params.train,
+        real.facts,
+        seed=params.seed,
+        on_progress=task.on_progress,
+    )
+    drawn = _drawn_from(real, taught.images_per_class, params, task)
+
+    def examples_of(seed_index: int) -> Examples:
+        examples = drawn.examples_of(seed_index)
+        soft = soft_labels(network, examples.images, taught.teacher.temperature)
+        return replace(examples, soft_labels=soft)
+
+    told = {"training_set": "taught", "teacher": taught.teacher}
+    return replace(drawn, images=drawn.images.model_copy(update=told), examples_of=examples_of)
+
+
+def _drawn_from(
+    real: RealImages, images_per_class: int, params: TrainParams, task: Task
+) -> _Source:
     def examples_of(seed_index: int) -> Examples:
         draw = RandomDraw(
             images_per_class=images_per_class, seed=params.seed, seed_index=seed_index

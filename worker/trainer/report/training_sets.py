@@ -70,9 +70,10 @@ class TrainingSet:
 _ORDER: Mapping[TrainingSource, int] = {
     "distilled": 0,
     "random": 1,
-    "herding": 2,
-    "full": 3,
-    "unknown": 4,
+    "taught": 2,
+    "herding": 3,
+    "full": 4,
+    "unknown": 5,
 }
 
 
@@ -117,7 +118,7 @@ def _group_key(config: ModelConfig) -> tuple[Hashable, ...]:
     # Not the number of networks: a job that adds seeds adds to the same training set.
     train = config.train and config.train.model_copy(update={"n_seeds": 1})
     made_of = (config.training_set, config.distilled_set_id, config.images_per_class)
-    images = (config.n_train, config.split, config.input_space, config.herding)
+    images = (config.n_train, config.split, config.input_space, config.herding, config.teacher)
     # Nobody knows whether two that came in are alike but for their seeds.
     came_from = config.imported and config.imported.sha256
     return (train, config.network, came_from, *made_of, *images)
@@ -167,6 +168,7 @@ def _images_words(config: ModelConfig, suffix: str) -> str:
 IMAGES_WORDS: Mapping[TrainingSource, str] = {
     "distilled": "distilled",
     "random": "random real",
+    "taught": "random real, teacher-labelled",
     "herding": "herded real",
     "full": "real",
     "unknown": "data unknown to this service",

@@ -39,6 +39,10 @@ TRAINING_SET_WORDS: Mapping[TrainingSource | Literal["elsewhere"], Mapping[str, 
         )
     },
     "random": {"Random": "as many real images, drawn at random: what a distilled set has to beat."},
+    "taught": {
+        "Taught": "the same random images, each labelled by the probabilities that a network "
+        "trained on all real images gives it."
+    },
     "herding": {},
     "full": {"Full": "the real training images themselves, or as many of them as is said."},
     "unknown": {
