@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api import (
     artifacts,
+    comparisons,
     datasets,
     documentation,
     exports,
@@ -56,7 +57,7 @@ N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
     *(jobs, job_submission, named_studies, job_events, health, metrics, pages, result_pages, login),
-    *(datasets, logits, results, exports, set_uploads, network_uploads, artifacts),
+    *(datasets, logits, results, exports, comparisons, set_uploads, network_uploads, artifacts),
     documentation,
 )
 ANSWERED_ERRORS = (

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,6 +91,11 @@ class AsyncClient:
         """As `Client.named_studies`."""
         return await self._to.run(jobs.named_studies(self._to.manners))
 
+    async def compare(self, reports: Sequence[str], **fields: object) -> AsyncJob:
+        """As `Client.compare`."""
+        steps = jobs.compared(reports, fields, self._to.manners)
+        return AsyncJob(self._to, await self._to.run(steps))
+
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`."""
         steps = jobs.job_as_it_stands(job_id, self._to.manners)
@@ -160,6 +165,10 @@ class AsyncClient:
     def reports(self, **filters: object) -> AsyncIterator[AsyncResult]:
         """As `Client.reports`."""
         return self.results("reports", **filters)
+
+    def comparisons(self, **filters: object) -> AsyncIterator[AsyncResult]:
+        """As `Client.comparisons`."""
+        return self.results("comparisons", **filters)
 
     def experts(self, **filters: object) -> AsyncIterator[AsyncResult]:
         """As `Client.experts`."""

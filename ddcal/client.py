@@ -8,7 +8,7 @@ with ddcal.Client() as client:
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -119,6 +119,23 @@ class Client:
         """The studies that have a name: `submit("study", named=..., dataset=...)` runs one."""
         return self._to.run(jobs.named_studies(self._to.manners))
 
+    def compare(self, reports: Sequence[str], **fields: object) -> Job:
+        """Put finished results side by side.
+
+        Args:
+            reports: ids of reports, or of jobs for all the reports they have made: 2 to 50 in all.
+            fields: name, tags, notes; base, settings of what the others are compared with; rules,
+                statements to decide.
+
+        Returns:
+            The job that compares them, whose result is the comparison: `wait` for it.
+
+        Raises:
+            InvalidRequestError: one of them has no report; `problems` point at each.
+        """
+        steps = jobs.compared(reports, fields, self._to.manners)
+        return Job(self._to, self._to.run(steps))
+
     def job(self, job_id: str) -> Job:
         """A job by its id."""
         return Job(self._to, self._to.run(jobs.job_as_it_stands(job_id, self._to.manners)))
@@ -226,6 +243,10 @@ class Client:
     def reports(self, **filters: object) -> Iterator[Result]:
         """Reports, newest first; filters: also max_ece."""
         return self.results("reports", **filters)
+
+    def comparisons(self, **filters: object) -> Iterator[Result]:
+        """Comparisons, newest first; filters: job_id, dataset, and those of every list."""
+        return self.results("comparisons", **filters)
 
     def experts(self, **filters: object) -> Iterator[Result]:
         """Sets of experts, newest first; filters: job_id, dataset, and those of every list."""

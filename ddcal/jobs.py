@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -84,6 +84,16 @@ def job_as_it_stands(job_id: str, manners: Manners) -> Steps[JobRecord]:
 def submitted(content: bytes, manners: Manners) -> Steps[JobRecord]:
     """Submit a document; sent again under the same key if the connection breaks, it runs once."""
     ask = Ask("POST", "/v1/jobs", headers={"Content-Type": JSON_TYPE}, content=content)
+    body = yield from document(ask, manners)
+    return JobRecord.model_validate(body)
+
+
+def compared(
+    reports: Sequence[str], fields: Mapping[str, Any], manners: Manners
+) -> Steps[JobRecord]:
+    """Have results put side by side; the job that does it."""
+    content = json.dumps({"reports": list(reports), **fields}).encode()
+    ask = Ask("POST", "/v1/comparisons", headers={"Content-Type": JSON_TYPE}, content=content)
     body = yield from document(ask, manners)
     return JobRecord.model_validate(body)
 

@@ -119,7 +119,7 @@ def retry_job(
 
     asked = keyed(request, idempotency_key(request), None)
     with service.database.write() as connection:
-        return _created(owner_id, asked, write, connection)
+        return created_job(owner_id, asked, write, connection)
 
 
 def read_job_request(document: object) -> JobRequest:
@@ -165,7 +165,7 @@ def _submission(
         named = {"job_id": job_id, "request_id": request_id}
         return submit(connection, service.settings, owner_id, asked, **named)
 
-    return partial(_created, owner_id, keyed(request, key, document), write)
+    return partial(created_job, owner_id, keyed(request, key, document), write)
 
 
 def _refused(
@@ -183,7 +183,7 @@ def _refused(
     raise invalid(list(every.values())[::-1])
 
 
-def _created(
+def created_job(
     owner_id: str,
     asked: KeyedRequest | None,
     write: Callable[[Connection, str], Job],

@@ -12,6 +12,7 @@ from app.api.http.errors import PROBLEM_MEDIA_TYPE
 from app.api.http.responses import PROBLEM_REF
 from app.api.schemas.job_kinds import AnyJob
 from app.api.schemas.service import ProblemBody, UnreadyBody
+from app.submission.comparisons import ComparisonRequest
 from app.submission.description_fields import NewDescription, UploadDescription
 from app.submission.requests import JobRequest
 
@@ -65,8 +66,8 @@ def describe(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     request = Annotated[JobRequest, Field(discriminator="kind", description=told)]
     schemas |= _schemas("JobBody", TypeAdapter(AnyJob), mode="serialization")
     schemas |= _schemas("JobRequest", TypeAdapter(request), mode="validation")
-    for change in (NewDescription, UploadDescription):
-        schemas |= _schemas(change.__name__, TypeAdapter(change), mode="validation")
+    for body in (NewDescription, UploadDescription, ComparisonRequest):
+        schemas |= _schemas(body.__name__, TypeAdapter(body), mode="validation")
     # FastAPI's own bodies of a 422, which ours are not.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from ddcal.cli import data, distil, downloading, jobs, networks, services, sets, studies, things
+from ddcal.cli import (
+    comparing,
+    data,
+    distil,
+    downloading,
+    jobs,
+    networks,
+    services,
+    sets,
+    studies,
+    things,
+)
 from ddcal.cli.edge import EXIT_STATUS, Commands
 from ddcal.cli.output import warn
 from ddcal.finding import misspelt
@@ -59,6 +70,7 @@ services.add_first_to(app)
 jobs.add_to(app)
 studies.add_to(app)
 downloading.add_to(app)
+comparing.add_to(app)
 things.add_to(app)
 data.add_to(app)
 sets.add_to(app)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ddcal.cli.comparing import print_comparison
 from ddcal.cli.completing import complete_jobs
 from ddcal.cli.descriptions import Tags, in_words, tags_of
 from ddcal.cli.edge import USED_WRONGLY, AsJson, Command, client_of
@@ -71,6 +72,9 @@ def _thing(client: Client, name: str) -> Job | Result | Dataset:
 
 
 def _show_result(record: ResultRecord) -> None:
+    if record.resource == "comparison":
+        print_comparison(record)
+        print()
     numbers = [
         (key.replace("_", " "), value)
         for key, value in record.details.items()

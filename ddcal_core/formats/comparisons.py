@@ -247,6 +247,22 @@ class Verdict(Record):
     comparisons: tuple[RuleComparison, ...]
 
 
+class ComparedLine(Record):
+    """Networks of equal settings, mean over seeds.
+
+    Attributes:
+        settings: all but the seed.
+        n: seeds, or networks where all results are of one seed.
+        accuracy: as trained, in [0, 1].
+        ece: calibration, as a row has it -> expected calibration error in [0, 1].
+    """
+
+    settings: dict[str, SettingValue]
+    n: int
+    accuracy: float | None
+    ece: dict[str, float]
+
+
 class ComparisonHeadline(Record):
     """What is stored of a comparison beside its files; fractions, not percent.
 
@@ -255,6 +271,8 @@ class ComparisonHeadline(Record):
         headline: the main finding.
         findings: what the numbers say, in sentences, the headline first.
         varied: path of a setting -> its values, in the order in which the results have them.
+        lines: the networks on the first training set, a line a combination of settings; the first
+            200 of them.
         n_missing: results asked for that have no report.
         verdicts: name of each rule -> what it comes to.
         report_ids: of all reports compared.
@@ -264,6 +282,7 @@ class ComparisonHeadline(Record):
     headline: str
     findings: tuple[str, ...]
     varied: dict[str, tuple[SettingValue, ...]]
+    lines: tuple[ComparedLine, ...]
     n_missing: int
     verdicts: dict[str, Outcome]
     report_ids: tuple[str, ...]

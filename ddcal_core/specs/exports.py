@@ -43,6 +43,6 @@ FILES_READ: Mapping[Resource, tuple[str, ...]] = {
     "model": _OF_MODELS,
     "calibration": (*_OF_MODELS, "scaling.json"),
     "report": ("report.json",),
-    "comparison": (),
+    "comparison": ("comparison.csv",),
 }
 """What exports are made from: files of the result, where it has them."""

@@ -27,8 +27,11 @@ def results(service) -> dict[str, str]:
         job.wait(timeout=900)
         experts = client.submit("experts", dataset="digits", experts=EXPERTS)
         experts.wait(timeout=300)
+        calibrations = [one.id for one in job.results if one.record.resource == "calibration"]
+        again = client.submit("evaluate", calibrations=calibrations, seed=1).wait(timeout=300)
+        compared = client.compare([job.id, again.id]).wait(timeout=300)
         # Of several calibrations the last, which has found something.
-        made = [*job.results, *experts.results]
+        made = [*job.results, *experts.results, *compared.results]
         found = {result.record.resource: result.record.id for result in made}
     # All begun at once: each test then waits for its own.
     for resource, formats in FORMATS.items():

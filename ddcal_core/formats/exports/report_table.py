@@ -75,11 +75,12 @@ def write_report_parquet(path: Path, report: Report) -> None:
 
     The conventions that its numbers follow stand in the schema's metadata, by their names.
     """
-    schema = pa.schema([(name, _type(name)) for name in COLUMNS], metadata=report.conventions)
+    schema = pa.schema([(name, column_type(name)) for name in COLUMNS], metadata=report.conventions)
     pq.write_table(pa.Table.from_pylist(list(report_rows(report)), schema), path)
 
 
-def _type(column: str) -> pa.DataType:
+def column_type(column: str) -> pa.DataType:
+    """Give the type of a column of the table."""
     if column in _WORDS:
         return pa.string()
     return pa.int64() if column in _COUNTS else pa.float64()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from ddcal_core.specs.formats.format_facts import FormatFacts
+from ddcal_core.specs.formats.format_facts import BYTES, FormatFacts
 
-ComparisonFormat = Literal["json", "csv"]
+ComparisonFormat = Literal["json", "csv", "parquet"]
 
 COMPARISON_FORMATS: Mapping[ComparisonFormat, FormatFacts] = {
     "json": FormatFacts(
@@ -41,5 +41,17 @@ with open("comparison.csv", encoding="utf-8", newline="") as file:
         print(settings, row["training_set"], row["calibration"], row["ece"])
 """,
         needs=(),
+    ),
+    "parquet": FormatFacts(
+        description="The same table, typed, for pandas, Polars, DuckDB and Arrow.",
+        media_type=BYTES,
+        file_name="comparison.parquet",
+        use="""\
+import pyarrow.parquet
+
+table = pyarrow.parquet.read_table("comparison.parquet")
+print(table.select(["training_set", "calibration", "ece"]).to_pylist())
+""",
+        needs=("pyarrow",),
     ),
 }

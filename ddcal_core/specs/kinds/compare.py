@@ -8,9 +8,10 @@ from ddcal_core.specs.decision_rules import DecisionRule, SettingPath, SettingVa
 from ddcal_core.specs.fields import REPORT_REFERENCE, Spec
 
 MAX_COMPARED = 2_000
+MOST_SETTINGS = 200
 Settings = Annotated[
     dict[SettingPath, SettingValue],
-    Field(max_length=200, description="Path in the params of a pipeline -> value."),
+    Field(max_length=MOST_SETTINGS, description="Path in the params of a pipeline -> value."),
 ]
 
 

@@ -380,7 +380,7 @@ def test_help_groups_every_command(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert len(app.registered_commands) == 29
+    assert len(app.registered_commands) == 30
     for panel in ("Start here", "Jobs", "Data and results", "Run a service"):
         assert f"─ {panel} ─" in shown
     for command in app.registered_commands:

@@ -41,7 +41,12 @@ from tests.worker.small_jobs import (
     train_params,
     write_dataset,
 )
-from worker.trainer.kinds.export import MODEL_WRITERS, REPORT_WRITERS, SET_WRITERS
+from worker.trainer.kinds.export import (
+    COMPARISON_WRITERS,
+    MODEL_WRITERS,
+    REPORT_WRITERS,
+    SET_WRITERS,
+)
 from worker.trainer.outputs import MEDIA_TYPES
 
 MODEL_ID = "mdl_" + "b" * 26
@@ -52,6 +57,7 @@ IDS = {
     "model": MODEL_ID,
     "calibration": CALIBRATION_IDS[1],
     "report": "rep_" + "d" * 26,
+    "comparison": "cmp_" + "e" * 26,
 }
 SAID = {"reports": [IDS["report"]], "declared": {"licence": "CC: BY*4.0*"}}
 WRITERS = {
@@ -59,6 +65,7 @@ WRITERS = {
     "model": MODEL_WRITERS,
     "calibration": MODEL_WRITERS,
     "report": REPORT_WRITERS,
+    "comparison": COMPARISON_WRITERS,
 }
 _OF_A_NETWORK = {
     "safetensors": "test_a_network_s_zip_holds_its_files",
@@ -81,6 +88,7 @@ READINGS = {
         "parquet": "test_the_typed_table_is_the_same",
         "figures": "test_each_figure_is_a_drawing_by_itself",
     },
+    "comparison": {"parquet": "test_a_comparison_s_typed_table_is_its_csv"},
 }
 """The format -> the test below that reads it by its library."""
 
@@ -154,7 +162,16 @@ def results(tmp_path_factory) -> dict[str, Given]:
         {"dataset": dataset, **networks, "calibrations": rows},
         folder / "evaluate",
     )
+    path = next(str(path) for path in report.files if path.name == "report.json")
+    settings = [{"distill.mask.ratio": 0, "seed": 1}, {"distill.method": "=dm", "seed": 2}]
+    (compared,) = run_kind(
+        "compare",
+        {"reports": [{"report": IDS["report"], "settings": one} for one in settings]},
+        {"reports": [{"job_id": "job_a", "report_id": IDS["report"], "path": path}] * 2},
+        folder / "compare",
+    )
     return {
+        "comparison": given(compared),
         "distilled_set": given(made),
         "model": given(trained[0]),
         "calibration": given(fitted[1]),
@@ -494,6 +511,26 @@ def test_the_typed_table_is_the_same(tmp_path, results):
         assert {name: "" if value is None else str(value) for name, value in typed.items()} == read
     said = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     assert said == report["conventions"]
+
+
+def test_a_comparison_s_typed_table_is_its_csv(tmp_path, results):
+    """With null where that is empty; settings are numbers where all are, text is as it was."""
+    table = parquet.read_table(export(tmp_path / "1", results, "comparison", "parquet"))
+    path = results["comparison"].files["comparison.csv"]
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert table.column_names == list(rows[0])
+    for typed, read in zip(table.to_pylist(), rows, strict=True):
+        if read["setting.distill.method"]:
+            assert (read["setting.distill.method"], typed["setting.distill.method"]) == (
+                "'=dm",
+                "=dm",
+            )
+            read["setting.distill.method"] = "=dm"
+        assert {name: "" if value is None else str(value) for name, value in typed.items()} == read
+    kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert kinds["setting.distill.mask.ratio"] == kinds["setting.seed"] == "int64"
+    assert (kinds["setting.distill.method"], kinds["ece"]) == ("string", "double")
 
 
 @pytest.mark.long

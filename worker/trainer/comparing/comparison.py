@@ -1,8 +1,10 @@
 """Reports side by side -> the record of a comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from ddcal_core.formats.comparisons import (
+    ComparedLine,
     ComparedResult,
     ComparisonRecord,
 )
@@ -12,9 +14,12 @@ from worker.trainer.comparing.cells import ReportInput, Result
 from worker.trainer.comparing.differences import base_of, calibration_differences, differences
 from worker.trainer.comparing.factors import factors_of
 from worker.trainer.comparing.findings import findings
-from worker.trainer.comparing.samples import samples_of, without_seed
+from worker.trainer.comparing.samples import Key, Sample, samples_of, without_seed
 from worker.trainer.comparing.series import heat_maps, series
 from worker.trainer.comparing.verdicts import verdict
+
+MOST_LINES = 200
+"""Of those that lists and the command line show."""
 
 
 def compare(
@@ -53,6 +58,7 @@ def compare(
         headline=said[0],
         findings=tuple(said),
         varied=varied(params.reports),
+        lines=tuple(_lines(samples))[:MOST_LINES],
         n_missing=n_missing,
         verdicts={one.rule.name: one.outcome for one in decided},
         report_ids=tuple(dict.fromkeys(result.report_id for result in results)),
@@ -65,6 +71,22 @@ def compare(
         heat_maps=tuple(heat_maps(everywhere, factors)),
         decided=tuple(decided),
     )
+
+
+def _lines(samples: Sequence[Sample]) -> Iterator[ComparedLine]:
+    own = [one for one in samples if one.role == samples[0].role]
+    of_settings: dict[Key, list[Sample]] = {}
+    for one in own:
+        of_settings.setdefault(one.key, []).append(one)
+    for group in of_settings.values():
+        values = {one.calibration: list(one.values("ece").values()) for one in group}
+        accuracies = list(group[0].values("accuracy").values())
+        yield ComparedLine(
+            settings=dict(group[0].settings),
+            n=len(accuracies),
+            accuracy=fmean(accuracies) if accuracies else None,
+            ece={name: fmean(found) for name, found in values.items() if found},
+        )
 
 
 def varied(asked: Sequence[ComparedReport]) -> dict[str, tuple[SettingValue, ...]]:

@@ -28,7 +28,7 @@ def findings(
     """Write the sentences, the headline first."""
     found = [
         *_best_words(series),
-        *_fall_words(series),
+        *_fall_words(series, differences),
         *([] if series else _difference_words(differences)),
     ]
     if not found:
@@ -57,31 +57,49 @@ def _best_words(series: Sequence[Series]) -> Iterator[str]:
             values = ", ".join(
                 f"{amount('ece', point.mean)} at {point.x:g}" for point in one.points
             )
-            yield (
-                f"ECE as trained{where}, by {name}: {values}; one {one.unit} says nothing of "
-                "others."
-            )
+            is_one = all(point.n == 1 for point in one.points)
+            why = f"one {one.unit} says nothing of others" if is_one else "no two share their seeds"
+            yield f"ECE as trained{where}, by {name}: {values}; {why}."
             continue
         best = at[one.best.value]
         low, high = one.best.interval or (best.x, best.x)
-        range_ = f"at {low:g}" if low == high else f"from {low:g} to {high:g}"
+        range_ = f"at {low:g}" if low == high else f"between {low:g} and {high:g}"
         yield (
             f"ECE as trained{where} is lowest at {name} {best.x:g}: {amount('ece', best.mean)}, "
-            f"mean of {one.best.n} {one.unit}s. With {one.unit}s drawn anew from these, 95 % of "
-            f"the best lie {range_}."
+            f"mean of {one.best.n} {one.unit}s."
+        )
+        yield (
+            f"Where that best lies, with {one.unit}s drawn anew from these: {range_} in 95 % of "
+            "draws."
         )
 
 
-def _fall_words(series: Sequence[Series]) -> Iterator[str]:
+def _fall_words(series: Sequence[Series], differences: Sequence[Difference]) -> Iterator[str]:
     for one in _main(series, "accuracy"):
         name, where = short(one.path), _where(one.held)
         if one.falls_at is not None:
+            fallen = next(own for own in differences if _is_fall(own, one))
             yield (
-                f"Accuracy{where} begins to fall at {name} {one.falls_at:g}: there, the interval "
-                "of its difference from the base lies below 0."
+                f"Accuracy{where} begins to fall at {name} {one.falls_at:g}: "
+                f"{points('accuracy', fallen.mean)} against the base (95 % interval "
+                f"{range_words('accuracy', fallen.interval)})."
             )
         elif min(point.n for point in one.points) > 1:
             yield f"Accuracy{where} falls at no {name} by more than its interval."
+
+
+def _is_fall(difference: Difference, one: Series) -> bool:
+    """Whether a difference is the one at which a series' accuracy begins to fall."""
+    of, against = difference.of, difference.against
+    return (
+        difference.metric == "accuracy"
+        and (of.training_set, of.calibration) == (one.training_set, one.calibration)
+        and of.settings[one.path] == one.falls_at
+        and against.settings[one.path] != one.falls_at
+        and all(
+            of.settings[path] == value == against.settings[path] for path, value in one.held.items()
+        )
+    )
 
 
 def _difference_words(differences: Sequence[Difference]) -> Iterator[str]:

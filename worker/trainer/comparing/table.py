@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ddcal_core.formats.csv_cells import safe_cell
+from ddcal_core.formats.exports.comparison_table import OF_RESULT, SETTING
 from ddcal_core.formats.exports.report_table import COLUMNS, Cell
 from ddcal_core.specs.decision_rules import SettingValue
 from worker.trainer.comparing.cells import Result
 
 TABLE = "comparison.csv"
-SETTING = "setting."
-"""What a setting's column begins with, before its path."""
 
 
 def table_rows(results: Sequence[Result], paths: Sequence[str]) -> Iterator[dict[str, Cell]]:
@@ -41,7 +40,7 @@ def setting_cell(value: SettingValue) -> Cell:
 def write_table(path: Path, results: Sequence[Result], paths: Sequence[str]) -> None:
     """Write the table as UTF-8 with a header; numbers so that they are read back exactly."""
     settings = [f"{SETTING}{one}" for one in paths]
-    columns = ("report_id", "job_id", "dataset", *settings, *COLUMNS)
+    columns = (*OF_RESULT, *settings, *COLUMNS)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

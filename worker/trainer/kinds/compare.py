@@ -12,6 +12,7 @@ from ddcal_core.specs.decision_rules import settings_key
 from ddcal_core.specs.kinds.compare import CompareParams
 from worker.trainer.comparing.cells import ReportInput, Result, read_result
 from worker.trainer.comparing.comparison import compare, varied
+from worker.trainer.comparing.page.page import comparison_page
 from worker.trainer.comparing.samples import without_seed
 from worker.trainer.comparing.table import TABLE, write_table
 from worker.trainer.inputs import Input, Task, parse_json
@@ -28,15 +29,18 @@ class CompareInput(Input):
 
 
 def run(task: Task) -> list[Output]:
-    """Read, compare, write comparison.json and comparison.csv; one comparison comes out."""
+    """Read, compare, write comparison.json, .html and .csv; one comparison comes out."""
     params = parse_json(CompareParams, task.params)
     given = parse_json(CompareInput, task.inputs).reports
     results = _results(params, given, task)
     record = compare(params, given, results)
     numbers, table = task.folder / "comparison.json", task.folder / TABLE
+    page = task.folder / "comparison.html"
     write_json(numbers, record.as_json())
     write_table(table, results, list(record.varied))
-    return [Output("comparison", "comparison", record.headline_values(), (numbers, table))]
+    page.write_text(comparison_page(record, results), encoding="utf-8")
+    files = (numbers, page, table)
+    return [Output("comparison", "comparison", record.headline_values(), files)]
 
 
 def _results(params: CompareParams, given: Sequence[ReportInput], task: Task) -> list[Result]:

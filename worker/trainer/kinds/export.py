@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from ddcal_core.formats.exports.cards import Declared
+from ddcal_core.formats.exports.comparison_table import write_comparison_parquet
 from ddcal_core.formats.exports.evidence import (
     Counts,
     Evidence,
@@ -89,6 +90,9 @@ REPORT_WRITERS: Mapping[ExportFormat, Callable[[Path, Report], None]] = {
     "parquet": write_report_parquet,
     "figures": write_figures,
 }
+COMPARISON_WRITERS: Mapping[ExportFormat, Callable[[Path, Path], None]] = {
+    "parquet": write_comparison_parquet,
+}
 
 
 def run(task: Task) -> list[Output]:
@@ -106,7 +110,9 @@ def run(task: Task) -> list[Output]:
         case "report":
             report = read_report(given.files["report.json"].path.read_bytes())
             REPORT_WRITERS[word](path, report)
-        case "expert_set" | "comparison":
+        case "comparison":
+            COMPARISON_WRITERS[word](path, given.files["comparison.csv"].path)
+        case "expert_set":
             raise ValueError(f"wanted a format that is not there, got {word} of {resource}")
         case _:
             assert_never(resource)

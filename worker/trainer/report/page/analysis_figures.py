@@ -29,7 +29,7 @@ def histogram_figure(spreads: Mapping[str, Spread], *, axis: str, title: str) ->
         foot = _TOP + place * (_BAND_HEIGHT + _BAND_GAP) + _BAND_HEIGHT
         parts += _histogram(label, spread, foot)
     foot = _TOP + len(spreads) * (_BAND_HEIGHT + _BAND_GAP) - _BAND_GAP
-    for at in _ticks(edges[0], edges[-1]):
+    for at in ticks(edges[0], edges[-1]):
         x = _LEFT + _WIDTH * (at - edges[0]) / (edges[-1] - edges[0])
         parts.append(text(x, foot + 15, f"{at:g}".replace("-", "−"), text_anchor="middle"))
     parts.append(text(_LEFT + _WIDTH / 2, foot + 32, axis, text_anchor="middle"))
@@ -53,7 +53,8 @@ def _histogram(label: str, spread: Spread, foot: float) -> Iterator[str]:
     yield text(_LEFT, foot - _BAND_HEIGHT - 5, label, "t strong")
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
+    """Give round numbers within a range, some five of them; for axes."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
