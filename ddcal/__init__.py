@@ -32,6 +32,7 @@ from ddcal.errors import (
 )
 from ddcal.handles import Dataset, Job, Result
 from ddcal.report import Report
+from ddcal.shelf import ShelvedSet, load_set, set_names
 
 __version__ = metadata.version("ddcal")
 __all__ = [
@@ -54,8 +55,11 @@ __all__ = [
     "Report",
     "Result",
     "ServiceError",
+    "ShelvedSet",
     "UnauthorizedError",
     "UploadRejectedError",
     "WaitTimeoutError",
     "__version__",
+    "load_set",
+    "set_names",
 ]

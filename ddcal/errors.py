@@ -82,7 +82,7 @@ class InvalidRequestError(ServiceError):
 
 
 class DamagedDownloadError(DdcalError):
-    """A downloaded file is not the one that the service announced."""
+    """A file is not the one that the service announced, or that the package came with."""
 
 
 class JobNotDoneError(DdcalError):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from ddcal.errors import MissingExtraError
+from ddcal.shelf import load_set as shelved_set
+from ddcal.shelf import set_names
 
 try:
     from torch import Tensor, nn
@@ -136,15 +138,18 @@ class CalibratedModel(nn.Module):
 
 
 def load_set(folder: str | Path) -> DistilledSet:
-    """Read the distilled set in a downloaded folder.
+    """Read the distilled set in a downloaded folder, or one that comes with the package.
 
     Args:
-        folder: of a distillation, or of a pipeline, whose `distill` is then meant.
+        folder: of a distillation, or of a pipeline, whose `distill` is then meant; or the name of
+            a set on the shelf, see `ddcal.set_names`.
 
     Raises:
         InvalidDataError: what lies there is none.
         FileNotFoundError: nothing does.
     """
+    if isinstance(folder, str) and folder in set_names() and not Path(folder).exists():
+        folder = shelved_set(folder).path
     here = Path(folder)
     within = here / "distill"
     return DistilledSet(within if (within / SET_FILE).exists() else here)

@@ -66,6 +66,16 @@ class Service:
         return None
 
 
+def kill_whole(service: Service) -> None:
+    """`kill -9` of serve and of all its processes; gone when it returns."""
+    family = [psutil.Process(pid) for pid in service.pids()]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    service.process.wait()
+    psutil.wait_procs(family, timeout=STOP_SECONDS)
+
+
 def run_ddcal(*arguments: str | Path, url: str = "", folder: Path | None = None):
     """Run the command line to its end, as a process of its own."""
     return subprocess.run(
@@ -88,12 +98,13 @@ def running_service(folder: Path, **settings: str) -> Iterator[Service]:
         settings: DDCAL_ variables; DDCAL_NO_KEY="0" has it make a key.
     """
     log_path = folder / "logs" / "serve.log"
+    address = folder / "address"
+    address.unlink(missing_ok=True)  # of a service that was killed
     process = spawn(
         [*COMMAND, "serve", "--data-folder", folder, "--port", "0"],
         log_path=log_path,
         environment={**os.environ, "DDCAL_NO_KEY": "1", **settings},
     )
-    address = folder / "address"
 
     def is_ready() -> bool:
         assert process.poll() is None, log_path.read_text()

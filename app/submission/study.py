@@ -62,7 +62,9 @@ def checked_study(
     params = _filled_in(context, request.params)
     if params is None:
         return request, []
-    request = request.model_copy(update={"params": params})
+    # A list of studies says which is which.
+    name = request.name or params.named
+    request = request.model_copy(update={"params": params, "name": name})
     try:
         cells = cells_of(params)
     except StudyError as error:

@@ -111,6 +111,7 @@ def test_a_named_study_with_fewer_seeds_is_run_all_the_same(api):
     study = api.submit("study", {"named": "mdt-ratio", "dataset": "digits", "seeds": 2})
     assert study["params"]["vary"]["seed"] == [0, 1]
     assert study["params"]["version"] == 1
+    assert study["name"] == "mdt-ratio"
     api.client.post(f"/v1/jobs/{study['id']}/cancel")
     again = api.client.post(f"/v1/jobs/{study['id']}/retry")
     assert again.status_code == 202, again.text
