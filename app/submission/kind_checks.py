@@ -43,6 +43,7 @@ from app.submission.size_checks import (
     check_network,
     check_patch,
     check_probes,
+    check_published_for,
 )
 from app.submission.start_checks import check_start
 from ddcal_core.data.class_choice import n_validation_images
@@ -251,6 +252,7 @@ def _check_distill_spec(
     spec = params.distill
     check_depth(context, dataset, spec.depth, "/params/distill/depth")
     check_patch(context, dataset, spec.mask, "/params/distill/mask/patch_size")
+    check_published_for(context, dataset, spec.published_for, "/params/distill/published_for")
     n_images = spec.images_per_class
     if isinstance(spec, RtpSpec):
         n_images = _check_rtp(context, dataset, spec)

@@ -4,7 +4,11 @@ import math
 
 from app.shared.inputs.datasets import Dataset
 from app.submission.references import CheckContext
-from ddcal_core.data.dataset_facts import max_convnet_depth, n_convnet_parameters
+from ddcal_core.data.dataset_facts import (
+    NAMED_DATASETS,
+    max_convnet_depth,
+    n_convnet_parameters,
+)
 from ddcal_core.specs.calibration import CalibrationSpecs, MaskedTemperatureScaling
 from ddcal_core.specs.evaluation import EvaluateSpec
 from ddcal_core.specs.facts import DatasetFacts
@@ -59,6 +63,26 @@ def check_probes(context: CheckContext, dataset: Dataset | None, spec: EvaluateS
         context.refuse(
             f"/params/evaluate/probes/{spec.probes.index('colour')}", "no_colour", detail
         )
+
+
+def check_published_for(
+    context: CheckContext, dataset: Dataset | None, meant: str | None, pointer: str
+) -> None:
+    """Refuse a paper's numbers for images of another shape, or another number of classes."""
+    if meant is None or dataset is None or dataset.facts is None:
+        return
+    facts, paper = dataset.facts, NAMED_DATASETS.get(meant)
+    if paper is None:  # its presets know the names that there are
+        return
+    wanted = (paper.image_shape, paper.n_classes)
+    got = (facts.image_shape, facts.n_classes)
+    if got != wanted:
+        detail = f"wanted images like {meant}'s, {_shape_words(*wanted)}; got {_shape_words(*got)}"
+        context.refuse(pointer, "not_the_published_data", detail)
+
+
+def _shape_words(shape: tuple[int, ...], n_classes: int) -> str:
+    return f"{' x '.join(map(str, shape))} of {n_classes} classes"
 
 
 def check_patch(

@@ -23,7 +23,7 @@ from ddcal_core.specs.kinds.compare import ComparedReport, CompareParams
 from ddcal_core.specs.kinds.pipeline import PipelineParams
 from ddcal_core.specs.kinds.study import OF_NAMED, StudyParams
 from ddcal_core.specs.named_studies.definitions import NAMED_STUDIES
-from ddcal_core.specs.named_studies.named_study import SEEDS
+from ddcal_core.specs.named_studies.named_study import SEEDS, Budget
 from ddcal_core.specs.study_cells import Cell, StudyError, cells_of, with_added
 
 BELOW_SINGLE_JOBS = 1
@@ -159,8 +159,8 @@ def _named(context: CheckContext, params: StudyParams, name: str) -> StudyParams
         detail = f"wanted one of {', '.join(NAMED_STUDIES)}; got {name!r}{meant}"
         context.refuse("/params/named", "unknown_study", detail)
         return None
-    preset, seeds = params.preset or "smoke", params.seeds or SEEDS
-    whole = study.params(params.dataset or "", preset, seeds)
+    budget = Budget(preset=params.preset or "smoke", published_for=params.published_for)
+    whole = study.params(params.dataset or "", budget, params.seeds or SEEDS)
     for field in sorted(params.model_fields_set - {"named"}):
         given = getattr(params, field)
         if given is not None and given != getattr(whole, field):

@@ -63,6 +63,21 @@ def test_every_kind_can_be_planned(shared_api):
         assert answer.status_code in (200, 422)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("fashion_mnist", "1 x 28 x 28 of 10 classes"), ("fasion", "dc reports")]
+)
+def test_published_numbers_are_for_images_like_the_papers(shared_api, name, words):
+    """Digits are none of theirs: told before anything runs, of a named study, too."""
+    distill = {"method": "dc", "preset": "published", "images_per_class": 1, "published_for": name}
+    asked = {"kind": "distill", "params": {"dataset": "digits", "distill": distill}}
+    answer = shared_api.client.post("/v1/jobs/plan", json=asked)
+    assert words in " ".join(one["detail"] for one in problem(answer, 422)["errors"])
+    params = {"named": "mdt-ratio", "dataset": "digits", "preset": "published"}
+    asked = {"kind": "study", "params": {**params, "published_for": name}}
+    answer = shared_api.client.post("/v1/jobs/plan", json=asked)
+    assert words in " ".join(one["detail"] for one in problem(answer, 422)["errors"])
+
+
 @pytest.mark.parametrize("preset", ["smoke", "published"])
 @pytest.mark.parametrize("name", NAMED_STUDIES)
 def test_every_named_study_can_be_run(shared_api, name, preset):

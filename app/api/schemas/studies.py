@@ -1,14 +1,12 @@
 """What a submission would do, and the studies that have a name."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from app.api.schemas.bodies import Body, JobKind
 from app.api.schemas.service import FieldProblemBody
 from app.submission.plan import SubmissionPlan
 from ddcal_core.specs.decision_rules import DecisionRule, SettingValue
-from ddcal_core.specs.named_studies.named_study import SEEDS, Group, NamedStudy
+from ddcal_core.specs.named_studies.named_study import SEEDS, Budget, Group, NamedStudy
 
 
 class RefusedCellBody(Body):
@@ -80,12 +78,11 @@ def plan_body(plan: SubmissionPlan) -> PlanBody:
 
 _ANY_DATASET = "digits"
 """What varies and what decides is the same on every data set."""
-_PRESET: Literal["smoke"] = "smoke"
 
 
 def named_study_body(study: NamedStudy) -> NamedStudyBody:
     """A named study, shown."""
-    params = study.params(_ANY_DATASET, _PRESET, SEEDS)
+    params = study.params(_ANY_DATASET, Budget(), SEEDS)
     return NamedStudyBody(
         name=study.name,
         version=study.version,

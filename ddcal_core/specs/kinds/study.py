@@ -119,6 +119,11 @@ class StudyParams(Spec):
     preset: Literal["smoke", "published"] | None = Field(
         None, description="Of a named study: its budget. Default: smoke, for two CPU cores."
     )
+    published_for: Annotated[str, Field(pattern=NAME)] | None = Field(
+        None,
+        description="Of a named study with preset published: the data set of the papers that this "
+        "one is, where its name is another; see `distill.published_for`.",
+    )
     seeds: int | None = Field(
         None, ge=1, le=100, description="Of a named study: how many. Default: as its rules need."
     )
@@ -141,4 +146,4 @@ class StudyParams(Spec):
         return self
 
 
-OF_NAMED = ("dataset", "preset", "seeds", "version")
+OF_NAMED = ("dataset", "preset", "published_for", "seeds", "version")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ddcal_core.specs.augmentations import Augmentation
-from ddcal_core.specs.fields import SET_REFERENCE, ImagesPerClass, Spec
+from ddcal_core.specs.fields import NAME, SET_REFERENCE, ImagesPerClass, Spec, is_none
 from ddcal_core.specs.masks import MaskSpec
 from ddcal_core.specs.regularisers import Regulariser
 
@@ -92,6 +92,16 @@ class MethodSpec(Spec):
             "cores; `published` is the method's paper, for the data sets and images per "
             "class that it reports."
         ),
+    )
+    published_for: Annotated[str, Field(pattern=NAME)] | None = Field(
+        None,
+        exclude_if=is_none,  # as in the records from before it
+        description=(
+            "With preset published: the data set of the papers whose numbers are taken, where the "
+            "images go by another name; they have to be of its size, channels and number of "
+            "classes. Default: the data set by its own name."
+        ),
+        examples=["fashion_mnist"],
     )
     preset_version: int = Field(
         PRESETS_VERSION, ge=1, le=PRESETS_VERSION, description="Version of the table of presets."

@@ -10,6 +10,8 @@ from typing import TypeVar, assert_never
 
 from ddcal_core.specs.methods.method import MethodSpec, Values
 
+# No preset fills it in, and stored specs leave it out where it says nothing.
+_OPTIONAL = {"published_for"}
 SpecT = TypeVar("SpecT", bound=MethodSpec)
 
 
@@ -20,17 +22,21 @@ def preset_values(spec: MethodSpec, dataset: str) -> Values:
         ValueError: nothing was published for this data set and size; says for which it was.
     """
     size = spec.images_per_class
+    if spec.published_for is not None and spec.preset != "published":
+        raise ValueError(f"published_for: wanted it with preset published, got {spec.preset}")
     match spec.preset:
         case "smoke":
             return spec.smoke(dataset, size, version=spec.preset_version)
         case "published":
             rows, method = spec.published(), spec.model_dump()["method"]
-            if (dataset, size) not in rows:
+            meant = spec.published_for or dataset
+            if (meant, size) not in rows:
                 raise ValueError(
                     "preset: wanted smoke, or for published a data set and images_per_class that "
-                    f"{method} reports: {_listed(rows)}; got {dataset} with {size}"
+                    f"{method} reports: {_listed(rows)}; got {meant} with {size}. published_for "
+                    "says which of them a data set of another name is"
                 )
-            return rows[dataset, size]
+            return rows[meant, size]
         case _:
             assert_never(spec.preset)
 
@@ -52,7 +58,7 @@ def resolved(spec: SpecT, dataset: str) -> SpecT:
     Raises:
         ValueError: the preset has nothing for this data set and size.
     """
-    left = type(spec).model_fields.keys() - spec.model_fields_set
+    left = type(spec).model_fields.keys() - spec.model_fields_set - _OPTIONAL
     if not left:
         return spec
     values = preset_values(spec, dataset)

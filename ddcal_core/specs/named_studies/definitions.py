@@ -18,9 +18,9 @@ from ddcal_core.specs.named_studies.named_study import (
     SET_RATIOS,
     TS,
     TS_ON_SET,
+    Budget,
     NamedStudy,
     Params,
-    Preset,
     keeps_accuracy,
     mts,
     mts_rows,
@@ -37,13 +37,13 @@ def _after_ts(rows: Params) -> dict[str, Any]:
     return {**rows, "method": "ts", "fit_on": "validation"}
 
 
-def _mts_ratio(dataset: str, preset: Preset) -> Params:
+def _mts_ratio(dataset: str, budget: Budget) -> Params:
     calibrate = [NONE, TS, TS_ON_SET, MTS_AUTO]
     calibrate += [*mts("validation", MTS_RATIOS), *mts("training_set", SET_RATIOS)]
     on_set = mts_rows("training_set", SET_RATIOS)
     return {
         "base": pipeline(
-            dataset, preset, calibrate=calibrate, evaluate={"mts_ratios": [*CURVE_RATIOS]}
+            dataset, budget, calibrate=calibrate, evaluate={"mts_ratios": [*CURVE_RATIOS]}
         ),
         "vary": {},
         "rules": [
@@ -75,9 +75,9 @@ def _mts_ratio(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _mdt_ratio(dataset: str, preset: Preset) -> Params:
+def _mdt_ratio(dataset: str, budget: Budget) -> Params:
     return {
-        "base": pipeline(dataset, preset),
+        "base": pipeline(dataset, budget),
         "vary": {RATIO: [*MDT_RATIOS]},
         "rules": [
             rule(
@@ -97,13 +97,13 @@ def _mdt_ratio(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _mdt_and_mts(dataset: str, preset: Preset) -> Params:
+def _mdt_and_mts(dataset: str, budget: Budget) -> Params:
     calibrate = [NONE, TS, *mts("validation", MTS_RATIOS)]
     losses = [{"name": "mixup"}, {"name": "label_smoothing"}, {"name": "focal"}]
     both = {**MASKED_BY_3, **mts_rows("validation", MTS_RATIOS)}
     ts = {"method": "ts", "fit_on": "validation"}
     return {
-        "base": pipeline(dataset, preset, calibrate=calibrate, train_losses=losses),
+        "base": pipeline(dataset, budget, calibrate=calibrate, train_losses=losses),
         "vary": {RATIO: [0, 0.3]},
         "rules": [
             rule(
@@ -123,11 +123,11 @@ def _mdt_and_mts(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _ratio_sensitivity(dataset: str, preset: Preset) -> Params:
+def _ratio_sensitivity(dataset: str, budget: Budget) -> Params:
     ratios = [0, 0.1, 0.3, 0.5, 0.7, 0.9]
     between = {"settings": {RATIO: [0.1, 0.5]}}
     return {
-        "base": pipeline(dataset, preset, evaluate={"mts_ratios": [*CURVE_RATIOS]}),
+        "base": pipeline(dataset, budget, evaluate={"mts_ratios": [*CURVE_RATIOS]}),
         "vary": {RATIO: ratios},
         "rules": [
             rule(
@@ -151,14 +151,14 @@ def _ratio_sensitivity(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _other_networks(dataset: str, preset: Preset) -> Params:
+def _other_networks(dataset: str, budget: Budget) -> Params:
     words = ("convnet", "alexnet", "vgg11", "resnet18", "resnet50", "vit")
     variants: dict[str, Params] = {word: {"train.network": word} for word in words}
     # What a transformer needs to learn at all.
     variants["vit"] = {"train.network": "vit", "train.optimiser": {"name": "adamw"}}
     # A width is the ConvNet's alone.
-    variants["convnet"] = {"train.network": "convnet", **_width(preset)}
-    base = dict(pipeline(dataset, preset))
+    variants["convnet"] = {"train.network": "convnet", **_width(budget)}
+    base = dict(pipeline(dataset, budget))
     base["train"] = {name: value for name, value in base["train"].items() if name != "width"}
     return {
         "base": base,
@@ -176,13 +176,13 @@ def _other_networks(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _width(preset: Preset) -> Params:
-    return {"train.width": 128} if preset == "published" else {}
+def _width(budget: Budget) -> Params:
+    return {"train.width": 128} if budget.preset == "published" else {}
 
 
-def _ratio_by_setting(dataset: str, preset: Preset) -> Params:
+def _ratio_by_setting(dataset: str, budget: Budget) -> Params:
     return {
-        "base": pipeline(dataset, preset),
+        "base": pipeline(dataset, budget),
         "vary": {"distill.images_per_class": [1, 10], RATIO: [*MDT_RATIOS]},
         "rules": [
             rule(
@@ -196,14 +196,14 @@ def _ratio_by_setting(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _mdt_against_augmentation(dataset: str, preset: Preset) -> Params:
+def _mdt_against_augmentation(dataset: str, budget: Budget) -> Params:
     others = ("mixup", "cutmix", "cutout", "input_dropout")
     variants: dict[str, Params] = {"none": {}, "mdt": {RATIO: 0.3}}
     variants |= {word: {"distill.regulariser": {"name": word}} for word in others}
     mdt = {"settings": {"regulariser": ["mdt"]}}
     none = {"settings": {"regulariser": ["none"]}}
     return {
-        "base": pipeline(dataset, preset),
+        "base": pipeline(dataset, budget),
         "vary": {"regulariser": {"variants": variants}},
         "rules": [
             rule(
@@ -219,10 +219,10 @@ def _mdt_against_augmentation(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _extreme_compression(dataset: str, preset: Preset) -> Params:
+def _extreme_compression(dataset: str, budget: Budget) -> Params:
     sizes = "distill.images_per_class"
     return {
-        "base": pipeline(dataset, preset),
+        "base": pipeline(dataset, budget),
         "vary": {sizes: [1, 10], RATIO: [0, 0.3]},
         "rules": [
             rule(
@@ -243,10 +243,10 @@ def _extreme_compression(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _imbalance(dataset: str, preset: Preset) -> Params:
+def _imbalance(dataset: str, budget: Budget) -> Params:
     factor = "imbalance.factor"
     return {
-        "base": pipeline(dataset, preset),
+        "base": pipeline(dataset, budget),
         "vary": {factor: [1, 0.1, 0.01], RATIO: [0, 0.3]},
         "rules": [
             rule(
@@ -267,13 +267,13 @@ def _imbalance(dataset: str, preset: Preset) -> Params:
     }
 
 
-def _paper_claims(dataset: str, preset: Preset) -> Params:
+def _paper_claims(dataset: str, budget: Budget) -> Params:
     calibrate = [NONE, TS, *mts("validation", MTS_RATIOS)]
     baselines = [{"source": "random"}, {"source": "full", "epochs": 30}]
     of_ts = {"settings": {RATIO: [0]}, "method": "ts", "fit_on": "validation"}
     both = {**MASKED, **mts_rows("validation", MTS_RATIOS)}
     return {
-        "base": pipeline(dataset, preset, calibrate=calibrate, baselines=baselines),
+        "base": pipeline(dataset, budget, calibrate=calibrate, baselines=baselines),
         "vary": {RATIO: [*MDT_RATIOS]},
         "rules": [
             rule(

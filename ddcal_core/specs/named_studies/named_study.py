@@ -20,7 +20,22 @@ SET_RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95)
 CURVE_RATIOS = (*(k / 10 for k in range(10)), 0.95)
 RATIO = "distill.mask.ratio"
 ONE_POINT = 0.01
-Build = Callable[[str, Preset], Params]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much a study may take.
+
+    Attributes:
+        preset: smoke is sized for two CPU cores, published is the papers' own.
+        published_for: the data set of the papers that this one is, where its name is another.
+    """
+
+    preset: Preset = "smoke"
+    published_for: str | None = None
+
+
+Build = Callable[[str, Budget], Params]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +47,7 @@ class NamedStudy:
         version: of its definition, from 1.
         group: where the question stands in the plan of the field.
         question: in one sentence.
-        build: data set, preset -> the fields of StudyParams but for the seeds.
+        build: data set, budget -> the fields of StudyParams but for the seeds.
     """
 
     name: str
@@ -41,29 +56,29 @@ class NamedStudy:
     question: str
     build: Build
 
-    def params(self, dataset: str, preset: Preset, seeds: int) -> StudyParams:
+    def params(self, dataset: str, budget: Budget, seeds: int) -> StudyParams:
         """The study on a data set, whole.
 
         Args:
             dataset: its name.
-            preset: smoke is sized for two CPU cores, published is the papers' own budget.
+            budget: of each cell.
             seeds: how many; each is a set and networks of its own.
 
         Raises:
             pydantic.ValidationError: the definition is wrong.
         """
-        given = dict(self.build(dataset, preset))
+        given = dict(self.build(dataset, budget))
         vary = {**given.pop("vary"), "seed": list(range(seeds))}
-        about = {"dataset": dataset, "preset": preset, "seeds": seeds, "version": self.version}
+        about = {"dataset": dataset, **vars(budget), "seeds": seeds, "version": self.version}
         return StudyParams.model_validate({**given, **about, "vary": vary, "named": self.name})
 
 
-def pipeline(dataset: str, preset: Preset, *, images_per_class: int = 1, **more: Any) -> Params:  # noqa: ANN401  JSON
+def pipeline(dataset: str, budget: Budget, *, images_per_class: int = 1, **more: Any) -> Params:  # noqa: ANN401  JSON
     """The base of a study: gradient matching as published, distribution matching as a smoke test.
 
     Args:
         dataset: its name.
-        preset: the budget.
+        budget: of the pipeline.
         images_per_class: of the set.
         **more: further params; those of `distill` and `train` beside the ones here.
     """
@@ -71,6 +86,8 @@ def pipeline(dataset: str, preset: Preset, *, images_per_class: int = 1, **more:
         "smoke": {"method": "dm", "images_per_class": images_per_class},
         "published": {"method": "dc", "images_per_class": images_per_class, "preset": "published"},
     }
+    if budget.published_for is not None:
+        of_budget["published"]["published_for"] = budget.published_for
     networks: dict[Preset, dict[str, Any]] = {
         "smoke": {"n_seeds": 2},
         "published": {"n_seeds": 5, "width": 128},
@@ -81,8 +98,8 @@ def pipeline(dataset: str, preset: Preset, *, images_per_class: int = 1, **more:
         "calibrate": [NONE, TS],
         "evaluate": {"mts_ratios": []},
         **more,
-        "distill": {**of_budget[preset], **more.get("distill", {})},
-        "train": {**networks[preset], **more.get("train", {})},
+        "distill": {**of_budget[budget.preset], **more.get("distill", {})},
+        "train": {**networks[budget.preset], **more.get("train", {})},
     }
 
 

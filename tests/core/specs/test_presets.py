@@ -57,7 +57,7 @@ def test_smoke_is_the_default_and_takes_any_data_set():
     params = {"dataset": "mine", "calibrate": CALIBRATE}
     pipeline = PipelineParams.model_validate(params)
     assert pipeline.distill == DistillParams(dataset="mine").distill
-    assert pipeline.distill.model_fields_set == set(DmSpec.model_fields)
+    assert pipeline.distill.model_fields_set == set(DmSpec.model_fields) - {"published_for"}
     assert (
         resolved("mnist", method="dsa").augmentation == resolved("svhn", method="dsa").augmentation
     )
@@ -109,13 +109,29 @@ def test_what_was_not_published_is_refused_in_words(method, dataset, size):
     assert problem.pointer == "/params/distill"
     assert f"that {method} reports: " in problem.detail
     assert "cifar10 1, 10, " in problem.detail
-    assert problem.detail.endswith(f"got {dataset} with {size}")
+    assert f"got {dataset} with {size}. published_for" in problem.detail
 
 
 def test_an_unknown_preset_is_refused():
     """Only smoke and published."""
     with pytest.raises(ValidationError, match="'smoke' or 'published'"):
         resolved(preset="best")
+
+
+def test_a_data_set_of_another_name_can_take_a_papers_numbers():
+    """The same as under the name of the paper, but for the note of whose they are."""
+    own = resolved("fashion_mnist", method="dc", preset="published", images_per_class=1)
+    mine = resolved(
+        "mine", method="dc", preset="published", images_per_class=1, published_for="fashion_mnist"
+    )
+    assert mine.model_dump() == {**own.model_dump(), "published_for": "fashion_mnist"}
+    assert "published_for" not in own.model_dump()
+
+
+def test_published_for_goes_with_published_alone():
+    """Nothing is taken from the papers otherwise."""
+    with pytest.raises(ValidationError, match="published_for: wanted it with preset published"):
+        resolved("mine", method="dc", published_for="mnist")
 
 
 @pytest.mark.parametrize("method", METHODS)
