@@ -7,11 +7,12 @@ import httpx
 
 from ddcal.conversations import Manners, all_items, fetched, fetched_if_there
 from ddcal.errors import NotFoundError
-from ddcal.jobs import artifacts, job_as_it_stands, report_result, require_success_of
+from ddcal.jobs import artifacts, job_as_it_stands, require_success_of, result_to_read
 from ddcal.records import IMPORTS, MAKERS, RESOURCES, Child, JobRecord, ResultRecord
 from ddcal.steps import Ask, Pause, Steps
 
 REPORT_PAGE = "report.html"
+COMPARISON_PAGE = "comparison.html"
 _WAIT_SECONDS = 30
 _PAUSE_SECONDS = 1.0
 
@@ -82,11 +83,12 @@ def exported(result: ResultRecord, word: str, folder: Path, manners: Manners) ->
 
 
 def report_page(job_id: str, path: Path, manners: Manners) -> Steps[None]:
-    """Fetch the page of a job's report into a file."""
-    made = yield from report_result(job_id, manners)
-    pages = [artifact for artifact in made.artifacts if artifact.name == REPORT_PAGE]
+    """Fetch the page of a job's comparison, if it has made one, else of its report, into a file."""
+    made = yield from result_to_read(job_id, manners)
+    name = COMPARISON_PAGE if made.resource == "comparison" else REPORT_PAGE
+    pages = [artifact for artifact in made.artifacts if artifact.name == name]
     if not pages:
-        raise NotFoundError(404, "no_page", f"the report of {job_id} has no {REPORT_PAGE}")
+        raise NotFoundError(404, "no_page", f"the {made.resource} of {job_id} has no {name}")
     yield from fetched(pages[0].id, path, manners)
 
 

@@ -128,7 +128,7 @@ class Job:
         return self._to.run(jobs.report_of(self.id, self._to.manners))
 
     def save_report(self, path: str | Path) -> None:
-        """Write the page of its report to a file.
+        """Write the page of its report, or of its comparison if it has made one, to a file.
 
         Raises:
             JobNotDoneError: there is none yet.

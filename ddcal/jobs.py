@@ -246,3 +246,12 @@ def report_result(job_id: str, manners: Manners) -> Steps[ResultRecord]:
         raise NotFoundError(404, "no_report", f"{job_id} is of kind {job.kind}: it has no report")
     made: ResultRecord = yield from result("report", reports[-1].id, manners)
     return made
+
+
+def result_to_read(job_id: str, manners: Manners) -> Steps[ResultRecord]:
+    """The comparison that a job has made, else its report, which raises as `report_result` does."""
+    job = yield from job_as_it_stands(job_id, manners)
+    comparisons = [link.id for link in job.results if link.resource == "comparison"]
+    if not comparisons:
+        return (yield from report_result(job_id, manners))
+    return (yield from result("comparison", comparisons[-1], manners))

@@ -24,6 +24,8 @@ router = APIRouter(include_in_schema=False)
 N_JOBS = 50
 REFRESH_SECONDS = 5
 PATH = "/"
+PAGES: Mapping[Resource, str] = {"comparison": "comparison.html", "report": "report.html"}
+"""Results that are read as a page, and its file."""
 
 PAGE = """<header>
 <div><h1>ddcal</h1>
@@ -70,7 +72,7 @@ def get_front_page(request: Request, service: ServiceDep, owner_id: OwnerDep) ->
 def _result_links(
     connection: Connection, owner_id: str, jobs: Sequence[Job], families: Mapping[str, Family]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Words and address of each job's report, and of the page of what else it has made, by job.
+    """Words and address of each job's pages, and of how to use what it has made, by job.
 
     Of several results of one kind the newest.
     """
@@ -80,17 +82,16 @@ def _result_links(
     for resource in RESOURCES:
         for result in results_of_jobs(connection, owner_id, resource, list(top_of)):
             newest.setdefault(top_of[result.job_id], {})[resource] = result
-    made = [found["report"].id for found in newest.values() if "report" in found]
+    made = [found[one].id for found in newest.values() for one in PAGES if one in found]
     pages = {
         file.resource_id: f"/v1/artifacts/{file.id}/content"
         for file in artifacts_of_resources(connection, owner_id, made)
-        if file.name == "report.html"
+        if file.name in PAGES.values()
     }
     links: dict[str, list[tuple[str, str]]] = {}
     for job_id, found in newest.items():
-        report = found.get("report")
-        page = None if report is None else pages.get(report.id)
-        links[job_id] = [("report", page)] if page else []
+        shown = [(one, pages.get(found[one].id)) for one in PAGES if one in found]
+        links[job_id] = [(words, page) for words, page in shown if page]
         links[job_id] += [
             (f"use the {resource.replace('_', ' ')}", f"/results/{result.id}")
             for resource, result in found.items()

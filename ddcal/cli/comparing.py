@@ -12,9 +12,8 @@ from ddcal.cli.edge import FAILED, AsJson, Command, client_of
 from ddcal.cli.jobs import JOBS_PANEL, show_in_browser
 from ddcal.cli.output import Column, percent, print_json, print_list
 from ddcal.cli.watching import watched_from_afar
+from ddcal.downloads import COMPARISON_PAGE
 from ddcal.records import ResultRecord
-
-COMPARISON_PAGE = "comparison.html"
 
 
 def compare(

@@ -132,11 +132,15 @@ def told(job: Job, *, watch: bool, as_json: bool) -> int:
     return 0 if is_success else FAILED
 
 
+HAVE_PAGES = ("report", "comparison")
+
+
 def _watched(job: Job) -> bool:
-    """Show a job until it has ended; where it has made a report, tell how to read it."""
+    """Show a job until it has ended; where it has made a page, tell how to read it."""
     is_success = watched_from_afar(job)
-    if any(link.resource == "report" for link in job.record.results):
-        say(f"its report: ddcal show {job.id}, or in a browser ddcal open {job.id}")
+    pages = [one.resource for one in job.record.results if one.resource in HAVE_PAGES]
+    if pages:
+        say(f"its {pages[-1]}: ddcal show {job.id}, or in a browser ddcal open {job.id}")
     return is_success
 
 
@@ -244,7 +248,7 @@ def logs(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None
 
 
 def open_report(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> int:
-    """Open a job's report in the browser; prints where it is."""
+    """Open a job's report or comparison in the browser; prints where it is."""
     with client_of(context) as client:
         job = client.job(job_id)
         if not job.record.is_done:

@@ -55,7 +55,7 @@ def show(
             return
         match thing:
             case Job():
-                _show_job(thing)
+                _show_job(client, thing)
             case Result():
                 _show_result(thing.record)
             case Dataset():
@@ -109,7 +109,7 @@ def _show_result(record: ResultRecord) -> None:
         print(held[0].use.rstrip())
 
 
-def _show_job(job: Job) -> None:
+def _show_job(client: Client, job: Job) -> None:
     record = job.record
     print_facts(
         [
@@ -139,7 +139,11 @@ def _show_job(job: Job) -> None:
         columns = (Column("ID", is_whole=True), Column("STATE", is_whole=True), Column("PART"))
         rows = [(one.id, one.state, one.role or one.kind) for one in record.children]
         print_list(columns, rows)
-    if any(link.resource == "report" for link in record.results):
+    comparisons = [link.id for link in record.results if link.resource == "comparison"]
+    if comparisons:
+        print()
+        print_comparison(client.result("comparison", comparisons[-1]).record)
+    elif any(link.resource == "report" for link in record.results):
         print_report(job.report)
 
 

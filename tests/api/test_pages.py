@@ -10,6 +10,7 @@ from app.shared.store.job_records import Ending, NewJob
 from app.shared.store.kinds import RESOURCES
 from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import OWNER, problem
+from tests.api.test_comparisons import pipeline
 from tests.api.test_results import DISTILL, chain
 
 __all__ = ["chain"]  # a fixture, asked for by name
@@ -29,6 +30,16 @@ def test_the_front_page_links_jobs_and_reports(api, chain):
     assert any(link.endswith("/content") for link in links)
     for link in links:
         assert api.client.get(link).status_code == 200
+
+
+def test_the_front_page_links_comparisons(api):
+    """As it does reports: the page itself."""
+    two = [pipeline(api, seed=seed) for seed in (1, 2)]
+    api.client.post("/v1/comparisons", json={"reports": two})
+    values = {"dataset": "digits", "report_ids": []}
+    api.succeed(api.claim("intake"), ("comparison", values, {"comparison.html": b"<p>them"}))
+    (link,) = re.findall(r'href="([^"]+)">comparison<', api.client.get("/").text)
+    assert api.client.get(link).content == b"<p>them"
 
 
 def test_a_result_s_page_says_how_to_use_it(api, chain):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,16 @@ def test_results_are_compared_in_one_command(api, run, pipelines, compares, tmp_
     shown = capsys.readouterr().out
     assert "2 seeds are few." in shown
     assert "12.5 %" in shown
+
+
+def test_the_job_is_shown_and_opened_by_its_comparison(run, pipelines, compares, tmp_path, capsys):
+    """Rather than by the reports that it is about."""
+    assert run("compare", *pipelines, "--out", tmp_path, "--json") == 0
+    job_id = json.loads(capsys.readouterr().out)["job"]["id"]
+    assert run("show", job_id) == 0
+    assert "2 seeds are few." in capsys.readouterr().out
+    assert run("open", job_id) == 0
+    assert Path(capsys.readouterr().out.strip()).read_bytes() == b"<p>"
 
 
 def test_programs_read_json(run, pipelines, compares, tmp_path, capsys):

@@ -48,8 +48,8 @@ def logit_section(results: Sequence[Result]) -> str:
     return (
         f"<section><h2>How concentrated are the logits?</h2>{legend(found)}"
         f'<div class="grid wide">{figures}</div>{stacked_table(head, body)}'
-        '<p class="caption">Logits of all networks of the first result of each settings (at most '
-        "eight), on the test images, as trained. Each line has the same area. Variation is "
+        '<p class="caption">Logits of all networks of one result per combination of settings (at '
+        "most eight), on the test images, as trained. Each line has the same area. Variation is "
         "deviation over mean, which does not change when all logits are scaled.</p></section>"
     )
 
@@ -92,8 +92,8 @@ def spectrum_section(results: Sequence[Result]) -> str:
     return (
         f"<section><h2>How rich are the distilled sets?</h2>{legend(found)}"
         f'<div class="grid wide">{figures}</div>{stacked_table(head, body)}'
-        '<p class="caption">Singular values of the matrix with one flattened image a row, of the '
-        "first result of each settings (at most eight). Dashed: random real sets of the first's "
-        "size, mean. The sooner the energy is reached, the more alike the images. Effective rank: "
-        "exp of the entropy of the squared singular values' shares.</p></section>"
+        '<p class="caption">Singular values of the matrix with one flattened image a row, of '
+        "one result per combination of settings (at most eight). Dashed: random real sets of the "
+        "first's size, mean. The sooner the energy is reached, the more alike the images. Effective "
+        "rank: exp of the entropy of the squared singular values' shares.</p></section>"
     )

@@ -134,7 +134,7 @@ def _number(value: float) -> str:
 
 
 def heat_figure(heat_map: HeatMap, *, span: Range, title: str) -> str:
-    """Draw ECE by both mask ratios: the darker, the higher; the lowest is framed.
+    """Draw ECE by both mask ratios: the stronger, the higher; the lowest is framed.
 
     Args:
         heat_map: its numbers.
@@ -275,7 +275,7 @@ def density_figure(spreads: Mapping[str, Spread], *, axis_words: str, title: str
     edges = [x for line in lines.values() for x, _ in line]
     across = (min(edges), max(edges))
     top = 1.05 * max(y for line in lines.values() for _, y in line)
-    parts = list(_axes(across, (0.0, top), (axis_words, "share of images a unit, %"), ()))
+    parts = list(_axes(across, (0.0, top), (axis_words, "share of images per unit, %"), ()))
     for mark in ticks(*across):
         x = _x(mark, across)
         parts.append(text(x, _TOP + _HEIGHT + 15, _number(mark), text_anchor="middle"))

@@ -99,10 +99,10 @@ def heat_section(heat_maps: Sequence[HeatMap]) -> str:
     return (
         "<section><h2>Both masks: while distilling and while calibrating</h2>"
         f'<div class="grid wide">{"".join(figures)}</div>'
-        '<p class="caption">ECE on test in percent, mean over seeds; the darker, the higher, all '
-        "maps in one shade. The lowest is framed: it was picked on the test images, which flatters "
-        "it. At 0 % of MTS it is plain temperature scaling on the training set itself.</p>"
-        "</section>"
+        '<p class="caption">ECE on test in percent, mean over seeds; the stronger the colour, the '
+        "higher, all maps on one scale. The lowest is framed: it was picked on the test images, "
+        "which flatters it. At 0 % of MTS it is plain temperature scaling on the training set "
+        "itself.</p></section>"
     )
 
 
