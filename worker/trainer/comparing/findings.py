@@ -16,6 +16,9 @@ from worker.trainer.comparing.words import (
     side_words,
 )
 
+FEWEST_TO_DRAW = 2
+"""Draws from so few seeds, or fewer, hardly differ from each other."""
+
 
 def findings(
     *,
@@ -68,10 +71,11 @@ def _best_words(series: Sequence[Series]) -> Iterator[str]:
             f"ECE as trained{where} is lowest at {name} {best.x:g}: {amount('ece', best.mean)}, "
             f"mean of {one.best.n} {one.unit}s."
         )
-        yield (
-            f"Where that best lies, with {one.unit}s drawn anew from these: {range_} in 95 % of "
-            "draws."
-        )
+        if one.best.n > FEWEST_TO_DRAW:
+            yield (
+                f"Where that best lies, with {one.unit}s drawn anew from these: {range_} in 95 % "
+                "of draws."
+            )
 
 
 def _fall_words(series: Sequence[Series], differences: Sequence[Difference]) -> Iterator[str]:
@@ -131,6 +135,11 @@ def _caution(series: Sequence[Series], differences: Sequence[Difference]) -> lis
     if not counts:
         return []
     said = []
+    if units == {"seed"} and not differences:
+        said.append(
+            "No two of these results share a seed, so nothing is paired: give results that are to "
+            "be compared the same seeds."
+        )
     if units == {"network"}:
         said.append(
             "All results are of one seed: intervals are over networks of the same set, and tell "

@@ -157,6 +157,15 @@ def test_one_network_is_never_called_a_difference(tmp_path):
     assert not [words for words in record.findings if "lowest" in words or "falls" in words]
 
 
+def test_results_that_share_no_seed_are_not_paired(tmp_path):
+    """And it says what to do."""
+    settings = [{RATIO: ratio, "seed": seed} for seed, ratio in enumerate(RATIOS)]
+    reports = [made_report({"none": numbers(one[RATIO], one["seed"])}) for one in settings]
+    record = comparison(tmp_path, settings, reports)
+    assert record.differences == ()
+    assert "No two of these results share a seed" in record.findings[-1]
+
+
 def test_settings_that_change_together_are_one(tmp_path):
     """Two methods with their options are compared as a whole, and so is what shares no seed."""
     settings = [

@@ -94,6 +94,6 @@ def spectrum_section(results: Sequence[Result]) -> str:
         f'<div class="grid wide">{figures}</div>{stacked_table(head, body)}'
         '<p class="caption">Singular values of the matrix with one flattened image a row, of '
         "one result per combination of settings (at most eight). Dashed: random real sets of the "
-        "first's size, mean. The sooner the energy is reached, the more alike the images. Effective "
-        "rank: exp of the entropy of the squared singular values' shares.</p></section>"
+        "first's size, mean. The sooner the energy is reached, the more alike the images. "
+        "Effective rank: exp of the entropy of the squared singular values' shares.</p></section>"
     )
