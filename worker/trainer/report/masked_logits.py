@@ -62,19 +62,24 @@ def _point(ratio: float, found: Sequence[MaskedLogits]) -> MaskedLogitPoint:
 
 
 def _words(label: str, points: Sequence[MaskedLogitPoint]) -> str:
-    """Hold the most masked point against the least masked one."""
+    """Hold the most masked point against the least masked one, variety free of scale."""
     first, last = points[0], points[-1]
     if first is last:
         return f"{label}: one ratio alone tells nothing of what masks do."
-    size = "smaller" if last.largest_logit.mean < first.largest_logit.mean else "larger"
-    variety = "more" if last.deviation.mean > first.deviation.mean else "less"
+    begin, end = (point.largest_logit.mean for point in (first, last))
+    size = "smaller" if end < begin else "larger"
+    span = f"from {percent(first.ratio, 0)} to {percent(last.ratio, 0)} masked"
+    shown = [f"{value:.3g}".replace("-", "−") for value in (begin, end)]
+    became = f"{label}: {span} the largest logits become {size} ({' to '.join(shown)})"
+    if min(begin, end) <= 0:
+        return f"{became}; where they are below 0 on average their variation has no meaning."
+    before, after = first.deviation.mean / begin, last.deviation.mean / end
+    variety = "more" if after > before else "less"
     says = {
         ("smaller", "more"): "as the paper says",
         ("larger", "less"): "against what the paper says",
     }.get((size, variety), "the paper says smaller and more varied")
     return (
-        f"{label}: from {percent(first.ratio, 0)} to {percent(last.ratio, 0)} masked the largest "
-        f"logits become {size} ({first.largest_logit.mean:.3g} to {last.largest_logit.mean:.3g}) "
-        f"and {variety} varied (deviation {first.deviation.mean:.2g} to "
-        f"{last.deviation.mean:.2g}), {says}."
+        f"{became} and, relative to their mean, {variety} varied (deviation {percent(before, 0)} "
+        f"to {percent(after, 0)} of it), {says}."
     )

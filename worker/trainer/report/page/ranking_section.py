@@ -10,18 +10,19 @@ def ranking_section(report: Report) -> str:
     """Show what each distilled set lacks against all images, and adds to random ones."""
     if not report.ranking:
         return ""
-    head = ["training set", "HLR", "IOR"]
+    head = ["training set", "beside", "measure", "difference"]
     rows = [
-        [
-            one.training_set_label,
-            _shown(one.hard_label_recovery),
-            _shown(one.improvement_over_random),
-        ]
+        [one.training_set_label, difference.beside, name, _shown(difference)]
         for one in report.ranking
+        for name, difference in (
+            ("HLR", one.hard_label_recovery),
+            ("IOR", one.improvement_over_random),
+        )
+        if difference is not None
     ]
     return (
         "<section><h2>Against all images, and against random ones</h2>"
-        f"{stacked_table(head, rows)}"
+        f"{stacked_table(head, rows, words=3)}"
         '<p class="caption">In accuracy, as trained, by the names of DD-Ranking. HLR: what '
         "networks on the full data have more; the lower the better. IOR: what networks on as many "
         "random real images have less; the higher the better. ± is of the difference between two "
@@ -29,8 +30,6 @@ def ranking_section(report: Report) -> str:
     )
 
 
-def _shown(difference: AccuracyDifference | None) -> str:
-    if difference is None:
-        return "not measured"
+def _shown(difference: AccuracyDifference) -> str:
     deviation = "" if difference.deviation is None else f" ± {percent(difference.deviation)}"
-    return f"{percent(difference.mean)}{deviation} (beside {difference.beside})"
+    return f"{percent(difference.mean)}{deviation}"
