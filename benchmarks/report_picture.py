@@ -22,19 +22,23 @@ def take(report: Path, picture: Path) -> None:
     Args:
         report: its report.html.
         picture: the PNG to write.
+
+    Raises:
+        FileNotFoundError: there is no such report.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
         running_chromium(Path(folder)) as devtools,
         new_page(devtools) as page,
     ):
-        page.open(report.resolve().as_uri())
-        page.screenshot(picture, width=WIDTH, scheme="light")
+        taken = Path(folder) / "taken.png"
+        page.open(report.resolve(strict=True).as_uri())
+        page.screenshot(taken, width=WIDTH, scheme="light")
         end = page.evaluate(f"document.querySelector({LAST!r}).getBoundingClientRect().bottom")
         width = page.evaluate("document.documentElement.clientWidth")
-    with Image.open(picture) as taken:
-        shown = taken.convert("RGB").crop((0, 0, int(width), round(float(end)) + 12))
-        shown.quantize(N_COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
+        with Image.open(taken) as whole:
+            shown = whole.convert("RGB").crop((0, 0, int(width), round(float(end)) + 12))
+    shown.quantize(N_COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""/: the jobs and their reports, for people; one page without scripts that renews itself."""
+"""/: the jobs and their reports, for people; one page without scripts that refreshes itself."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ PAGES: Mapping[Resource, str] = {"comparison": "comparison.html", "report": "rep
 
 PAGE = """<header>
 <div><h1>ddcal</h1>
-<p>Distilled data sets and calibrated networks: the latest jobs. This page renews itself.
+<p>Distilled data sets and calibrated networks: the latest jobs. This page refreshes itself.
 <a href="/v1/datasets">data sets</a> · <a href="/v1/logits">logits</a> ·
 <a href="/docs">API</a></p></div>
 {logout}
