@@ -129,7 +129,8 @@ def rule(
     """A rule, see DecisionRule: ECE lower for some candidate, unless told otherwise."""
     others = [against] if isinstance(against, Mapping) else [*against]
     usual = {"metric": "ece", "expected": "lower", "over": "some", "min_seeds": SEEDS}
-    told = {"name": name, "statement": statement, "of": of, "against": others}
+    sentence = f"{statement[:1].upper()}{statement[1:]}."
+    told = {"name": name, "statement": sentence, "of": of, "against": others}
     return DecisionRule.model_validate({**usual, **told, **more})
 
 
