@@ -102,9 +102,12 @@ def _of_jobs(jobs: Sequence[Job]) -> Settings:
                 found.setdefault(path, {})[setting_key(value)] = value
     settings = {path: _one_or_all(list(values.values())) for path, values in found.items()}
     # The seed of the set, where there is one: it is what a pipeline hands to all its jobs.
-    seeds = {job.kind: job.params["seed"] for job in jobs if "seed" in job.params}
-    seed = next((seeds[kind] for kind in ("distill", "train", "calibrate") if kind in seeds), None)
-    return {**settings, "seed": seed}
+    for kind in ("distill", "train", "calibrate"):
+        of_kind = [job.params for job in jobs if job.kind == kind]
+        seeds = sorted({params["seed"] for params in of_kind if "seed" in params})
+        if seeds:
+            return {**settings, "seed": _one_or_all(seeds)}
+    return settings
 
 
 def _is_reference(name: str, value: object) -> bool:

@@ -105,6 +105,7 @@ def test_a_chain_of_jobs_has_the_settings_of_its_jobs(api, two):
     job = post(api, [run["id"], both["id"]]).json()
     first, second = (one["settings"] for one in job["params"]["reports"])
     assert (first["distill.mask.ratio"], second["distill.mask.ratio"]) == (0.0, [0.0, 0.3])
+    assert (first["seed"], second["seed"]) == (0, [0, 1])
     assert "dataset" not in first
 
 
