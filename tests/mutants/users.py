@@ -21,6 +21,23 @@ MUTANTS = (
         ("tests/shared/engine/test_jobs.py::test_what_waits_for_a_failed_job_fails_with_it",),
     ),
     Mutant(
+        "comparisons-need-every-report",
+        _JOBS,
+        'ended.state != "succeeded" and not row.is_soft:',
+        'ended.state != "succeeded":',
+        ("tests/api/test_studies.py::test_a_study_of_which_some_cells_fail_is_partial",),
+    ),
+    Mutant(
+        "twins-compute-both",
+        "worker/supervisor/run_records.py",
+        "    if other_id is not None and runs",
+        "    if False and runs",
+        (
+            "tests/worker/supervisor/test_reuse.py::"
+            "test_of_two_alike_at_once_the_second_takes_over_the_first_s_results",
+        ),
+    ),
+    Mutant(
         "a-cancelled-run-can-succeed",
         _RUNS,
         "    moved = move(connection, run.id, (source,), target, *_holds(run), **leave)\n",
