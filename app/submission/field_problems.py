@@ -61,15 +61,18 @@ _LENGTHS = {
 }
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], path: Path) -> list[FieldProblem]:
+def problems_of(
+    error: ValidationError, model: type[BaseModel], path: Path, *, at_most: int | None = None
+) -> list[FieldProblem]:
     """All that a validator has found wrong with a document, in our words, each place once.
 
     Args:
         error: what it raised.
         model: what the document had to be.
         path: where in the body the document stands.
+        at_most: how many of the validator's errors are told; None: all.
     """
-    details = error.errors(include_url=False, include_context=True)
+    details = error.errors(include_url=False, include_context=True)[:at_most]
     found = [problem for one in details for problem in _field_problems(one, model, path)]
     return list({one.pointer: one for one in reversed(found)}.values())[::-1]
 

@@ -161,6 +161,7 @@ def _named(context: CheckContext, params: StudyParams, name: str) -> StudyParams
         return None
     budget = Budget(preset=params.preset or "smoke", published_for=params.published_for)
     whole = study.params(params.dataset or "", budget, params.seeds or SEEDS)
+    fixed = True
     for field in sorted(params.model_fields_set - {"named"}):
         given = getattr(params, field)
         if given is not None and given != getattr(whole, field):
@@ -169,7 +170,8 @@ def _named(context: CheckContext, params: StudyParams, name: str) -> StudyParams
                 "submit a study of your own without a name"
             )
             context.refuse(f"/params/{field}", "named_study_is_fixed", detail)
-    return whole
+            fixed = False
+    return whole if fixed else None
 
 
 def _extended(context: CheckContext, params: StudyParams, job_id: str) -> StudyParams | None:
@@ -206,7 +208,8 @@ def _checked(context: CheckContext, cell: Cell) -> CheckedCell:
     try:
         params = PipelineParams.model_validate(cell.params)
     except ValidationError as error:
-        problems = [_placed(cell, one) for one in problems_of(error, PipelineParams, ())]
+        found = problems_of(error, PipelineParams, (), at_most=MAX_PROBLEMS)
+        problems = [_placed(cell, one) for one in found]
         return CheckedCell(
             settings=cell.settings, request=None, intake=(), problems=tuple(problems)
         )

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ddcal_core.specs.calibration import FitOn
 from ddcal_core.specs.fields import NAME, Spec
 
-SettingScalar = str | int | float | bool | None
-SettingValue = SettingScalar | list[SettingScalar]
+SettingScalar = Annotated[str, Field(max_length=200)] | int | float | bool | None
+SettingValue = SettingScalar | Annotated[list[SettingScalar], Field(max_length=100)]
 """What a field of a pipeline's params is set to."""
 SettingPath = Annotated[
     str,
@@ -129,14 +129,25 @@ class DecisionRule(Spec):
         return self
 
 
+def _under_names_of_their_own(rules: list[DecisionRule]) -> list[DecisionRule]:
+    names = [rule.name for rule in rules]
+    if len(set(names)) < len(names):
+        raise ValueError("wanted each rule under a name of its own, got a name twice")
+    return rules
+
+
+DecisionRules = Annotated[list[DecisionRule], AfterValidator(_under_names_of_their_own)]
+
+
 def setting_key(value: object) -> object:
     """Give what is equal for equal settings alone: 0 and 0.0 are, 1 and true are not."""
     if isinstance(value, list | tuple):
         return ("list", *map(setting_key, value))
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return (type(value).__name__, value)
-    if isinstance(value, int | float) and math.isfinite(value):
-        return ("number", float(value))
+    # Python compares whole numbers of any size with fractions exactly; float() overflows.
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return ("number", value)
     raise TypeError(f"wanted a setting as JSON has it; got {value!r}")
 
 

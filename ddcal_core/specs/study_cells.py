@@ -1,13 +1,17 @@
 """The cells of a study: every combination of what varies, each the params of a pipeline."""
 
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddcal_core.specs.decision_rules import SettingValue, setting_key
+from ddcal_core.specs.decision_rules import SettingChoice, SettingValue, setting_key
 from ddcal_core.specs.kinds.study import MAX_CELLS, StudyParams, ValueRange, Variants, Varied, Vary
+
+MAX_PART = 20_000
+"""Characters, as JSON, of the base and of what a single value or variant sets."""
 
 
 class StudyError(ValueError):
@@ -53,7 +57,10 @@ def cells_of(params: StudyParams) -> list[Cell]:
     Raises:
         StudyError: what varies does not fit together, or leaves no cell, or too many.
     """
+    _check_size(("base",), params.base)
     axes = [_choices(name, varied) for name, varied in params.vary.items()]
+    for choice in itertools.chain.from_iterable(axes):
+        _check_size(choice.place, choice.assigned)
     if not axes:
         raise StudyError(("vary",), "wanted at least one field that varies, got none")
     _check_paths(axes)
@@ -61,7 +68,43 @@ def cells_of(params: StudyParams) -> list[Cell]:
     taken = list(_without_excluded(params, chosen))
     if not taken:
         raise StudyError(("exclude",), "every cell is excluded: wanted one that is left")
-    return [_cell(params.base or {}, choices) for choices in taken]
+    cells = [_cell(params.base or {}, choices) for choices in taken]
+    _check_mentioned(params, cells)
+    return cells
+
+
+def _check_mentioned(params: StudyParams, cells: Sequence[Cell]) -> None:
+    """The reference and the rules name settings that cells have."""
+    known: dict[str, set[object]] = {name: set() for name in params.vary}
+    for cell in cells:
+        for name, value in cell.settings.items():
+            known[name].add(setting_key(value))
+    mentioned: list[tuple[Sequence[str | int], str, object]] = [
+        (("reference",), name, value) for name, value in (params.reference or {}).items()
+    ]
+    for k, rule in enumerate(params.rules):
+        places: list[tuple[tuple[str | int, ...], SettingChoice]] = [
+            (("of",), rule.of.settings),
+            *((("against", j), rows.settings) for j, rows in enumerate(rule.against)),
+        ]
+        mentioned += [
+            (("rules", k, *place, "settings"), name, value)
+            for place, choice in places
+            for name, values in choice.items()
+            for value in values
+        ]
+    for path, name, meant in mentioned:
+        if name not in known:
+            words = f"wanted one of what varies: {', '.join(known)}; got {name}"
+            raise StudyError((*path, name), words)
+        if setting_key(meant) not in known[name]:
+            raise StudyError((*path, name), "no cell has this value: wanted one that varies")
+
+
+def _check_size(path: Sequence[str], part: object) -> None:
+    """Each cell is checked whole, so a part of all of them may not be long."""
+    if len(json.dumps(part)) > MAX_PART:
+        raise StudyError(path, f"wanted at most {MAX_PART:,} characters of JSON, got more")
 
 
 def with_added(known: Vary, more: Vary) -> Vary:
@@ -117,6 +160,12 @@ def _alone(name: str, value: SettingValue) -> dict[str, Any]:
 
 def _check_paths(axes: Sequence[Sequence[_Choice]]) -> None:
     """No field is set by two of what varies, not even in part."""
+    for choice in itertools.chain.from_iterable(axes):
+        paths = sorted(tuple(path.split(".")) for path in choice.assigned)
+        for outer, inner in itertools.pairwise(paths):
+            if inner[: len(outer)] == outer:
+                words = f"it sets {'.'.join(outer)} and, within it, {'.'.join(inner)}: wanted one"
+                raise StudyError(choice.place, words)
     owners: dict[tuple[str, ...], str] = {}
     for axis in axes:
         own = {tuple(path.split(".")) for choice in axis for path in choice.assigned}
@@ -194,7 +243,8 @@ def _with_value(node: Any, path: Sequence[str], value: Any) -> Any:  # noqa: ANN
         return value
     name, *rest = path
     if isinstance(node, list):
-        k = int(name) if name.isdecimal() else len(node)
+        # One spelling alone: what varies is told apart by its path.
+        k = int(name) if name.isdecimal() and name == str(int(name)) else len(node)
         return [*node[:k], _with_value(node[k], rest, value), *node[k + 1 :]]
     if node is not None and not isinstance(node, dict):
         raise TypeError(name)

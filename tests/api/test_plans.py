@@ -140,3 +140,33 @@ def test_an_extended_named_study_has_no_name(api):
     assert more["params"]["named"] is None
     assert more["params"]["rules"] == study["params"]["rules"]
     assert more["params"]["vary"]["seed"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"version": 99}, "/params/version"),
+        ({"base": {}}, "/params/base"),
+        ({"vary": {"seed": [0]}}, "/params/vary"),
+    ],
+)
+def test_a_named_study_with_fields_of_its_own_is_refused(shared_api, more, pointer):
+    """By its plan as by its submission, though each of its cells is sound."""
+    params = {"named": "mts-ratio", "dataset": "digits", **more}
+    for path in ("/v1/jobs/plan", "/v1/jobs"):
+        answer = shared_api.client.post(path, json={"kind": "study", "params": params})
+        assert [one["pointer"] for one in problem(answer, 422)["errors"]] == [pointer]
+
+
+def test_rules_of_one_name_are_refused(shared_api):
+    """Before anything is planned."""
+    rule = {
+        "name": "r",
+        "statement": "lower",
+        "of": {"settings": {"seed": [0]}},
+        "against": [{"training_set": "random"}],
+        "expected": "lower",
+    }
+    params = {"base": BASE, "vary": {"seed": [0, 1]}, "rules": [rule, rule]}
+    answer = shared_api.client.post("/v1/jobs/plan", json={"kind": "study", "params": params})
+    assert problem(answer, 422)["errors"][0]["pointer"] == "/params/rules"

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from ddcal_core.specs.decision_rules import DecisionRule, SettingPath, SettingValue
+from ddcal_core.specs.decision_rules import DecisionRules, SettingPath, SettingValue
 from ddcal_core.specs.fields import REPORT_REFERENCE, Spec
 
 MAX_COMPARED = 2_000
@@ -35,14 +35,6 @@ class CompareParams(Spec):
         description="Settings of what the others are compared with, each but the seed; what it "
         "leaves out, and with null all, is the first value of each.",
     )
-    rules: list[DecisionRule] = Field(
+    rules: DecisionRules = Field(
         [], max_length=50, description="Statements to decide. Default: none."
     )
-
-    @field_validator("rules")
-    @classmethod
-    def _names_differ(cls, rules: list[DecisionRule]) -> list[DecisionRule]:
-        names = [rule.name for rule in rules]
-        if len(set(names)) < len(names):
-            raise ValueError("wanted each rule under a name of its own, got a name twice")
-        return rules

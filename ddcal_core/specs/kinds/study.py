@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ddcal_core.specs.decision_rules import DecisionRule, SettingPath, SettingValue
+from ddcal_core.specs.decision_rules import DecisionRules, SettingPath, SettingValue
 from ddcal_core.specs.fields import JOB_REFERENCE, NAME, DatasetName, Spec
 from ddcal_core.specs.kinds.compare import MAX_COMPARED, Settings
 
@@ -48,9 +48,9 @@ OF_VALUES, OF_RANGE, OF_VARIANTS = "values", "range", "variants"
 
 
 def _varied_tag(value: object) -> str:
-    if isinstance(value, list):
+    if not isinstance(value, dict | ValueRange | Variants):
         return OF_VALUES
-    names = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
+    names = value if isinstance(value, dict) else value.model_fields_set
     return OF_VARIANTS if "variants" in names else OF_RANGE
 
 
@@ -100,7 +100,7 @@ class StudyParams(Spec):
         description="Values that the others are compared with, pair by pair of equal seed. "
         "Default: the first of each.",
     )
-    rules: list[DecisionRule] = Field(
+    rules: DecisionRules = Field(
         [], max_length=50, description="Statements to decide, fixed before anything runs."
     )
     extends: str | None = Field(

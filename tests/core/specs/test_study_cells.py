@@ -148,3 +148,56 @@ def test_what_cannot_be_added_is_refused(more):
     known = study({"seed": [0, 1], "m": {"variants": {"a": {"seed": 1}}}}).vary
     with pytest.raises(StudyError):
         with_added(known, study(more).vary)
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"reference": {"other": 1}}, ("reference", "other")),
+        ({"reference": {"seed": 7}}, ("reference", "seed")),
+        ({"rules": [{"of": {"settings": {"seed": [7]}}}]}, ("rules", 0, "of", "settings", "seed")),
+        (
+            {"rules": [{"against": [{"settings": {"other": [1]}}]}]},
+            ("rules", 0, "against", 0, "settings", "other"),
+        ),
+        ({"base": {"dataset": "x" * 20_000}}, ("base",)),
+        (
+            {"vary": {"v": {"variants": {"a": {"train": {}, "train.epochs": 5}}}}},
+            ("vary", "v", "variants", "a"),
+        ),
+        (
+            {
+                "base": {"evaluate": {"mts_ratios": [0.1]}},
+                "vary": {"evaluate.mts_ratios.0": [0.2], "evaluate.mts_ratios.00": [0.3]},
+            },
+            ("vary", "evaluate.mts_ratios.00"),
+        ),
+    ],
+)
+def test_what_no_cell_can_have_is_refused_by_place(more, path):
+    """A reference or rule about nothing, a place set twice, and parts too long to check often."""
+    rule = {
+        "name": "r",
+        "statement": "lower",
+        "of": {"settings": {"seed": [0]}},
+        "against": [{"settings": {"seed": [1]}}],
+        "expected": "lower",
+    }
+    rules = [{**rule, **given} for given in more.get("rules", ())]
+    params = {"base": {}, "vary": {"seed": [0, 1]}, **more, "rules": rules}
+    with pytest.raises(StudyError) as raised:
+        cells_of(StudyParams.model_validate(params))
+    assert raised.value.path == path
+
+
+def test_whole_numbers_of_any_size_are_told_apart():
+    """Beyond what a float holds, too."""
+    varied = {"seed": [10**400, 10**400 + 1, 2**53, 2**53 + 1]}
+    assert len(cells_of(StudyParams(base={}, vary=varied))) == 4
+
+
+def test_values_of_settings_are_short():
+    """Answers repeat them for each cell."""
+    for value in ("x" * 201, [0] * 101):
+        with pytest.raises(ValidationError):
+            StudyParams(base={}, vary={"dataset": [value]})
