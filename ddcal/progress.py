@@ -163,9 +163,14 @@ def active_part(job: JobRecord) -> Part:
     """Which of a pipeline's jobs to show: a running one, else the next to run, else the whole."""
     for states in (("running", "cancelling"), ("queued",), ("blocked", "scheduled")):
         for child in job.children:
-            if child.state in states:
+            if child.state in states and not _waits_for_the_rest(child, job):
                 return child
     return job
+
+
+def _waits_for_the_rest(child: Part, job: JobRecord) -> bool:
+    """Of a study, what compares is shown all the while, and waits until the others have ended."""
+    return job.n_parts > len(job.children) and child.state in ("blocked", "scheduled")
 
 
 def share_done(job: JobRecord) -> float:

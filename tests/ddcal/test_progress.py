@@ -132,3 +132,20 @@ def test_an_estimate_does_not_learn_from_what_was_taken_over():
 def test_duration_in_words(seconds, words):
     """Seconds up to a minute, minutes up to an hour."""
     assert duration(seconds) == words
+
+
+def test_a_study_shows_all_of_its_jobs_though_few_come_with_it():
+    """Those at work and the one that compares, which waits for the rest and is not at work."""
+    compare = child("blocked", role="compare", kind="compare")
+    shown = {
+        "id": "job_1", "kind": "study", "state": "running", "children": [compare],
+        "counts": {"succeeded": 3, "queued": 8, "blocked": 1},
+        "progress": {"fraction": 0.25, "eta_seconds": 90.0},
+    }  # fmt: skip
+    study = JobRecord.model_validate(shown)
+    assert share_done(study) == 0.25
+    assert heading(study).startswith("3/12 study")
+    assert Estimate().look(study) == "about 1 min 30 s left"
+    working = child("running", role="4-train-distilled", kind="train", step=50)
+    study = JobRecord.model_validate({**shown, "children": [working, compare]})
+    assert heading(study) == "3/12 4-train-distilled matching"
