@@ -28,6 +28,7 @@ from app.api import (
     named_studies,
     network_uploads,
     pages,
+    plans,
     result_pages,
     results,
     set_uploads,
@@ -56,7 +57,18 @@ LOCAL_OWNER = "local"
 N_TOGETHER = 32
 # The router looks through them in this order: what is asked most comes first.
 BY_USE = (
-    *(jobs, job_submission, named_studies, job_events, health, metrics, pages, result_pages, login),
+    *(
+        jobs,
+        job_submission,
+        named_studies,
+        plans,
+        job_events,
+        health,
+        metrics,
+        pages,
+        result_pages,
+        login,
+    ),
     *(datasets, logits, results, exports, comparisons, set_uploads, network_uploads, artifacts),
     documentation,
 )

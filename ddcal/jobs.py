@@ -64,7 +64,7 @@ REQUEST_FIELDS = frozenset(
 def planned(content: bytes, manners: Manners) -> Steps[PlanRecord]:
     """What a submission would do."""
     headers = {"Content-Type": JSON_TYPE}
-    ask = Ask("POST", "/v1/jobs/plan", content=content, headers=headers)
+    ask = Ask("POST", "/v1/plans", content=content, headers=headers)
     body = yield from document(ask, manners)
     return PlanRecord.model_validate(body)
 

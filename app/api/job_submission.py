@@ -20,18 +20,16 @@ from app.api.http.dependencies import (
     service_of,
 )
 from app.api.http.idempotency import KEY_HEADER, REPLAYED, idempotency_key, keyed
-from app.api.http.request_bodies import invalid, json_bytes, read_ambiguous, read_json, validated
+from app.api.http.request_bodies import invalid, json_bytes, read_ambiguous, validated
 from app.api.http.responses import json_answer, problems
 from app.api.job_views import family_of, retry_after, whole_job_body
 from app.api.schemas.jobs import JobBody
-from app.api.schemas.studies import PlanBody, plan_body
 from app.shared.engine.idempotency import KeyedRequest, take_key
 from app.shared.errors import FieldProblem, GoneError, InvalidRequestError, NotFoundError
 from app.shared.store.database import Connection
 from app.shared.store.job_queries import find_job
 from app.shared.store.job_records import Job, new_id
 from app.submission.examples import EXAMPLES, EXAMPLES_ON_UPLOADS
-from app.submission.plan import plan_of
 from app.submission.pointers import brief
 from app.submission.requests import JOB_REQUESTS, JobRequest, Request
 from app.submission.submit import problems_of_names, retry, submit
@@ -70,29 +68,6 @@ async def submit_job(request: HttpRequest) -> Response:
     service, owner_id = await service_of(request), await current_owner(request)
     body = await json_bytes(request)
     return await service.writes.run(partial(_submission, request, service, owner_id, body))
-
-
-@router.post(
-    "/plan",
-    response_model=PlanBody,
-    responses=problems(400, 413, 415, 422),
-    openapi_extra={"requestBody": SUBMISSION_BODY["requestBody"]},
-    summary="See what a submission would do",
-)
-async def plan_job(request: HttpRequest) -> Response:
-    """Check a submission as `POST /v1/jobs` does, and write nothing.
-
-    Of a study it tells every cell that would be refused, and counts the jobs of the others.
-    """
-    service, owner_id = await service_of(request), await current_owner(request)
-    body = await json_bytes(request)
-
-    def look(connection: Connection) -> Response:
-        document = read_json(body)
-        planned = plan_of(connection, service.settings, owner_id, read_job_request(document))
-        return json_answer(plan_body(planned))
-
-    return await service.reads.run(lambda: look)
 
 
 @router.post(

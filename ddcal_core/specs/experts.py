@@ -5,6 +5,8 @@ from pydantic import Field
 from ddcal_core.specs.augmentations import Augmentation
 from ddcal_core.specs.fields import Spec
 
+MAX_EPOCHS = 1_000
+
 
 class ExpertSpec(Spec):
     """Networks trained on real images, their parameters kept after each epoch: what MTT imitates.
@@ -17,7 +19,7 @@ class ExpertSpec(Spec):
     epochs: int = Field(
         6,
         ge=1,
-        le=1_000,
+        le=MAX_EPOCHS,
         description=(
             "Epochs of each expert. A snapshot is kept before training and after each "
             "epoch; MTT reads those up to max_start_epoch - 1 + expert_epochs."

@@ -10,7 +10,7 @@ from tests.api.test_studies import BASE, FOUR
 
 def plan(api, kind, params):
     """What a submission would do."""
-    answer = api.client.post("/v1/jobs/plan", json={"kind": kind, "params": params})
+    answer = api.client.post("/v1/plans", json={"kind": kind, "params": params})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -39,7 +39,7 @@ def test_each_cell_that_would_be_refused_is_told(api):
 def test_where_no_cell_is_left_the_plan_is_refused(api):
     """As the submission would be."""
     params = {"base": BASE, "vary": {"distill.images_per_class": [900]}}
-    answer = api.client.post("/v1/jobs/plan", json={"kind": "study", "params": params})
+    answer = api.client.post("/v1/plans", json={"kind": "study", "params": params})
     assert "/params/vary/distill.images_per_class" in [
         one["pointer"] for one in problem(answer, 422)["errors"]
     ]
@@ -59,7 +59,7 @@ def test_every_kind_can_be_planned(shared_api):
     """A pipeline with its jobs, any other job as itself; what is wrong is 422."""
     assert plan(shared_api, "pipeline", BASE)["jobs"]["distill"] == 1
     for kind in JOB_REQUESTS:
-        answer = shared_api.client.post("/v1/jobs/plan", json={"kind": kind, "params": {}})
+        answer = shared_api.client.post("/v1/plans", json={"kind": kind, "params": {}})
         assert answer.status_code in (200, 422)
 
 
@@ -70,11 +70,11 @@ def test_published_numbers_are_for_images_like_the_papers(shared_api, name, word
     """Digits are none of theirs: told before anything runs, of a named study, too."""
     distill = {"method": "dc", "preset": "published", "images_per_class": 1, "published_for": name}
     asked = {"kind": "distill", "params": {"dataset": "digits", "distill": distill}}
-    answer = shared_api.client.post("/v1/jobs/plan", json=asked)
+    answer = shared_api.client.post("/v1/plans", json=asked)
     assert words in " ".join(one["detail"] for one in problem(answer, 422)["errors"])
     params = {"named": "mdt-ratio", "dataset": "digits", "preset": "published"}
     asked = {"kind": "study", "params": {**params, "published_for": name}}
-    answer = shared_api.client.post("/v1/jobs/plan", json=asked)
+    answer = shared_api.client.post("/v1/plans", json=asked)
     assert words in " ".join(one["detail"] for one in problem(answer, 422)["errors"])
 
 
@@ -83,7 +83,7 @@ def test_published_numbers_are_for_images_like_the_papers(shared_api, name, word
 def test_every_named_study_can_be_run(shared_api, name, preset):
     """On digits at its smoke budget; the published one has no numbers for digits, and says so."""
     asked = {"kind": "study", "params": {"named": name, "dataset": "digits", "preset": preset}}
-    answer = shared_api.client.post("/v1/jobs/plan", json=asked)
+    answer = shared_api.client.post("/v1/plans", json=asked)
     if preset == "published":
         assert "published" in problem(answer, 422)["detail"]
         return
@@ -153,7 +153,7 @@ def test_an_extended_named_study_has_no_name(api):
 def test_a_named_study_with_fields_of_its_own_is_refused(shared_api, more, pointer):
     """By its plan as by its submission, though each of its cells is sound."""
     params = {"named": "mts-ratio", "dataset": "digits", **more}
-    for path in ("/v1/jobs/plan", "/v1/jobs"):
+    for path in ("/v1/plans", "/v1/jobs"):
         answer = shared_api.client.post(path, json={"kind": "study", "params": params})
         assert [one["pointer"] for one in problem(answer, 422)["errors"]] == [pointer]
 
@@ -168,5 +168,5 @@ def test_rules_of_one_name_are_refused(shared_api):
         "expected": "lower",
     }
     params = {"base": BASE, "vary": {"seed": [0, 1]}, "rules": [rule, rule]}
-    answer = shared_api.client.post("/v1/jobs/plan", json={"kind": "study", "params": params})
+    answer = shared_api.client.post("/v1/plans", json={"kind": "study", "params": params})
     assert problem(answer, 422)["errors"][0]["pointer"] == "/params/rules"

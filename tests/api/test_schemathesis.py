@@ -48,7 +48,7 @@ allow-x00 = true
 [[operations]]
 include-name = [
   "POST /v1/jobs", "POST /v1/datasets", "POST /v1/logits", "POST /v1/distilled-sets",
-  "POST /v1/models",
+  "POST /v1/models", "POST /v1/plans", "POST /v1/comparisons",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 
@@ -63,7 +63,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 """
 IN_CI = """
 [[operations]]
-include-name = "POST /v1/jobs"
+include-name = ["POST /v1/jobs", "POST /v1/plans", "POST /v1/comparisons"]
 phases.coverage.enabled = false
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 """

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ddcal_core.specs.augmentations import ALL_AUGMENTATIONS
-from ddcal_core.specs.experts import ExpertSpec
+from ddcal_core.specs.experts import MAX_EPOCHS, ExpertSpec
 from ddcal_core.specs.methods.method import MethodSpec, Values, smoke_shape
 from ddcal_core.specs.methods.unrolled import Labels, MaskRedraw
 
@@ -70,6 +70,15 @@ class MttSpec(MethodSpec):
         description="Step size on the logits of soft labels; ignored with hard labels.",
     )
     mask_redraw: MaskRedraw = "iteration"
+
+    @model_validator(mode="after")
+    def _reads_what_experts_can_have(self) -> "MttSpec":
+        if self.last_epoch_read > MAX_EPOCHS:
+            raise ValueError(
+                f"max_start_epoch - 1 + expert_epochs: wanted at most {MAX_EPOCHS:,}, the epochs "
+                f"that experts can have; got {self.last_epoch_read:,}"
+            )
+        return self
 
     def experts_to_imitate(self) -> ExpertSpec:
         """Experts of the same network and augmentation that train for as long as they are read.

@@ -148,3 +148,12 @@ def test_each_row_is_a_spec(method):
             spec = resolved(dataset, method=method, images_per_class=size).model_dump()
             smoke = METHODS[method].smoke(dataset, size, version=PRESETS_VERSION)
             assert {**spec, **smoke} == spec
+
+
+def test_mtt_reads_no_epoch_that_experts_cannot_have():
+    """Told at submission, not when the experts of a pipeline are made up."""
+    assert (
+        resolved("mine", method="mtt", max_start_epoch=999, expert_epochs=2).last_epoch_read == 1000
+    )
+    with pytest.raises(ValidationError, match="wanted at most 1,000"):
+        resolved("mine", method="mtt", max_start_epoch=1000, expert_epochs=2)
