@@ -1,5 +1,6 @@
-"""What a comparison says, in sentences: the best first, then what it costs, then the verdicts."""
+"""What a comparison says, in sentences: verdicts in short, the best, what it costs, verdicts."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ddcal_core.formats.comparisons import Difference, Series, Verdict
@@ -34,13 +35,22 @@ def findings(
         *_fall_words(series, differences),
         *([] if series else _difference_words(differences)),
     ]
-    if not found:
+    if not found and not verdicts:
         found = [f"{n_results} results side by side; no two of them make a pair."]
+    found = [*_verdicts_in_short(verdicts), *found]
     found += [f"{one.rule.statement} {one.words}" for one in verdicts]
     if n_missing:
         has = "has" if n_missing == 1 else "have"
         found.append(f"{n_missing} of {n_missing + n_results} {has} no report, and no row here.")
     return found + _caution(series, differences)
+
+
+def _verdicts_in_short(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """How many statements have each verdict: what a study with rules was run for."""
+    if verdicts:
+        counts = Counter(one.outcome for one in verdicts)
+        told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+        yield f"{len(verdicts)} statement{'s' if len(verdicts) > 1 else ''}: {told}."
 
 
 def _main(series: Sequence[Series], metric: str) -> list[Series]:

@@ -57,6 +57,8 @@ def decided(tmp_path, rules, *, means, n_seeds=8, curve=None, settings=None, dat
     (output,) = run_kind("compare", params, inputs, tmp_path / "out")
     record = read_comparison(file_of(output, "comparison.json").read_bytes())
     assert record.verdicts == {one.rule.name: one.outcome for one in record.decided}
+    assert record.headline.startswith(f"{len(rules)} statement")
+    assert f"1 {record.decided[0].outcome}" in record.headline or len(rules) > 1
     return record.decided
 
 
