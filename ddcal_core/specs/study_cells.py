@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddcal_core.specs.decision_rules import SettingChoice, SettingValue, setting_key
-from ddcal_core.specs.kinds.study import MAX_CELLS, StudyParams, ValueRange, Variants, Varied, Vary
+from ddcal_core.specs.kinds.study import (
+    MAX_CELLS,
+    NamedVariants,
+    StudyParams,
+    ValueRange,
+    Varied,
+    Vary,
+)
 
 MAX_PART = 20_000
 """Characters, as JSON, of the base and of what a single value or variant sets."""
@@ -120,13 +127,13 @@ def with_added(known: Vary, more: Vary) -> Vary:
 def _added(name: str, known: Varied | None, more: Varied) -> Varied:
     if known is None:
         return more
-    if isinstance(known, Variants) and isinstance(more, Variants):
+    if isinstance(known, NamedVariants) and isinstance(more, NamedVariants):
         for word, given in more.variants.items():
             if known.variants.get(word, given) != given:
                 words = f"there is another variant {word} already: wanted a name of its own"
                 raise StudyError(("vary", name, "variants", word), words)
-        return Variants(variants={**known.variants, **more.variants})
-    if isinstance(known, Variants) or isinstance(more, Variants):
+        return NamedVariants(variants={**known.variants, **more.variants})
+    if isinstance(known, NamedVariants) or isinstance(more, NamedVariants):
         raise StudyError(("vary", name), "wanted variants to add to variants, values to values")
     values = _values(known)
     keys = {setting_key(value) for value in values}
@@ -138,7 +145,7 @@ def _values(varied: list[SettingValue] | ValueRange) -> list[SettingValue]:
 
 
 def _choices(name: str, varied: Varied) -> list[_Choice]:
-    if isinstance(varied, Variants):
+    if isinstance(varied, NamedVariants):
         return [
             _Choice(name=name, value=word, assigned=given, place=("vary", name, "variants", word))
             for word, given in varied.variants.items()

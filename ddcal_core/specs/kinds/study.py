@@ -35,7 +35,7 @@ class ValueRange(Spec):
         return [int(one) if one == one.to_integral_value() else float(one) for one in found]
 
 
-class Variants(Spec):
+class NamedVariants(Spec):
     """Several fields set together, under a name: a method with what it needs, say."""
 
     variants: dict[
@@ -48,7 +48,7 @@ OF_VALUES, OF_RANGE, OF_VARIANTS = "values", "range", "variants"
 
 
 def _varied_tag(value: object) -> str:
-    if not isinstance(value, dict | ValueRange | Variants):
+    if not isinstance(value, dict | ValueRange | NamedVariants):
         return OF_VALUES
     names = value if isinstance(value, dict) else value.model_fields_set
     return OF_VARIANTS if "variants" in names else OF_RANGE
@@ -57,7 +57,7 @@ def _varied_tag(value: object) -> str:
 Varied = Annotated[
     Annotated[list[SettingValue], Field(min_length=1, max_length=MAX_CELLS), Tag(OF_VALUES)]
     | Annotated[ValueRange, Tag(OF_RANGE)]
-    | Annotated[Variants, Tag(OF_VARIANTS)],
+    | Annotated[NamedVariants, Tag(OF_VARIANTS)],
     Discriminator(_varied_tag),
 ]
 Vary = Annotated[
