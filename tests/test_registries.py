@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from app.__main__ import PARTS
-from app.shared.store import tables
+from app.shared.store import descriptions, tables
 from app.shared.store.catalog import TABLES
 from app.shared.store.job_states import JOB_STATES, TERMINAL_STATES
 from app.shared.store.kinds import (
@@ -215,3 +215,9 @@ def test_every_method_is_compared_with_its_formula(method):
     tests = (Path(__file__).parent / "core" / "distillation").glob("test_*.py")
     made = f"{METHODS[method].__name__}("
     assert [path.name for path in tests if made in path.read_text()]
+
+
+def test_every_result_is_found_by_the_beginning_of_its_id():
+    """A search takes it for an id, and not for a word."""
+    for facts in RESOURCES.values():
+        assert descriptions._ID.fullmatch(f"{facts.prefix}_06h2")

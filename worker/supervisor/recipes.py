@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.shared.engine.recipes import Recipe
-from app.shared.store.kinds import INTAKE, RESOURCES, import_computation
+from app.shared.store.kinds import ID_PREFIXES, INTAKE, import_computation
 
 ROOT = Path(__file__).resolve().parents[2]
 OUR_PACKAGES = ("worker", "ddcal_core")
@@ -27,8 +27,7 @@ RECIPE_VERSION = 2
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn", "onnx", "onnxruntime")
 # Read by the kinds beside their modules: a report's look.
 PAGE_SUFFIXES = frozenset({".css", ".html"})
-_PREFIXES = "|".join(("job", *(facts.prefix for facts in RESOURCES.values())))
-ID = re.compile(rf"\b(?:{_PREFIXES})_[0-9a-z]{{26}}\b")
+ID = re.compile(rf"\b(?:{'|'.join(ID_PREFIXES)})_[0-9a-z]{{26}}\b")
 LEFT_OUT = frozenset({"seconds", "named_folder", "allow_downloads"})
 
 

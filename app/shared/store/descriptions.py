@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from app.shared.errors import FieldProblem, InvalidRequestError
 from app.shared.store.job_records import first_id
+from app.shared.store.kinds import ID_PREFIXES
 from app.shared.store.tables import jobs, search_terms
 
 MAX_NAME, MAX_NOTES = 100, 2_000
@@ -35,7 +36,7 @@ MAX_WORD, MAX_WORDS = 40, 400
 FEW = 5_000
 """So many rows are sorted at once; where there are more, a list meets them soon as it is walked."""
 
-_ID = re.compile(r"(?:job|set|mdl|cal|rep|exp)_[0-9a-z]*")
+_ID = re.compile(rf"(?:{'|'.join(ID_PREFIXES)})_[0-9a-z]*")
 _LAST = "\U0010ffff"  # of terms, which are compared by code point
 _LAST_ID = "z" * 26  # of ids, which a server may compare as its language does
 _SKEW = timedelta(days=1)

@@ -122,6 +122,8 @@ RESOURCES: Mapping[Resource, ResourceFacts] = {
     "report": ResourceFacts(prefix="rep", collection="reports"),
     "comparison": ResourceFacts(prefix="cmp", collection="comparisons"),
 }
+ID_PREFIXES = ("job", *(facts.prefix for facts in RESOURCES.values()))
+"""What the ids of jobs and results begin with."""
 
 
 def is_composite(kind: str) -> bool:
