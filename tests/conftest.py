@@ -71,6 +71,15 @@ def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes and long text by their argument.
+
+    Processes compare what they collect, and a zip made at import holds its time.
+    """
+    is_long = isinstance(val, str) and len(val) > 200
+    return argname if is_long or isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what each test needs; in several processes each file is one's, whole runs come first.
