@@ -16,20 +16,16 @@ from app.api import (
     artifacts,
     comparisons,
     datasets,
-    documentation,
     exports,
     health,
     job_events,
     job_submission,
     jobs,
-    login,
     logits,
     metrics,
     named_studies,
     network_uploads,
-    pages,
     plans,
-    result_pages,
     results,
     set_uploads,
 )
@@ -49,6 +45,7 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
+from app.web import documentation, login, pages, result_pages
 from ddcal_core.errors import InvalidDataError
 
 LOCAL_OWNER = "local"

@@ -39,14 +39,14 @@ MUTANTS = (
         "app/shared/login_tokens.py",
         "        path.unlink()\n    except",
         "        path.touch()\n    except",
-        ("tests/api/test_login.py::test_an_address_works_once",),
+        ("tests/web/test_login.py::test_an_address_works_once",),
     ),
     Mutant(
         "login-addresses-never-get-old",
         "app/shared/login_tokens.py",
         "    return is_fresh\n",
         "    return True\n",
-        ("tests/api/test_login.py::test_an_address_gets_too_old",),
+        ("tests/web/test_login.py::test_an_address_gets_too_old",),
     ),
     Mutant(
         "sessions-outlive-their-key",

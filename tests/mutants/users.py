@@ -70,17 +70,17 @@ MUTANTS = (
     ),
     Mutant(
         "errors-unescaped-on-the-front-page",
-        "app/api/pages.py",
+        "app/web/pages.py",
         "{escape(job.error.message[:300])}",
         "{job.error.message[:300]}",
-        ("tests/api/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
+        ("tests/web/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
     ),
     Mutant(
         "data-set-names-unescaped-on-the-front-page",
-        "app/api/pages.py",
+        "app/web/pages.py",
         '        escape(job.dataset or ""),\n',
         '        job.dataset or "",\n',
-        ("tests/api/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
+        ("tests/web/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
     ),
     Mutant(
         "cancels-of-lost-runs-stay",

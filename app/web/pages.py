@@ -9,14 +9,14 @@ from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, ServiceDep
 from app.api.job_views import job_body
-from app.api.login import logout_form
-from app.api.page_layout import html_page
 from app.api.schemas.jobs import JobBody
 from app.shared.store.catalog import Result, artifacts_of_resources, results_of_jobs
 from app.shared.store.database import Connection
 from app.shared.store.job_queries import NO_FAMILY, Family, families_of, list_jobs
 from app.shared.store.job_records import Job
 from app.shared.store.kinds import RESOURCES
+from app.web.login import logout_form
+from app.web.page_layout import html_page
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(include_in_schema=False)

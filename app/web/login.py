@@ -19,8 +19,8 @@ from app.api.http.api_key import SESSION_SECONDS, ApiKey
 from app.api.http.dependencies import ServiceDep
 from app.api.http.forms import FORM_TYPE, form_body, form_fields
 from app.api.http.request_bodies import require_media_type
-from app.api.page_layout import html_page
 from app.shared.login_tokens import use_token
+from app.web.page_layout import html_page
 
 router = APIRouter(include_in_schema=False)
 

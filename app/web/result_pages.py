@@ -8,11 +8,11 @@ from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, ServiceDep, checked_id
 from app.api.http.responses import rfc3339
-from app.api.page_layout import html_page
 from app.api.schemas.results import FormatBody, format_bodies, result_summary
 from app.shared.errors import NotFoundError
 from app.shared.store.catalog import artifacts_of_resources, find_result
 from app.shared.store.kinds import RESOURCES
+from app.web.page_layout import html_page
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/results", include_in_schema=False)

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from app.api.http.api_key import SESSION_SECONDS
-from app.api.login import own_path
 from app.shared.login_tokens import LIFE_SECONDS, make_token
+from app.web.login import own_path
 from tests.api.serving import problem
 from tests.api.test_access import BEARER, HTML, KEY, keyed_api, visitor
 

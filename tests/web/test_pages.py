@@ -3,11 +3,11 @@ import re
 from html import escape
 from pathlib import Path
 
-from app.api import documentation
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.store.job_records import Ending, NewJob
 from app.shared.store.kinds import RESOURCES
+from app.web import documentation
 from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import OWNER, problem
 from tests.api.test_comparisons import pipeline
