@@ -31,7 +31,6 @@ from app.api import (
 )
 from app.api.http.access import Access
 from app.api.http.dependencies import Service
-from app.api.http.errors import answer_problem
 from app.api.http.event_reader import EventReader
 from app.api.http.middleware import RequestMiddleware
 from app.api.http.reading import ReadingMiddleware
@@ -45,7 +44,9 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
-from app.web import documentation, login, pages, result_pages
+from app.web import documentation, home, login, result_pages, static_files
+from app.web import jobs as web_jobs
+from app.web.errors import answer_error
 from ddcal_core.errors import InvalidDataError
 
 LOCAL_OWNER = "local"
@@ -62,8 +63,10 @@ BY_USE = (
         job_events,
         health,
         metrics,
-        pages,
+        home,
+        web_jobs,
         result_pages,
+        static_files,
         login,
     ),
     *(datasets, logits, results, exports, comparisons, set_uploads, network_uploads, artifacts),
@@ -91,7 +94,7 @@ def create_app(
     Raises:
         SettingsError: they have no key and do not say that none is wanted.
     """
-    access = Access(settings, pages=(pages.PATH, documentation.PATH))
+    access = Access(settings, pages=(home.PATH, documentation.PATH))
     registry = CollectorRegistry()
 
     @contextlib.asynccontextmanager
@@ -142,7 +145,7 @@ def create_app(
         RequestMiddleware, access=access, meter=RequestMeter(registry), owner_id=owner_id
     )
     for error in ANSWERED_ERRORS:
-        app.add_exception_handler(error, answer_problem)
+        app.add_exception_handler(error, answer_error)
     for resource in BY_USE:
         app.include_router(resource.router)
     # Made when it is first asked for: it would be most of a start.

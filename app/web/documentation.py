@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from app.api.http.dependencies import ServiceDep
-from app.web.page_layout import HEADERS
+from app.web.rendering import HEADERS
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 

@@ -1,14 +1,12 @@
 """/login and /logout: a browser changes the key, or a token that works once, for a session."""
 
 import re
-from html import escape
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from app.api.http.access import (
-    CSRF_FIELD,
     LOGIN_PATH,
     LOGOUT_PATH,
     see_other,
@@ -16,34 +14,17 @@ from app.api.http.access import (
     wait_after_wrong_key,
 )
 from app.api.http.api_key import SESSION_SECONDS, ApiKey
-from app.api.http.dependencies import ServiceDep
+from app.api.http.dependencies import Service, ServiceDep
 from app.api.http.forms import FORM_TYPE, form_body, form_fields
 from app.api.http.request_bodies import require_media_type
 from app.shared.login_tokens import use_token
-from app.web.page_layout import html_page
+from app.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
 
 MAX_QUERY = 4000
 # A path of ours: browsers read "//name" and "/\name" as another host, and drop tabs before that.
 _OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-
-LOGIN = """<main class="login">
-<h1>Log in to ddcal</h1>
-{wrong}<p>Run <code>ddcal key</code> in the folder where <code>ddcal serve</code> was started to see
-the key. Where <code>DDCAL_API_KEY</code> is set, that is the key.</p>
-<form method="post" action="/login">
-<input type="hidden" name="next" value="{next}">
-<label for="key">API key</label>
-<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button>
-</form>
-</main>"""
-
-LOGOUT = """<form method="post" action="/logout">
-<input type="hidden" name="{field}" value="{token}">
-<button>Log out</button>
-</form>"""
 
 
 @router.get(LOGIN_PATH)
@@ -59,10 +40,10 @@ def get_login(
         return see_other(own_path(next_path))
     # A preview of the address asks by HEAD: the token is for who opens it.
     if not token or getattr(request.state, "is_head", False):
-        return _form(next_path)
+        return _form(request, service, next_path)
     if use_token(service.settings.login_folder, token):
         return _logged_in(request, key, next_path)
-    return _form(next_path, wrong="This address was used before, or is too old.")
+    return _form(request, service, next_path, wrong="This address was used before, or is too old.")
 
 
 @router.post(LOGIN_PATH)
@@ -76,7 +57,7 @@ async def post_login(request: Request, service: ServiceDep) -> Response:
         return see_other(own_path(next_path))
     if not key.is_same(fields.get("key", "").strip()):
         await wait_after_wrong_key(request.scope)
-        return _form(next_path, wrong="This is not the service's key.")
+        return _form(request, service, next_path, wrong="This is not the service's key.")
     return _logged_in(request, key, next_path)
 
 
@@ -88,23 +69,15 @@ def post_logout(request: Request) -> Response:
     return answer
 
 
-def logout_form(key: ApiKey | None, session: str | None) -> str:
-    """The button that ends a session, as HTML; nothing for who has none."""
-    if key is None or session is None:
-        return ""
-    return LOGOUT.format(field=CSRF_FIELD, token=escape(key.csrf_token(session)))
-
-
 def own_path(path: str) -> str:
     """Where to go after a login: a path of this service; the front page for any other address."""
     is_own = _OWN_PATH.fullmatch(path) and not path.startswith((LOGIN_PATH, LOGOUT_PATH))
     return path if is_own else "/"
 
 
-def _form(next_path: str, *, wrong: str = "") -> Response:
-    told = f'<p class="wrong" role="alert">{escape(wrong)}</p>\n' if wrong else ""
-    content = LOGIN.format(wrong=told, next=escape(own_path(next_path)))
-    return html_page("Log in to ddcal", content, status=403 if wrong else 200)
+def _form(request: Request, service: Service, next_path: str, *, wrong: str = "") -> Response:
+    values = {"wrong": wrong, "next_path": own_path(next_path)}
+    return page(request, service, "login.html", values, status=403 if wrong else 200)
 
 
 def _logged_in(request: Request, key: ApiKey, next_path: str) -> Response:

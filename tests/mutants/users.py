@@ -69,17 +69,10 @@ MUTANTS = (
         ("tests/shared/engine/test_runs.py::test_attempts_are_shown_to_their_owner_alone",),
     ),
     Mutant(
-        "errors-unescaped-on-the-front-page",
-        "app/web/pages.py",
-        "{escape(job.error.message[:300])}",
-        "{job.error.message[:300]}",
-        ("tests/web/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
-    ),
-    Mutant(
-        "data-set-names-unescaped-on-the-front-page",
-        "app/web/pages.py",
-        '        escape(job.dataset or ""),\n',
-        '        job.dataset or "",\n',
+        "pages-escape-nothing",
+        "app/web/rendering.py",
+        "    autoescape=True,\n",
+        "    autoescape=False,\n",
         ("tests/web/test_pages.py::test_what_users_wrote_is_text_and_no_markup",),
     ),
     Mutant(

@@ -35,6 +35,8 @@ WRONG_KEY_SECONDS = 0.5
 """How long a wrong key waits for its answer."""
 
 _OPEN_PATHS = frozenset({"/healthz"})
+# The style and scripts of pages, which are the same in every service; the login has them, too.
+_OPEN_FOLDER = "/static/"
 _LOGIN_PATHS = frozenset({LOGIN_PATH, LOGOUT_PATH})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -81,7 +83,7 @@ class Access:
     async def admit(self, scope: Scope, receive: Receive, headers: Headers) -> Admission:
         """Let a request in or not; a session is left in its state."""
         scope["state"]["session"] = None
-        if scope["path"] in _OPEN_PATHS:
+        if scope["path"] in _OPEN_PATHS or scope["path"].startswith(_OPEN_FOLDER):
             return Admission(receive)
         is_change = scope["method"] not in READING
         if is_change and _is_foreign(headers):
