@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from ddcal_core.formats.calibrations import CalibrationStatus, FitOn
-from ddcal_core.formats.records import Record
+from ddcal_core.formats.records import Record, is_empty
 from ddcal_core.formats.report_rows import OpenSummary, Summary
 from ddcal_core.specs.evaluation import Probe
 from ddcal_core.specs.fields import is_none
@@ -141,6 +141,7 @@ class ProbeScores(Record):
         accuracy: in [0, 1].
         untrained: likewise, on networks of the same kind with their first parameters.
         shuffled: likewise, of targets given to images at random.
+        networks: `accuracy` of each network; empty in earlier reports.
     """
 
     probe: Probe
@@ -148,6 +149,7 @@ class ProbeScores(Record):
     accuracy: Summary
     untrained: Summary
     shuffled: Summary
+    networks: tuple[float, ...] = Field((), exclude_if=is_empty)
 
 
 class ProbeAnalysis(Record):
@@ -160,6 +162,37 @@ class ProbeAnalysis(Record):
 
     training_set_label: str
     probes: tuple[ProbeScores, ...]
+
+
+class AttributionScores(Record):
+    """What one network's integrated gradients say, means over images, each in [0, 1].
+
+    Attributes:
+        concentration: Gini coefficient of their sizes over pixels.
+        deletion: area under the probability of the answer as pixels are taken out, those that
+            count most first.
+        insertion: likewise, as pixels are put into the mean image.
+        random_order: likewise, as pixels are taken out in a random order.
+    """
+
+    concentration: float
+    deletion: float
+    insertion: float
+    random_order: float
+
+
+class AttributionAnalysis(Record):
+    """Which pixels one training set's networks go by.
+
+    Attributes:
+        training_set_label: whose networks these are.
+        n_images: validation images explained.
+        networks: one by one.
+    """
+
+    training_set_label: str
+    n_images: int
+    networks: tuple[AttributionScores, ...]
 
 
 class CalibrationNamed(Record):

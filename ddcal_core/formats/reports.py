@@ -24,6 +24,7 @@ from ddcal_core.formats.manifests import (
 )
 from ddcal_core.formats.records import Record, VersionedRecord, is_empty, read_record
 from ddcal_core.formats.report_analyses import (
+    AttributionAnalysis,
     Comparison,
     LogitAnalysis,
     MaskedLogitCurve,
@@ -181,6 +182,7 @@ class Report(ReportHeadline, VersionedRecord):
         masked_logits: size and variety of the largest logits over it, of each training set.
         ranking: HLR and IOR of DD-Ranking, of each distilled set that has something beside it.
         probes: what beside the class linear probes find, where they were asked for.
+        attributions: which pixels the networks go by, where it was asked for.
         comparisons: which calibration won; of each training set that has several.
         logit_analysis: of each training set; empty for one class, and of uploaded logits.
         logit_words: what it says.
@@ -203,6 +205,7 @@ class Report(ReportHeadline, VersionedRecord):
     masked_logits: tuple[MaskedLogitCurve, ...] = Field((), exclude_if=is_empty)
     ranking: tuple[RankingScores, ...] = Field((), exclude_if=is_empty)
     probes: tuple[ProbeAnalysis, ...] = Field((), exclude_if=is_empty)
+    attributions: tuple[AttributionAnalysis, ...] = Field((), exclude_if=is_empty)
     comparisons: tuple[Comparison, ...]
     logit_analysis: tuple[LogitAnalysis, ...]
     logit_words: str | None = Field(None, exclude_if=is_none)

@@ -34,8 +34,16 @@ RuleMetric = Literal[
     "debiased_calibration_error",
     "smooth_calibration_error",
     "area_under_risk_coverage",
+    "probe_rotation",
+    "probe_position",
+    "probe_brightness",
+    "probe_colour",
+    "attribution_concentration",
+    "attribution_deletion",
+    "attribution_insertion",
 ]
-"""Numbers of one network under one calibration, by their names in a report's table."""
+"""Numbers of one network under one calibration, by their names in a report's table; what probes and
+attributions say is of the network alone, whatever its calibration, where the report has them."""
 RuleSource = Literal["distilled", "random", "taught", "herding", "full"]
 RuleMethod = Literal["none", "ts", "mts", "vector", "isotonic", "ets"]
 MaskRatios = Annotated[

@@ -38,6 +38,15 @@ class EvaluateSpec(Spec):
         ),
     )
 
+    attributions: bool = Field(
+        False,
+        description=(
+            "Also look which pixels the networks go by: integrated gradients of 200 validation "
+            "images, how few pixels hold them, and what putting in and taking out these pixels "
+            "does. Networks made elsewhere have none."
+        ),
+    )
+
     @field_validator("probes")
     @classmethod
     def _each_probe_once(cls, probes: list[Probe]) -> list[Probe]:

@@ -151,6 +151,62 @@ def _ratio_sensitivity(dataset: str, budget: Budget) -> Params:
     }
 
 
+def _semantic_content(dataset: str, budget: Budget) -> Params:
+    evaluate = {
+        "mts_ratios": [],
+        "probes": ["rotation", "position", "brightness"],
+        "attributions": True,
+    }
+    baselines = [{"source": "random"}, {"source": "full", "epochs": 30}]
+    on_all = {"training_set": "full"}
+    return {
+        "base": pipeline(dataset, budget, evaluate=evaluate, baselines=baselines),
+        "vary": {RATIO: [0, 0.3]},
+        "rules": [
+            *(
+                rule(
+                    f"{what}-is-lost",
+                    f"networks on a distilled set tell less of {what} than those on all the data",
+                    UNMASKED,
+                    on_all,
+                    metric=f"probe_{what}",
+                    over="every",
+                )
+                for what in ("rotation", "position", "brightness")
+            ),
+            *(
+                rule(
+                    f"mdt-keeps-{what}",
+                    f"networks on MDT sets tell more of {what} than those on unmasked sets",
+                    MASKED_BY_3,
+                    UNMASKED,
+                    metric=f"probe_{what}",
+                    expected="higher",
+                    over="every",
+                )
+                for what in ("rotation", "position", "brightness")
+            ),
+            rule(
+                "fewer-pixels-count",
+                "networks on a distilled set go by fewer pixels than those on all the data",
+                UNMASKED,
+                on_all,
+                metric="attribution_concentration",
+                expected="higher",
+                over="every",
+            ),
+            rule(
+                "mdt-spreads-what-counts",
+                "networks on MDT sets go by more pixels than those on unmasked sets",
+                MASKED_BY_3,
+                UNMASKED,
+                metric="attribution_concentration",
+                over="every",
+            ),
+        ],
+    }
+
+
 def _other_networks(dataset: str, budget: Budget) -> Params:
     words = ("convnet", "alexnet", "vgg11", "resnet18", "resnet50", "vit")
     variants: dict[str, Params] = {word: {"train.network": word} for word in words}
@@ -345,6 +401,14 @@ _ALL = (
         group="next check",
         question="How much hangs on the mask ratio, and where does accuracy begin to fall?",
         build=_ratio_sensitivity,
+    ),
+    NamedStudy(
+        name="semantic-content",
+        version=1,
+        group="next check",
+        question="Do networks on distilled sets know less beside the class, and go by less of the "
+        "image, and does MDT mend it?",
+        build=_semantic_content,
     ),
     NamedStudy(
         name="other-networks",

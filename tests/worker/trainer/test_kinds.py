@@ -21,6 +21,11 @@ from ddcal_core.networks import build_network
 from ddcal_core.seeding import seeded_generator
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.training import CrossEntropy, TrainSpec
+from ddcal_core.training.attribution import (
+    areas_by_removal,
+    concentration,
+    integrated_gradients,
+)
 from ddcal_core.training.probing import linear_probe, probe_task
 from ddcal_core.training.train import predict_logits, train_network
 from tests.worker.small_jobs import (
@@ -615,6 +620,29 @@ def test_probes_read_frozen_features(pipeline, tmp_path):
                 assert scores[name]["mean"] == pytest.approx(np.mean(found)), name
             assert 0 <= scores["shuffled"]["mean"] < 0.7
     assert "What do the networks know" in file_of(output, "report.html").read_text()
+
+
+def test_attributions_are_of_the_networks_own_answers(pipeline, tmp_path):
+    """Of every training set and network, by hand; each explained for what it answers."""
+    _, numbers = pipeline.evaluate(tmp_path / "evaluate", mts_ratios=[], attributions=True)
+    labels = [one["label"] for one in numbers["training_sets"]]
+    assert [one["training_set_label"] for one in numbers["attributions"]] == labels
+    images = calibration_images(pipeline)
+    for one, models in zip(numbers["attributions"], pipeline.models.values(), strict=True):
+        assert len(one["networks"]) == len(models)
+        for model, scores in zip(models, one["networks"], strict=True):
+            parsed = parse_json(ModelInput, model)
+            pixels = images.validation_pixels(parsed, 200)
+            assert one["n_images"] == len(pixels)
+            network = load_model(parsed, torch.device("cpu"))
+            shown = Standard(parsed.config.facts)(pixels)
+            answers = network(shown).argmax(1)
+            saliency = integrated_gradients(network, shown, answers).sum(1)
+            deletion, insertion = areas_by_removal(network, shown, saliency.abs(), answers)
+            assert scores["concentration"] == pytest.approx(float(concentration(saliency).mean()))
+            assert scores["deletion"] == pytest.approx(float(deletion.mean()), rel=1e-4)
+            assert scores["insertion"] == pytest.approx(float(insertion.mean()), rel=1e-4)
+            assert 0 < scores["random_order"] < 1
 
 
 def test_hlr_and_ior_stand_beside_accuracy(report):

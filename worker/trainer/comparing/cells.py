@@ -148,9 +148,29 @@ def _cells(report: Report, place: int) -> Iterator[Cell]:
             fit_on=row.fit_on,
             mask_ratio=row.mask_ratio,
             is_auto=_is_auto(row),
-            networks=tuple(map(_numbers, row.networks)),
+            networks=tuple(
+                {**_numbers(network), **own}
+                for network, own in zip(row.networks, analysed(report, row), strict=True)
+            ),
             row=_means(row, place, role, name),
         )
+
+
+def analysed(report: Report, row: Row) -> list[dict[str, float | None]]:
+    """What probes and attributions say of each network of a row, by the names of rules."""
+    found: list[dict[str, float | None]] = [{} for _ in row.networks]
+    label = row.training_set_label
+    for one in report.probes:
+        for scores in one.probes if one.training_set_label == label else ():
+            for own, accuracy in zip(found, scores.networks, strict=False):
+                own[f"probe_{scores.probe}"] = accuracy
+    for analysis in report.attributions:
+        for own, seen in zip(found, analysis.networks, strict=False):
+            if analysis.training_set_label == label:
+                own["attribution_concentration"] = seen.concentration
+                own["attribution_deletion"] = seen.deletion
+                own["attribution_insertion"] = seen.insertion
+    return found
 
 
 def _means(row: Row, place: int, role: str, calibration: str) -> ComparedRow:

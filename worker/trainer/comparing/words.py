@@ -19,6 +19,13 @@ METRIC_WORDS: Mapping[RuleMetric, str] = {
     "debiased_calibration_error": "debiased calibration error",
     "smooth_calibration_error": "smooth calibration error",
     "area_under_risk_coverage": "area under the risk-coverage curve",
+    "probe_rotation": "rotation read by a linear probe",
+    "probe_position": "position read by a linear probe",
+    "probe_brightness": "brightness read by a linear probe",
+    "probe_colour": "colour read by a linear probe",
+    "attribution_concentration": "concentration of attributions",
+    "attribution_deletion": "deletion",
+    "attribution_insertion": "insertion",
 }
 NOT_IN_POINTS: frozenset[RuleMetric] = frozenset({"nll", "brier", "debiased_calibration_error"})
 FEW_SEEDS = 8

@@ -14,6 +14,7 @@ from ddcal_core.data.network_images import NetworkImages
 from ddcal_core.formats.calibrations import CalibrationFindings, FitOn, TrainingSource
 from ddcal_core.formats.records import write_json
 from ddcal_core.formats.report_analyses import (
+    AttributionAnalysis,
     Comparison,
     MaskedLogitCurve,
     MtsCurve,
@@ -39,6 +40,7 @@ from worker.trainer.inputs import (
 from worker.trainer.loading import as_examples, load_model, load_test_images
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
+from worker.trainer.report.attributions import attribution_analyses
 from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
 from worker.trainer.report.masked_logits import masked_logit_curves
@@ -104,6 +106,7 @@ def run(task: Task) -> list[Output]:
     analyses = Analyses(
         curves=curves,
         probes=_probes(groups, models, networks, images, params, task.on_progress),
+        attributions=_attributions(groups, models, networks, images, params, task.on_progress),
         ranking=ranking_scores(groups, rows),
         masked_logits=_masked_logits(groups, fitters, params, task.on_progress),
         comparisons=_comparisons(groups, rows, predicted, params.seed),
@@ -299,6 +302,29 @@ def _probes(
         params.evaluate.probes,
         seed=params.seed,
         on_network=on_network,
+    )
+
+
+def _attributions(
+    groups: Sequence[TrainingSet],
+    models: Sequence[ModelInput],
+    networks: Mapping[str, torch.nn.Module],
+    images: CalibrationImages,
+    params: EvaluateParams,
+    on_progress: ProgressCallback,
+) -> list[AttributionAnalysis]:
+    if not params.evaluate.attributions:
+        return []
+    done = 0
+
+    def on_network() -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(phase="attributions", step=done, steps=len(models)))
+
+    by_id = {model.id: model for model in models}
+    return attribution_analyses(
+        groups, by_id, networks, images, seed=params.seed, on_network=on_network
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddcal_core.formats.report_analyses import (
+    AttributionAnalysis,
     Comparison,
     LogitAnalysis,
     MaskedLogitCurve,
@@ -35,6 +36,7 @@ class Analyses:
         masked_logits: what masks do to the logits, one a training set.
         ranking: HLR and IOR of each distilled set that has something beside it.
         probes: what beside the class the networks know, where it was asked for.
+        attributions: which pixels they go by, likewise.
         comparisons: which calibration won, for each training set that has several.
         logits: one a training set.
         spectra: one a distilled set.
@@ -44,6 +46,7 @@ class Analyses:
     masked_logits: Sequence[MaskedLogitCurve]
     ranking: Sequence[RankingScores]
     probes: Sequence[ProbeAnalysis]
+    attributions: Sequence[AttributionAnalysis]
     comparisons: Sequence[Comparison]
     logits: Sequence[LogitAnalysis]
     spectra: Sequence[SpectrumAnalysis]
@@ -80,6 +83,7 @@ def build_report(
         masked_logits=tuple(analyses.masked_logits),
         ranking=tuple(analyses.ranking),
         probes=tuple(analyses.probes),
+        attributions=tuple(analyses.attributions),
         comparisons=tuple(analyses.comparisons),
         logit_analysis=tuple(analyses.logits),
         logit_words=logit_words(analyses.logits),

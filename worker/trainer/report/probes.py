@@ -108,4 +108,5 @@ def _scores(probe: Probe, model: ModelInput, found: Sequence[_Read]) -> ProbeSco
         accuracy=mean_and_deviation([one.accuracy for one in found]),
         untrained=mean_and_deviation([one.untrained for one in found]),
         shuffled=mean_and_deviation([one.shuffled for one in found]),
+        networks=tuple(one.accuracy for one in found),
     )

@@ -1,12 +1,22 @@
 """Differences, series, heat maps and the best: against loops over the numbers put in."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from ddcal_core.formats.comparisons import read_comparison
+from ddcal_core.formats.report_rows import FURTHER, METRICS
+from ddcal_core.formats.reports import read_report
+from ddcal_core.specs.decision_rules import RuleMetric
+from ddcal_core.specs.evaluation import Probe
 from tests.worker.small_jobs import file_of, run_kind
-from tests.worker.trainer.comparing.made_reports import made_report, written
+from tests.worker.trainer.comparing.made_reports import LABEL, made_report, written
+from worker.trainer.comparing.cells import analysed
+from worker.trainer.comparing.words import METRIC_WORDS
+
+NO_NUMBER = {"mean": 0.5, "std": None}
 
 RATIO, PER_CLASS = "distill.mask.ratio", "distill.images_per_class"
 RATIOS, SEEDS = (0.0, 0.3, 0.6), (5, 6, 7, 8)
@@ -201,3 +211,40 @@ def test_a_base_of_ones_own_is_the_one(tmp_path):
     record = comparison(tmp_path, settings, reports, base={RATIO: 0.3})
     assert record.base == {RATIO: 0.3}
     assert {one.against.settings[RATIO] for one in record.differences} == {0.3}
+
+
+def test_what_is_said_of_a_network_alone_stands_in_each_of_its_rows():
+    """Probes and attributions, by the names that rules have; none of what a report lacks."""
+    numbers = {"accuracy": 0.5, "ece": 0.1}
+    held = made_report({"none": [numbers] * 2, "ts": [numbers] * 2}).as_json()
+    shared = {"chance": 0.25, **dict.fromkeys(("accuracy", "untrained", "shuffled"), NO_NUMBER)}
+    held["probes"] = [
+        {
+            "training_set_label": LABEL,
+            "probes": [{"probe": "rotation", **shared, "networks": [0.5, 0.75]}],
+        }
+    ]
+    seen = {"concentration": 0.5, "deletion": 0.1, "insertion": 0.9, "random_order": 0.4}
+    held["attributions"] = [
+        {
+            "training_set_label": LABEL,
+            "n_images": 200,
+            "networks": [seen, {**seen, "concentration": 0.25}],
+        }
+    ]
+    report = read_report(held)
+    for row in report.rows:
+        first, second = analysed(report, row)
+        assert (first["probe_rotation"], second["probe_rotation"]) == (0.5, 0.75)
+        assert first["attribution_concentration"] == 0.5
+        assert second["attribution_concentration"] == 0.25
+        assert (first["attribution_deletion"], first["attribution_insertion"]) == (0.1, 0.9)
+        assert set(first) < set(get_args(RuleMetric))
+
+
+def test_every_metric_of_a_rule_is_in_a_row():
+    """By its name in a report's table, or as probes and attributions have it."""
+    of_networks = {f"probe_{probe}" for probe in get_args(Probe)}
+    of_networks |= {f"attribution_{one}" for one in ("concentration", "deletion", "insertion")}
+    assert set(get_args(RuleMetric)) <= {*METRICS, *FURTHER} | of_networks
+    assert set(METRIC_WORDS) == set(get_args(RuleMetric))

@@ -19,6 +19,8 @@ from PIL import Image
 from ddcal_core.formats.calibrations import CalibrationFindings
 from ddcal_core.formats.pictures import strip_png
 from ddcal_core.formats.report_analyses import (
+    AttributionAnalysis,
+    AttributionScores,
     CurveNetwork,
     CurvePoint,
     MaskedLogitCurve,
@@ -258,6 +260,20 @@ def report():
                         accuracy=Summary(mean=0.875, std=0.0625),
                         untrained=Summary(mean=0.5, std=None),
                         shuffled=Summary(mean=0.26, std=None),
+                    ),
+                ),
+            )
+        ],
+        attributions=[
+            AttributionAnalysis(
+                training_set_label=groups[0].label,
+                n_images=200,
+                networks=(
+                    AttributionScores(
+                        concentration=0.75, deletion=0.125, insertion=0.625, random_order=0.5
+                    ),
+                    AttributionScores(
+                        concentration=0.5, deletion=0.25, insertion=0.75, random_order=0.375
                     ),
                 ),
             )
@@ -1002,6 +1018,15 @@ def test_the_page_holds_the_set_against_all_images(report, page):
     assert ">HLR<" in table
     assert ">IOR<" not in table
     assert "Against all images" not in report_page(changed(report, ranking=()), [])
+
+
+def test_the_page_shows_what_attributions_say(report, page):
+    """Means over networks with their deviation; where none was asked for there is no section."""
+    assert "Which pixels do the networks go by?" in page
+    for shown in ("62.5\u202f% ± 17.7\u202f%", "18.8\u202f%", "68.8\u202f%", "43.8\u202f%"):
+        assert shown in page
+    assert "Integrated gradients of 200 validation images" in page
+    assert "go by?" not in report_page(changed(report, attributions=()), [])
 
 
 def test_the_page_shows_what_probes_read(report, page):

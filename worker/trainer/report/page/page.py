@@ -9,6 +9,7 @@ from worker.trainer.report.page.analysis_sections import (
     logit_section,
     spectrum_section,
 )
+from worker.trainer.report.page.attribution_section import attribution_section
 from worker.trainer.report.page.curve_section import curve_section
 from worker.trainer.report.page.first_screen import Part, first_screen
 from worker.trainer.report.page.further_measures import further_section
@@ -58,7 +59,9 @@ def _parts(report: Report, pictures: Sequence[SetPicture], origin: Origin | None
     yield Part("reliability", "Reliability", reliability_section(report))
     yield Part("curves", "The mask ratio", safe(curve_section(report)))
     causes = logit_section(report) + masked_logit_section(report) + spectrum_section(report)
-    yield Part("causes", "Causes", safe(causes + probe_section(report)))
+    yield Part(
+        "causes", "Causes", safe(causes + probe_section(report) + attribution_section(report))
+    )
     yield Part("images", "The images", picture_section(pictures))
     yield Part(
         "measures", "Other measures", safe(ranking_section(report) + further_section(report.rows))
