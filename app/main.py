@@ -44,7 +44,8 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
-from app.web import documentation, home, login, result_pages, static_files
+from app.web import documentation, home, job_changes, login, result_pages, static_files
+from app.web import job as web_job
 from app.web import jobs as web_jobs
 from app.web.errors import answer_error
 from ddcal_core.errors import InvalidDataError
@@ -65,6 +66,8 @@ BY_USE = (
         metrics,
         home,
         web_jobs,
+        web_job,
+        job_changes,
         result_pages,
         static_files,
         login,

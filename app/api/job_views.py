@@ -70,14 +70,28 @@ def family_of(connection: Connection, job: Job) -> Family:
     return families_of(connection, job.owner_id, [job]).get(job.id, NO_FAMILY)
 
 
-def whole_job_body(connection: Connection, job: Job, family: Family = NO_FAMILY) -> JobBody:
-    """A job and its children, as read, with the attempts and results that belong to them."""
+def whole_job_body(
+    connection: Connection,
+    job: Job,
+    family: Family = NO_FAMILY,
+    results: Sequence[Result] | None = None,
+) -> JobBody:
+    """A job and its children, as read, with the attempts and results that belong to them.
+
+    Args:
+        connection: a read transaction.
+        job: as read.
+        family: its jobs, of a composite one.
+        results: of it and these, where they are known already.
+    """
+    if results is None:
+        results = results_made(connection, job.owner_id, [job, *family.shown])
     return job_body(
         job,
         # The fence counts claims: a job that none has claimed has no attempt to look for.
         attempts=attempts_of(connection, job.owner_id, job.id) if job.fence else [],
         family=family,
-        results=_results(connection, job.owner_id, [job, *family.shown]),
+        results=results,
         place=waiting_place(connection, job),
         eta_seconds=seconds_left(connection, job, family),
     )
@@ -126,7 +140,7 @@ def retry_after(job: Job | JobVersion) -> dict[str, str]:
     return {"Retry-After": "2" if job.state == "running" or is_composite(job.kind) else "1"}
 
 
-def _results(connection: Connection, owner_id: str, makers: Sequence[Job]) -> list[Result]:
+def results_made(connection: Connection, owner_id: str, makers: Sequence[Job]) -> list[Result]:
     """What some jobs have made; asked only for what their kinds can make."""
     found: list[Result] = []
     for resource, maker in MAKERS.items():

@@ -118,14 +118,13 @@ def retry(
         InvalidRequestError: it could not be submitted today, or another version has written it.
     """
     job = find_job(connection, owner_id, retry_of)
-    if not job.is_terminal or job.state == "succeeded" or job.kind not in JOB_REQUESTS:
+    if not is_retryable(job):
         wanted = "wanted a job that has failed, was cancelled or has expired, and checks no upload"
         detail = f"{wanted}; {retry_of} ({job.kind}) is {job.state}"
         raise ConflictError("job_not_retryable", detail)
-    asked = {name: getattr(job, name) for name in REPEATED}
     # As JSON: the models are strict, and take lists for tuples and text for times from it alone.
     try:
-        request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(asked))
+        request = JOB_REQUESTS[job.kind].model_validate_json(json.dumps(request_of(job)))
     except ValidationError as error:
         where = "/".join(map(str, error.errors()[0]["loc"]))
         detail = f"{retry_of} asks for what this version does not take: {where}"
@@ -139,6 +138,16 @@ def retry(
         request_id=request_id,
         retry_of=retry_of,
     )
+
+
+def is_retryable(job: Job) -> bool:
+    """Whether a job has ended without success, and was submitted as such."""
+    return job.is_terminal and job.state != "succeeded" and job.kind in JOB_REQUESTS
+
+
+def request_of(job: Job) -> dict[str, Any]:
+    """What a job's submission asked for, but for its times: the JSON that asks for it again."""
+    return {name: getattr(job, name) for name in REPEATED}
 
 
 def cancel(database: Database, settings: Settings, owner_id: str, job_id: str) -> Job:

@@ -85,6 +85,13 @@ def state_words(job: Job, family: Family) -> str:
     return state
 
 
+def seconds_of(job: Job) -> float | None:
+    """Seconds from a job's start to its end, or until now; None before it."""
+    if job.started_at is None:
+        return None
+    return ((job.ended_at or datetime.now(UTC)) - job.started_at).total_seconds()
+
+
 def numbers_of(report: Result) -> Numbers:
     """The numbers of a report that lists show."""
     ece = report.columns["ece"]
@@ -109,14 +116,11 @@ def _made(
 def _row(
     job: Job, family: Family, made: Mapping[Resource, Result], pictures: Mapping[str, str]
 ) -> JobRow:
-    seconds = None
-    if job.started_at is not None:
-        seconds = ((job.ended_at or datetime.now(UTC)) - job.started_at).total_seconds()
     return JobRow(
         job=job_summary(job, family),
         state=state_words(job, family),
         title=title_of(job),
-        seconds=seconds,
+        seconds=seconds_of(job),
         made=made,
         numbers=numbers_of(made["report"]) if "report" in made else None,
         picture=pictures.get(made["distilled_set"].id) if "distilled_set" in made else None,

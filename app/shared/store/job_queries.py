@@ -26,7 +26,7 @@ from app.shared.store.descriptions import EVERYTHING, Search, change_description
 from app.shared.store.job_records import JOB_COLUMNS, Job, job_of
 from app.shared.store.job_states import ACTIVE_STATES, JobState
 from app.shared.store.kinds import COMPARE, COMPOSITE_KINDS, KINDS, is_composite
-from app.shared.store.tables import attempts, jobs
+from app.shared.store.tables import attempts, job_deps, jobs
 
 LAST_PLACE = 1_000
 """Places in the queue are counted up to here."""
@@ -227,6 +227,19 @@ def _large_family(connection: Connection, parent_id: str) -> Family:
         shown=[job_of(row) for row in connection.execute(showing)],
         counts={row[0]: row[1] for row in connection.execute(counting)},
     )
+
+
+def needs_of(connection: Connection, owner_id: str, job_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the jobs that have to succeed before each of some, in the order they came."""
+    found: dict[str, list[str]] = {job_id: [] for job_id in job_ids}
+    deps = job_deps.c
+    # The others are waited for, however they end: they compute the same just now.
+    statement = select(deps.job_id, deps.needs_job_id).where(
+        deps.owner_id == owner_id, deps.job_id.in_(job_ids), not_(deps.is_soft)
+    )
+    for row in connection.execute(statement.order_by(deps.needs_job_id)):
+        found[row.job_id].append(row.needs_job_id)
+    return found
 
 
 def attempts_of(connection: Connection, owner_id: str, job_id: str) -> list[Attempt]:

@@ -51,6 +51,12 @@
     }
   }
 
+  // What a reader has opened stays open, and what is being typed is left alone.
+  const touched = new WeakSet();
+  document.addEventListener("input", (event) => { if (event.target.form) touched.add(event.target.form); });
+  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !touched.has(old);
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.localName === "details");
+
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return stop();
     const { stream: path, every } = main().dataset;

@@ -1,0 +1,175 @@
+"""/jobs/ID: one job, to watch it at work, and to see what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
+from app.api.job_logs import LogEnd, log_end
+from app.api.job_views import family_of, job_summary, results_made, whole_job_body
+from app.api.schemas.jobs import JobBody, JobSummary
+from app.shared.store.catalog import Result, artifacts_of_resources
+from app.shared.store.database import Connection
+from app.shared.store.job_queries import Family, find_job, needs_of
+from app.shared.store.job_records import Job
+from app.shared.store.kinds import KINDS, is_composite
+from app.submission.submit import is_retryable
+from app.web.job_advice import ADVICE
+from app.web.job_graph import Graph, graph_of
+from app.web.job_rows import PICTURE, Numbers, numbers_of, seconds_of, state_words, title_of
+from app.web.rendering import page
+from app.web.request_copies import copies_of
+from ddcal_core.specs.results import Resource
+
+router = APIRouter(prefix="/jobs", include_in_schema=False)
+
+EVERY_SECONDS = 2
+"""A composite job is looked at so often besides: its events tell of its jobs' states alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One job of a composite one.
+
+    Attributes:
+        job: as lists show it.
+        title: what it is in it.
+        state: in the word of pages.
+        seconds: that it took, or has taken until now.
+        made: its results.
+    """
+
+    job: JobSummary
+    title: str
+    state: str
+    seconds: float | None
+    made: Sequence[Result]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A job as one transaction has found it, with all that its page tells of it."""
+
+    job: Job
+    family: Family
+    body: JobBody
+    results: Sequence[Result]
+    picture: str | None
+    needs: Mapping[str, Sequence[str]]
+
+    def newest(self, resource: Resource) -> Result | None:
+        """The last of its results of a kind."""
+        return next((one for one in reversed(self.results) if one.resource == resource), None)
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """Of its newest report."""
+        report = self.newest("report")
+        return None if report is None else numbers_of(report)
+
+    @property
+    def graph(self) -> Graph | None:
+        """Of a pipeline; a study has too many jobs for one."""
+        if not is_composite(self.job.kind) or not KINDS[self.job.kind].shows_all_jobs:
+            return None
+        return graph_of(self.family.shown, self.needs)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The jobs of a composite one that are shown, in the order of its body."""
+        rows = {child.id: child for child in self.family.shown}
+        return [self._part(rows[child.id]) for child in self.body.children]
+
+    def _part(self, child: Job) -> Part:
+        return Part(
+            job=job_summary(child),
+            title=child.role or title_of(child),
+            state="waiting" if child.state == "blocked" else child.state,
+            seconds=seconds_of(child),
+            made=[one for one in self.results if one.job_id == child.id],
+        )
+
+
+@router.get("/{job_id}")
+def get_job_page(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, job_id: str
+) -> HTMLResponse:
+    """All that there is to know of a job, in the order in which people ask for it."""
+    wanted = checked_id("job", job_id)
+    return job_page(request, service, owner_id, wanted)
+
+
+def job_page(
+    request: Request,
+    service: Service,
+    owner_id: str,
+    job_id: str,
+    *,
+    given: Mapping[str, str] | None = None,
+    problems: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    """The page of a job.
+
+    Args:
+        request: that asks for it.
+        service: what answers it.
+        owner_id: whose job it has to be.
+        job_id: of it.
+        given: what was typed into the form that changes its description, to be corrected.
+        problems: what is wrong with it, by field.
+    """
+    with service.database.read() as connection:
+        seen = _look(connection, owner_id, job_id)
+    job, is_over = seen.job, seen.job.is_terminal
+    url = str(request.base_url).rstrip("/")
+    # Where a form is to be corrected, the page stays as it is.
+    is_live = not is_over and not problems
+    values = {
+        "seen": seen,
+        "job": seen.body,
+        "title": title_of(job),
+        "state": state_words(job, seen.family),
+        "seconds": seconds_of(job),
+        "advice": ADVICE.get(str((job.error or {}).get("type")), ""),
+        "log": _log_end(service, seen),
+        "copies": copies_of(job, url, needs_key=service.access.key is not None),
+        "is_retryable": is_retryable(job),
+        "is_deletable": is_over and job.parent_id is None and job.kind != "intake",
+        "described": given or _described(job),
+        "problems": problems or {},
+        "stream": seen.body.links["events"] if is_live else None,
+        "every": EVERY_SECONDS if is_live and is_composite(job.kind) else None,
+    }
+    status = 422 if problems else 200
+    return page(request, service, "job.html", values, status=status)
+
+
+def _look(connection: Connection, owner_id: str, job_id: str) -> Seen:
+    job = find_job(connection, owner_id, job_id)
+    family = family_of(connection, job)
+    results = results_made(connection, owner_id, [job, *family.shown])
+    sets = [one.id for one in results if one.resource == "distilled_set"]
+    pictures = [
+        file for file in artifacts_of_resources(connection, owner_id, sets) if file.name == PICTURE
+    ]
+    asked = [job.id] if not family.shown else [child.id for child in family.shown]
+    return Seen(
+        job=job,
+        family=family,
+        body=whole_job_body(connection, job, family, results),
+        results=results,
+        picture=f"/v1/artifacts/{pictures[-1].id}/content" if pictures else None,
+        needs=needs_of(connection, owner_id, asked),
+    )
+
+
+def _log_end(service: Service, seen: Seen) -> LogEnd | None:
+    return log_end(service.settings.log_folder, [seen.job, *seen.family.shown])
+
+
+def _described(job: Job) -> dict[str, str]:
+    """What a job is called, as its form has it: one tag a line."""
+    tags = "\n".join(f"{key}:{value}" for key, value in (job.tags or {}).items())
+    return {"name": job.name or "", "tags": tags, "notes": job.notes or ""}
