@@ -88,7 +88,7 @@ def pages_of(base: str) -> dict[str, str]:
             address = waiting.pop(0)
             parts = urllib.parse.urlsplit(address)
             kind = ID.sub("ID", parts.path)
-            if kind in found or parts.netloc or kind.startswith(ELSEWHERE):
+            if kind in found or parts.netloc or not kind or kind.startswith(ELSEWHERE):
                 continue
             answer = client.get(address)
             assert answer.status_code == 200, f"{address}: {answer.status_code}"
