@@ -5,7 +5,8 @@ from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, ServiceDep
 from app.shared.store.job_queries import list_jobs
-from app.web.job_rows import job_rows
+from app.shared.store.kinds import KINDS
+from app.web.job_rows import JobRow, job_rows
 from app.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
@@ -24,7 +25,12 @@ def get_home(request: Request, service: ServiceDep, owner_id: OwnerDep) -> HTMLR
         rows = job_rows(connection, owner_id, jobs)
     values = {
         "at_work": [row for row in rows if row.job.ended_at is None],
-        "ended": [row for row in rows if row.job.ended_at is not None],
+        "ended": [row for row in rows if row.job.ended_at is not None and _is_worth_a_look(row)],
         "every": EVERY_SECONDS,
     }
     return page(request, service, "home.html", values)
+
+
+def _is_worth_a_look(row: JobRow) -> bool:
+    """Checks of uploads and exports are told of where they went wrong alone."""
+    return KINDS[row.job.kind].is_submitted or bool(row.made) or row.job.error is not None

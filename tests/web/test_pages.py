@@ -13,6 +13,7 @@ from app.shared.store.kinds import RESOURCES
 from app.web import documentation
 from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import OWNER, problem
+from tests.api.test_datasets import upload
 from tests.api.test_results import DISTILL, chain
 
 __all__ = ["chain"]  # a fixture, asked for by name
@@ -226,3 +227,12 @@ def test_the_viewer_is_the_one_that_its_note_names():
     note = (folder / "README.md").read_text()
     assert hashlib.sha256(packed.read_bytes()).hexdigest() in note
     assert packed.name in note
+
+
+def test_home_leaves_out_what_only_serves_others(api):
+    """Checks of uploads that went well are among all jobs, and not among what came out."""
+    upload(api, "theirs")
+    assert "intake of theirs" in api.client.get("/").text
+    api.check_upload()
+    assert "No jobs yet" in api.client.get("/").text
+    assert "intake of theirs" in api.client.get("/jobs").text
