@@ -10,13 +10,16 @@ from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.job_logs import LogEnd, log_end
 from app.api.job_views import family_of, job_summary, results_made, whole_job_body
 from app.api.schemas.jobs import JobBody, JobSummary
+from app.shared.engine.events import Event
 from app.shared.store.catalog import Result, artifacts_of_resources
 from app.shared.store.database import Connection
 from app.shared.store.job_queries import Family, find_job, needs_of
 from app.shared.store.job_records import Job
-from app.shared.store.kinds import KINDS, is_composite
+from app.shared.store.kinds import KINDS, Kind, is_composite
 from app.submission.submit import is_retryable
+from app.web.charts import Chart
 from app.web.job_advice import ADVICE
+from app.web.job_curves import curves_of
 from app.web.job_graph import Graph, graph_of
 from app.web.job_rows import PICTURE, Numbers, numbers_of, seconds_of, state_words, title_of
 from app.web.rendering import page
@@ -25,6 +28,9 @@ from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/jobs", include_in_schema=False)
 
+DRAWN: tuple[Kind, ...] = ("experts", "train")
+MOST_CHARTS = 2
+"""Of each of its jobs: the first ones say how it goes, their own pages have the others."""
 EVERY_SECONDS = 2
 """A composite job is looked at so often besides: its events tell of its jobs' states alone."""
 
@@ -58,6 +64,8 @@ class Seen:
     results: Sequence[Result]
     picture: str | None
     needs: Mapping[str, Sequence[str]]
+    charts: Sequence[Chart]
+    notes: Sequence[Event]
 
     def newest(self, resource: Resource) -> Result | None:
         """The last of its results of a kind."""
@@ -135,7 +143,7 @@ def job_page(
         "advice": ADVICE.get(str((job.error or {}).get("type")), ""),
         "log": _log_end(service, seen),
         "copies": copies_of(job, url, needs_key=service.access.key is not None),
-        "is_retryable": is_retryable(job),
+        "is_retryable": is_retryable(job) and not _lacks_another(job),
         "is_deletable": is_over and job.parent_id is None and job.kind != "intake",
         "described": given or _described(job),
         "problems": problems or {},
@@ -155,6 +163,7 @@ def _look(connection: Connection, owner_id: str, job_id: str) -> Seen:
         file for file in artifacts_of_resources(connection, owner_id, sets) if file.name == PICTURE
     ]
     asked = [job.id] if not family.shown else [child.id for child in family.shown]
+    charts, notes = _curves(connection, job, family, results)
     return Seen(
         job=job,
         family=family,
@@ -162,11 +171,39 @@ def _look(connection: Connection, owner_id: str, job_id: str) -> Seen:
         results=results,
         picture=f"/v1/artifacts/{pictures[-1].id}/content" if pictures else None,
         needs=needs_of(connection, owner_id, asked),
+        charts=charts,
+        notes=notes,
     )
+
+
+def _curves(
+    connection: Connection, job: Job, family: Family, results: Sequence[Result]
+) -> tuple[list[Chart], list[Event]]:
+    """Of a pipeline those of its distillation, and of what trains just now."""
+    watched = [job]
+    if is_composite(job.kind):
+        watched = [
+            one
+            for one in family.shown
+            if KINDS[job.kind].shows_all_jobs
+            and (one.kind == "distill" or (one.kind in DRAWN and one.state == "running"))
+        ]
+    found = [
+        curves_of(connection, one, [made for made in results if made.job_id == one.id])
+        for one in watched
+    ]
+    most = MOST_CHARTS if is_composite(job.kind) else None
+    charts = [chart for some, _ in found for chart in some[:most]]
+    return charts, [note for _, some in found for note in some]
 
 
 def _log_end(service: Service, seen: Seen) -> LogEnd | None:
     return log_end(service.settings.log_folder, [seen.job, *seen.family.shown])
+
+
+def _lacks_another(job: Job) -> bool:
+    """Has it failed for want of another job, which would have to be retried first?"""
+    return str((job.error or {}).get("type")).startswith("dependency_")
 
 
 def _described(job: Job) -> dict[str, str]:

@@ -1,8 +1,12 @@
 """Numbers and times as pages show them: the filters of their templates."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from markupsafe import Markup
+
+_JOB_ID = re.compile(r"\b(job_[0-9a-z]{26})\b")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -51,6 +55,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def linked(text: str) -> Markup:
+    """A text, escaped, in which ids of jobs lead to their pages."""
+    link = Markup('<a href="/jobs/{0}">{0}</a>')
+    # Split by what is in parentheses: every second piece is an id.
+    pieces = _JOB_ID.split(text)
+    return Markup("").join(link.format(one) if n % 2 else one for n, one in enumerate(pieces))
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "percent": percent,
     "duration": duration,
@@ -58,4 +70,5 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "utc": utc,
     "n_bytes": n_bytes,
     "words": words,
+    "linked": linked,
 }

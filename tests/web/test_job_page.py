@@ -7,16 +7,18 @@ import os
 import re
 import subprocess
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from app.shared.engine import runs
+from app.shared.engine.events import record_events, told_events
 from app.shared.engine.jobs import insert_job
 from app.shared.store.job_records import Ending, Job, NewJob
 from app.submission.examples import EXAMPLES
 from app.web.job_graph import BOX_HEIGHT, BOX_WIDTH, graph_of
 from app.web.request_copies import copies_of
-from tests.api.serving import OWNER, problem
+from tests.api.serving import OWNER, SET, problem
 from tests.api.test_access import BEARER, KEY, keyed_api, visitor
 from tests.api.test_pipelines import PIPELINE
 from tests.api.test_results import DISTILL, chain
@@ -296,3 +298,95 @@ def test_a_study_is_shown_by_counts(api):
         assert link in page
     assert f"All {sum(study['counts'].values())} jobs" in page
     assert '<svg class="graph"' not in page
+
+
+def tell(api, run, *, phase="distill", step, steps=100, note=None, **values):
+    """Report progress as a worker does, kept as an event; or a note."""
+    with api.database.write() as connection:
+        if note is not None:
+            runs.note(connection, run, note)
+        told = {"phase": phase, "step": step, "steps": steps, "values": values}
+        runs.beat(connection, run, lease_seconds=60, progress=told, is_event=True)
+
+
+def charts_of(page):
+    """What charts say to who does not see them, by their titles."""
+    return dict(re.findall(r'role="img" aria-label="([^"]+?), by step: ([^"]*)"', page))
+
+
+def test_a_job_s_numbers_are_drawn_over_its_steps(api):
+    """Loss and accuracy by themselves; what was gone over again after a resume is drawn once."""
+    job = api.submit("distill", DISTILL)
+    run = api.claim()
+    tell(api, run, step=0)
+    tell(api, run, step=10, loss=4.0, validation_accuracy=0.5)
+    tell(api, run, step=30, loss=3.0, validation_accuracy=0.5, best=0.5)
+    resumed = {"code": "resumed", "message": "went on after step 20", "resumed_from_step": 20}
+    tell(api, run, step=25, note=resumed, loss=2.0, validation_accuracy=0.75, best=0.75)
+    page = page_of(api, job["id"])
+    assert charts_of(page) == {
+        "Loss": "4 at step 10, 2 at step 25",
+        "Validation accuracy": "50\u202f% at step 10, 75\u202f% at step 25",
+    }
+    numbers = page.partition('id="numbers-1"')[2].partition("</table>")[0]
+    assert re.findall(r'scope="row">(\d+)<', numbers) == ["10", "25"]
+    assert page.count("went on after step 20") == 2 * 2 + 2  # in each chart, the list, the attempt
+
+
+def test_networks_of_one_job_are_lines_of_one_chart(api):
+    """Each by its number."""
+    job = api.submit("train", {"training_set": {"source": "full"}, "dataset": "digits"})
+    run = api.claim()
+    for k in (1, 2):
+        tell(api, run, phase=f"train full {k}/2", step=1, loss=2.0)
+        tell(api, run, phase=f"train full {k}/2", step=9, loss=float(k))
+    page = page_of(api, job["id"])
+    drawn = charts_of(page)
+    assert drawn["Loss: train full"] == (
+        "1/2: 2 at step 1, 1 at step 9; 2/2: 2 at step 1, 2 at step 9"
+    )
+
+
+def test_a_pipeline_s_page_draws_its_distillation(api):
+    """Its numbers are those that people watch."""
+    job = api.submit("pipeline", PIPELINE)
+    run = api.claim()
+    for step in (1, 50):
+        tell(api, run, step=step, loss=1.0 / step)
+    page = page_of(api, job["id"])
+    assert charts_of(page) == {"Loss": "1 at step 1, 0.02 at step 50"}
+
+
+def test_an_ended_distillation_is_drawn_as_its_set_was_scored(api):
+    """At the very steps, with the one that was chosen."""
+    scored = [{"step": 0, "accuracy": 0.25}, {"step": 40, "accuracy": 0.75}]
+    made = {**SET, "validation_accuracies": scored, "chosen_step": 40}
+    job_id, _ = api.make("distill", DISTILL, ("distilled_set", made, {}))
+    page = page_of(api, job_id)
+    assert charts_of(page)["Validation accuracy"] == ("25\u202f% at step 0, 75\u202f% at step 40")
+    assert "step 40 was chosen" in page
+
+
+def test_however_long_it_ran_a_page_reads_few_events(api):
+    """Spread over all of them; every note is among them."""
+    job = api.submit("distill", DISTILL)
+    run = api.claim()
+    with api.database.write() as connection:
+        told = [
+            (run.id, seq, {"phase": "distill", "step": seq, "steps": 9999, "values": {"loss": 1.5}})
+            for seq in range(10, 6010)
+        ]
+        record_events(connection, owner_id=OWNER, event_type="progress", told=told)
+        record_events(
+            connection, owner_id=OWNER, event_type="note",
+            told=[(run.id, 6011, {"code": "deep_network", "message": "a note"})],
+        )  # fmt: skip
+    with api.database.read() as connection:
+        events = told_events(connection, OWNER, run.id, most=100)
+    assert 95 <= len(events) <= 101
+    assert events[-1].data["message"] == "a note"
+    steps = [event.data["step"] for event in events[:-1]]
+    assert {b - a for a, b in pairwise(steps)} == {steps[1] - steps[0]}
+    page = page_of(api, job["id"])
+    (drawn,) = re.findall(r'class="line series-0 dash-0" d="([^"]+)"', page)
+    assert 100 < drawn.count("L") < 200

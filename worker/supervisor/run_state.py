@@ -25,6 +25,9 @@ from worker.supervisor.trainer_process import TrainerProcess
 logger = logging.getLogger(__name__)
 
 PROGRESS_EVENT_SECONDS = 5.0
+"""Between two reports of a phase that are kept; less at first, so that short runs have some."""
+EVENT_SHARE = 0.05
+"""Of a run's time so far: what is let pass between two of them until then."""
 MAX_NOTES = 100
 MOST_WORDS = 300
 RESUMED = "resumed"
@@ -132,7 +135,8 @@ class Run:
 
     def is_worth_an_event(self, now: float) -> bool:
         """Is the progress that is new also worth being kept in the job's history?"""
-        is_due = self.phase != self.event_phase or now - self.event_at > PROGRESS_EVENT_SECONDS
+        pause = min(PROGRESS_EVENT_SECONDS, EVENT_SHARE * (now - self.started))
+        is_due = self.phase != self.event_phase or now - self.event_at > pause
         return self.is_progress_new and is_due
 
     def written(self, now: float, *, n_notes: int, is_event: bool) -> None:

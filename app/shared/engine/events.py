@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select
 
 from app.shared.store.database import db_now
 from app.shared.store.tables import events
@@ -78,6 +78,21 @@ def list_events(
         .limit(limit)
     )
     return [_event(row) for row in connection.execute(statement)]
+
+
+def told_events(connection: Connection, owner_id: str, job_id: str, *, most: int) -> list[Event]:
+    """A job's notes, and about so many of its reports of progress, spread over all of them.
+
+    However long it has run, no more than these leave the database.
+    """
+    own = (events.c.owner_id == owner_id, events.c.job_id == job_id)
+    last = connection.execute(select(func.max(events.c.seq)).where(*own)).scalar_one() or 0
+    stride = max(1, -(-last // most))
+    is_wanted = or_(
+        events.c.type == NOTE, and_(events.c.type == PROGRESS, events.c.seq % stride == 0)
+    )
+    rows = connection.execute(select(events).where(*own, is_wanted).order_by(events.c.seq))
+    return [_event(row) for row in rows]
 
 
 def events_after(
