@@ -44,7 +44,15 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
-from app.web import documentation, home, job_changes, login, result_pages, static_files
+from app.web import (
+    documentation,
+    home,
+    job_changes,
+    login,
+    new_job,
+    result_pages,
+    static_files,
+)
 from app.web import job as web_job
 from app.web import jobs as web_jobs
 from app.web.errors import answer_error
@@ -68,6 +76,7 @@ BY_USE = (
         web_jobs,
         web_job,
         job_changes,
+        new_job,
         result_pages,
         static_files,
         login,
