@@ -51,10 +51,12 @@ from app.web import (
     login,
     new_job,
     result_pages,
+    set_images,
     static_files,
 )
 from app.web import job as web_job
 from app.web import jobs as web_jobs
+from app.web import results as web_results
 from app.web.errors import answer_error
 from ddcal_core.errors import InvalidDataError
 
@@ -77,7 +79,9 @@ BY_USE = (
         web_job,
         job_changes,
         new_job,
+        web_results,
         result_pages,
+        set_images,
         static_files,
         login,
     ),

@@ -19,8 +19,10 @@ router = APIRouter(prefix="/v1/artifacts", tags=["artifacts"])
 
 # A report runs nothing and fetches nothing: it is data that happens to be read in a browser. It has
 # our origin so that its links to other results carry the session; no script is there to use it.
+# Pages of this service show it in a frame, out of which its links lead when they are followed.
 REPORT_POLICY = (
-    "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    "sandbox allow-same-origin allow-downloads allow-top-navigation-by-user-activation; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 )
 _RANGE = re.compile(r"([0-9]{1,30})-([0-9]{0,30})|-[0-9]{1,30}")
 FOR_EVER = "private, max-age=31536000, immutable"

@@ -203,7 +203,7 @@ def get_report_schema() -> Response:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class Asked:
     """One result in one format."""
 
     service: Service
@@ -214,13 +214,14 @@ class _Asked:
 
     @property
     def facts(self) -> FormatFacts:
+        """What is known of the format."""
         return FORMATS[self.resource][self.word]
 
 
 def _asked(
     service: Service, owner_id: str, resource: Resource, result_id: str, word: ExportFormat
-) -> _Asked:
-    return _Asked(
+) -> Asked:
+    return Asked(
         service=service,
         owner_id=owner_id,
         resource=resource,
@@ -229,7 +230,7 @@ def _asked(
     )
 
 
-async def _answer(request: Request, asked: _Asked) -> Response:
+async def _answer(request: Request, asked: Asked) -> Response:
     """The file, or the job that makes it."""
     preferred = preferred_wait(request)
     deadline = monotonic() + (DEFAULT_WAIT_SECONDS if preferred is None else preferred)
@@ -252,7 +253,7 @@ async def _answer(request: Request, asked: _Asked) -> Response:
 
 
 async def _found(
-    request: Request, asked: _Asked, deadline: float, damaged: str | None = None
+    request: Request, asked: Asked, deadline: float, damaged: str | None = None
 ) -> Artifact | Job:
     """The file, once it is there; by the deadline the job that makes it.
 
@@ -260,7 +261,7 @@ async def _found(
         ConflictError: it has failed to.
     """
     request_id = request.state.request_id
-    found = await run_in_threadpool(_find_or_begin, asked, request_id, damaged)
+    found = await run_in_threadpool(find_or_begin, asked, request_id, damaged)
     reader = asked.service.reader
     while isinstance(found, Job) and not found.is_terminal:
         left = deadline - monotonic()
@@ -274,7 +275,19 @@ async def _found(
     return found
 
 
-def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artifact | Job:
+def find_or_begin(asked: Asked, request_id: str, damaged: str | None = None) -> Artifact | Job:
+    """The file that was asked for, or the job that makes it: begun now, where there is none.
+
+    Args:
+        asked: which.
+        request_id: of the request that asks.
+        damaged: the job whose file is damaged, and is to be made again.
+
+    Raises:
+        NotFoundError: there is no such result.
+        InvalidRequestError: it cannot be had in this format; says what to take instead.
+        NoRoomError: the disk is full.
+    """
     service, owner_id = asked.service, asked.owner_id
     with service.database.read() as connection:
         result = find_result(connection, owner_id, asked.resource, asked.result_id)
@@ -303,7 +316,7 @@ def _find_or_begin(asked: _Asked, request_id: str, damaged: str | None) -> Artif
     return found
 
 
-def _look_again(asked: _Asked, job_id: str) -> Artifact | Job:
+def _look_again(asked: Asked, job_id: str) -> Artifact | Job:
     with asked.service.database.read() as connection:
         export = find_job(connection, asked.owner_id, job_id)
         return exported_file(connection, asked.owner_id, export) or export
@@ -315,7 +328,7 @@ def _own_files(connection: Connection, owner_id: str, result: Result) -> dict[st
     return {one.name: one for one in files if one.job_id == result.job_id}
 
 
-def _require_possible(asked: _Asked, result: Result, own: Mapping[str, Artifact]) -> None:
+def _require_possible(asked: Asked, result: Result, own: Mapping[str, Artifact]) -> None:
     """Refuse a format that cannot hold a result, before any work.
 
     Raises:
@@ -327,18 +340,18 @@ def _require_possible(asked: _Asked, result: Result, own: Mapping[str, Artifact]
         raise InvalidRequestError("invalid_parameters", problem.detail, [problem])
 
 
-def _file(request: Request, asked: _Asked, file: Artifact) -> Response:
+def _file(request: Request, asked: Asked, file: Artifact) -> Response:
     return answer_file(request, asked.service, asked.owner_id, file, caching=REVALIDATED)
 
 
-def _job_at_work(asked: _Asked, export: Job) -> Response:
+def _job_at_work(asked: Asked, export: Job) -> Response:
     with asked.service.database.read() as connection:
         body = whole_job_body(connection, export)
     headers = {"Location": f"/v1/jobs/{export.id}", "Cache-Control": "no-store"}
     return json_answer(body, status=202, headers={**headers, **retry_after(export)})
 
 
-def _not_made(asked: _Asked, export: Job) -> ConflictError:
+def _not_made(asked: Asked, export: Job) -> ConflictError:
     why = (export.error or {}).get("message", f"its job is {export.state}")
     detail = (
         f"{asked.result_id} could not be written as {asked.word}: {why}; delete {export.id} to "

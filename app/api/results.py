@@ -1,10 +1,9 @@
 """/v1/expert-sets, distilled-sets, models, calibrations, reports, comparisons: what jobs made."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
 
 from app.api.http.dependencies import (
     OwnerDep,
@@ -14,33 +13,26 @@ from app.api.http.dependencies import (
     current_owner,
     service_of,
 )
-from app.api.http.paging import page_position, page_token
 from app.api.http.responses import json_answer, problems
-from app.api.http.searching import (
-    ByMethod,
-    OnDataset,
-    PagedQuery,
-    SearchQuery,
-    asked_change,
-    change_body,
-    written,
+from app.api.http.searching import asked_change, change_body, written
+from app.api.result_queries import (
+    CalibratedListQuery,
+    CalibrationListQuery,
+    ResultListQuery,
+    SetListQuery,
+    found_results,
 )
 from app.api.schemas.result_kinds import BODIES, PAGES
 from app.api.schemas.results import ResultBody, ResultPage, format_bodies, result_summary
 from app.shared.store.catalog import (
-    NEWEST_FIRST,
-    Order,
-    Wanted,
     artifacts_of_resources,
     describe_result,
     find_result,
     lineage,
-    list_results,
 )
 from app.shared.store.database import Connection
 from app.shared.store.kinds import RESOURCES
 from app.submission.description_fields import NewDescription
-from ddcal_core.specs.fields import JOB_REFERENCE
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix="/v1", tags=["results"])
@@ -55,80 +47,6 @@ CHANGE: dict[str, Any] = {
     "responses": problems(400, 404, 413, 415, 422),
     "openapi_extra": {"parameters": [RESULT_ID], **change_body(NewDescription)},
 }
-
-
-Sort = Literal["created_at", "accuracy", "-accuracy", "ece", "-ece"]
-Share = Annotated[float | None, Field(ge=0, le=1)]
-_PAGE = {"page_size", "page_token", "sort"}
-_SEARCH = set(SearchQuery.model_fields) | _PAGE
-_LEAST, _MOST = "min_accuracy", "max_ece"
-
-
-class ResultListQuery(PagedQuery):
-    """Which results a list shows."""
-
-    job_id: str | None = Field(None, pattern=JOB_REFERENCE, description="Made by this job.")
-    dataset: OnDataset = None
-
-    def filters(self) -> dict[str, str | int]:
-        """Wanted values, by column."""
-        left_out = {*_SEARCH, _LEAST, _MOST}
-        return self.model_dump(exclude_none=True, exclude=left_out)
-
-    def order(self) -> Order:
-        """How the list is sorted."""
-        return NEWEST_FIRST
-
-    def bounds(self) -> tuple[float | None, float | None]:
-        """The least accuracy and the greatest error wanted."""
-        return getattr(self, _LEAST, None), getattr(self, _MOST, None)
-
-
-class MeasuredListQuery(ResultListQuery):
-    """Which measured results a list shows, and in which order."""
-
-    min_accuracy: Share = Field(None, description="At least this accuracy; not measured: left out.")
-    sort: Sort | None = Field(
-        None,
-        description="`accuracy` or `ece` from the lowest on, with `-` from the highest on; what "
-        "has none is left out. Default: newest first.",
-    )
-
-    def order(self) -> Order:
-        """How the list is sorted."""
-        column = (self.sort or "created_at").removeprefix("-")
-        if column not in ("accuracy", "ece"):
-            return NEWEST_FIRST
-        is_rising = not str(self.sort).startswith("-")
-        return Order(column="ece" if column == "ece" else "accuracy", is_rising=is_rising)
-
-
-class SetListQuery(MeasuredListQuery):
-    """Which distilled sets a list shows."""
-
-    method: ByMethod = Field(None, description="By which it was distilled.", examples=["dm"])
-    images_per_class: int | None = Field(
-        None, ge=1, le=1_000, description="Asked for when it was distilled."
-    )
-
-
-class CalibratedListQuery(MeasuredListQuery):
-    """Which models or reports a list shows."""
-
-    max_ece: Share = Field(None, description="At most this error; not measured: left out.")
-
-
-class CalibrationListQuery(CalibratedListQuery):
-    """Which calibrations a list shows."""
-
-    method: ByMethod = Field(None, description="By which it was fitted.", examples=["ts"])
-    status: str | None = Field(
-        None,
-        max_length=30,
-        pattern=r"^[a-z_]+$",
-        description="`ok`, or why there is nothing to apply or not the best.",
-        examples=["ok"],
-    )
 
 
 @router.get(
@@ -342,24 +260,9 @@ async def update_comparison(request: Request) -> Response:
 
 
 def _page(service: Service, owner_id: str, resource: Resource, query: ResultListQuery) -> Response:
-    asked = {**query.asked(), "collection": RESOURCES[resource].collection}
-    order = query.order()
     with service.database.read() as connection:
-        found = list_results(
-            connection,
-            owner_id,
-            resource,
-            wanted=Wanted(filters=query.filters(), search=query.search(), bounds=query.bounds()),
-            order=order,
-            after=page_position(query.page_token, asked),
-            limit=query.page_size + 1,
-        )
-        shown = found[: query.page_size]
+        shown, token = found_results(connection, owner_id, resource, query, limit=query.page_size)
         files = artifacts_of_resources(connection, owner_id, [result.id for result in shown])
-    token = None
-    if len(found) > len(shown):
-        last = shown[-1]
-        token = page_token(last.id, asked, order.column and last.columns[order.column])
     items = [result_summary(result, files) for result in shown]
     return json_answer(ResultPage(items=items, next_page_token=token))
 

@@ -18,6 +18,7 @@ from app.shared.store.job_records import Job
 from app.shared.store.kinds import KINDS, Kind, is_composite
 from app.submission.submit import is_retryable
 from app.web.charts import Chart
+from app.web.described import described
 from app.web.job_advice import ADVICE
 from app.web.job_curves import curves_of
 from app.web.job_graph import Graph, graph_of
@@ -145,7 +146,7 @@ def job_page(
         "copies": copies_of(job, url, needs_key=service.access.key is not None),
         "is_retryable": is_retryable(job) and not _lacks_another(job),
         "is_deletable": is_over and job.parent_id is None and job.kind != "intake",
-        "described": given or _described(job),
+        "described": given or described(job.name, job.tags, job.notes),
         "problems": problems or {},
         "stream": seen.body.links["events"] if is_live else None,
         "every": EVERY_SECONDS if is_live and is_composite(job.kind) else None,
@@ -204,9 +205,3 @@ def _log_end(service: Service, seen: Seen) -> LogEnd | None:
 def _lacks_another(job: Job) -> bool:
     """Has it failed for want of another job, which would have to be retried first?"""
     return str((job.error or {}).get("type")).startswith("dependency_")
-
-
-def _described(job: Job) -> dict[str, str]:
-    """What a job is called, as its form has it: one tag a line."""
-    tags = "\n".join(f"{key}:{value}" for key, value in (job.tags or {}).items())
-    return {"name": job.name or "", "tags": tags, "notes": job.notes or ""}

@@ -1,7 +1,5 @@
 """The forms of a job's page: cancel, retry, delete, and change what it is called."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -23,6 +21,7 @@ from app.shared.store.job_queries import describe_one, find_job
 from app.shared.store.job_records import new_id
 from app.submission.description_fields import NewDescription
 from app.submission.submit import cancel, retry
+from app.web.described import Described, change_of, field_problems, given_description
 from app.web.job import job_page
 from app.web.jobs import PATH
 
@@ -62,32 +61,20 @@ async def post_description(request: Request) -> Response:
     service, owner_id = await service_of(request), await current_owner(request)
     wanted = checked_id("job", request.path_params["job_id"])
     require_media_type(request, (FORM_TYPE,))
-    fields = form_fields(await form_body(request.receive))
-    given = {name: fields.get(name, "") for name in ("name", "tags", "notes")}
-    # Forms send the breaks of lines as two characters.
-    given = {name: value.replace("\r\n", "\n").strip() for name, value in given.items()}
+    given = given_description(form_fields(await form_body(request.receive)))
     return await run_in_threadpool(_described, request, service, (owner_id, wanted), given)
 
 
 def _described(
-    request: Request, service: Service, whose: tuple[str, str], given: dict[str, str]
+    request: Request, service: Service, whose: tuple[str, str], given: Described
 ) -> Response:
     owner_id, job_id = whose
     try:
         with service.database.write() as connection:
-            known = find_job(connection, owner_id, job_id).tags or {}
-            change = validated(NewDescription, _change(given, known))
+            known = find_job(connection, owner_id, job_id).tags
+            change = validated(NewDescription, change_of(given, known))
             describe_one(connection, owner_id, job_id, change.model_dump(exclude_unset=True))
     except InvalidRequestError as error:
-        problems = {one.pointer.split("/")[1]: one.detail for one in error.problems}
+        problems = field_problems(error)
         return job_page(request, service, owner_id, job_id, given=given, problems=problems)
     return see_other(f"{PATH}/{job_id}")
-
-
-def _change(given: dict[str, str], known: dict[str, str]) -> dict[str, Any]:
-    """What a form has, as a change of the API: a tag that is not there any more is taken away."""
-    tags: dict[str, str | None] = dict.fromkeys(known)
-    for line in filter(None, map(str.strip, given["tags"].split("\n"))):
-        key, _, value = line.partition(":")
-        tags[key.strip()] = value.strip()
-    return {"name": given["name"] or None, "tags": tags, "notes": given["notes"] or None}

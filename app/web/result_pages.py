@@ -1,81 +1,195 @@
-"""/results/ID: a result for people: what it is, and how to use it; a page without scripts."""
+"""/results/ID: a result for people: what it is, what it was made from, and how to use it."""
 
 import re
-from html import escape
+from collections.abc import Mapping
+from urllib.parse import quote
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, Response
+from markupsafe import Markup, escape
 
-from app.api.http.dependencies import OwnerDep, ServiceDep, checked_id
-from app.api.http.responses import rfc3339
-from app.api.schemas.results import FormatBody, format_bodies, result_summary
-from app.shared.errors import NotFoundError
-from app.shared.store.catalog import artifacts_of_resources, find_result
+from app.api.http.access import see_other
+from app.api.http.dependencies import (
+    OwnerDep,
+    Service,
+    ServiceDep,
+    checked_id,
+    current_owner,
+    service_of,
+)
+from app.api.http.forms import FORM_TYPE, form_body, form_fields
+from app.api.http.request_bodies import require_media_type, validated
+from app.api.schemas.results import format_bodies, result_url
+from app.shared.errors import InvalidRequestError, NotFoundError
+from app.shared.store.catalog import (
+    Artifact,
+    Result,
+    artifacts_of_resources,
+    describe_result,
+    find_result,
+    lineage,
+)
+from app.shared.store.database import Connection
+from app.shared.store.descent import MOST_SHOWN, made_from, results_of_ids
 from app.shared.store.kinds import RESOURCES
-from app.web.page_layout import html_page
+from app.submission.description_fields import NewDescription
+from app.web.described import (
+    Described,
+    change_of,
+    described,
+    field_problems,
+    given_description,
+)
+from app.web.rendering import page
+from app.web.result_words import KIND_WORDS, factor_words, facts_of, title_of, what_it_is
+from app.web.results import PATH, ResultRow, result_row
+from app.web.spectra import spectrum_of
 from ddcal_core.specs.results import Resource
 
-router = APIRouter(prefix="/results", include_in_schema=False)
+router = APIRouter(prefix=PATH, include_in_schema=False)
 
-PAGE = """<header>
-<div><h1>{title}</h1>
-<p><code>{id}</code> · {facts} · <a href="{self}">JSON</a> · <a href="{job}">its job</a> ·
-<a href="/">all jobs</a></p></div>
-</header>
-<h2>Use it</h2>
-<p>Each format is made when it is first asked for, and kept: the first time it takes some seconds.
-The lines read the file where it lies. On the command line:
-<code>ddcal download {id} --format FORMAT</code></p>
-{formats}"""
-
-FORMAT = """<section><h3>{link}</h3>
-<p>{description}</p>
-<details><summary>{needs}</summary><pre><code>{use}</code></pre></details></section>"""
-
-# Descriptions are Markdown, for the API's document.
-CODE = re.compile("`([^`]*)`")
+Link = dict[str, str]
+PAGES: Mapping[Resource, str] = {"report": "report.html", "comparison": "comparison.html"}
+"""The file that is a result's own page."""
+_UPLOADS = {"datasets": "Data sets", "logits": "Logits"}
+_RESOURCE_OF: Mapping[str, Resource] = {
+    facts.collection.replace("-", "_"): word for word, facts in RESOURCES.items()
+}
+# Descriptions of formats are Markdown, for the API's document.
+_CODE = re.compile("`([^`]*)`")
 
 
 @router.get("/{result_id}")
-def get_result_page(service: ServiceDep, owner_id: OwnerDep, result_id: str) -> HTMLResponse:
-    """The formats of a result, each with its address and lines that read it."""
-    resource = _resource_of(result_id)
-    wanted = checked_id(RESOURCES[resource].prefix, result_id)
-    with service.database.read() as connection:
-        result = find_result(connection, owner_id, resource, wanted)
-        files = artifacts_of_resources(connection, owner_id, [result.id])
-    shown = result_summary(result, files)
-    title = f"{resource.replace('_', ' ')} of {shown.dataset}".capitalize()
-    facts = [shown.name, shown.method, rfc3339(shown.created_at)]
-    content = PAGE.format(
-        title=escape(title),
-        id=escape(shown.id),
-        facts=escape(" · ".join(fact for fact in facts if fact)),
-        self=escape(shown.links["self"]),
-        job=escape(shown.links["job"]),
-        formats="\n".join(map(_format, format_bodies(result, files))),
-    )
-    return html_page(title, content)
+def get_result_page(
+    request: Request, service: ServiceDep, owner_id: OwnerDep, result_id: str
+) -> HTMLResponse:
+    """A result with its lineage, both ways, and the formats it can be had in."""
+    return _page(request, service, owner_id, result_id)
 
 
-def _resource_of(result_id: str) -> Resource:
+@router.post("/{result_id}")
+async def post_description(request: Request) -> Response:
+    """Change its name, tags and notes; the form again, with what is wrong beside each field."""
+    service, owner_id = await service_of(request), await current_owner(request)
+    require_media_type(request, (FORM_TYPE,))
+    given = given_description(form_fields(await form_body(request.receive)))
+    result_id = request.path_params["result_id"]
+    return await run_in_threadpool(_described, request, service, (owner_id, result_id), given)
+
+
+def found_result(connection: Connection, owner_id: str, result_id: str) -> Result:
+    """The result of an id, whatever it is.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     prefix = result_id.partition("_")[0]
-    found = next((word for word, facts in RESOURCES.items() if facts.prefix == prefix), None)
-    if found is None:
+    resource = next((word for word, facts in RESOURCES.items() if facts.prefix == prefix), None)
+    if resource is None:
         raise NotFoundError("not_found", "there is no result at this address")
-    return found
+    return find_result(connection, owner_id, resource, checked_id(prefix, result_id))
 
 
-def _format(one: FormatBody) -> str:
-    file = f"<small><code>{escape(one.file_name)}</code></small>"
-    link = f'<a href="{escape(one.url)}">{escape(one.format)}</a> {file}'
-    if one.why_not is not None:
-        link = (
-            f'{escape(one.format)} <span class="soft">not of this one: {escape(one.why_not)}</span>'
-        )
-    return FORMAT.format(
-        link=link,
-        description=CODE.sub(r"<code>\1</code>", escape(one.description)),
-        needs=escape(f"Python, with {', '.join(one.needs)}" if one.needs else "Python alone"),
-        use=escape(one.use),
-    )
+def markdown_code(text: str) -> Markup:
+    """A line of Markdown as HTML: code is all that it has of it."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def _described(
+    request: Request, service: Service, whose: tuple[str, str], given: Described
+) -> Response:
+    owner_id, result_id = whose
+    try:
+        with service.database.write() as connection:
+            result = found_result(connection, owner_id, result_id)
+            change = validated(NewDescription, change_of(given, result.columns["tags"]))
+            asked = change.model_dump(exclude_unset=True)
+            describe_result(connection, owner_id, result.resource, result.id, asked)
+    except InvalidRequestError as error:
+        problems = field_problems(error)
+        return _page(request, service, owner_id, result_id, given=given, problems=problems)
+    return see_other(f"{PATH}/{result_id}")
+
+
+def _page(
+    request: Request,
+    service: Service,
+    owner_id: str,
+    result_id: str,
+    *,
+    given: Described | None = None,
+    problems: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    with service.database.read() as connection:
+        result = found_result(connection, owner_id, result_id)
+        files = artifacts_of_resources(connection, owner_id, [result.id])
+        made_of = lineage(connection, owner_id, result.resource, result.id)
+        above = _above(connection, owner_id, made_of)
+        below = made_from(connection, owner_id, result)
+        pictures = _sets_of(connection, owner_id, result)
+    columns = result.columns
+    values = {
+        "result": result,
+        "row": result_row(result, files),
+        "what": what_it_is(result),
+        "kind_words": KIND_WORDS[result.resource],
+        "facts": facts_of(result),
+        "above": above,
+        "below": {KIND_WORDS[kind]: [_link(one) for one in them] for kind, them in below.items()},
+        "files": files,
+        "shown_page": _address(files, PAGES.get(result.resource)),
+        "formats": [(one, markdown_code(one.description)) for one in format_bodies(result, files)],
+        "api": result_url(result),
+        "described": given or described(columns["name"], columns["tags"], columns["notes"]),
+        "problems": problems or {},
+        "sets": pictures,
+        "factor": factor_words(result.details) if result.resource == "distilled_set" else None,
+        "spectrum": spectrum_of(service, owner_id, result, below.get("report", ())),
+    }
+    return page(request, service, "result.html", values, status=422 if problems else 200)
+
+
+def _sets_of(connection: Connection, owner_id: str, result: Result) -> list[ResultRow]:
+    """The distilled sets behind the reports of a comparison, to be seen side by side."""
+    if result.resource != "comparison":
+        return []
+    found: dict[str, Result] = {}
+    for report_id in result.details.get("report_ids", ()):
+        try:
+            sets = lineage(connection, owner_id, "report", report_id).get("distilled_sets", ())
+            found |= {
+                one: find_result(connection, owner_id, "distilled_set", one)
+                for one in sets
+                if one not in found
+            }
+        except NotFoundError:  # deleted since
+            continue
+    files = artifacts_of_resources(connection, owner_id, list(found))
+    return [result_row(one, files) for one in found.values()]
+
+
+def _above(
+    connection: Connection, owner_id: str, made_of: Mapping[str, list[str]]
+) -> dict[str, list[Link]]:
+    """What a result was made from, by kind: links to uploads and to results."""
+    shown: dict[str, list[Link]] = {}
+    for kind, names in made_of.items():
+        if kind in _RESOURCE_OF:
+            resource = _RESOURCE_OF[kind]
+            found = results_of_ids(connection, owner_id, resource, names[:MOST_SHOWN])
+            shown[KIND_WORDS[resource]] = [_link(one) for one in found]
+        else:
+            to = "/datasets/" if kind == "datasets" else "/v1/logits/"
+            links = [{"to": to + quote(name, safe=""), "words": name} for name in names if name]
+            shown[_UPLOADS.get(kind, kind)] = links
+    return {words: links for words, links in shown.items() if links}
+
+
+def _link(result: Result) -> Link:
+    return {"to": f"{PATH}/{result.id}", "words": title_of(result)}
+
+
+def _address(files: list[Artifact], name: str | None) -> str | None:
+    found = next((one.id for one in files if one.name == name), None)
+    return found and f"/v1/artifacts/{found}/content"

@@ -1,5 +1,6 @@
 """Numbers and times as pages show them: the filters of their templates."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -63,6 +64,11 @@ def linked(text: str) -> Markup:
     return Markup("").join(link.format(one) if n % 2 else one for n, one in enumerate(pieces))
 
 
+def readable(value: object) -> str:
+    """A JSON value for people to read."""
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "percent": percent,
     "duration": duration,
@@ -71,4 +77,5 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "n_bytes": n_bytes,
     "words": words,
     "linked": linked,
+    "readable": readable,
 }

@@ -183,7 +183,8 @@ def test_a_report_is_shown_in_a_sandbox(api, chain):
     policy = answer.headers["content-security-policy"]
     assert (
         policy
-        == "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        == "sandbox allow-same-origin allow-downloads allow-top-navigation-by-user-activation; "
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
     )
 
 

@@ -1,7 +1,6 @@
 import hashlib
 import html
 import re
-from html import escape
 from pathlib import Path
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from app.shared.engine import runs
 from app.shared.engine.jobs import insert_job
 from app.shared.store.job_records import Ending, NewJob
-from app.shared.store.kinds import RESOURCES
 from app.web import documentation
-from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import OWNER, problem
 from tests.api.test_datasets import upload
 from tests.api.test_results import DISTILL, chain
@@ -130,26 +127,6 @@ def test_older_jobs_are_a_link_away(api, monkeypatch):
     assert f'href="/jobs/{ids[0]}"' in second
     assert ids[1] not in second
     assert 'rel="next"' not in second
-
-
-def test_a_result_s_page_says_how_to_use_it(api, chain):
-    """Each format with its address, or why not, and lines that read it."""
-    for collection, result_id in chain.items():
-        page = api.client.get(f"/results/{result_id}").text
-        (resource,) = (name for name, one in RESOURCES.items() if one.collection == collection)
-        for word, facts in FORMATS[resource].items():
-            assert escape(facts.use) in page
-            link = f'href="/v1/{collection}/{result_id}/content?format={word}"'
-            assert (link in page) != (f"{word} <span" in page)
-        assert "<script" not in page
-        assert "`" not in re.sub("<pre>.*?</pre>", "", page, flags=re.DOTALL)
-        assert api.client.get(f"/v1/{collection}/{result_id}").json()["links"]["job"] in page
-
-
-def test_there_is_no_page_of_what_is_no_result(shared_api):
-    """Neither of a job nor of anything that was deleted."""
-    for wrong in ("job_" + "0" * 26, "set_" + "0" * 26, "set_x", "nothing"):
-        problem(shared_api.client.get(f"/results/{wrong}"), 404)
 
 
 def test_a_pipeline_is_one_row_with_its_progress(api):

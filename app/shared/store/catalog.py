@@ -90,7 +90,7 @@ def find_result(
     row = _row_of(connection, owner_id, resource, result_id)
     if row is None:
         raise _no_result(resource, result_id)
-    return _result(resource, row)
+    return result_of(resource, row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def list_results(
         statement = statement.where(here > there if order.is_rising else here < there)
     sorting = [key.asc() if order.is_rising else key.desc() for key in keys]
     rows = connection.execute(statement.order_by(*sorting).limit(limit))
-    return [_result(resource, row) for row in rows]
+    return [result_of(resource, row) for row in rows]
 
 
 def describe_result(
@@ -182,7 +182,7 @@ def results_of_jobs(
     """What some jobs have made of one kind, oldest first."""
     table = TABLES[resource]
     statement = _of_owner(owner_id, resource).where(table.c.job_id.in_(job_ids))
-    return [_result(resource, row) for row in connection.execute(statement.order_by(table.c.id))]
+    return [result_of(resource, row) for row in connection.execute(statement.order_by(table.c.id))]
 
 
 def record_result(
@@ -368,7 +368,8 @@ def _of_owner(owner_id: str, resource: Resource) -> Select[Any]:
     return select(table).where(table.c.owner_id == owner_id)
 
 
-def _result(resource: Resource, row: Row[Any]) -> Result:
+def result_of(resource: Resource, row: Row[Any]) -> Result:
+    """A row of the table of a kind of results."""
     values = dict(row._mapping)
     fixed = {name: values.pop(name) for name in ("id", "job_id", "details", "created_at")}
     del values["owner_id"]
