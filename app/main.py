@@ -44,6 +44,7 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
+from app.web import datasets as web_datasets
 from app.web import (
     documentation,
     home,
@@ -53,10 +54,12 @@ from app.web import (
     result_pages,
     set_images,
     static_files,
+    uploads,
 )
 from app.web import job as web_job
 from app.web import jobs as web_jobs
 from app.web import results as web_results
+from app.web import service as service_page
 from app.web.errors import answer_error
 from ddcal_core.errors import InvalidDataError
 
@@ -80,6 +83,9 @@ BY_USE = (
         job_changes,
         new_job,
         web_results,
+        web_datasets,
+        uploads,
+        service_page,
         result_pages,
         set_images,
         static_files,

@@ -1,6 +1,6 @@
 """/v1/datasets: the named ones and the uploads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ from app.api.schemas.uploads import (
 from app.shared.errors import ConflictError, FieldProblem, InvalidRequestError
 from app.shared.inputs import datasets
 from app.shared.inputs.datasets import IMAGES, Dataset, find_dataset
+from app.shared.store.catalog import artifacts_of_resources
 from app.shared.store.database import Connection
 from app.submission.description_fields import UploadDescription
 from ddcal_core.intake.structure.dataset_structure import inspect_dataset, not_applicable
@@ -54,6 +55,8 @@ from ddcal_core.specs.uploads import (
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 MOST_NAMES = 20
+SAMPLES = "samples.png"
+"""The picture of a few training images of each class, as an intake names it."""
 SAMPLE = """zip -qr my-images.zip my-images     # my-images/cat/1.png, my-images/dog/1.png, ...
 curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
      'http://127.0.0.1:8000/v1/datasets?name=pets&resize=32&colour=rgb&test_fraction=0.2&seed=0'
@@ -99,7 +102,7 @@ def list_datasets(
     """The named data sets with what is available of them, then the uploads."""
     with service.database.read() as connection:
         found = datasets.list_datasets(connection, owner_id, service.settings, query.search())
-        items = [_body(connection, owner_id, dataset) for dataset in found]
+        items = dataset_bodies(connection, owner_id, found)
     return json_answer(DatasetList(items=items))
 
 
@@ -203,12 +206,32 @@ def _image_files(structure: ImageZipStructure, options: ImageOptions) -> dict[st
 def _shown(service: Service, owner_id: str, name: str) -> DatasetBody:
     with service.database.read() as connection:
         dataset = find_dataset(connection, owner_id, name, service.settings)
-        return _body(connection, owner_id, dataset)
+        (body,) = dataset_bodies(connection, owner_id, [dataset])
+        return body
 
 
-def _body(connection: Connection, owner_id: str, dataset: Dataset) -> DatasetBody:
+def dataset_bodies(
+    connection: Connection, owner_id: str, found: Sequence[Dataset]
+) -> list[DatasetBody]:
+    """Data sets as they are shown, with the pictures that their intakes have drawn."""
+    ids = [dataset.id for dataset in found if dataset.id is not None]
+    samples = {
+        file.resource_id: f"/v1/artifacts/{file.id}/content"
+        for file in artifacts_of_resources(connection, owner_id, ids)
+        if file.name == SAMPLES
+    }
+    return [
+        _body(connection, owner_id, dataset, samples.get(dataset.id or "")) for dataset in found
+    ]
+
+
+def _body(
+    connection: Connection, owner_id: str, dataset: Dataset, samples: str | None
+) -> DatasetBody:
     reason = why_not(connection, owner_id, dataset)
     links = {"self": f"/v1/datasets/{dataset.name}"}
+    if samples is not None:
+        links["samples"] = samples
     if dataset.job_id is not None:
         links["job"] = f"/v1/jobs/{dataset.job_id}"
     return DatasetBody(

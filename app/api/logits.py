@@ -73,7 +73,7 @@ def list_logits(
     """All uploads of logits, by name."""
     with service.database.read() as connection:
         found = uploads.list_logits(connection, owner_id, query.search())
-        items = [_body(connection, owner_id, logits) for logits in found]
+        items = [logits_body(connection, owner_id, logits) for logits in found]
     return json_answer(LogitsList(items=items))
 
 
@@ -147,10 +147,11 @@ def _inspection(values: Values) -> Callable[[Path, int], dict[str, Any]]:
 
 def _shown(service: Service, owner_id: str, name: str) -> LogitsBody:
     with service.database.read() as connection:
-        return _body(connection, owner_id, find_logits(connection, owner_id, name))
+        return logits_body(connection, owner_id, find_logits(connection, owner_id, name))
 
 
-def _body(connection: Connection, owner_id: str, logits: Logits) -> LogitsBody:
+def logits_body(connection: Connection, owner_id: str, logits: Logits) -> LogitsBody:
+    """An upload of logits as it is shown."""
     reason = why_not(connection, owner_id, logits)
     return LogitsBody(
         name=logits.name,

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _JOB_ID = re.compile(r"\b(job_[0-9a-z]{26})\b")
+_CODE = re.compile("`([^`]*)`")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -51,6 +52,11 @@ def n_bytes(count: int) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
 
 
+def marked(text: str) -> Markup:
+    """Text whose words in backticks are code, as descriptions of the API have them."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
 def words(name: str) -> str:
     """A name of the API as people write it."""
     return name.replace("_", " ")
@@ -78,4 +84,5 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "words": words,
     "linked": linked,
     "readable": readable,
+    "marked": marked,
 }

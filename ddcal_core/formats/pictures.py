@@ -42,7 +42,13 @@ def strip_png(pixels: NDArray[np.uint8]) -> bytes:
     return _png(Image.fromarray(_strip(pixels)))
 
 
-def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: DatasetFacts) -> bytes:
+def sheet_png(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    facts: DatasetFacts,
+    *,
+    foot: str | None = None,
+) -> bytes:
     """Draw a row of images for each class, its name on the left.
 
     The first 100 classes and 20 images of each are shown, enlarged without smoothing; a last line
@@ -52,6 +58,7 @@ def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: Datas
         pixels: uint8 (N, C, H, W).
         labels: int64 (N,).
         facts: with the class names.
+        foot: what the last line says, where the images are already a choice of many.
 
     Returns:
         A PNG.
@@ -61,15 +68,15 @@ def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: Datas
         for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
     ]
     strips = [(name, _strip(row)) for name, row in rows if len(row)]
-    left_out = left_out_words(labels, facts.n_classes)
+    left_out = left_out_words(labels, facts.n_classes) if foot is None else foot
     font = ImageFont.load_default(_LABEL_SIZE)
     label_width = 3 * _MARGIN + ceil(max(font.getlength(name) for name, _ in strips))
-    scale = max(1, 40 // facts.image_shape[1])
-    row_height = max(facts.image_shape[1] * scale, _LABEL_SIZE + 2) + _GAP
+    scale = max(1, 40 // pixels.shape[2])
+    row_height = max(pixels.shape[2] * scale, _LABEL_SIZE + 2) + _GAP
     width = label_width + scale * max(strip.shape[1] for _, strip in strips)
     width = max(width, ceil(font.getlength(left_out)) + 2 * _MARGIN)
-    foot = row_height * len(strips)
-    height = foot + (2 * _LABEL_SIZE if left_out else 0)
+    end = row_height * len(strips)
+    height = end + (2 * _LABEL_SIZE if left_out else 0)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (name, strip) in enumerate(strips):
@@ -79,7 +86,7 @@ def sheet_png(pixels: NDArray[np.uint8], labels: NDArray[np.int64], facts: Datas
         )
         sheet.paste(picture, (label_width, i * row_height))
         draw.text((_MARGIN, i * row_height + 2), name, fill="black", font=font)
-    draw.text((_MARGIN, foot + 4), left_out, fill="black", font=font)
+    draw.text((_MARGIN, end + 4), left_out, fill="black", font=font)
     return _png(sheet)
 
 

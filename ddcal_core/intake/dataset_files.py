@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.intake.npz_arrays import safetensors_header
 from ddcal_core.intake.repeats import RowDigests, Shared, shared_rows
+from ddcal_core.intake.samples import samples_png
 from ddcal_core.intake.structure.placed_images import (
     Part,
     check_counts,
@@ -20,6 +21,7 @@ from ddcal_core.intake.structure.placed_images import (
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.uploads import ImageOptions
 
+SAMPLES = "samples.png"
 _FILES: tuple[tuple[Part, ...], ...] = (("train", "validation"), ("test",))
 
 
@@ -32,11 +34,18 @@ class TakenDataset:
         train_path: safetensors with images uint8 (N, C, H, W) and labels int64 (N,); those of a
             validation split of its own follow those for training.
         test_path: likewise, of the test images.
+        samples_path: a PNG of some training images of each class.
     """
 
     facts: DatasetFacts
     train_path: Path
     test_path: Path
+    samples_path: Path
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of its files."""
+        return self.train_path, self.test_path, self.samples_path
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ def write_dataset(
 
     Args:
         source: to be read; without a test part, one is split off by seed.
-        folder: an existing folder for train.safetensors and test.safetensors.
+        folder: an existing folder for train.safetensors, test.safetensors and samples.png.
         options: `test_fraction` and `seed` of that split.
         conclude: called once all images are read; gives notes on them.
 
@@ -143,7 +152,9 @@ def write_dataset(
         ),
         recognised=recognised,
     )
-    return TakenDataset(facts, *paths)
+    samples = folder / SAMPLES
+    samples.write_bytes(samples_png(paths[0], facts))
+    return TakenDataset(facts, *paths, samples)
 
 
 def _counts(part: Part, labels: NDArray[np.int64], n_classes: int) -> tuple[int, ...]:

@@ -75,7 +75,7 @@ def _take_in_by_content(
     match content:
         case "images":
             images = take_in(upload, folder, max_decoded_bytes, ImageOptions(**said), report)
-            return (_upload_output(images.facts, (images.train_path, images.test_path)),)
+            return (_upload_output(images.facts, images.paths),)
         case "logits":
             logits = take_in_logits(upload, folder, max_decoded_bytes, LogitsOptions(**said))
             return (_upload_output(logits.facts, logits.paths),)

@@ -81,7 +81,8 @@ class DatasetBody(Body):
     tags: dict[str, str] = Field(description="Of an upload: key -> value, to find it by.")
     notes: str | None = Field(description="Of an upload: what its owner has noted of it.")
     links: dict[str, str] = Field(
-        description="Name -> path: self, and of an upload the job that checks it."
+        description="Name -> path: self, and of an upload the job that checks it and, once it is "
+        "ready, samples: a picture of some training images of each class."
     )
 
 

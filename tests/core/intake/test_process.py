@@ -203,14 +203,18 @@ def run_intake(folder, values, **limits):
 
 
 def test_the_process_speaks_the_protocol(tmp_path):
-    """Ready, then one data set with its facts and two files; the log tells of it."""
+    """Ready, then one data set with its facts and files; the log tells of it."""
     status, messages = run_intake(tmp_path, arrays())
     assert status == 0
     assert [message["type"] for message in messages] == ["ready", "outputs"]
     (output,) = messages[1]["outputs"]
     assert output["resource"] == "dataset"
     assert output["values"]["facts"]["image_shape"] == [3, 8, 6]
-    assert [file["name"] for file in output["files"]] == ["train.safetensors", "test.safetensors"]
+    assert [file["name"] for file in output["files"]] == [
+        "train.safetensors",
+        "test.safetensors",
+        "samples.png",
+    ]
     assert "taken in after" in (tmp_path / "log.txt").read_text()
 
 
