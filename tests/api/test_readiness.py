@@ -29,7 +29,7 @@ from tests.waiting import until
 
 @pytest.fixture(autouse=True)
 def patience(request, monkeypatch):
-    """What answers is waited for, however busy the machine is; what never does is given a second."""
+    """What answers is waited for on a busy machine, too; what never does is given a second."""
     if "hangs" not in request.node.name:
         monkeypatch.setattr(health, "ANSWER_SECONDS", 60.0)
 
