@@ -151,11 +151,22 @@ def _refused(
     connection: Connection,
 ) -> NoReturn:
     """Refuse a submission for its fields and for what it names, each place once."""
+    raise invalid(every_problem(connection, service, owner_id, document, problems))
+
+
+def every_problem(
+    connection: Connection,
+    service: Service,
+    owner_id: str,
+    document: object,
+    problems: Sequence[FieldProblem],
+) -> list[FieldProblem]:
+    """What is wrong with the fields of a submission and with what it names, each place once."""
     params = document.get("params") if isinstance(document, dict) else None
     named = params if isinstance(params, dict) else {}
     looked_up = problems_of_names(connection, service.settings, owner_id, named)
     every = {one.pointer: one for one in (*reversed(looked_up), *reversed(problems))}
-    raise invalid(list(every.values())[::-1])
+    return list(every.values())[::-1]
 
 
 def created_job(

@@ -34,7 +34,7 @@ def copies_of(job: Job, url: str, *, needs_key: bool) -> Copies | None:
     """
     if job.kind not in JOB_REQUESTS:
         return None
-    asked = _said(request_of(job))
+    asked = said(request_of(job))
     # Of ASCII alone: no mark that turns text around gets into a terminal unseen.
     text = json.dumps(asked, indent=1)
     key = '\n  -H "Authorization: Bearer $DDCAL_API_KEY" \\' if needs_key else ""
@@ -48,7 +48,7 @@ def copies_of(job: Job, url: str, *, needs_key: bool) -> Copies | None:
     )
 
 
-def _said(asked: Mapping[str, Any]) -> dict[str, Any]:
+def said(asked: Mapping[str, Any]) -> dict[str, Any]:
     """A request without what means the same left out."""
     fields = Request.model_fields
     return {

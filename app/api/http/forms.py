@@ -8,7 +8,7 @@ from app.shared.errors import MalformedRequestError, TooLargeError
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 64_000
-_MAX_FIELDS = 50
+_MAX_FIELDS = 400
 
 
 async def form_body(receive: Receive) -> bytes:
@@ -37,11 +37,23 @@ def form_fields(body: bytes) -> dict[str, str]:
     Raises:
         MalformedRequestError: it cannot be read as a form.
     """
+    return {name: values[0] for name, values in form_lists(body).items()}
+
+
+def form_lists(body: bytes) -> dict[str, list[str]]:
+    """A form's fields by name, each with all that is given: several boxes share a name.
+
+    Raises:
+        MalformedRequestError: it cannot be read as a form.
+    """
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise MalformedRequestError("malformed_form", "the form cannot be read") from None
-    return dict(reversed(pairs))
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def read_again(body: bytes, receive: Receive) -> Receive:
