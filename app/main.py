@@ -47,6 +47,7 @@ from app.shared.upkeep.reconciler import start_background
 from app.web import datasets as web_datasets
 from app.web import (
     documentation,
+    explore,
     home,
     job_changes,
     login,
@@ -88,6 +89,7 @@ BY_USE = (
         service_page,
         result_pages,
         set_images,
+        explore,
         static_files,
         login,
     ),

@@ -12,9 +12,17 @@ HTML = b"<!doctype html><p>report</p>"
 DIGEST = hashlib.sha256(BYTES).hexdigest()
 
 
+REPORT_FILES = {"report.html": HTML, "report.json": b"{}", "grid.png": b"\x89PNG"}
+
+
 @pytest.fixture
 def chain(api):
     """One of each result, each made from the one before: ids by resource."""
+    return made_chain(api, REPORT_FILES)
+
+
+def made_chain(api, report_files):
+    """The same, the report with files of one's own."""
     _, (set_id,) = api.make("distill", DISTILL, ("distilled_set", SET, {"set.npz": BYTES}))
     source = {"training_set": {"source": "distilled", "distilled_set": set_id}}
     model = {**MODEL, "training_set": "distilled", "distilled_set_id": set_id}
@@ -26,9 +34,8 @@ def chain(api):
         "calibrate", {"models": [model_id], "calibrate": NONE}, ("calibration", calibration, {})
     )
     report = {"dataset": "digits", "calibration_ids": [calibration_id], "rows": [{"ece": 0.1}]}
-    files = {"report.html": HTML, "report.json": b"{}", "grid.png": b"\x89PNG"}
     _, (report_id,) = api.make(
-        "evaluate", {"calibrations": [calibration_id]}, ("report", report, files)
+        "evaluate", {"calibrations": [calibration_id]}, ("report", report, report_files)
     )
     return {
         "distilled-sets": set_id,

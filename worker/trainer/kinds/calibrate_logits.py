@@ -48,6 +48,7 @@ from worker.trainer.inputs import LogitsInput, Task, parse_json
 from worker.trainer.outputs import Output, made_with
 from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
+from worker.trainer.report.kept_logits import TEST_LOGITS, write_test_logits
 from worker.trainer.report.logits_report import logits_report, measured_on, uploaded_network
 from worker.trainer.report.measurements import Measurement
 from worker.trainer.report.measuring import NetworkMeasurer
@@ -181,6 +182,7 @@ def _report(
         labels=measurer.labels,
         class_names=logits.facts.class_names,
     )
+    write_test_logits(task.folder / TEST_LOGITS, [group], measurer.logits, measurer.labels, None)
     seconds = round(time.monotonic() - started, 3)
     made = ReportMadeWith(**dict(made_with(task.device)), seed=measurer.seed, seconds=seconds)
     return logits_report(logits, group, rows, comparison, made)
@@ -192,4 +194,5 @@ def _written(report: Report, logits: LogitsInput, task: Task) -> Output:
     write_json(numbers, report.as_json())
     page.write_text(report_page(report, (), origin_of(task, "calibrate")), encoding="utf-8")
     values = {**report.headline_values(), "logits": logits.name}
-    return Output("report", "report", values, (numbers, page, folder / PREDICTIONS))
+    files = (numbers, page, folder / PREDICTIONS, folder / TEST_LOGITS)
+    return Output("report", "report", values, files)

@@ -43,6 +43,7 @@ from worker.trainer.report.analyses import logit_analysis, spectrum_analysis
 from worker.trainer.report.attributions import attribution_analyses
 from worker.trainer.report.calibration_words import calibration_labels
 from worker.trainer.report.comparison import compare
+from worker.trainer.report.kept_logits import TEST_LOGITS, write_test_logits
 from worker.trainer.report.masked_logits import masked_logit_curves
 from worker.trainer.report.measurements import Predictions
 from worker.trainer.report.measuring import NetworkMeasurer
@@ -117,7 +118,9 @@ def run(task: Task) -> list[Output]:
     table = task.folder / PREDICTIONS
     names = dataset.facts.class_names
     write_predictions(table, groups, predicted, labels=measurer.labels, class_names=names)
-    return [_write(report, groups, task, table)]
+    logits = task.folder / TEST_LOGITS
+    write_test_logits(logits, groups, measurer.logits, measurer.labels, test.images)
+    return [_write(report, groups, task, (table, logits))]
 
 
 def _comparisons(
@@ -332,11 +335,11 @@ def _write(
     report: Report,
     groups: Sequence[TrainingSet],
     task: Task,
-    table: Path,
+    beside: tuple[Path, ...],
 ) -> Output:
     numbers, page = task.folder / "report.json", task.folder / "report.html"
     write_json(numbers, report.as_json())
     pictures = set_pictures(groups)
     origin = origin_of(task, "evaluate")
     page.write_text(report_page(report, pictures, origin), encoding="utf-8")
-    return Output("report", "report", report.headline_values(), (numbers, page, table))
+    return Output("report", "report", report.headline_values(), (numbers, page, *beside))

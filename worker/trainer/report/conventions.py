@@ -94,5 +94,11 @@ CONVENTIONS = {
         "calibration and test image, with confidence, prediction, label and whether it is right. "
         "Text that a spreadsheet could take for a formula starts with an apostrophe."
     ),
+    "logits": (
+        "test_logits.safetensors beside this page: of the first network of each training set, 8 "
+        "at most, the logits as trained (logits.0, ...; float32), with labels and the places of "
+        "the images among all test images (int32); 1,000,000 logits of a network at most, of "
+        "images spread evenly. Of the most confident mistakes, 96 at most, the pixels (uint8)."
+    ),
     "units": "Fractions in report.json; percent on its page.",
 }

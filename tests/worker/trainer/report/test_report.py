@@ -355,6 +355,7 @@ def test_links_lead_into_the_page_to_its_files_and_to_results(page, report):
         *(f"/results/{id_}" for one in report.training_sets for id_ in one.model_ids),
         "report.json",
         "predictions.csv.gz",
+        "test_logits.safetensors",
     ]
 
 
