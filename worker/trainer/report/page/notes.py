@@ -46,6 +46,7 @@ _TERMS = {
     "effective_rank": "effective rank",
     "ranking": "HLR and IOR",
     "predictions": "predictions",
+    "logits": "logits kept",
     "n_test": "test images",
     "units": "units",
 }
