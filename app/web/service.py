@@ -7,7 +7,7 @@ from app.api.http.dependencies import ServiceDep
 from app.shared.settings import Settings
 from app.shared.store.disk import free_bytes
 from app.shared.upkeep.readiness import check_all, readiness_of
-from app.shared.upkeep.service_counts import count_service
+from app.shared.upkeep.service_counts import count_at_work, queue_counts
 from app.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
@@ -37,13 +37,13 @@ def get_settings(request: Request, service: ServiceDep) -> HTMLResponse:
     """Health, queues, disk, key and settings."""
     checks = check_all(service.database, service.settings)
     with service.database.read() as connection:
-        counts = count_service(connection)
+        queues, n_at_work = queue_counts(connection), count_at_work(connection)
     values = {
         "version": request.app.version,
         "readiness": readiness_of(checks),
         "checks": checks,
-        "queues": counts.queues,
-        "running": sum(n for (_, state), n in counts.jobs.items() if state == "running"),
+        "queues": queues,
+        "running": n_at_work,
         "has_key": service.access.key is not None,
         "base": str(request.base_url).rstrip("/"),
         "free": free_bytes(service.settings.folder),

@@ -50,13 +50,20 @@ def count_service(connection: Connection) -> ServiceCounts:
     by_outcome = select(outcome, func.count().label("n")).group_by(outcome)
     return ServiceCounts(
         jobs={(kind, state): n for kind, state, n in connection.execute(by_kind).all()},
-        queues=_queues(connection),
+        queues=queue_counts(connection),
         attempts={row.outcome: row.n for row in connection.execute(by_outcome).all()},
         n_rings=connection.execute(select(func.count()).select_from(outbox)).scalar_one(),
     )
 
 
-def _queues(connection: Connection) -> dict[str, QueueCounts]:
+def count_at_work(connection: Connection) -> int:
+    """How many jobs run or are being stopped; by an index, however many have ended."""
+    at_work = select(func.count()).where(jobs.c.state.in_(ACTIVE_STATES))
+    return int(connection.execute(at_work).scalar_one())
+
+
+def queue_counts(connection: Connection) -> dict[str, QueueCounts]:
+    """What waits in each queue."""
     due_at = type_coerce(func.coalesce(jobs.c.not_before_at, jobs.c.queued_at), BigInteger)
     waited = type_coerce(db_now(), BigInteger) - func.min(case((is_due(), due_at)))
     waiting = select(jobs.c.queue, func.count().label("depth"), waited.label("waited"))
@@ -80,7 +87,7 @@ def count_unserved(connection: Connection, *, patience_seconds: float) -> Mappin
     """
     late = {
         name: queue
-        for name, queue in _queues(connection).items()
+        for name, queue in queue_counts(connection).items()
         if queue.oldest_due_seconds > patience_seconds
     }
     served = select(jobs.c.queue).where(
