@@ -44,6 +44,7 @@ from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
 from app.shared.store.database import newest_revision, open_database
 from app.shared.upkeep.reconciler import start_background
+from app.web import compare as web_compare
 from app.web import datasets as web_datasets
 from app.web import (
     documentation,
@@ -90,6 +91,7 @@ BY_USE = (
         result_pages,
         set_images,
         explore,
+        web_compare,
         static_files,
         login,
     ),

@@ -9,7 +9,7 @@ from app.api.http.errors import problem_of, problem_response
 from app.shared.errors import FieldProblem, InvalidRequestError
 
 _RANGE = b"range"
-REPEATABLE = frozenset({"tag", "mean", "std", "class_order"})
+REPEATABLE = frozenset({"tag", "mean", "std", "class_order", "report"})
 """Parameters that a query may have several times."""
 _MAX_PARAMETERS = 1_100  # the classes of a data set, and the rest
 
