@@ -17,6 +17,7 @@ from app.submission.pipeline import children_of_pipeline
 from app.submission.pointers import json_pointer
 from app.submission.references import CheckContext
 from app.submission.requests import PipelineRequest, StudyRequest
+from app.submission.rule_checks import check_rules
 from app.submission.suggestions import did_you_mean
 from ddcal_core.specs.decision_rules import SettingValue
 from ddcal_core.specs.kinds.compare import ComparedReport, CompareParams
@@ -73,6 +74,9 @@ def checked_study(
     checked = [_checked(context, cell) for cell in cells]
     for problem in _once_each(checked)[:MAX_PROBLEMS]:
         context.refuse(problem.pointer, problem.code, problem.detail)
+    whole = [(cell.settings, cell.request.params) for cell in checked if cell.request is not None]
+    if len(whole) == len(checked):
+        check_rules(context, params.rules, whole)
     return request, checked
 
 

@@ -239,3 +239,47 @@ def test_only_studies_are_extended(api):
         "is a distill job"
         in refused(api, {"extends": job["id"], "vary": {"seed": [1]}})["/params/extends"]
     )
+
+
+def rule(of, *against):
+    """A rule of a study."""
+    told = {"name": "one", "statement": "It is so.", "expected": "lower"}
+    return {**told, "of": of, "against": [*against]}
+
+
+@pytest.mark.parametrize(
+    ("of", "other", "pointer", "words"),
+    [
+        (
+            {"settings": {"distill.mask.ratio": [0.3, 0.4]}},
+            {"settings": {"distill.mask.ratio": [0]}},
+            "of/settings/distill.mask.ratio/1",
+            "no cell has distill.mask.ratio 0.4",
+        ),
+        (
+            {"settings": {"distill.mask.ratios": [0.3]}},
+            {"settings": {"distill.mask.ratio": [0]}},
+            "of/settings/distill.mask.ratios",
+            "did you mean",
+        ),
+        (
+            {"settings": {"distill.mask.ratio": [0.3]}},
+            {"training_set": "full"},
+            "against/0/training_set",
+            "no cell has training_set full; got distilled, random",
+        ),
+        ({"method": "ts"}, {"method": "none"}, "of/method", "no cell has method ts; got none"),
+    ],
+)
+def test_a_rule_that_no_cell_can_answer_is_refused(shared_api, of, other, pointer, words):
+    """It could only stay open; where it points to is named, and what there is instead."""
+    found = refused(shared_api, {**FOUR, "rules": [rule(of, other)]})
+    assert list(found) == [f"/params/rules/0/{pointer}"]
+    assert words in found[f"/params/rules/0/{pointer}"]
+
+
+def test_a_rule_that_cells_can_answer_is_taken(api):
+    """0.0 is 0, and what the pipeline has by itself counts."""
+    mask = {"settings": {"distill.mask.ratio": [0.3]}}
+    good = rule(mask, {"settings": {"distill.mask.ratio": [0.0]}}, {"training_set": "random"})
+    assert api.submit("study", {**FOUR, "rules": [good]})["kind"] == "study"
