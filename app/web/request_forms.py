@@ -25,6 +25,7 @@ MTS_RATIOS = FormField(
 )
 """The one thing about calibrations, beside which they are, that people change."""
 KIND: Mapping[str, Any] = {"kind": "pipeline"}
+DATASET = "params.dataset"
 _ANY_DATASET = "digits"
 # What decides the defaults of all else.
 _DECISIVE: tuple[Path, ...] = (
@@ -49,6 +50,11 @@ def ticked_by_default() -> Given:
     whole = _whole({**KIND, "params": {"dataset": _ANY_DATASET}})
     fields = [field for field in pipeline_fields() if field.kind == "several"]
     return {field.name: _ticked(field, _at(whole, field.path)) for field in fields}
+
+
+def unchanged_form(dataset: str) -> dict[str, Sequence[str]]:
+    """A form that nobody has changed, but for its data set."""
+    return {**ticked_by_default(), DATASET: [dataset]}
 
 
 def document_of(given: Given) -> dict[str, Any]:
@@ -106,6 +112,22 @@ def problems_by_field(
     return found, others
 
 
+def listed_values(text: str) -> list[object]:
+    """Values that were typed with commas between them."""
+    return [number_or_text(one.strip()) for one in text.split(",") if one.strip()]
+
+
+def number_or_text(text: str) -> object:
+    """A number, or what was typed in its place: the check of the request says what it should be."""
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError):
+        number = float(text)
+        if abs(number) < float("inf"):
+            return number
+    return text
+
+
 def _whole(document: Mapping[str, Any]) -> dict[str, Any]:
     """A request with every default filled in."""
     asked = read_job_request(read_json(json.dumps(document).encode()))
@@ -143,11 +165,11 @@ def _at(document: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401  JSON
 def _value(field: FormField, text: str) -> object:
     match field.kind:
         case "number":
-            return _number(text)
+            return number_or_text(text)
         case "flag":
             return {"true": True, "false": False}.get(text, text)
         case "list":
-            return [_number(one.strip()) for one in text.split(",") if one.strip()]
+            return listed_values(text)
         case "pairs":
             pairs = (line.partition(":") for line in text.split("\n") if line.strip())
             return {key.strip(): value.strip() for key, _, value in pairs}
@@ -168,17 +190,6 @@ def _text(field: FormField, value: Any) -> str:  # noqa: ANN401  JSON
             return "\n".join(f"{key}:{one}" for key, one in value.items())
         case _:
             return str(value)
-
-
-def _number(text: str) -> object:
-    """A number, or what was typed in its place: the check of the request says what it should be."""
-    with suppress(ValueError):
-        return int(text)
-    with suppress(ValueError):
-        number = float(text)
-        if abs(number) < float("inf"):
-            return number
-    return text
 
 
 def _item(value: str) -> object:

@@ -43,7 +43,7 @@ def posted(api, path="/new", *, do="check", **fields):
 
 def sent(answer):
     """The JSON that a page says is sent."""
-    (text,) = re.findall(r"<pre><code>(.*?)</code></pre>", answer.text, re.DOTALL)
+    (text,) = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", answer.text, re.DOTALL)
     return json.loads(html.unescape(text))
 
 

@@ -3,22 +3,21 @@
 
 (() => {
   const WAIT_MS = 500;
-  const form = document.getElementById("asking");
   let timer = null;
   let asked = null;
 
-  // Fields that do not count with what is chosen are put away.
-  function putAway() {
+  // Fields that do not count with what is chosen are put away, unless something stands in them.
+  function putAway(form) {
     for (const one of form.querySelectorAll("[data-only]")) {
-      const chosen = form.elements[one.dataset.only];
-      const usual = chosen.dataset.usual || "";
-      one.hidden = !one.dataset.words.split(" ").includes(chosen.value || usual) && !holds(one);
+      const chosen = form.elements.namedItem(one.dataset.only);
+      const word = chosen.value || chosen.dataset.usual || "";
+      one.hidden = !one.dataset.words.split(" ").includes(word) && !holds(one);
     }
   }
 
-  const holds = (one) => [...one.querySelectorAll("input:not([type=checkbox]), select")].some((field) => field.value);
+  const holds = (one) => [...one.querySelectorAll("input, select")].some((field) => field.type !== "checkbox" && field.value);
 
-  async function check() {
+  async function check(form) {
     if (asked) asked.abort();
     asked = new AbortController();
     const body = new URLSearchParams(new FormData(form));
@@ -35,17 +34,19 @@
         if (field && one.textContent) field.setAttribute("aria-invalid", "true");
         else if (field) field.removeAttribute("aria-invalid");
       }
-      const own = document.getElementById("json");
-      if (own && !document.getElementById("own").open) own.value = found.getElementById("json").value;
+      const own = document.getElementById("own");
+      if (own && !own.open) document.getElementById("json").value = found.getElementById("json").value;
     } catch (error) {
       if (error.name !== "AbortError") document.getElementById("told").textContent = "The service did not answer; Check asks it again.";
     }
   }
 
-  form.addEventListener("input", () => {
-    putAway();
-    clearTimeout(timer);
-    timer = setTimeout(check, WAIT_MS);
-  });
-  putAway();
+  for (const form of document.querySelectorAll("form.asking")) {
+    form.addEventListener("input", () => {
+      putAway(form);
+      clearTimeout(timer);
+      timer = setTimeout(check, WAIT_MS, form);
+    });
+    putAway(form);
+  }
 })();
