@@ -74,7 +74,7 @@ def checked_study(
     checked = [_checked(context, cell) for cell in cells]
     for problem in _once_each(checked)[:MAX_PROBLEMS]:
         context.refuse(problem.pointer, problem.code, problem.detail)
-    whole = [(cell.settings, cell.request.params) for cell in checked if cell.request is not None]
+    whole = [cell.request.params for cell in checked if cell.request is not None]
     if len(whole) == len(checked):
         check_rules(context, params.rules, whole)
     return request, checked

@@ -253,14 +253,14 @@ def rule(of, *against):
         (
             {"settings": {"distill.mask.ratio": [0.3, 0.4]}},
             {"settings": {"distill.mask.ratio": [0]}},
-            "of/settings/distill.mask.ratio/1",
-            "no cell has distill.mask.ratio 0.4",
+            "of/settings/distill.mask.ratio",
+            "0.4",
         ),
         (
             {"settings": {"distill.mask.ratios": [0.3]}},
             {"settings": {"distill.mask.ratio": [0]}},
             "of/settings/distill.mask.ratios",
-            "did you mean",
+            "wanted one of what varies",
         ),
         (
             {"settings": {"distill.mask.ratio": [0.3]}},
