@@ -21,7 +21,7 @@ def check_rules(
         rules: of the study.
         cells: the pipelines of its cells; not empty.
     """
-    known = {
+    known: dict[str, set[str]] = {
         "training_set": {"distilled", *(one.source for cell in cells for one in cell.baselines)},
         "method": {"none", *(one.method for cell in cells for one in cell.calibrate)},
     }

@@ -254,7 +254,7 @@ def rule(of, *against):
             {"settings": {"distill.mask.ratio": [0.3, 0.4]}},
             {"settings": {"distill.mask.ratio": [0]}},
             "of/settings/distill.mask.ratio",
-            "0.4",
+            "no cell has this value",
         ),
         (
             {"settings": {"distill.mask.ratios": [0.3]}},
