@@ -180,6 +180,9 @@ def _links(job: Job) -> dict[str, str]:
         "log": f"{url}/log",
         "artifacts": f"{url}/artifacts",
     }
+    facts = KINDS[job.kind]
+    if facts.keeps_snapshots or (is_composite(job.kind) and facts.shows_all_jobs):
+        links["snapshots"] = f"{url}/snapshots"
     if not job.is_terminal:
         links["cancel"] = f"{url}/cancel"
     elif job.state != "succeeded":

@@ -46,6 +46,7 @@ PATH_PARAMETERS = {
     "result_id": "The `id` of a result of this kind.",
     "artifact_id": "The `id` of a file.",
     "name": "Its name, as the list has it.",
+    "step": "Of a picture, as the list has it.",
 }
 
 

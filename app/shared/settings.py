@@ -281,6 +281,11 @@ class Settings(BaseSettings):
         return self.folder / "checkpoints"
 
     @property
+    def snapshot_folder(self) -> Path:
+        """Where each job that is watched at work has a folder of pictures."""
+        return self.folder / "snapshots"
+
+    @property
     def upload_folder(self) -> Path:
         """Where uploads lie until their intake has ended."""
         return self.folder / "uploads"

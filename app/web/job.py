@@ -8,8 +8,9 @@ from fastapi.responses import HTMLResponse
 
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep, checked_id
 from app.api.job_logs import LogEnd, log_end
+from app.api.job_snapshots import maker_of, snapshot_bodies, snapshots_of
 from app.api.job_views import family_of, job_summary, results_made, whole_job_body
-from app.api.schemas.jobs import JobBody, JobSummary
+from app.api.schemas.jobs import JobBody, JobSummary, SnapshotBody
 from app.shared.engine.events import Event
 from app.shared.store.catalog import Result, artifacts_of_resources
 from app.shared.store.database import Connection
@@ -79,6 +80,13 @@ class Seen:
         return None if report is None else numbers_of(report)
 
     @property
+    def scores(self) -> dict[int, float]:
+        """The validation accuracy at the steps at which its set was scored, once it has ended."""
+        made = self.newest("distilled_set")
+        scored = [] if made is None else made.details.get("validation_accuracies") or []
+        return {one["step"]: one["accuracy"] for one in scored}
+
+    @property
     def graph(self) -> Graph | None:
         """Of a pipeline; a study has too many jobs for one."""
         if not is_composite(self.job.kind) or not KINDS[self.job.kind].shows_all_jobs:
@@ -142,6 +150,7 @@ def job_page(
         "state": state_words(job, seen.family),
         "seconds": seconds_of(job),
         "advice": ADVICE.get(str((job.error or {}).get("type")), ""),
+        "snapshots": _snapshots(service, seen),
         "log": _log_end(service, seen),
         "copies": copies_of(job, url, needs_key=service.access.key is not None),
         "is_retryable": is_retryable(job) and not _lacks_another(job),
@@ -196,6 +205,11 @@ def _curves(
     most = MOST_CHARTS if is_composite(job.kind) else None
     charts = [chart for some, _ in found for chart in some[:most]]
     return charts, [note for _, some in found for note in some]
+
+
+def _snapshots(service: Service, seen: Seen) -> list[SnapshotBody]:
+    maker = maker_of(seen.job, seen.family)
+    return [] if maker is None else snapshot_bodies(maker, snapshots_of(service, maker))
 
 
 def _log_end(service: Service, seen: Seen) -> LogEnd | None:

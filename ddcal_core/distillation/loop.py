@@ -121,6 +121,14 @@ def distill(
     return run.outcome(checkpoint)
 
 
+def evenly_spaced(n_steps: int, n: int) -> set[int]:
+    """The last of so many stretches of steps, of equal length; fewer where there are fewer steps.
+
+    Those of n are among those of any multiple of n.
+    """
+    return {math.ceil(k * n_steps / n) for k in range(1, n + 1)}
+
+
 class _Run:
     """What stays the same from stretch to stretch."""
 
@@ -137,7 +145,7 @@ class _Run:
         self._on_progress = on_progress
         interval = max(1, min(n_steps // N_STRETCHES, MOST_STEPS))
         n_evaluations = selection.n_evaluations if selection else 0
-        self._scored = {math.ceil(k * n_steps / n_evaluations) for k in range(1, n_evaluations + 1)}
+        self._scored = evenly_spaced(n_steps, n_evaluations)
         self._places = sorted({*range(interval, n_steps, interval), *self._scored, n_steps})
 
     def start(self) -> Checkpoint:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ddcal_core.data.input_space import InputSpace, space_tensors, to_pixels
 from ddcal_core.errors import InvalidDataError
 from ddcal_core.formats.manifests import DescribedSpace, SetManifest, SetProvenance
+from ddcal_core.formats.pictures import SNAPSHOT, sheet_png, shown_images
 from ddcal_core.formats.set_files import write_set_files
 from ddcal_core.formats.tensor_files import read_tensors
 from ddcal_core.specs.facts import DatasetFacts
@@ -60,6 +62,24 @@ def write_distilled_set(
         learned_lr=learned_lr,
         compact={name: value.numpy() for name, value in smaller.items()},
     )
+
+
+def snapshot_png(images: Tensor, labels: Tensor, space: InputSpace) -> bytes:
+    """Draw a set on its way: a row of images for each class, of small and bounded size.
+
+    Args:
+        images: float32 (M, C, H, W), network-input space.
+        labels: int64 (M,), or soft, float32 (M, K): each image then stands with the class that it
+            gives most to.
+        space: the input space of the images.
+
+    Returns:
+        A PNG, which says what it leaves out.
+    """
+    held = label_tensors(labels)["labels"].cpu().numpy()
+    chosen = torch.from_numpy(shown_images(held, SNAPSHOT)).to(images.device)
+    pixels = to_pixels(images.detach()[chosen].cpu(), space).numpy()
+    return sheet_png(pixels, held, space.facts, SNAPSHOT)
 
 
 def label_tensors(labels: Tensor) -> dict[str, Tensor]:

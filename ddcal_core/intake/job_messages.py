@@ -46,6 +46,7 @@ class JobLine(Line):
         checkpoint: a file in an existing folder, there if an earlier attempt has written it; None:
             the job keeps no checkpoint.
         checkpoint_seconds: least time from one write of the checkpoint to the next.
+        snapshots: an existing folder of this run for pictures by step; None: the job makes none.
         is_confined: whether the process confines itself to what it names here.
     """
 
@@ -61,6 +62,7 @@ class JobLine(Line):
     recipe: str = ""
     checkpoint: Path | None = None
     checkpoint_seconds: float = 5.0
+    snapshots: Path | None = None
     is_confined: bool = True
 
 

@@ -9,6 +9,13 @@ _SUPERVISOR = "worker/supervisor/supervisor.py"
 
 MUTANTS = (
     Mutant(
+        "a-lost-run-s-pictures-are-shown",
+        "app/shared/engine/snapshots.py",
+        "                kept = [one for one in kept if one.step < own[0].step] + own\n",
+        "                kept += own\n",
+        ("tests/shared/engine/test_snapshots.py::test_a_lost_run_that_goes_on_replaces_nothing",),
+    ),
+    Mutant(
         "trainer-s-end-is-not-noticed",
         _SUPERVISOR,
         "        while run.trainer.is_open and not is_enough():",

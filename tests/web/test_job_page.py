@@ -22,6 +22,7 @@ from tests.api.serving import OWNER, SET, problem
 from tests.api.test_access import BEARER, KEY, keyed_api, visitor
 from tests.api.test_pipelines import PIPELINE
 from tests.api.test_results import DISTILL, chain
+from tests.api.test_snapshots import draw
 from tests.web.test_pages import HTML
 
 __all__ = ["chain", "keyed_api", "visitor"]  # fixtures, asked for by name
@@ -390,3 +391,23 @@ def test_however_long_it_ran_a_page_reads_few_events(api):
     page = page_of(api, job["id"])
     (drawn,) = re.findall(r'class="line series-0 dash-0" d="([^"]+)"', page)
     assert 100 < drawn.count("L") < 200
+
+
+def test_pictures_stand_side_by_side_and_the_newest_is_large(api):
+    """Without a script; each with its step, and once it has ended with its score."""
+    job = api.submit("pipeline", PIPELINE)
+    run = api.claim()
+    assert 'id="stage"' not in page_of(api, job["id"])
+    draw(api, run, 0, 40)
+    url = f"/v1/jobs/{run.id}/snapshots"
+    for page in (page_of(api, job["id"]), page_of(api, run.id)):
+        stage = page.partition('id="stage"')[2].partition("</div>")[0]
+        assert f'src="{url}/40"' in stage
+        strip = page.partition('<ol class="strip"')[2].partition("</ol>")[0]
+        assert re.findall('href="([^"]+)"', strip) == [f"{url}/0", f"{url}/40"]
+        assert re.findall("<span>([^<]+)</span>", strip) == ["step 0", "step 40"]
+        for one in set(re.findall(r'src="(/v1[^"]+)"', page)):
+            assert api.client.get(one).status_code == 200
+    scored = [{"step": 0, "accuracy": 0.25}, {"step": 40, "accuracy": 0.75}]
+    api.succeed(run, ("distilled_set", {**SET, "validation_accuracies": scored}, {}))
+    assert "<span>step 40 · validation accuracy 75.0\u202f%</span>" in page_of(api, run.id)

@@ -1,4 +1,4 @@
-"""The files of a run: its scratch folder, its log, its checkpoint, and what it takes over."""
+"""The files of a run: scratch folder, log, checkpoint, snapshots, and what it takes over."""
 
 import contextlib
 import logging
@@ -15,6 +15,7 @@ from app.shared.engine.recipes import (
     find_finished,
     finished_alike,
 )
+from app.shared.engine.snapshots import SnapshotStore
 from app.shared.errors import DamagedFileError, UnavailableError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
@@ -38,6 +39,7 @@ class RunFiles:
         self._settings = settings
         self._store = store
         self._checkpoints = CheckpointStore(settings.checkpoint_folder)
+        self._snapshots = SnapshotStore(settings.snapshot_folder)
 
     def job_line(self, job: Job, inputs: dict[str, Any], *, worker: str) -> JobLine:
         """What a trainer is told of its job; its scratch folder and log are there.
@@ -87,13 +89,17 @@ class RunFiles:
         """
         pause = self._settings.checkpoint_seconds
         line = line.model_copy(update={"recipe": recipe.digest, "checkpoint_seconds": pause})
+        if KINDS[job.kind].keeps_snapshots:
+            line = line.model_copy(update={"snapshots": self._snapshots.open(job)})
         if not KINDS[job.kind].keeps_checkpoint:
             return line
         path = self._checkpoints.open(job.id)
         if job.reuse and not path.exists():
             with self._database.read() as connection:
                 alike = failed_alike(connection, job, recipe)
-            any(self._checkpoints.take_over(one, job.id) for one in alike)
+            taken = next((one for one in alike if self._checkpoints.take_over(one, job.id)), None)
+            if taken is not None:
+                self._snapshots.take_over(taken, job.id)
         return line.model_copy(update={"checkpoint": path})
 
     def copy_of_finished(self, job: Job, recipe: Recipe, *, on_read: OnRead) -> Copy | None:
@@ -116,12 +122,14 @@ class RunFiles:
     ) -> Copy | None:
         scratch = self._scratch(job)
         try:
-            return copy_results(
+            copy = copy_results(
                 finished, job, recipe, store=self._store, scratch=scratch, on_read=on_read
             )
         except (DamagedFileError, FileNotFoundError, ValueError) as error:
             logger.warning("job %s: no results taken from %s: %s", job.id, finished.job_id, error)
             return None
+        self._snapshots.take_over(finished.job_id, job.id)
+        return copy
 
     def delete_scratch(self, job: Job) -> None:
         """Delete what a run had for itself."""

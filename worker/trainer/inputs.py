@@ -163,6 +163,8 @@ class Task:
         recipe: the digest of all that decides the job's results; a checkpoint of another recipe
             is not the job's.
         checkpoint_seconds: least time from one write of the checkpoint to the next.
+        snapshots: an existing folder for pictures of what is learned, named by step (STEP.png), for
+            people to look at meanwhile; None: none are wanted.
         on_note: to be told what users should know of the run, such as where it goes on.
         job_id: of the job, to be named in what people read.
     """
@@ -175,6 +177,7 @@ class Task:
     checkpoint: Path | None = None
     recipe: str = ""
     checkpoint_seconds: float = 5.0
+    snapshots: Path | None = None
     on_note: NoteCallback = ignore_note
     job_id: str = ""
 

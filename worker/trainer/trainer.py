@@ -167,6 +167,7 @@ def _compute(job: JobLine, reporter: Reporter) -> list[Output]:
         checkpoint=job.checkpoint,
         recipe=job.recipe,
         checkpoint_seconds=job.checkpoint_seconds,
+        snapshots=job.snapshots,
         on_note=reporter.note,
         job_id=job.job_id,
     )

@@ -123,7 +123,8 @@ class JobSummary(Body):
     started_at: Time | None = Field(description="When its present or last attempt began.")
     ended_at: Time | None = Field(description="null until it has ended for good.")
     links: dict[str, str] = Field(
-        description="Name -> path: self, events, log, artifacts; parent of a job of a pipeline, "
+        description="Name -> path: self, events, log, artifacts; snapshots of a distillation or "
+        "pipeline; parent of a job of a pipeline, "
         "children of a pipeline or study; cancel or retry where that can be asked."
     )
 
@@ -182,6 +183,20 @@ class EventPage(Body):
 
     items: list[EventBody] = Field(description="The events asked for; empty where none follow.")
     next_after: int = Field(description="What to ask for as `after` next.")
+
+
+class SnapshotBody(Body):
+    """A picture of what a distillation had learned."""
+
+    step: int = Field(description="Steps done; 0 for what it began from.")
+    n_bytes: int = Field(description="Its size.")
+    url: str = Field(description="The path of the picture, a PNG.")
+
+
+class SnapshotList(Body):
+    """The pictures of a distillation, by rising step."""
+
+    items: list[SnapshotBody] = Field(description="Those that there are by now.")
 
 
 def attempt_body(attempt: Attempt) -> AttemptBody:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, select
 
 from app.shared.engine.checkpoints import CheckpointStore
 from app.shared.engine.locks import locked_job
+from app.shared.engine.snapshots import SnapshotStore
 from app.shared.errors import ConflictError
 from app.shared.settings import Settings
 from app.shared.store.artifacts import ArtifactStore
@@ -84,6 +85,7 @@ def delete_files(settings: Settings, job_id: str) -> None:
     """Delete all files of a job whose row is gone; of one that never had any, nothing."""
     ArtifactStore(settings.artifact_folder).delete_job(job_id)
     CheckpointStore(settings.checkpoint_folder).delete(job_id)
+    SnapshotStore(settings.snapshot_folder).delete(job_id)
     (settings.log_folder / f"{job_id}.log").unlink(missing_ok=True)
     # A scratch folder is named by job and fence: each attempt may have left one.
     for folder in settings.work_folder.glob(f"{job_id}-*"):

@@ -35,6 +35,7 @@ class KindFacts:
         is_submitted: whether users submit it; an intake follows from an upload, an export from a
             download, a comparison from what it compares.
         keeps_checkpoint: whether a later attempt goes on where an earlier one was.
+        keeps_snapshots: whether it leaves pictures of what it learns on its way.
         is_rare: rare and short: a trainer is started for each instead of waiting for it, and its
             results have no recipe.
         shows_all_jobs: of a composite kind, whether its jobs are few enough to be shown with it.
@@ -46,6 +47,7 @@ class KindFacts:
     makes: Resource | None = None
     is_submitted: bool = True
     keeps_checkpoint: bool = False
+    keeps_snapshots: bool = False
     is_rare: bool = False
     shows_all_jobs: bool = True
     may_end_partial: bool = False
@@ -56,7 +58,9 @@ KINDS: Mapping[Kind, KindFacts] = {
     # Beside the checks of uploads: short, and not to wait behind a distillation.
     "export": KindFacts(queue=INTAKE_QUEUE, is_submitted=False, is_rare=True),
     "experts": KindFacts(queue=GPU_QUEUE, makes="expert_set", keeps_checkpoint=True),
-    "distill": KindFacts(queue=GPU_QUEUE, makes="distilled_set", keeps_checkpoint=True),
+    "distill": KindFacts(
+        queue=GPU_QUEUE, makes="distilled_set", keeps_checkpoint=True, keeps_snapshots=True
+    ),
     "train": KindFacts(queue=GPU_QUEUE, makes="model"),
     "calibrate": KindFacts(queue=GPU_QUEUE, makes="calibration"),
     "evaluate": KindFacts(queue=GPU_QUEUE, makes="report"),

@@ -8,12 +8,12 @@ goes:
     checkpoints     that no run will read, see checkpoints: nor does a job that has ended
     leftovers       of the artifact store: the job's row is locked and not running, so that no run
                     can begin that puts a file first and writes its row after; and an hour old
-    logs            of jobs that are gone, an hour old
+    logs, snapshots of jobs that are gone, an hour old
     jobs, experts   past their keeping, see retention: by the same transaction that DELETE makes
     keys            of idempotent requests, by age
 
-Leftovers and logs of a job older than all that the database has stay: they may be another
-database's. Scratch folders and checkpoints without a row go: nothing can use them any more.
+Leftovers, logs and snapshots of a job older than all that the database has stay: they may be
+another database's. Scratch folders and checkpoints without a row go: nothing can use them any more.
 """
 
 import contextlib
@@ -72,6 +72,7 @@ def waste_by_rule(database: Database, settings: Settings) -> dict[str, Iterator[
         "checkpoints that no run will read": _checkpoints(database, settings),
         "files that no row names": _leftovers(database, settings),
         "logs of jobs that are gone": _logs(database, settings),
+        "snapshots of jobs that are gone": _snapshots(database, settings),
         "old keys of requests": _keys(database, settings),
     }
 
@@ -230,6 +231,16 @@ def _logs(database: Database, settings: Settings) -> Iterator[Waste]:
             is_left = path.stem not in rows and path.stem > oldest
             if is_left and _age(path) > settings.leftover_seconds:
                 yield Waste(path.name, _size(path), partial(_remove_file, path))
+
+
+def _snapshots(database: Database, settings: Settings) -> Iterator[Waste]:
+    for folders in _batches(_below(settings.snapshot_folder, "job_*")):
+        rows = _rows_of(database, [folder.name for folder in folders])
+        oldest = _oldest_job(database)
+        for folder in folders:
+            is_left = folder.name not in rows and folder.name > oldest
+            if is_left and _age(folder) > settings.leftover_seconds:
+                yield Waste(folder.name, _size(folder), partial(_remove_folder, folder))
 
 
 def _remove_file(path: Path) -> bool:

@@ -54,7 +54,8 @@
   // What a reader has opened stays open, and what is being typed is left alone.
   const touched = new WeakSet();
   document.addEventListener("input", (event) => { if (event.target.form) touched.add(event.target.form); });
-  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !touched.has(old);
+  // So is what a script of the page keeps by itself.
+  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !touched.has(old) && !(old.dataset && "kept" in old.dataset);
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.localName === "details");
 
   document.addEventListener("visibilitychange", () => {

@@ -23,6 +23,8 @@ def needs_of(job: JobLine) -> Needs:
     writable = [Path(one["named_folder"]) for one in fetching]
     if job.checkpoint is not None:
         writable.append(job.checkpoint.parent)
+    if job.snapshots is not None:
+        writable.append(job.snapshots)
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
     return Needs(

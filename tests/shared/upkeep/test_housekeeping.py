@@ -177,6 +177,8 @@ def test_what_a_deleted_job_has_left_goes_but_not_another_databases(
         put(house, job_id, b"123")
         house.log_folder.mkdir(exist_ok=True)
         (house.log_folder / f"{job_id}.log").write_text("line")
+        (house.snapshot_folder / job_id / "1").mkdir(parents=True)
+        (house.snapshot_folder / job_id / "1" / "0.png").write_bytes(b"12")
     (house.log_folder / "service-api.log").write_text("ours")
     with database.write() as connection:
         connection.execute(delete(tables.jobs).where(tables.jobs.c.id == gone.id))
@@ -185,6 +187,7 @@ def test_what_a_deleted_job_has_left_goes_but_not_another_databases(
     assert went(database, house) == {
         "files that no row names": (1, 3),
         "logs of jobs that are gone": (1, 4),
+        "snapshots of jobs that are gone": (1, 2),
     }
     left = tree(house.folder)
     assert f"artifacts/{foreign}" in left
@@ -192,6 +195,8 @@ def test_what_a_deleted_job_has_left_goes_but_not_another_databases(
         f"logs/{foreign}.log",
         "logs/service-api.log",
     ]
+    assert f"snapshots/{foreign}/1/0.png" in left
+    assert not any(name.startswith(f"snapshots/{gone.id}") for name in left)
     with database.write() as connection:
         connection.execute(delete(tables.jobs).where(tables.jobs.c.id == first.id))
     assert went(database, house) == {}

@@ -12,6 +12,7 @@ from ddcal_core.distillation.loop import (
     CheckpointCallback,
     Outcome,
     distill,
+    evenly_spaced,
     ignore_checkpoint,
 )
 from ddcal_core.distillation.method import DistillationMethod
@@ -28,7 +29,7 @@ from ddcal_core.formats.manifests import (
     SetWarning,
 )
 from ddcal_core.formats.set_files import set_files
-from ddcal_core.formats.sets import write_distilled_set
+from ddcal_core.formats.sets import snapshot_png, write_distilled_set
 from ddcal_core.specs.distillation import DistillSpec
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.kinds.distill import DistillParams
@@ -45,6 +46,8 @@ from worker.trainer.outputs import Output, made_with
 from worker.trainer.real_images import RealImages, open_real_images
 
 LEAST_SIDE = 4
+MOST_PICTURES = 20
+"""Of a run, beside that of its start."""
 
 
 def run(task: Task) -> list[Output]:
@@ -57,14 +60,28 @@ def run(task: Task) -> list[Output]:
     validation = images.examples(images.validation_index, task.device)
     spec, facts = params.distill, images.facts
     _warn_of_depth(spec, facts, task)
+    method = _method(params, images, _starting_set(images, task), task)
+    resume_from = _last_checkpoint(task)
+    due = picture_steps(spec.iterations, spec.selection.n_evaluations)
+    if resume_from is not None:
+        due = [step for step in due if step > resume_from.step]
+    draw, write = _picture_taker(method, images, due, task), _checkpoint_writer(task)
+    if resume_from is None:
+        draw(Checkpoint(step=0, state=method.initial_state()))
+
+    def keep(checkpoint: Checkpoint) -> None:
+        # In this order: who goes on from it later finds its picture there.
+        draw(checkpoint)
+        write(checkpoint)
+
     outcome = distill(
-        _method(params, images, _starting_set(images, task), task),
+        method,
         n_steps=spec.iterations,
         selection=selection_by_validation(
             validation.images, validation.labels, spec, facts, seed=params.seed
         ),
-        resume_from=_last_checkpoint(task),
-        on_checkpoint=_checkpoint_writer(task),
+        resume_from=resume_from,
+        on_checkpoint=keep,
         on_progress=task.on_progress,
     )
     warnings = set_warnings(outcome, validation.labels)
@@ -211,3 +228,37 @@ def _checkpoint_writer(task: Task) -> CheckpointCallback:
             written_at = time.monotonic()
 
     return write
+
+
+def _picture_taker(
+    method: DistillationMethod, images: RealImages, due: list[int], task: Task
+) -> CheckpointCallback:
+    """Draw what is learned at the first checkpoint on or after each step at which it is due."""
+    if task.snapshots is None:
+        return ignore_checkpoint
+    folder = task.snapshots
+
+    def draw(checkpoint: Checkpoint) -> None:
+        if not due or checkpoint.step < due[0]:
+            return
+        while due and due[0] <= checkpoint.step:
+            due.pop(0)
+        learned = method.distilled_set(checkpoint.state)
+        path = folder / f"{checkpoint.step}.png"
+        unfinished = path.with_suffix(".part")
+        try:
+            unfinished.write_bytes(snapshot_png(learned.images, learned.labels, images.space))
+            unfinished.replace(path)
+        except OSError as error:  # pictures are to be looked at, and decide nothing
+            task.on_note("picture_not_kept", f"there is no picture of it: {error}")
+
+    return draw
+
+
+def picture_steps(n_steps: int, n_evaluations: int) -> list[int]:
+    """The steps at which a picture is due, the start and the end among them; 21 at most.
+
+    Every evaluation is among them where there are no more than 20.
+    """
+    n = n_evaluations * (MOST_PICTURES // n_evaluations) if n_evaluations else MOST_PICTURES
+    return [0, *sorted(evenly_spaced(n_steps, n or MOST_PICTURES))]

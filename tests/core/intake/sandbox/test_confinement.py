@@ -230,7 +230,7 @@ def job_line(folder, inputs, **values):
 
 
 def test_a_job_needs_what_its_line_names(tmp_path):
-    """Files by their keys, its checkpoint's folder; named data sets where they lie."""
+    """Files by their keys, folders of its checkpoint and pictures; named sets where they lie."""
     named = {"source": "named", "named_folder": str(tmp_path / "named"), "allow_downloads": False}
     inputs = {
         "dataset": {**named, "train_path": "/a/train", "test_path": None},
@@ -238,12 +238,13 @@ def test_a_job_needs_what_its_line_names(tmp_path):
         "distilled_sets": {"set_1": {"path": "/a/set"}},
     }
     checkpoint = tmp_path / "checkpoints" / "job_1" / "file"
-    needs = needs_of(job_line(tmp_path, inputs, checkpoint=checkpoint))
+    snapshots = tmp_path / "snapshots" / "job_1" / "3"
+    needs = needs_of(job_line(tmp_path, inputs, checkpoint=checkpoint, snapshots=snapshots))
     assert set(needs.readable) == {
         *map(Path, ("/a/train", "/a/model", "/a/set")),
         tmp_path / "named",
     }
-    assert needs.writable == (checkpoint.parent,)
+    assert needs.writable == (checkpoint.parent, snapshots)
     assert needs.folder == tmp_path / "work"
     assert (needs.network, needs.max_file_bytes) == (False, None)
 

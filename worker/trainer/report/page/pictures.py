@@ -8,7 +8,7 @@ import torch
 from markupsafe import Markup
 
 from ddcal_core.data.input_space import to_pixels
-from ddcal_core.formats.pictures import MAX_SHOWN_CLASSES, MAX_SHOWN_PER_CLASS, strip_png
+from ddcal_core.formats.pictures import PREVIEW, strip_png
 from worker.trainer.inputs import SetInput
 from worker.trainer.loading import load_distilled_set, space_of_set
 from worker.trainer.report.page.templates import render
@@ -66,7 +66,7 @@ def _set_picture(label: str, distilled: SetInput) -> SetPicture:
     facts, pixels = space.facts, to_pixels(examples.images[:], space)
     strips = [
         _strip(facts.class_names[k], pixels[examples.labels == k])
-        for k in range(min(facts.n_classes, MAX_SHOWN_CLASSES))
+        for k in range(min(facts.n_classes, PREVIEW.n_classes))
         # Soft labels may give no image most to a class.
         if bool((examples.labels == k).any())
     ]
@@ -74,7 +74,7 @@ def _set_picture(label: str, distilled: SetInput) -> SetPicture:
 
 
 def _strip(class_name: str, pixels: torch.Tensor) -> ClassStrip:
-    shown = pixels[:MAX_SHOWN_PER_CLASS]
+    shown = pixels[: PREVIEW.n_per_class]
     data = base64.b64encode(strip_png(shown.numpy())).decode()
     height, width = shown.shape[2:]
     return ClassStrip(
