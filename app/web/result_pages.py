@@ -181,13 +181,22 @@ def _above(
             shown[KIND_WORDS[resource]] = [_link(one) for one in found]
         else:
             to = "/datasets/" if kind == "datasets" else "/v1/logits/"
-            links = [{"to": to + quote(name, safe=""), "words": name} for name in names if name]
+            links = [
+                {"to": to + quote(name, safe=""), "words": name, "about": ""}
+                for name in names
+                if name
+            ]
             shown[_UPLOADS.get(kind, kind)] = links
     return {words: links for words, links in shown.items() if links}
 
 
 def _link(result: Result) -> Link:
-    return {"to": f"{PATH}/{result.id}", "words": title_of(result)}
+    title, what = title_of(result), what_it_is(result)
+    return {
+        "to": f"{PATH}/{result.id}",
+        "words": title,
+        "about": "" if title == what else what,
+    }
 
 
 def _address(files: list[Artifact], name: str | None) -> str | None:

@@ -47,7 +47,9 @@ def what_it_is(result: Result) -> str:
             return f"{_method(details.get('method'))} set of {dataset}{many}"
         case "model":
             network = (details.get("network") or {}).get("name", "network")
-            return f"{network} on {_trained_on(details)}, {dataset}"
+            index = details.get("seed_index")
+            which = "" if index is None else f", network {index + 1}"
+            return f"{network} on {_trained_on(details)}, {dataset}{which}"
         case "calibration":
             return f"{calibration_name(details)}, {dataset}"
         case "report":

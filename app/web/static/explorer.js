@@ -118,6 +118,13 @@
     return canvas;
   }
 
+  // Names of classes may be written from right to left.
+  function isolated(name) {
+    const made = document.createElement("bdi");
+    made.textContent = name;
+    return made;
+  }
+
   function drawMistakes(confidence) {
     const found = calibration.mistakes(state.network, confidence, MOST_MISTAKES);
     at("no-mistakes").hidden = found.length > 0;
@@ -126,7 +133,7 @@
       const image = tensors.images.values[i];
       const [truth, said] = [state.network.labels[i], state.network.predicted[i]].map((one) => report.class_names[one]);
       const words = document.createElement("span");
-      words.textContent = `${said}, ${percent(confidence[i])} sure; it is ${truth} (image ${image})`;
+      words.append(isolated(said), `, ${percent(confidence[i])} sure; it is `, isolated(truth), ` (image ${image})`);
       const drawn = picture(image);
       if (drawn) {
         drawn.setAttribute("role", "img");
