@@ -8,9 +8,10 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from app.api.http.access import see_other
 from app.shared.errors import NotFoundError
 
-router = APIRouter(prefix="/static", include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 FOR_EVER = "public, max-age=31536000, immutable"
 _FOLDER = Path(__file__).with_name("static")
@@ -42,7 +43,7 @@ def static_url(name: str) -> str:
     return f"/static/{name}?{_FILES[name].digest}"
 
 
-@router.get("/{name:path}")
+@router.get("/static/{name:path}")
 def get_static_file(name: str) -> Response:
     """A file of the pages."""
     found = _FILES.get(name)
@@ -50,3 +51,9 @@ def get_static_file(name: str) -> Response:
         raise NotFoundError("not_found", "there is no such file")
     headers = {"Cache-Control": FOR_EVER}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.get("/favicon.ico")
+def get_icon() -> Response:
+    """The picture of a tab, which browsers ask for beside answers that name none, such as JSON."""
+    return see_other(static_url("icon.svg"))

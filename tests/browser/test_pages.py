@@ -82,18 +82,20 @@ def complaints(tab) -> list[str]:
 def pages_of(base: str) -> dict[str, str]:
     """One address of each kind of page, by its path with ids left out: a walk along all links."""
     found: dict[str, str] = {}
+    seen: set[str] = set()
     waiting = ["/"]
     with httpx.Client(base_url=base, headers=ACCEPT, timeout=60) as client:
         while waiting:
             address = waiting.pop(0)
             parts = urllib.parse.urlsplit(address)
             kind = ID.sub("ID", parts.path)
-            if kind in found or parts.netloc or not kind or kind.startswith(ELSEWHERE):
+            if kind in seen or parts.netloc or not kind or kind.startswith(ELSEWHERE):
                 continue
+            seen.add(kind)
             answer = client.get(address)
             assert answer.status_code == 200, f"{address}: {answer.status_code}"
-            found[kind] = address
             if answer.headers["content-type"].startswith("text/html"):
+                found[kind] = address
                 waiting += [html.unescape(one) for one in LINK.findall(answer.text)]
     return found
 

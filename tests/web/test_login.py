@@ -200,3 +200,13 @@ def test_other_addresses_lead_to_the_front_page(visitor, path):
     assert own_path(path) == "/"
     answer = posted(visitor, {"key": KEY, "next": path})
     assert answer.headers["location"] == "/"
+
+
+def test_the_login_has_its_style_before_anybody_is_in(visitor):
+    """The style, the scripts and the icon are open; nothing else is."""
+    for path in re.findall(r'(?:href|src)="(/static/[^"]+)"', visitor.get("/login").text):
+        assert visitor.get(path).status_code == 200, path
+    icon = visitor.get("/favicon.ico")
+    assert visitor.get(icon.headers["location"]).headers["content-type"] == "image/svg+xml"
+    for path in ("/static", "/jobs", "/new", "/settings"):
+        assert visitor.get(path, headers={"Accept": "text/html"}).status_code == 303

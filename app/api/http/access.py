@@ -34,7 +34,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 WRONG_KEY_SECONDS = 0.5
 """How long a wrong key waits for its answer."""
 
-_OPEN_PATHS = frozenset({"/healthz"})
+_OPEN_PATHS = frozenset({"/healthz", "/favicon.ico"})
 # The style and scripts of pages, which are the same in every service; the login has them, too.
 _OPEN_FOLDER = "/static/"
 _LOGIN_PATHS = frozenset({LOGIN_PATH, LOGOUT_PATH})
