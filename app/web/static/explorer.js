@@ -8,9 +8,11 @@
   const SIZE = 340;
   const [LEFT, BOTTOM, SIDE] = [44, 300, 284]; // of a diagram's square
   const MOST_MISTAKES = 24;
+  const CURVE_POINTS = 41;
   const SHOWN_PIXELS = 64;
   const state = { network: null, temperature: 1, threshold: 0.8 };
-  let report, tensors, shown, marks, curves, eceCurve;
+  let eceCurve = [];
+  let report, tensors, shown, marks, curves;
 
   const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)}\u202f%`);
   const short = (value) => Number(value.toPrecision(4)).toString();
@@ -73,7 +75,7 @@
 
   function drawEce() {
     const [low, high] = [Number(at("temperature").min), Number(at("temperature").max)];
-    const top = Math.max(0.02, ...eceCurve.map((point) => point.ece));
+    const top = Math.max(0.02, ...[...eceCurve, ...marks].map((point) => point.ece));
     const svg = diagram("ece-curve", "ECE over temperature; dots: what the calibrations found", ["", "ECE, %"], { ticks: [], top });
     const x = (temperature) => LEFT + (SIDE * (Math.log10(temperature) - low)) / (high - low);
     const y = (ece) => BOTTOM - (SIDE * ece) / top;
@@ -245,13 +247,24 @@
       return option;
     }));
     showCurve();
-    const [low, high] = [Number(at("temperature").min), Number(at("temperature").max)];
-    eceCurve = Array.from({ length: 41 }, (_, k) => {
-      const temperature = 10 ** (low + ((high - low) * k) / 40);
-      return { temperature, ece: calibration.measure(state.network, temperature, report.n_bins).ece };
-    });
     at("about").textContent = about();
     setTemperature(1);
+    growCurve(state.network);
+  }
+
+  // The ECE over all temperatures, bit by bit: of a large report it takes seconds.
+  async function growCurve(network) {
+    const [low, high] = [Number(at("temperature").min), Number(at("temperature").max)];
+    eceCurve = [];
+    for (let k = 0; k < CURVE_POINTS; k++) {
+      const temperature = 10 ** (low + ((high - low) * k) / (CURVE_POINTS - 1));
+      eceCurve.push({ temperature, ece: calibration.measure(network, temperature, report.n_bins).ece });
+      if (k % 8 !== 7) continue;
+      drawSoon();
+      await new Promise((done) => setTimeout(done));
+      if (network !== state.network) return;
+    }
+    drawSoon();
   }
 
   function masked(mask) {
