@@ -36,7 +36,7 @@ quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server
 test: $(VENV)/.installed-dev  ## all tests (12 minutes)
 	$(PYTEST)
 
-browser: $(VENV)/.installed-dev  ## logins and /docs with a real Chromium (where there is one; 3 minutes)
+browser: $(VENV)/.installed-dev  ## pages with a real Chromium (where there is one; 5 minutes)
 	$(BIN)/python -m pytest -m browser tests/browser
 
 check:  ## what CI runs: all checks, then all tests (25 minutes)
