@@ -102,12 +102,14 @@ def checked(draft: Draft, service: Service, owner_id: str) -> Draft:
 
 
 def dataset_choices(service: Service, owner_id: str, chosen: str) -> list[tuple[str, str]]:
-    """The names of data sets with what to know of each; one that there is not, if it is chosen."""
+    """The names of data sets with what to know of each: own ones first, then what comes along.
+
+    Named ones whose files are not here are last; one that there is not is there if it is chosen.
+    """
     with service.database.read() as connection:
-        datasets = list_datasets(connection, owner_id, service.settings)
-    told: list[tuple[str, str]] = [
-        (one.name, "" if one.state == "ready" else one.state) for one in datasets
-    ]
+        found = list_datasets(connection, owner_id, service.settings)
+    found.sort(key=lambda one: (one.state == "unavailable", one.source == "named"))
+    told = [(one.name, "" if one.state == "ready" else str(one.state)) for one in found]
     if chosen and chosen not in dict(told):
         told.append((chosen, "there is none of this name"))
     return told

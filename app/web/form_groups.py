@@ -56,7 +56,8 @@ ASKED: Mapping[Path, Asked] = {
         label="Network", help="What is trained on the distilled images."
     ),
     ("params", "train", "n_seeds"): Asked(
-        label="Networks", help="How many are trained, each from its own seed: the report's spread."
+        label="Number of networks",
+        help="Each is trained from its own seed: the report gives their mean and spread.",
     ),
     ("params", "calibrate"): Asked(
         label="Calibrations",

@@ -18,12 +18,15 @@ from app.api.network_uploads import NetworkUpload
 from app.api.set_uploads import SetUpload
 from app.shared.inputs.datasets import dataset_names
 from app.web.rendering import page
+from ddcal_core.specs.fields import NAME
 
 router = APIRouter(include_in_schema=False)
 
 PATH = "/upload"
 LATER = ("tag", "notes")
 """Fields of every upload, which its own page can change."""
+
+NAME_HELP = "What it is called: letters, digits, _, . and -."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,9 @@ def _field(name: str, told: Mapping[str, Any], *, is_required: bool) -> Field:
     types = [one for one in told.get("anyOf", [told]) if one.get("type") != "null"]
     return Field(
         name=name,
-        description=told.get("description", ""),
+        description=NAME_HELP
+        if name == "name" and told.get("pattern") == NAME
+        else told.get("description", ""),
         is_required=is_required,
         choices=tuple(types[0].get("enum", ())),
         is_number=types[0].get("type") in ("integer", "number"),

@@ -94,14 +94,24 @@ class Page:
     def press(self, selector: str) -> None:
         """Press a button with the mouse, and wait for the page that follows."""
         self.events.clear()
-        box = self.evaluate(
-            f"(b => [b.x + b.width / 2, b.y + b.height / 2])"
-            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
-        )
+        where = self._middle_of(selector)
         for kind in ("mousePressed", "mouseReleased"):
-            where = dict(zip("xy", box, strict=True))
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
         self.event("Page.loadEventFired")
+
+    def drop(self, selector: str, path: Path) -> None:
+        """Drag a file or a folder of this machine to an element, and let go."""
+        where = self._middle_of(selector)
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, data=data, **where)
+
+    def until(self, condition: str) -> None:
+        """Wait until a JavaScript expression holds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self.evaluate(condition):
+            assert time.monotonic() < deadline, f"{condition}: {self.text()}"
+            time.sleep(0.05)
 
     def text(self) -> str:
         """What the page says."""
@@ -110,6 +120,14 @@ class Page:
     def path(self) -> str:
         """Where the page is, without host."""
         return str(self.evaluate("location.pathname + location.search"))
+
+    def _middle_of(self, selector: str) -> dict[str, float]:
+        """Where on the screen an element is, scrolled to."""
+        box = self.evaluate(
+            "(one => (one.scrollIntoView({block: 'nearest'}), one.getBoundingClientRect()))"
+            f"(document.querySelector({json.dumps(selector)})).toJSON()"
+        )
+        return {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
 
     def screenshot(self, path: Path, *, width: int, scheme: str) -> None:
         """The page as it looks at a width, in light or dark."""

@@ -28,6 +28,24 @@
     problem.replaceChildren(...lines.map((line) => Object.assign(document.createElement("p"), { textContent: line })));
   }
 
+  // A problem stands at its field; false where it is of none.
+  function marked({ pointer, detail }) {
+    const name = pointer.split("/")[2];
+    const field = pointer.startsWith("/query/") && form.elements.namedItem(name);
+    if (!field) return false;
+    const place = document.getElementById(`${name}-problem`);
+    place.textContent = detail;
+    field.setAttribute("aria-invalid", "true");
+    const folded = field.closest("details");
+    if (folded) folded.open = true;
+    return true;
+  }
+
+  function unmark() {
+    for (const one of form.querySelectorAll(".field-problem")) one.textContent = "";
+    for (const one of form.querySelectorAll("[aria-invalid]")) one.removeAttribute("aria-invalid");
+  }
+
   async function entries(entry, path) {
     if (entry.isFile) return [{ file: await new Promise((done, fail) => entry.file(done, fail)), path }];
     const reader = entry.createReader();
@@ -90,13 +108,15 @@
         return;
       }
       end();
-      const errors = (answer.errors || []).map((one) => one.detail);
-      tell(errors.length ? errors : [answer.detail || `The service answered ${request.status}.`]);
+      const others = (answer.errors || []).filter((one) => !marked(one)).map((one) => one.detail);
+      const told = (answer.errors || []).length ? others : [answer.detail || `The service answered ${request.status}.`];
+      tell(told.length ? told : ["Nothing was kept: see the marked fields."]);
     });
     request.addEventListener("error", () => { end(); tell(["The connection broke; nothing was kept. Try again."]); });
     request.addEventListener("abort", () => { end(); tell(["Stopped; nothing was kept."]); });
     stop.onclick = () => request.abort();
     tell([]);
+    unmark();
     document.getElementById("sent").hidden = stop.hidden = false;
     form.querySelector("button.primary").disabled = true;
     request.send(body());
