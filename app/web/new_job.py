@@ -46,7 +46,7 @@ def get_new(request: Request, service: ServiceDep, owner_id: OwnerDep) -> Respon
         with service.database.read() as connection:
             job = find_job(connection, owner_id, checked_id("job", query["from"]))
         return _answer(request, service, owner_id, _of_job(job))
-    given = unchanged_form(query.get("dataset", "digits"))
+    given = unchanged_form(query.get("dataset") or EXAMPLE["params"]["dataset"])
     draft = Draft(given=given, sent=as_json(document_of(given)))
     return _answer(request, service, owner_id, draft)
 

@@ -48,7 +48,7 @@ class _Told:
 @router.get("")
 def get_new_study(request: Request, service: ServiceDep, owner_id: OwnerDep) -> Response:
     """Both forms, with a data set chosen by `dataset`."""
-    chosen = request.query_params.get("dataset", "digits")
+    chosen = request.query_params.get("dataset") or "digits"
     draft = Draft(given=_form(chosen))
     return _answer(request, service, owner_id, draft, _Told(wrong={}, others=()))
 

@@ -186,7 +186,9 @@ def test_an_earlier_job_fills_the_form_or_the_json(api, name):
     example = EXAMPLES[name]["value"]
     first = api.client.post("/v1/jobs", json=example)
     assert first.status_code == 202, first.text
-    page = api.client.get("/new", params={"from": first.json()["id"]})
+    link = f"/new?from={first.json()['id']}"
+    assert f'href="{link}"' in api.client.get(f"/jobs/{first.json()['id']}").text
+    page = api.client.get(link)
     assert page.status_code == 200
     again = api.client.post("/v1/jobs", json=sent(page))
     assert again.status_code == 202, again.text
