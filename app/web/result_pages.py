@@ -180,7 +180,7 @@ def _above(
             found = results_of_ids(connection, owner_id, resource, names[:MOST_SHOWN])
             shown[KIND_WORDS[resource]] = [_link(one) for one in found]
         else:
-            to = "/datasets/" if kind == "datasets" else "/v1/logits/"
+            to = "/datasets/" if kind == "datasets" else "/logits/"
             links = [
                 {"to": to + quote(name, safe=""), "words": name, "about": ""}
                 for name in names

@@ -135,7 +135,7 @@
       const image = tensors.images.values[i];
       const [truth, said] = [state.network.labels[i], state.network.predicted[i]].map((one) => report.class_names[one]);
       const words = document.createElement("span");
-      words.append(isolated(said), `, ${percent(confidence[i])} sure; it is `, isolated(truth), ` (image ${image})`);
+      words.append(isolated(said), `, ${percent(confidence[i])} sure; it is `, isolated(truth), ` (${rowWord()} ${image})`);
       const drawn = picture(image);
       if (drawn) {
         drawn.setAttribute("role", "img");
@@ -271,12 +271,15 @@
     return mask.unit === "patch" ? `patches of ${mask.patch_size}` : "single pixels";
   }
 
+  const rowWord = () => (report.image_shape ? "image" : "row");
+
   function about() {
     const n = state.network.n;
     const seeds = report.training_sets[shown.place].model_ids.length;
-    const first = seeds > 1 ? `The first of ${seeds} networks` : "The network";
-    const images = n < report.n_test ? `${n} of the ${report.n_test} test images, evenly chosen, so that numbers differ a little from the report's` : `all ${n} test images`;
-    return `${first} trained on ${shown.label}; ${images}.`;
+    const trained = seeds > 1 ? `The first of ${seeds} networks trained on ${shown.label}` : `The network trained on ${shown.label}`;
+    const what = report.image_shape ? trained : shown.label;
+    const rows = n < report.n_test ? `${n} of the ${report.n_test} test ${rowWord()}s, evenly chosen, so that numbers differ a little from the report's` : `all ${n} test ${rowWord()}s`;
+    return `${what}; ${rows}.`;
   }
 
   async function load() {

@@ -350,7 +350,7 @@ def test_links_lead_into_the_page_to_its_files_and_to_results(page, report):
     assert set(within) <= set(ids)
     assert {"table", "meaning", "reliability", "words", "origin", "word-ece"} <= set(within)
     assert [link for link in links if not link.startswith("#")] == [
-        f"/v1/datasets/{quote(EVIL, safe='')}",
+        f"/datasets/{quote(EVIL, safe='')}",
         "/results/set_1",
         *(f"/results/{id_}" for one in report.training_sets for id_ in one.model_ids),
         "report.json",

@@ -31,7 +31,7 @@ def origin_section(report: Report, origin: Origin | None) -> Markup:
 
 def _data(report: Report) -> Mapping[str, str]:
     name, collection = ("logits", "logits") if is_of_rows(report) else ("data set", "datasets")
-    return {"name": name, "url": f"/v1/{collection}/{quote(report.dataset, safe='')}"}
+    return {"name": name, "url": f"/{collection}/{quote(report.dataset, safe='')}"}
 
 
 def _links(report: Report) -> list[Mapping[str, object]]:
