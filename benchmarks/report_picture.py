@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.browser.chromium import new_page, running_chromium
+from tests.browser.chromium import Page, new_page, running_chromium
 
 WIDTH = 1100
 N_COLOURS = 128
@@ -31,13 +31,23 @@ def take(report: Path, picture: Path) -> None:
         running_chromium(Path(folder)) as devtools,
         new_page(devtools) as page,
     ):
-        taken = Path(folder) / "taken.png"
         page.open(report.resolve(strict=True).as_uri())
-        page.screenshot(taken, width=WIDTH, scheme="light")
-        end = page.evaluate(f"document.querySelector({LAST!r}).getBoundingClientRect().bottom")
-        width = page.evaluate("document.documentElement.clientWidth")
-        with Image.open(taken) as whole:
-            shown = whole.convert("RGB").crop((0, 0, int(width), round(float(end)) + 12))
+        save(page, picture, LAST)
+
+
+def save(page: Page, picture: Path, last: str) -> None:
+    """Write what an open page begins with, down to an element, in few colours.
+
+    Args:
+        page: in a browser.
+        picture: the PNG to write.
+        last: CSS selector of that element.
+    """
+    page.screenshot(picture, width=WIDTH, scheme="light")
+    end = page.evaluate(f"document.querySelector({last!r}).getBoundingClientRect().bottom")
+    width = page.evaluate("document.documentElement.clientWidth")
+    with Image.open(picture) as whole:
+        shown = whole.convert("RGB").crop((0, 0, int(width), round(float(end)) + 12))
     shown.quantize(N_COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
