@@ -9,6 +9,8 @@ from typing import Any
 
 from ddcal_core.specs.named_studies.named_study import (
     CURVE_RATIOS,
+    MASKED,
+    MASKED_BY_3,
     MDT_RATIOS,
     MTS_AUTO,
     MTS_RATIOS,
@@ -18,6 +20,7 @@ from ddcal_core.specs.named_studies.named_study import (
     SET_RATIOS,
     TS,
     TS_ON_SET,
+    UNMASKED,
     Budget,
     NamedStudy,
     Params,
@@ -27,10 +30,11 @@ from ddcal_core.specs.named_studies.named_study import (
     pipeline,
     rule,
 )
-
-UNMASKED: Params = {"settings": {RATIO: [0]}}
-MASKED: Params = {"settings": {RATIO: [ratio for ratio in MDT_RATIOS if ratio]}}
-MASKED_BY_3: Params = {"settings": {RATIO: [0.3]}}
+from ddcal_core.specs.named_studies.next_checks import (
+    other_networks,
+    ratio_sensitivity,
+    semantic_content,
+)
 
 
 def _after_ts(rows: Params) -> dict[str, Any]:
@@ -121,119 +125,6 @@ def _mdt_and_mts(dataset: str, budget: Budget) -> Params:
             keeps_accuracy(MASKED_BY_3, UNMASKED, what="MDT"),
         ],
     }
-
-
-def _ratio_sensitivity(dataset: str, budget: Budget) -> Params:
-    ratios = [0, 0.1, 0.3, 0.5, 0.7, 0.9]
-    between = {"settings": {RATIO: [0.1, 0.5]}}
-    return {
-        "base": pipeline(dataset, budget, evaluate={"mts_ratios": [*CURVE_RATIOS]}),
-        "vary": {RATIO: ratios},
-        "rules": [
-            rule(
-                "ece-does-not-hang-on-the-ratio",
-                "from ratio 0.1 to 0.5 the ECE stays within one point of that at 0.3",
-                between,
-                MASKED_BY_3,
-                expected="equal",
-                margin=ONE_POINT,
-                over="every",
-            ),
-            rule(
-                "much-masking-costs-accuracy",
-                "at ratio 0.7 or 0.9 MDT costs more than one point of accuracy",
-                {"settings": {RATIO: [0.7, 0.9]}},
-                UNMASKED,
-                metric="accuracy",
-                margin=ONE_POINT,
-            ),
-        ],
-    }
-
-
-def _semantic_content(dataset: str, budget: Budget) -> Params:
-    evaluate = {
-        "mts_ratios": [],
-        "probes": ["rotation", "position", "brightness"],
-        "attributions": True,
-    }
-    baselines = [{"source": "random"}, {"source": "full", "epochs": 30}]
-    on_all = {"training_set": "full"}
-    return {
-        "base": pipeline(dataset, budget, evaluate=evaluate, baselines=baselines),
-        "vary": {RATIO: [0, 0.3]},
-        "rules": [
-            *(
-                rule(
-                    f"{what}-is-lost",
-                    f"networks on a distilled set tell less of {what} than those on all the data",
-                    UNMASKED,
-                    on_all,
-                    metric=f"probe_{what}",
-                    over="every",
-                )
-                for what in ("rotation", "position", "brightness")
-            ),
-            *(
-                rule(
-                    f"mdt-keeps-{what}",
-                    f"networks on MDT sets tell more of {what} than those on unmasked sets",
-                    MASKED_BY_3,
-                    UNMASKED,
-                    metric=f"probe_{what}",
-                    expected="higher",
-                    over="every",
-                )
-                for what in ("rotation", "position", "brightness")
-            ),
-            rule(
-                "fewer-pixels-count",
-                "networks on a distilled set go by fewer pixels than those on all the data",
-                UNMASKED,
-                on_all,
-                metric="attribution_concentration",
-                expected="higher",
-                over="every",
-            ),
-            rule(
-                "mdt-spreads-what-counts",
-                "networks on MDT sets go by more pixels than those on unmasked sets",
-                MASKED_BY_3,
-                UNMASKED,
-                metric="attribution_concentration",
-                over="every",
-            ),
-        ],
-    }
-
-
-def _other_networks(dataset: str, budget: Budget) -> Params:
-    words = ("convnet", "alexnet", "vgg11", "resnet18", "resnet50", "vit")
-    variants: dict[str, Params] = {word: {"train.network": word} for word in words}
-    # What a transformer needs to learn at all.
-    variants["vit"] = {"train.network": "vit", "train.optimiser": {"name": "adamw"}}
-    # A width is the ConvNet's alone.
-    variants["convnet"] = {"train.network": "convnet", **_width(budget)}
-    base = dict(pipeline(dataset, budget))
-    base["train"] = {name: value for name, value in base["train"].items() if name != "width"}
-    return {
-        "base": base,
-        "vary": {"network": {"variants": variants}, RATIO: [0, 0.3]},
-        "rules": [
-            rule(
-                "mdt-with-every-network",
-                "MDT lowers the ECE as trained of every network",
-                MASKED_BY_3,
-                UNMASKED,
-                over="every",
-            ),
-            keeps_accuracy(MASKED_BY_3, UNMASKED, what="MDT"),
-        ],
-    }
-
-
-def _width(budget: Budget) -> Params:
-    return {"train.width": 128} if budget.preset == "published" else {}
 
 
 def _ratio_by_setting(dataset: str, budget: Budget) -> Params:
@@ -400,7 +291,7 @@ _ALL = (
         version=1,
         group="next check",
         question="How much hangs on the mask ratio, and where does accuracy begin to fall?",
-        build=_ratio_sensitivity,
+        build=ratio_sensitivity,
     ),
     NamedStudy(
         name="semantic-content",
@@ -408,14 +299,14 @@ _ALL = (
         group="next check",
         question="Do networks on distilled sets know less beside the class, and go by less of the "
         "image, and does MDT mend it?",
-        build=_semantic_content,
+        build=semantic_content,
     ),
     NamedStudy(
         name="other-networks",
         version=1,
         group="next check",
         question="Does MDT help networks other than the one distilled on?",
-        build=_other_networks,
+        build=other_networks,
     ),
     NamedStudy(
         name="ratio-by-setting",

@@ -103,6 +103,9 @@ def pipeline(dataset: str, budget: Budget, *, images_per_class: int = 1, **more:
     }
 
 
+UNMASKED: Params = {"settings": {RATIO: [0]}}
+MASKED: Params = {"settings": {RATIO: [ratio for ratio in MDT_RATIOS if ratio]}}
+MASKED_BY_3: Params = {"settings": {RATIO: [0.3]}}
 NONE: Params = {"method": "none"}
 TS: Params = {"method": "ts", "fit_on": "validation"}
 TS_ON_SET: Params = {"method": "ts", "fit_on": "training_set"}
