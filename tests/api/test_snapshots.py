@@ -8,11 +8,11 @@ from tests.api.test_results import DISTILL
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def draw(api, run, *steps):
-    """As the trainer of a run does."""
+def draw(api, run, *steps, picture=None):
+    """As the trainer of a run does: this picture, or one that tells of its step."""
     folder = SnapshotStore(api.settings.snapshot_folder).open(run)
     for step in steps:
-        (folder / f"{step}.png").write_bytes(PNG + str(step).encode())
+        (folder / f"{step}.png").write_bytes(picture or PNG + str(step).encode())
 
 
 def test_pictures_come_while_a_distillation_runs(api):
