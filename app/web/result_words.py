@@ -29,7 +29,11 @@ _TRAINED_ON = {
     "full": "the full data",
     "unknown": "what nobody here knows",
 }
-_FIT_ON = {"training_set": "its training set", "validation": "validation images"}
+_FIT_ON = {
+    "training_set": "its training set",
+    "validation": "validation images",
+    "fit rows": "the rows to fit on",
+}
 
 
 def title_of(result: Result) -> str:
@@ -114,7 +118,7 @@ def _of_kind(result: Result) -> Iterator[tuple[str, str]]:
         case "comparison":
             yield from _of_comparison(result.details)
         case "expert_set":
-            return
+            yield from _of_experts(result.details)
 
 
 def _of_set(details: Details) -> Iterator[tuple[str, str]]:
@@ -135,10 +139,17 @@ def _of_set(details: Details) -> Iterator[tuple[str, str]]:
     yield from _made(details)
 
 
+def _of_experts(details: Details) -> Iterator[tuple[str, str]]:
+    yield from _told("Networks", details.get("n_experts"))
+    yield "Network", _network(details)
+    yield from _told("Parameters of each", details.get("n_parameters"))
+    yield from _told("Epochs", details.get("epochs"))
+    yield from _told("Real images behind them", details.get("n_real_images"))
+    yield from _made(details)
+
+
 def _of_model(details: Details) -> Iterator[tuple[str, str]]:
-    network = details.get("network") or {}
-    size = ", ".join(f"{name} {network[name]}" for name in ("width", "depth") if network.get(name))
-    yield "Network", f"{network.get('name', '–')}{f' ({size})' if size else ''}"
+    yield "Network", _network(details)
     yield "Trained on", _trained_on(details)
     yield from _told("Training images", details.get("n_train"))
     if details.get("train_accuracy") is not None:
@@ -171,6 +182,12 @@ def _of_comparison(details: Details) -> Iterator[tuple[str, str]]:
     varied = details.get("varied") or {}
     yield from _told("Settings that differ", ", ".join(varied))
     yield from _told("Without a report", details.get("n_missing"))
+
+
+def _network(details: Details) -> str:
+    network = details.get("network") or {}
+    size = ", ".join(f"{name} {network[name]}" for name in ("width", "depth") if network.get(name))
+    return f"{network.get('name', '–')}{f' ({size})' if size else ''}"
 
 
 def _shape(details: Details) -> Iterator[tuple[str, str]]:

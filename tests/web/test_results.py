@@ -10,6 +10,8 @@ from app.shared.store.kinds import RESOURCES
 from app.web import set_images
 from ddcal_core.specs.exports import FORMATS
 from tests.api.serving import SET, problem
+from tests.api.test_experts import OUTPUT as EXPERTS_MADE
+from tests.api.test_experts import PARAMS as EXPERT_PARAMS
 from tests.api.test_results import DISTILL, chain
 
 __all__ = ["chain"]  # a fixture, asked for by name
@@ -123,6 +125,19 @@ def test_a_report_is_shown_in_place(api, chain):
     assert "allow-top-navigation-by-user-activation" in policy
     assert "allow-scripts" not in policy
     assert f'href="/explore/{chain["reports"]}"' in text
+
+
+def test_experts_have_a_page_and_lead_to_the_sets_made_with_them(api):
+    """What they are, and each set that was distilled with them."""
+    _, (experts_id,) = api.make("experts", EXPERT_PARAMS, EXPERTS_MADE)
+    made = ("distilled_set", {**SET, "expert_set_id": experts_id}, {})
+    _, (set_id,) = api.make("distill", DISTILL, made)
+    text = api.client.get(f"/results/{experts_id}").text
+    assert links(text) == {set_id}
+    assert "Sets of experts" in text
+    assert 'content?format=safetensors"' in text
+    assert experts_id in links(api.client.get(f"/results/{set_id}").text)
+    assert experts_id in links(api.client.get("/results?kind=expert_set").text)
 
 
 def test_a_set_says_what_is_wrong_with_it_and_what_factor_it_carries(api):
