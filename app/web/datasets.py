@@ -11,14 +11,12 @@ from app.api.datasets import dataset_bodies
 from app.api.http.access import see_other
 from app.api.http.dependencies import OwnerDep, Service, ServiceDep
 from app.api.intakes import checked_name
-from app.api.job_submission import read_job_request
 from app.api.logits import logits_body
 from app.api.schemas.uploads import DatasetBody, LogitsBody
 from app.shared.inputs.datasets import find_dataset, list_datasets
 from app.shared.inputs.logits import find_logits, list_logits
 from app.shared.store.job_queries import list_jobs
-from app.shared.store.job_records import new_id
-from app.submission.submit import submit
+from app.web.drafts import submitted
 from app.web.job_rows import job_rows
 from app.web.rendering import page
 
@@ -109,14 +107,5 @@ def calibrate_logits(
     request: Request, service: ServiceDep, owner_id: OwnerDep, name: str
 ) -> Response:
     """Calibrate them in every way that needs no images, and lead to the job."""
-    asked = read_job_request({"kind": "calibrate", "params": {"logits": name}})
-    with service.database.write() as connection:
-        job = submit(
-            connection,
-            service.settings,
-            owner_id,
-            asked,
-            job_id=new_id("job"),
-            request_id=request.state.request_id,
-        )
-    return see_other(f"/jobs/{job.id}")
+    asked = {"kind": "calibrate", "params": {"logits": name}}
+    return submitted(request, service, owner_id, asked)

@@ -6,14 +6,11 @@ Reports from before logits were kept can be made again.
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from app.api.http.access import see_other
 from app.api.http.dependencies import OwnerDep, ServiceDep, checked_id
-from app.api.job_submission import read_job_request
 from app.shared.store.catalog import artifacts_of_resources, find_result
 from app.shared.store.job_queries import find_job
-from app.shared.store.job_records import new_id
 from app.shared.store.kinds import RESOURCES
-from app.submission.submit import submit
+from app.web.drafts import submitted
 from app.web.rendering import page
 from app.web.result_words import title_of
 
@@ -49,16 +46,7 @@ def post_again(
     request: Request, service: ServiceDep, owner_id: OwnerDep, report_id: str
 ) -> Response:
     """Evaluate once more what a report is about, and lead to the job."""
-    with service.database.write() as connection:
+    with service.database.read() as connection:
         report = find_result(connection, owner_id, "report", checked_id(_PREFIX, report_id))
         job = find_job(connection, owner_id, report.job_id)
-        asked = read_job_request({"kind": job.kind, "params": job.params})
-        again = submit(
-            connection,
-            service.settings,
-            owner_id,
-            asked,
-            job_id=new_id("job"),
-            request_id=request.state.request_id,
-        )
-    return see_other(f"/jobs/{again.id}")
+    return submitted(request, service, owner_id, {"kind": job.kind, "params": job.params})

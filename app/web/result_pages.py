@@ -1,13 +1,11 @@
 """/results/ID: a result for people: what it is, what it was made from, and how to use it."""
 
-import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
-from markupsafe import Markup, escape
 
 from app.api.http.access import see_other
 from app.api.http.dependencies import (
@@ -45,6 +43,7 @@ from app.web.rendering import page
 from app.web.result_words import KIND_WORDS, factor_words, facts_of, title_of, what_it_is
 from app.web.results import PATH, ResultRow, result_row
 from app.web.spectra import spectrum_of
+from app.web.words import marked
 from ddcal_core.specs.results import Resource
 
 router = APIRouter(prefix=PATH, include_in_schema=False)
@@ -56,8 +55,6 @@ _UPLOADS = {"datasets": "Data sets", "logits": "Logits"}
 _RESOURCE_OF: Mapping[str, Resource] = {
     facts.collection.replace("-", "_"): word for word, facts in RESOURCES.items()
 }
-# Descriptions of formats are Markdown, for the API's document.
-_CODE = re.compile("`([^`]*)`")
 
 
 @router.get("/{result_id}")
@@ -89,11 +86,6 @@ def found_result(connection: Connection, owner_id: str, result_id: str) -> Resul
     if resource is None:
         raise NotFoundError("not_found", "there is no result at this address")
     return find_result(connection, owner_id, resource, checked_id(prefix, result_id))
-
-
-def markdown_code(text: str) -> Markup:
-    """A line of Markdown as HTML: code is all that it has of it."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _described(
@@ -139,7 +131,7 @@ def _page(
         "below": {KIND_WORDS[kind]: [_link(one) for one in them] for kind, them in below.items()},
         "files": files,
         "shown_page": _address(files, PAGES.get(result.resource)),
-        "formats": [(one, markdown_code(one.description)) for one in format_bodies(result, files)],
+        "formats": [(one, marked(one.description)) for one in format_bodies(result, files)],
         "api": result_url(result),
         "described": given or described(columns["name"], columns["tags"], columns["notes"]),
         "problems": problems or {},
