@@ -1,7 +1,8 @@
 """`evaluate`: calibrated networks on the test images -> a report. The one reader of test images."""
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -237,13 +238,7 @@ def _curves(
         if ratios
     ]
     n_points = len(ratios) * sum(len(group.models) for group, _, _ in drawn)
-    done = 0
-
-    def on_point() -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(phase="mts curve", step=done, steps=n_points))
-
+    on_point = _counter("mts curve", n_points, on_progress)
     return [
         mts_curve(
             [(model.id, fitters[model.id]) for model in group.models],
@@ -266,19 +261,13 @@ def _masked_logits(
 ) -> list[MaskedLogitCurve]:
     """Look at the logits under the first of the masks, at the ratios of the curves."""
     ratios = sorted(set(params.evaluate.mts_ratios))
-    n_steps, done = len(ratios) * sum(len(group.models) for group in groups), 0
-
-    def on_network() -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(phase="masked logits", step=done, steps=n_steps))
-
+    n_steps = len(ratios) * sum(len(group.models) for group in groups)
     return masked_logit_curves(
         groups,
         fitters,
         shape=params.evaluate.mts_masks[0],
         ratios=ratios,
-        on_network=on_network,
+        on_network=_counter("masked logits", n_steps, on_progress),
     )
 
 
@@ -290,13 +279,7 @@ def _probes(
     params: EvaluateParams,
     on_progress: ProgressCallback,
 ) -> list[ProbeAnalysis]:
-    done = 0
-
-    def on_network() -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(phase="probes", step=done, steps=len(models)))
-
+    on_network = _counter("probes", len(models), on_progress)
     return probe_analyses(
         groups,
         {model.id: model for model in models},
@@ -318,17 +301,17 @@ def _attributions(
 ) -> list[AttributionAnalysis]:
     if not params.evaluate.attributions:
         return []
-    done = 0
-
-    def on_network() -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(phase="attributions", step=done, steps=len(models)))
-
+    on_network = _counter("attributions", len(models), on_progress)
     by_id = {model.id: model for model in models}
     return attribution_analyses(
         groups, by_id, networks, images, seed=params.seed, on_network=on_network
     )
+
+
+def _counter(phase: str, steps: int, on_progress: ProgressCallback) -> Callable[[], None]:
+    """Tell of one more step of a phase each time it is called."""
+    numbers = itertools.count(1)
+    return lambda: on_progress(Progress(phase=phase, step=next(numbers), steps=steps))
 
 
 def _write(
