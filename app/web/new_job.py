@@ -55,7 +55,7 @@ def get_new(request: Request, service: ServiceDep, owner_id: OwnerDep) -> Respon
 async def post_new(request: Request) -> Response:
     """Check what the form asks for, or submit it and lead to its job."""
     service, owner_id, given = await given_form(request)
-    draft = Draft(given=given, sent=as_json(document_of(given)))
+    draft = Draft(given={DATASET: [""], **given}, sent=as_json(document_of(given)))
     return await answered(request, service, owner_id, draft, _answer)
 
 

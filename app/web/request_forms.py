@@ -64,7 +64,7 @@ def document_of(given: Given) -> dict[str, Any]:
         values = given.get(field.name, ())
         if field.kind == "several":
             if set(values) != set(ticked_by_default()[field.name]):
-                _put(document, field.path, list(map(_item, values)))
+                _put(document, field.path, _items(field, values))
         elif field is MTS_RATIOS:
             _add_ratios(document, values)
         elif any(value.strip() for value in values):
@@ -192,10 +192,10 @@ def _text(field: FormField, value: Any) -> str:  # noqa: ANN401  JSON
             return str(value)
 
 
-def _item(value: str) -> object:
-    with suppress(ValueError):
-        return json.loads(value)
-    return value
+def _items(field: FormField, values: Sequence[str]) -> list[object]:
+    """What boxes stand for; of a box that there is not its text, which the check refuses."""
+    known = {choice.value for choice in field.choices}
+    return [json.loads(value) if value in known else value for value in values]
 
 
 def _ticked(field: FormField, items: Any) -> list[str]:  # noqa: ANN401  JSON

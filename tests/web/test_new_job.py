@@ -158,6 +158,25 @@ def test_what_is_typed_is_text(api):
     assert "&lt;img src=x" in answer.text
 
 
+DEEP = "[" * 10_000 + "]" * 10_000
+UNFINISHED = {
+    "nothing": {},
+    "no data set": {"name": "mine", "do": "submit"},
+    "a box that there is not": {**DIGITS, "params.calibrate": "[]", "params.baselines": "x"},
+    "a box of nested lists": {**DIGITS, "params.calibrate": DEEP},
+}
+
+
+@pytest.mark.parametrize("path", ["/new", "/new/study"])
+@pytest.mark.parametrize("given", UNFINISHED.values(), ids=UNFINISHED)
+def test_a_form_that_no_browser_would_send_is_told_what_is_wrong(api, path, given):
+    """On the page, with nothing written."""
+    answer = api.client.post(path, data=given, headers=FORM)
+    assert answer.status_code == 422
+    assert answer.text.count("field-problem") > 1
+    assert api.n_jobs() == 0
+
+
 def test_json_of_any_kind_is_taken(api):
     """Problems by their pointers, and the text as it was written."""
     text = json.dumps({"kind": "distill", "params": {"dataset": "digits", "distil": {}}}, indent=3)
