@@ -64,6 +64,16 @@ def what_it_is(result: Result) -> str:
             return f"{details.get('n_experts', '')} experts on {dataset}".strip()
 
 
+def setting_of(result: Result) -> str:
+    """What tells a result from others that are the same in words; empty where nothing does."""
+    details = result.details
+    masked = details.get("mask_ratio") if result.resource == "distilled_set" else None
+    found = [f"masked {percent(masked, 0)}" if masked else ""]
+    if result.resource in ("distilled_set", "model") and details.get("seed") is not None:
+        found.append(f"seed {details['seed']}")
+    return " · ".join(filter(None, found))
+
+
 def calibration_name(details: Details) -> str:
     """A calibration as reports name it: method, mask ratio, and what it was fitted on."""
     method = str(details.get("method", "calibration"))

@@ -13,7 +13,7 @@ from app.shared.store.catalog import Artifact, Result, artifacts_of_resources
 from app.web.addresses import address_with, query_fields
 from app.web.job_rows import PICTURE
 from app.web.rendering import page
-from app.web.result_words import KIND_WORDS, title_of, what_it_is
+from app.web.result_words import KIND_WORDS, setting_of, title_of, what_it_is
 from ddcal_core.specs.distillation import METHODS
 from ddcal_core.specs.results import Resource
 
@@ -43,7 +43,7 @@ class ResultRow:
     Attributes:
         result: with its columns.
         title: what to call it.
-        about: what it is, where the title is its name; else what it says.
+        about: what it is, where the title is its name, else what it says; and its setting.
         picture: the path of a distilled set's picture.
     """
 
@@ -59,10 +59,11 @@ def result_row(result: Result, files: Sequence[Artifact]) -> ResultRow:
     picture = next(
         (one for one in files if one.resource_id == result.id and one.name == PICTURE), None
     )
+    said = str(result.details.get("headline") or "") if title == what else what
     return ResultRow(
         result=result,
         title=title,
-        about=str(result.details.get("headline") or "") if title == what else what,
+        about=" · ".join(filter(None, (said, setting_of(result)))),
         picture=None if picture is None else f"/v1/artifacts/{picture.id}/content",
     )
 

@@ -72,6 +72,15 @@ def test_lists_are_searched_and_sorted_as_the_api_does_it(api):
     assert "cannot be searched for as given: min accuracy" in text
 
 
+def test_results_that_are_the_same_in_words_are_told_apart(api):
+    """By mask and seed, where they have no name."""
+    for seed, ratio in ((1, 0.0), (2, 0.3)):
+        made_set(api, seed=seed, mask_ratio=ratio)
+    text = api.client.get("/results?kind=distilled_set").text
+    assert "<small>seed 1 · <code>" in text
+    assert "<small>masked 30\u202f% · seed 2 · <code>" in text
+
+
 def test_lists_go_on_where_they_ended(api, monkeypatch):
     """A page at a time, with the search kept."""
     monkeypatch.setattr("app.web.results.N_RESULTS", 2)
