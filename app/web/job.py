@@ -149,6 +149,7 @@ def job_page(
         "title": title_of(job),
         "state": state_words(job, seen.family),
         "seconds": seconds_of(job),
+        "share_of_time": _share_of_time(seen),
         "advice": ADVICE.get(str((job.error or {}).get("type")), ""),
         "snapshots": _snapshots(service, seen),
         "log": _log_end(service, seen),
@@ -210,6 +211,16 @@ def _curves(
 def _snapshots(service: Service, seen: Seen) -> list[SnapshotBody]:
     maker = maker_of(seen.job, seen.family)
     return [] if maker is None else snapshot_bodies(maker, snapshots_of(service, maker))
+
+
+def _share_of_time(seen: Seen) -> float | None:
+    """How much of a composite job's time is over; its phases begin anew, and say less."""
+    progress, seconds = seen.body.progress, seconds_of(seen.job)
+    if progress is None or progress.eta_seconds is None or not seen.body.counts:
+        return None
+    if seconds is None or seconds <= 0:
+        return None
+    return seconds / (seconds + progress.eta_seconds)
 
 
 def _log_end(service: Service, seen: Seen) -> LogEnd | None:

@@ -69,7 +69,9 @@ def _lines(reports: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], dict[s
             # A later attempt, gone on from a checkpoint, goes over the last steps again.
             while points and points[-1][0] >= step:
                 points.pop()
-            points.append((step, value))
+            # The score is told with each step until there is another.
+            if name != ACCURACY or not points or points[-1][1] != value:
+                points.append((step, value))
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -13,13 +14,15 @@ import pytest
 
 from app.shared.engine import runs
 from app.shared.engine.events import record_events, told_events
-from app.shared.engine.jobs import insert_job
+from app.shared.engine.jobs import insert_job, tell_start
 from app.shared.store.job_records import Ending, Job, NewJob
 from app.submission.examples import EXAMPLES
 from app.web.job_graph import BOX_HEIGHT, BOX_WIDTH, graph_of
 from app.web.request_copies import copies_of
+from tests.api.npz import upload_logits
 from tests.api.serving import OWNER, SET, problem
 from tests.api.test_access import BEARER, KEY, keyed_api, visitor
+from tests.api.test_datasets import upload
 from tests.api.test_pipelines import PIPELINE
 from tests.api.test_results import DISTILL, chain
 from tests.api.test_snapshots import draw
@@ -411,3 +414,41 @@ def test_pictures_stand_side_by_side_and_the_newest_is_large(api):
     scored = [{"step": 0, "accuracy": 0.25}, {"step": 40, "accuracy": 0.75}]
     api.succeed(run, ("distilled_set", {**SET, "validation_accuracies": scored}, {}))
     assert "<span>step 40 · validation accuracy 75.0\u202f%</span>" in page_of(api, run.id)
+
+
+def test_the_bar_is_of_the_time_where_that_can_be_told(api):
+    """So that no phase sets it back; how long such a pipeline takes, one before it has told."""
+    params = {"dataset": "digits", "baselines": [], "calibrate": [{"method": "none"}]}
+
+    def began():
+        job = api.submit("pipeline", params, reuse=False)
+        run = api.claim()
+        with api.database.write() as connection:
+            tell_start(connection, run)
+        tell(api, run, step=1, steps=4)
+        time.sleep(0.05)  # so that some of its time is over
+        return job, run, page_of(api, job["id"])
+
+    job, run, page = began()
+    assert "<strong>6\u202f%</strong> · 0 of 4 jobs ended" in page
+    assert "no estimate yet" in page
+    api.succeed(run)
+    for _ in range(3):
+        api.succeed(api.claim())
+    assert api.job(job["id"])["state"] == "succeeded"
+    _, _, page = began()
+    assert "\u202f%</strong> of its time · 0 of 4 jobs ended" in page
+    assert "no estimate yet" not in page
+
+
+@pytest.mark.parametrize("collection", ["datasets", "logits"])
+def test_the_check_of_an_upload_leads_to_it(api, collection):
+    """By its page; there is no request to be copied, and it is deleted there."""
+    send = upload if collection == "datasets" else upload_logits
+    sent = send(api, "mine")
+    assert sent.status_code == 202, sent.text
+    page = page_of(api, sent.json()["job_id"])
+    assert f'href="/{collection}/mine"' in page
+    assert api.client.get(f"/{collection}/mine", headers=HTML).status_code == 200
+    assert "copy-JSON" not in page
+    assert "/delete" not in page
