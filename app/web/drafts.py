@@ -38,7 +38,9 @@ class Draft:
         sent: the JSON that is sent; "" where nothing has been asked for yet.
         is_text: whether that was written as JSON.
         plan: what would come of it; None where it would be refused as a whole.
-        problems: why it, or some cells of it, would be.
+        problems: why it, or some cells of it, would be; before it is looked at, what is wrong with
+            the form alone.
+        is_anew: whether nothing is taken over from what has been done before.
         note: what to know of the form before it is looked at.
     """
 
@@ -47,6 +49,7 @@ class Draft:
     is_text: bool = False
     plan: PlanBody | None = None
     problems: Sequence[FieldProblem] = ()
+    is_anew: bool = False
     note: str = ""
 
 
@@ -72,7 +75,7 @@ async def answered(
     """The way to a draft's job, if it was to be submitted and could be; else what `show` makes."""
 
     def answer() -> Response:
-        if draft.given.get("do", [""])[0] == SUBMIT:
+        if draft.given.get("do", [""])[0] == SUBMIT and not draft.problems:
             with suppress(InvalidRequestError, MalformedRequestError):
                 return submitted(request, service, owner_id, read_json(draft.sent.encode()))
         return show(request, service, owner_id, draft)
@@ -96,9 +99,9 @@ def submitted(request: Request, service: Service, owner_id: str, document: objec
 def checked(draft: Draft, service: Service, owner_id: str) -> Draft:
     """A draft with what would come of it, and what is wrong with it, each problem once."""
     with service.database.read() as connection:
-        plan, problems = _looked_at(connection, service, owner_id, draft.sent)
-    once = {(one.pointer, one.detail): one for one in problems}
-    return replace(draft, plan=plan, problems=tuple(once.values()))
+        looked_at = _looked_at(connection, service, owner_id, draft)
+    once = {(one.pointer, one.detail): one for one in (*draft.problems, *looked_at.problems)}
+    return replace(looked_at, problems=tuple(once.values()))
 
 
 def dataset_choices(service: Service, owner_id: str, chosen: str) -> list[tuple[str, str]]:
@@ -115,23 +118,23 @@ def dataset_choices(service: Service, owner_id: str, chosen: str) -> list[tuple[
     return told
 
 
-def _looked_at(
-    connection: Connection, service: Service, owner_id: str, sent: str
-) -> tuple[PlanBody | None, list[FieldProblem]]:
+def _looked_at(connection: Connection, service: Service, owner_id: str, draft: Draft) -> Draft:
     try:
-        document, problems = read_ambiguous(sent.encode())
+        document, problems = read_ambiguous(draft.sent.encode())
     except MalformedRequestError as error:
-        return None, [FieldProblem("", error.code, str(error))]
+        return replace(draft, problems=[FieldProblem("", error.code, str(error))])
     try:
         asked = read_job_request(document)
     except InvalidRequestError as error:
         found = [*problems, *error.problems]
-        return None, every_problem(connection, service, owner_id, document, found)
+        told = every_problem(connection, service, owner_id, document, found)
+        return replace(draft, problems=told)
     if problems:
-        return None, problems
+        return replace(draft, problems=problems)
     try:
         plan = plan_body(plan_of(connection, service.settings, owner_id, asked))
     except InvalidRequestError as error:
-        return None, list(error.problems)
+        return replace(draft, problems=error.problems)
     refused = [one for cell in plan.refused for one in cell.errors]
-    return plan, [FieldProblem(one.pointer, one.code, one.detail) for one in refused]
+    found = [FieldProblem(one.pointer, one.code, one.detail) for one in refused]
+    return replace(draft, plan=plan, problems=found, is_anew=not asked.reuse)

@@ -27,6 +27,7 @@ from app.web.request_forms import (
     DATASET,
     document_of,
     form_of,
+    form_problems,
     pipeline_fields,
     problems_by_field,
     unchanged_form,
@@ -55,7 +56,9 @@ def get_new(request: Request, service: ServiceDep, owner_id: OwnerDep) -> Respon
 async def post_new(request: Request) -> Response:
     """Check what the form asks for, or submit it and lead to its job."""
     service, owner_id, given = await given_form(request)
-    draft = Draft(given={DATASET: [""], **given}, sent=as_json(document_of(given)))
+    form = {DATASET: [""], **given}
+    sent = as_json(document_of(given))
+    draft = Draft(given=form, sent=sent, problems=form_problems(given))
     return await answered(request, service, owner_id, draft, _answer)
 
 

@@ -28,6 +28,7 @@ from app.web.study_forms import (
     named_document,
     named_problems,
     study_document,
+    study_form_problems,
     study_problems,
 )
 from ddcal_core.specs.named_studies.definitions import NAMED_STUDIES
@@ -58,7 +59,8 @@ async def post_new_study(request: Request) -> Response:
     """Check a study of what varies, or submit it and lead to its job."""
     service, owner_id, given = await given_form(request)
     form = {**_form((given.get(DATASET) or [""])[0], is_ticked=False), **given}
-    draft = Draft(given=form, sent=as_json(study_document(given)))
+    sent = as_json(study_document(given))
+    draft = Draft(given=form, sent=sent, problems=study_form_problems(given))
     return await answered(request, service, owner_id, draft, _checked)
 
 

@@ -1,7 +1,9 @@
 """What a form says as the request it stands for, and what a request says as a filled form."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from app.api.http.request_bodies import read_json
 from app.api.job_submission import read_job_request
 from app.shared.errors import FieldProblem, InvalidRequestError
-from app.submission.pointers import json_pointer
+from app.submission.pointers import brief, json_pointer
 from app.submission.requests import PipelineRequest
 from app.web.request_fields import FormField, Path, fields_of
 
@@ -27,6 +29,9 @@ MTS_RATIOS = FormField(
 KIND: Mapping[str, Any] = {"kind": "pipeline"}
 DATASET = "params.dataset"
 _ANY_DATASET = "digits"
+# As JSON writes numbers, or without the zero before the point: what Python reads beside these, such
+# as 1_0 or 007, may be a name, or was meant otherwise.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # What decides the defaults of all else.
 _DECISIVE: tuple[Path, ...] = (
     ("dataset",),
@@ -68,8 +73,31 @@ def document_of(given: Given) -> dict[str, Any]:
         elif field is MTS_RATIOS:
             _add_ratios(document, values)
         elif any(value.strip() for value in values):
-            _put(document, field.path, _value(field, values[0].replace("\r\n", "\n").strip()))
+            _put(document, field.path, field_value(field, typed(given, field.name)))
     return document
+
+
+def form_problems(given: Given) -> list[FieldProblem]:
+    """What is wrong with a form that the request it stands for does not show."""
+    pairs = [field for field in pipeline_fields() if field.kind == "pairs"]
+    return [
+        problem
+        for field in pairs
+        for problem in repeated((key for key, _ in lines_of(typed(given, field.name))), field.path)
+    ]
+
+
+def repeated(keys: Iterable[str], path: Path) -> list[FieldProblem]:
+    """Keys that stand there more than once: an object would keep one of their values."""
+    return [
+        FieldProblem(
+            json_pointer((*path, key)),
+            "duplicate_name",
+            f"wanted {brief(key)} once, got it {count} times",
+        )
+        for key, count in Counter(keys).items()
+        if count > 1
+    ]
 
 
 def form_of(document: Mapping[str, Any]) -> Given | None:
@@ -112,6 +140,17 @@ def problems_by_field(
     return found, others
 
 
+def typed(given: Given, name: str) -> str:
+    """What was typed into a field."""
+    return (given.get(name) or [""])[0].replace("\r\n", "\n").strip()
+
+
+def lines_of(text: str) -> list[tuple[str, str]]:
+    """Keys and values that were typed with a colon between them, a line each."""
+    pairs = (line.partition(":") for line in text.split("\n") if line.strip())
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
+
+
 def listed_values(text: str) -> list[object]:
     """Values that were typed with commas between them."""
     return [number_or_text(one.strip()) for one in text.split(",") if one.strip()]
@@ -119,13 +158,13 @@ def listed_values(text: str) -> list[object]:
 
 def number_or_text(text: str) -> object:
     """A number, or what was typed in its place: the check of the request says what it should be."""
+    if not _NUMBER.fullmatch(text):
+        return text
+    # Python refuses to read whole numbers of thousands of digits.
     with suppress(ValueError):
         return int(text)
-    with suppress(ValueError):
-        number = float(text)
-        if abs(number) < float("inf"):
-            return number
-    return text
+    number = float(text)
+    return number if abs(number) < float("inf") else text
 
 
 def _whole(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +201,8 @@ def _at(document: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401  JSON
     return node
 
 
-def _value(field: FormField, text: str) -> object:
+def field_value(field: FormField, text: str) -> object:
+    """What was typed into a field, as the request has it."""
     match field.kind:
         case "number":
             return number_or_text(text)
@@ -171,8 +211,7 @@ def _value(field: FormField, text: str) -> object:
         case "list":
             return listed_values(text)
         case "pairs":
-            pairs = (line.partition(":") for line in text.split("\n") if line.strip())
-            return {key.strip(): value.strip() for key, _, value in pairs}
+            return dict(lines_of(text))
         case _:
             return text
 
@@ -216,7 +255,7 @@ def _bare(item: object) -> object:
 
 
 def _add_ratios(document: dict[str, Any], values: Sequence[str]) -> None:
-    ratios = _value(MTS_RATIOS, values[0]) if values else []
+    ratios = field_value(MTS_RATIOS, values[0]) if values else []
     if not isinstance(ratios, list) or not ratios:
         return
     usual = [json.loads(one) for one in ticked_by_default()[".".join(CALIBRATE)]]

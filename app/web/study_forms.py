@@ -9,9 +9,14 @@ from app.web.request_fields import Choice, FormField
 from app.web.request_forms import (
     Given,
     document_of,
-    listed_values,
+    field_value,
+    form_problems,
+    lines_of,
     number_or_text,
+    pipeline_fields,
     problems_by_field,
+    repeated,
+    typed,
 )
 
 VARY = "vary"
@@ -41,6 +46,7 @@ VARIED: Mapping[str, tuple[FormField, str, str]] = {
             "Seeds",
             "Each is a set and networks of its own; with eight or more, rules can decide.",
         ),
+        (_varied("dataset", "digits, mnist"), "Data sets", "The same question of other images."),
         (_varied("distill.method", "dm, dc, dsa"), "Methods", "Ways to distil, side by side."),
         (_varied("train.network", "convnet, resnet18"), "Networks", "What is trained on the sets."),
         (_varied("train.epochs", "100, 300"), "Epochs", "How long networks are trained."),
@@ -65,20 +71,26 @@ def study_document(given: Given) -> dict[str, Any]:
     """A study of what varies; the pipeline it varies is as the form for one has it."""
     one = document_of(given)
     params: dict[str, Any] = {"base": one.pop("params"), "vary": _vary(given)}
-    combine = _text(given, COMBINE.name)
+    combine = typed(given, COMBINE.name)
     if combine:
         params["combine"] = combine
     return {**one, "kind": "study", "params": params}
 
 
+def study_form_problems(given: Given) -> list[FieldProblem]:
+    """What is wrong with the form for a study that its request does not show."""
+    paths = (path for path, _ in _told(given))
+    return [*form_problems(given), *repeated(paths, ("params", VARY))]
+
+
 def named_document(given: Given) -> dict[str, Any]:
     """A named study on a data set."""
-    said = {name: _text(given, f"{NAMED}.{name}") for name in OF_NAMED}
-    params: dict[str, Any] = {NAMED: _text(given, f"{NAMED}.{NAMED}")}
+    said = {name: typed(given, f"{NAMED}.{name}") for name in OF_NAMED}
+    params: dict[str, Any] = {NAMED: typed(given, f"{NAMED}.{NAMED}")}
     params |= {name: text for name, text in said.items() if text}
     if "seeds" in params:
         params["seeds"] = number_or_text(params["seeds"])
-    name = _text(given, f"{NAMED}.name")
+    name = typed(given, f"{NAMED}.name")
     return {"kind": "study", **({"name": name} if name else {}), "params": params}
 
 
@@ -111,23 +123,30 @@ def named_problems(
 
 
 def _vary(given: Given) -> dict[str, Any]:
-    """Path -> values: of the fields, then of the lines that name a path of their own."""
-    typed = {field.path[1]: _text(given, name) for name, (field, _, _) in VARIED.items()}
-    told = {path: text for path, text in typed.items() if text}
-    for line in filter(str.strip, _text(given, OTHER.name).split("\n")):
-        path, _, values = line.partition(":")
-        told[path.strip()] = values.strip()
-    return {path: _values(text) for path, text in told.items()}
+    return {path: _values(path, text) for path, text in _told(given)}
 
 
-def _values(text: str) -> object:
+def _told(given: Given) -> list[tuple[str, str]]:
+    """Paths with what was typed: of the fields, then of the lines that name a path of their own."""
+    told = [(field.path[1], typed(given, name)) for name, (field, _, _) in VARIED.items()]
+    return [(path, text) for path, text in told if text] + lines_of(typed(given, OTHER.name))
+
+
+def _values(path: str, text: str) -> object:
     found = _RANGE.fullmatch(text)
     if found is None:
-        return listed_values(text)
+        pieces = [piece.strip() for piece in text.split(",")]
+        return [_value(path, piece) for piece in pieces if piece]
     start, stop, step = found[1], found[2], found[3] or "1"
     ends = {"start": start, "stop": stop, "step": step}
     return {name: number_or_text(one) for name, one in ends.items()}
 
 
-def _text(given: Given, name: str) -> str:
-    return (given.get(name) or [""])[0].replace("\r\n", "\n").strip()
+def _value(path: str, text: str) -> object:
+    """A value as the field of its path has it: the name of a data set may look like a number."""
+    field = next(
+        (one for one in pipeline_fields() if one.path == ("params", *path.split("."))), None
+    )
+    if field is None or field.kind not in ("text", "choice", "flag"):
+        return number_or_text(text)
+    return field_value(field, text)

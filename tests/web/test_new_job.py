@@ -148,6 +148,43 @@ def test_each_problem_stands_at_its_field(api, do):
     assert api.n_jobs() == 0
 
 
+@pytest.mark.parametrize("do", ["check", "submit"])
+def test_a_key_said_twice_is_refused(api, do):
+    """An object would keep one of its values, and nobody would know of the other."""
+    answer = posted(api, do=do, tags="env: prod\nkind:x\nenv: test")
+    assert answer.status_code == 422
+    assert problems_at(answer) == ["tags"]
+    assert "wanted &#34;env&#34; once, got it 2 times" in answer.text
+    assert api.n_jobs() == 0
+
+
+@pytest.mark.parametrize("text", ["1_0", "٣", "007", "+5", "0x1", "1.", ".", "-", "1e", "inf"])
+def test_only_numbers_as_json_has_them_are_numbers(api, text):
+    """Python reads more of them; what is meant by them is for whoever typed them to say."""
+    answer = posted(api, **{"params.seed": text})
+    assert answer.status_code == 422
+    assert problems_at(answer) == ["params.seed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), (".5", 0.5), ("0.30", 0.3), ("1e-1", 0.1), ("5E-2", 0.05)]
+)
+def test_numbers_are_read_as_people_type_them(api, text, number):
+    """With or without the zero before the point."""
+    answer = posted(api, **{"params.distill.mask.ratio": f" {text} "})
+    assert answer.status_code == 200
+    assert sent(answer)["params"]["distill"]["mask"]["ratio"] == number
+
+
+def test_reuse_is_told(api):
+    """That what has been done is not done again; or that it is, if that is asked for."""
+    again = "is not done again"
+    assert again in posted(api).text
+    answer = posted(api, reuse="false")
+    assert "All of it is computed anew" in answer.text
+    assert again not in answer.text
+
+
 def test_what_is_typed_is_text(api):
     """Markup in any field is shown as it was typed."""
     markup = "<img src=x onerror=alert(1)>&\"'"

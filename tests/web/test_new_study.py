@@ -6,6 +6,7 @@ from app.submission.requests import PipelineRequest
 from app.web.request_fields import fields_of
 from app.web.study_forms import VARIED
 from ddcal_core.specs.named_studies.definitions import NAMED_STUDIES
+from tests.api.test_datasets import upload
 from tests.web.test_new_job import posted, problems_at, sent
 
 MARKUP = "<img src=x onerror=alert(1)>&\"'"
@@ -29,6 +30,7 @@ def test_nothing_is_asked_for_yet(api):
     assert not problems_at(page)
     for name in NAMED_STUDIES:
         assert f'name="named.named" value="{name}"' in page.text
+    assert page.text.count('<p class="soft">Version ') == len(NAMED_STUDIES)
 
 
 def test_what_people_vary_are_fields_of_a_pipeline():
@@ -66,6 +68,33 @@ def test_lists_and_ranges_make_the_cells(api):
         },
     }
     assert "<dt>Cells</dt><dd>16</dd>" in answer.text
+    assert api.n_jobs() == 0
+
+
+def test_values_are_what_their_fields_take(api):
+    """A data set may be named by digits, and a switch varies, too."""
+    upload(api, "2024")
+    answer = studied(
+        api,
+        **{"vary.dataset": "digits, 2024", "vary.other": "distill.mask_inner: true, false"},
+    )
+    assert sent(answer)["params"]["vary"] == {
+        "dataset": ["digits", "2024"],
+        "distill.mask_inner": [True, False],
+    }
+
+
+def test_a_path_said_twice_is_refused(api):
+    """Whichever of the fields and lines say it: one list would take the place of the other."""
+    for fields, wrong in (
+        ({"vary.seed": "0, 1", "vary.other": "seed: 2"}, "vary.seed"),
+        ({"vary.other": "train.batch_size: 64\ntrain.batch_size: 128"}, "vary.other"),
+    ):
+        for do in ("check", "submit"):
+            answer = studied(api, do=do, **fields)
+            assert answer.status_code == 422
+            assert problems_at(answer) == [wrong]
+            assert "once, got it 2 times" in answer.text
     assert api.n_jobs() == 0
 
 
