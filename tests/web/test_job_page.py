@@ -412,8 +412,13 @@ def test_pictures_stand_side_by_side_and_the_newest_is_large(api):
         for one in set(re.findall(r'src="(/v1[^"]+)"', page)):
             assert api.client.get(one).status_code == 200
     scored = [{"step": 0, "accuracy": 0.25}, {"step": 40, "accuracy": 0.75}]
-    api.succeed(run, ("distilled_set", {**SET, "validation_accuracies": scored}, {}))
-    assert "<span>step 40 · validation accuracy 75.0\u202f%</span>" in page_of(api, run.id)
+    assert "What came out" not in page
+    made = {**SET, "validation_accuracies": scored}
+    api.succeed(run, ("distilled_set", made, {"preview.png": b"\x89PNG"}))
+    for page, is_over in ((page_of(api, job["id"]), False), (page_of(api, run.id), True)):
+        assert "<span>step 40 · validation accuracy 75.0\u202f%</span>" in page
+        # Of what has ended, what came of it stands first.
+        assert (page.index("What came out") < page.index("On the way")) == is_over
 
 
 def test_the_bar_is_of_the_time_where_that_can_be_told(api):
