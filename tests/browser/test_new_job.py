@@ -74,3 +74,31 @@ def test_fields_that_do_not_count_are_put_away(page, api):
     page.evaluate(f"{choose}.value = ''; {choose}.{change}")
     assert page.evaluate(shown) is False
     page.until("document.querySelector('[aria-invalid]') !== null")
+
+
+def test_a_problem_is_never_in_a_folded_group(page, api):
+    """A group that was folded again before the answer came opens where something is wrong."""
+    log_in(page, api, "/new")
+    group = "document.getElementById('params.train.epochs').closest('details')"
+    page.evaluate(f"{group}.open = true")
+    page.fill("[name='params.train.epochs']", "many")
+    page.evaluate(f"{group}.open = false")
+    page.until("document.querySelector('[aria-invalid]') !== null")
+    assert page.evaluate(f"{group}.open") is True
+
+
+def test_a_study_with_a_name_is_told_about_as_it_is_chosen(page, api):
+    """First that none is chosen, then its cells."""
+    log_in(page, api, "/new/study")
+    page.fill("[name='named.seeds']", "2")
+    told = "document.getElementById('named.named-problem').textContent"
+    page.until(f"{told}.startsWith('wanted a name')")
+    assert page.evaluate("document.getElementById('told').textContent") == ""
+    page.evaluate("document.querySelector('[name=\"named.named\"][value=mts-ratio]').click()")
+    page.until(f"{told} === ''")
+    assert json.loads(page.evaluate(SENT))["params"] == {
+        "named": "mts-ratio",
+        "dataset": "digits",
+        "seeds": 2,
+    }
+    assert "Cells" in page.text()

@@ -17,6 +17,14 @@
 
   const holds = (one) => [...one.querySelectorAll("input, select")].some((field) => field.type !== "checkbox" && field.value);
 
+  // What is wrong must be seen: its field may be put away, or in a group that is folded.
+  function bringOut(problem) {
+    const field = problem.closest(".field");
+    if (field) field.hidden = false;
+    const group = problem.closest("details");
+    if (group) group.open = true;
+  }
+
   async function check(form) {
     if (asked) asked.abort();
     asked = new AbortController();
@@ -30,6 +38,7 @@
       document.getElementById("outcome").replaceWith(outcome);
       for (const one of form.querySelectorAll(".field-problem")) {
         one.textContent = found.getElementById(one.id).textContent;
+        if (one.textContent) bringOut(one);
         const field = document.getElementById(one.id.replace(/-problem$/, ""));
         if (field && one.textContent) field.setAttribute("aria-invalid", "true");
         else if (field) field.removeAttribute("aria-invalid");
