@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.shared.errors import InvalidRequestError
+from app.shared.errors import InvalidRequestError, MalformedRequestError
 
 Described = dict[str, str]
 """A form's fields, by name."""
+FIELDS = ("name", "tags", "notes")
 
 
 def described(name: str | None, tags: Mapping[str, str] | None, notes: str | None) -> Described:
@@ -16,9 +17,16 @@ def described(name: str | None, tags: Mapping[str, str] | None, notes: str | Non
 
 
 def given_description(fields: Mapping[str, str]) -> Described:
-    """A form's fields as they were sent, which has the breaks of lines as two characters."""
-    given = {name: fields.get(name, "") for name in ("name", "tags", "notes")}
-    return {name: value.replace("\r\n", "\n").strip() for name, value in given.items()}
+    """A form's fields as they were sent, which has the breaks of lines as two characters.
+
+    Raises:
+        MalformedRequestError: one is missing; taken for an empty one, it would be forgotten.
+    """
+    missing = [name for name in FIELDS if name not in fields]
+    if missing:
+        detail = f"the form lacks {', '.join(missing)}: send it empty to take it away"
+        raise MalformedRequestError("malformed_form", detail)
+    return {name: fields[name].replace("\r\n", "\n").strip() for name in FIELDS}
 
 
 def change_of(given: Described, known: Mapping[str, str] | None) -> dict[str, Any]:

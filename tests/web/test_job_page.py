@@ -288,8 +288,20 @@ def test_what_cannot_be_taken_is_told_beside_its_field(api):
     assert "&lt;img src=x" in answer.text
     assert "data-stream" not in answer.text
     assert api.job(job["id"])["name"] == "one"
-    problem(api.client.post("/jobs/job_" + "0" * 26, data={"name": "x"}), 404)
+    given = {"name": "x", "tags": "", "notes": ""}
+    problem(api.client.post("/jobs/job_" + "0" * 26, data=given), 404)
     problem(api.client.post(f"/jobs/{job['id']}", json={}), 415)
+
+
+@pytest.mark.parametrize("missing", ["name", "tags", "notes"])
+def test_a_field_that_is_missing_is_not_taken_for_an_empty_one(api, missing):
+    """A form cut short forgets nothing."""
+    kept = {"name": "one", "tags": {"env": "prod"}, "notes": "two"}
+    job = api.submit("distill", DISTILL, **kept)
+    given = {one: "" for one in kept if one != missing}
+    answer = api.client.post(f"/jobs/{job['id']}", data=given)
+    assert missing in problem(answer, 400)["detail"]
+    assert {one: api.job(job["id"])[one] for one in kept} == kept
 
 
 def test_a_study_is_shown_by_counts(api):

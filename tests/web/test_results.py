@@ -197,7 +197,8 @@ def test_name_tags_and_notes_are_changed_by_a_form(api, chain):
     seen = api.client.get(f"/v1/models/{chain['models']}").json()
     assert (seen["name"], seen["notes"]) == ("the best", "two\nlines")
     assert seen["tags"] == {"env": "prod", "team": "vision"}
-    answer = api.client.post(path, data={"name": "x" * 101, "tags": "env:test"}, headers=FORM)
+    wrong = {"name": "x" * 101, "tags": "env:test", "notes": ""}
+    answer = api.client.post(path, data=wrong, headers=FORM)
     assert answer.status_code == 422
     assert 'id="name-problem"' in answer.text
     assert "env:test" in answer.text
