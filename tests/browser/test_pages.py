@@ -120,12 +120,14 @@ def test_pages_are_accessible(site, addresses, tab):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_pages_fit_their_width(site, addresses, tab, width):
-    """Nothing sticks out; only tables and code scroll by themselves."""
+def test_pages_fit_their_width(site, addresses, tab, tmp_path, width):
+    """Nothing sticks out; only tables and code scroll. Pictures stay beside the test, to look at."""
     wrong = []
     for kind, address in addresses.items():
-        resize(tab, width, "light")
         tab.open(f"{site}{address}")
+        for scheme in ("dark", "light"):
+            name = kind.strip("/").replace("/", "-") or "home"
+            tab.screenshot(tmp_path / f"{name}-{width}-{scheme}.png", width=width, scheme=scheme)
         if tab.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wrong.append(f"{kind}: {tab.evaluate(BEYOND)}")
     assert not wrong, "\n".join(wrong)
