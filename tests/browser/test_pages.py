@@ -121,7 +121,7 @@ def test_pages_are_accessible(site, addresses, tab):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pages_fit_their_width(site, addresses, tab, tmp_path, width):
-    """Nothing sticks out; only tables and code scroll. Pictures stay beside the test, to look at."""
+    """Nothing sticks out but in tables and code; pictures stay beside the test, to look at."""
     wrong = []
     for kind, address in addresses.items():
         tab.open(f"{site}{address}")
