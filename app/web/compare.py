@@ -1,5 +1,6 @@
 """/compare: choose reports, see what sets them apart, and have them compared."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from app.submission.compared_settings import differing, settings_of
 from app.submission.comparisons import MOST_COMPARED, ComparisonRequest, compare
 from app.web.rendering import page
 from app.web.results import ResultRow, result_row
+from ddcal_core.specs.fields import REPORT_REFERENCE
 
 router = APIRouter(prefix="/compare", include_in_schema=False)
 
@@ -110,12 +112,11 @@ def _choice(
     name: str,
     problems: Sequence[str] = (),
 ) -> HTMLResponse:
+    # PostgreSQL refuses a question with a NUL in it.
+    ids = [one for one in asked if re.fullmatch(REPORT_REFERENCE, one)][: MOST_COMPARED + 1]
     with service.database.read() as connection:
         offered = list_results(connection, owner_id, "report", wanted=Wanted(), limit=MOST_OFFERED)
-        found = {
-            one.id: one
-            for one in results_of_ids(connection, owner_id, "report", asked[: MOST_COMPARED + 1])
-        }
+        found = {one.id: one for one in results_of_ids(connection, owner_id, "report", ids)}
         chosen = [found[one] for one in asked if one in found]
         apart = _apart(connection, owner_id, chosen)
     values = {

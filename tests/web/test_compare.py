@@ -33,6 +33,18 @@ def test_reports_are_offered_and_chosen(api, reports):
     assert f"There is no report {NOWHERE}" in text
 
 
+@pytest.mark.parametrize("word", ["a\0b", "job_a\0b", "rep_", "\u202e<b>", "x" * 3000])
+def test_what_can_be_no_report_is_told_of(api, reports, word):
+    """Beside reports that there are; a database may not even be asked for it."""
+    answer = api.client.get("/compare", params={"report": [reports[0], word]})
+    assert answer.status_code == 200
+    assert "Chosen: 1" in answer.text
+    answer = post(api, f"{reports[0]} {word}")
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert "<b>" not in answer.text
+
+
 def test_what_sets_them_apart_is_shown_before(api, reports):
     """The settings of their requests, where they differ."""
     query = "&".join(f"report={one}" for one in reports)
