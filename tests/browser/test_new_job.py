@@ -102,3 +102,18 @@ def test_a_study_with_a_name_is_told_about_as_it_is_chosen(page, api):
         "seeds": 2,
     }
     assert "Cells" in page.text()
+
+
+def test_a_form_that_is_clicked_twice_is_sent_once(page, api):
+    """A double click would make two jobs."""
+    log_in(page, api, "/")
+    page.evaluate("window.refused = []")
+    # Behind all listeners of the page; nothing is sent, so that the page stays.
+    page.evaluate(
+        "addEventListener('submit', (event) => "
+        "{ refused.push(event.defaultPrevented); event.preventDefault(); })"
+    )
+    click = "document.querySelector('form[action=\"/new/example\"] button').click()"
+    page.evaluate(click)
+    page.evaluate(click)
+    assert page.evaluate("refused") == [False, True]

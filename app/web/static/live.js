@@ -5,6 +5,7 @@
 (() => {
   const LEAST_MS = 1000; // between two looks
   const AGAIN_MS = 10000; // after a stream that a server has refused
+  const TWICE_MS = 3000; // a form that is sent again so soon was clicked twice
   let stream = null;
   let timer = null;
   let waiting = null;
@@ -57,6 +58,14 @@
   // So is what a script of the page keeps by itself.
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old) => !touched.has(old) && !(old.dataset && "kept" in old.dataset);
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.localName === "details");
+
+  const sentAt = new WeakMap();
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (Date.now() - (sentAt.get(form) ?? -TWICE_MS) < TWICE_MS) event.preventDefault();
+    else sentAt.set(form, Date.now());
+  });
 
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) return stop();
