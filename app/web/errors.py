@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.http.errors import answer_problem, problem_of
+from app.api.http.errors import Problem, answer_problem, problem_of
 from app.web.rendering import page
 
 API_PATH = "/v1/"
@@ -11,10 +11,14 @@ API_PATH = "/v1/"
 
 async def answer_error(request: Request, error: Exception) -> Response:
     """A page for who reads pages, a problem for all others; FastAPI's handler for both."""
+    return problem_page(request, problem_of(error)) or await answer_problem(request, error)
+
+
+def problem_page(request: Request, problem: Problem) -> Response | None:
+    """The page of a problem; None for programs, which are told it as JSON."""
     is_page = not request.url.path.startswith(API_PATH)
     if not is_page or "text/html" not in request.headers.get("accept", ""):
-        return await answer_problem(request, error)
-    problem = problem_of(error)
+        return None
     values = {"problem": problem, "request_id": request.state.request_id}
     return page(
         request,

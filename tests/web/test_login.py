@@ -210,3 +210,25 @@ def test_the_login_has_its_style_before_anybody_is_in(visitor):
     assert visitor.get(icon.headers["location"]).headers["content-type"] == "image/svg+xml"
     for path in ("/static", "/jobs", "/new", "/settings"):
         assert visitor.get(path, headers={"Accept": "text/html"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"name=x", 403, "load the page again"),
+        (b"x" * 70_000, 413, "at most 64000 bytes"),
+        (b"\xff", 400, "the form cannot be read"),
+    ],
+    ids=["no token", "too large", "no form"],
+)
+def test_what_a_session_may_not_do_is_told_on_a_page(visitor, caplog, body, status, words):
+    """To programs as a problem; neither is a failure of the service."""
+    posted(visitor, {"key": KEY})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = visitor.post("/new/example", content=body, headers={**HTML, **form})
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert words in answer.text
+    told = problem(visitor.post("/v1/jobs", content=body, headers={**HTML, **form}), status)
+    assert words in told["detail"]
+    assert "failed" not in caplog.text

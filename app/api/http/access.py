@@ -20,9 +20,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope
 
 from app.api.http.api_key import ApiKey
-from app.api.http.errors import Problem
+from app.api.http.errors import Problem, problem_of
 from app.api.http.forms import FORM_TYPE, form_body, form_fields, read_again
-from app.shared.errors import ForbiddenError, UnauthorizedError
+from app.shared.errors import DdcalError, ForbiddenError, UnauthorizedError
 from app.shared.settings import LOOPBACK, Settings, SettingsError
 
 LOGIN_PATH = "/login"
@@ -155,9 +155,12 @@ async def _changed_under(
     given = headers.get(CSRF_HEADER, "")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not given and media_type == FORM_TYPE:
-        body = await form_body(receive)
+        try:
+            body = await form_body(receive)
+            given = form_fields(body).get(CSRF_FIELD, "")
+        except DdcalError as error:
+            return Admission(receive, problem_of(error))
         receive = read_again(body, receive)
-        given = form_fields(body).get(CSRF_FIELD, "")
     if key.is_csrf_token(session, given):
         return Admission(receive)
     detail = f"a change under a session needs its token, as X-CSRF-Token or as {CSRF_FIELD}"

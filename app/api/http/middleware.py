@@ -2,11 +2,14 @@
 
 import logging
 import re
+from collections.abc import Callable
+from http import HTTPStatus
 from random import getrandbits
 from time import perf_counter
 from typing import assert_never
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,8 +38,17 @@ class RequestMiddleware:
     that whatever fails inside leaves as a problem.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, meter: RequestMeter, *, owner_id: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        meter: RequestMeter,
+        *,
+        owner_id: str,
+        problem_page: Callable[[Request, Problem], Response | None],
+    ) -> None:
         self._app = app
+        self._problem_page = problem_page
         self._access = access
         self._meter = meter
         self._owner_id = owner_id
@@ -65,7 +77,10 @@ class RequestMiddleware:
                 case None:
                     await self._app(scope, admission.receive, answer.send)
                 case Problem() as problem:
-                    await answer.problem(problem)(scope, receive, answer.send)
+                    # A browser asks for the key by itself where it is challenged to.
+                    is_asked = problem.status == HTTPStatus.UNAUTHORIZED
+                    told = None if is_asked else self._problem_page(Request(scope), problem)
+                    await (told or answer.problem(problem))(scope, receive, answer.send)
                 case Response() as response:
                     await response(scope, receive, answer.send)
                 case _:
