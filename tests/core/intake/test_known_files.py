@@ -304,7 +304,7 @@ def test_nothing_is_left_beside_the_tensors(take, tmp_path, parts):
     with pytest.raises(InvalidDataError):
         take(gzip.compress(b"no tar"))
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"upload", "train.safetensors", "test.safetensors", "one.parquet"}
+    assert left == {"upload", "train.safetensors", "test.safetensors", "samples.png", "one.parquet"}
 
 
 def test_a_deflated_zip_of_them_is_read(take):
@@ -352,4 +352,4 @@ def test_the_confined_process_reads_them(tmp_path, parts, layout):
     facts = messages[-1]["outputs"][0]["values"]["facts"]
     assert facts["recognised"]
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"upload.npz", "log.txt", "train.safetensors", "test.safetensors"}
+    assert left == {"upload.npz", "log.txt", "train.safetensors", "test.safetensors", "samples.png"}
