@@ -43,6 +43,7 @@ _ENVIRONMENT = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,  # templates of a newer version would meet this version's values
 )
 _ENVIRONMENT.globals |= {"static": static_url, "navigation": NAVIGATION, "csrf_field": CSRF_FIELD}
 _ENVIRONMENT.filters |= words.FILTERS

@@ -1,11 +1,13 @@
 """A few training images of each class as one picture, for people to see what was taken in."""
 
+import json
+import math
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import safe_open
 
 from ddcal_core.formats.pictures import sheet_png
 from ddcal_core.specs.facts import DatasetFacts
@@ -26,17 +28,50 @@ def samples_png(train_path: Path, facts: DatasetFacts) -> bytes:
     Returns:
         A PNG of at most 30 classes and 12 images of each.
     """
-    with safe_open(train_path, "numpy") as file:
-        labels: NDArray[np.int64] = file.get_tensor("labels")
-        images = file.get_slice("images")
+    with train_path.open("rb") as file:
+        tensors = _tensors(file)
+        labels = _read(file, tensors["labels"], np.dtype("<i8"))
         places = [
             place
             for label in range(min(facts.n_classes, MAX_CLASSES))
             for place in np.flatnonzero(labels == label)[:MAX_PER_CLASS].tolist()
         ]
-        # One at a time: a data set may be larger than the memory that this process has.
-        pixels = np.stack([_small(images[place : place + 1][0]) for place in places])
+        images = tensors["images"]
+        rows = (_read(file, images.row(place), np.dtype("u1"))[0] for place in places)
+        pixels = np.stack([_small(image) for image in rows])
     return sheet_png(pixels, labels[places], facts, foot=_left_out(facts))
+
+
+class _Tensor(NamedTuple):
+    """Where a tensor, or a part of one, lies in a file."""
+
+    shape: tuple[int, ...]
+    start: int
+
+    def row(self, place: int) -> "_Tensor":
+        """One row of a tensor of bytes."""
+        own = self.shape[1:]
+        return _Tensor((1, *own), self.start + place * math.prod(own))
+
+
+def _tensors(file: IO[bytes]) -> dict[str, _Tensor]:
+    """Each tensor of a safetensors by its name.
+
+    The library maps the whole file, and a data set may be larger than this process may address.
+    """
+    n_bytes = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(n_bytes))
+    return {
+        name: _Tensor(tuple(one["shape"]), 8 + n_bytes + one["data_offsets"][0])
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _read(file: IO[bytes], tensor: _Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    file.seek(tensor.start)
+    content = file.read(math.prod(tensor.shape) * dtype.itemsize)
+    return np.frombuffer(content, dtype).reshape(tensor.shape)
 
 
 def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

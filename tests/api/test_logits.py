@@ -251,7 +251,7 @@ def test_the_job_shows_calibrations_and_report(api, made):
     assert (body["dataset"], body["details"]["temperature"]) == ("mine", 2.5)
     body = api.client.get(f"/v1/reports/{report}").json()
     assert body["lineage"] == {"logits": ["mine"], "calibrations": [calibration]}
-    assert body["artifacts"][0]["url"] in api.client.get("/").text
+    assert f'href="/results/{report}"' in api.client.get("/").text
 
 
 def test_results_outlive_their_logits(api, made):
