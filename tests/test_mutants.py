@@ -103,7 +103,7 @@ def mutant_of_ours(name, after):
 def test_a_mutant_that_no_test_notices_survives(copy, capsys):
     """One that a test notices, and one that none does; the copy is whole afterwards."""
     mutants = [mutant_of_ours("larger", "= 1, 3"), mutant_of_ours("wrong", "= 2, 2")]
-    assert survivors(mutants, copy) == ["larger"]
+    assert survivors(mutants, [copy]) == ["larger"]
     told = capsys.readouterr().out
     assert "1 of 2 mutants killed" in told
     assert "survived: larger" in told
@@ -114,4 +114,4 @@ def test_tests_that_fail_without_a_mutant_kill_none(copy):
     """They are told of, and nothing is tried."""
     (copy / "numbers_of_ours.py").write_text("ONE, TWO = 1, 1\n")
     with pytest.raises(SystemExit, match="they fail without a mutant"):
-        survivors([mutant_of_ours("wrong", "= 2, 2")], copy)
+        survivors([mutant_of_ours("wrong", "= 2, 2")], [copy])

@@ -18,6 +18,8 @@ from app.shared.store.kinds import KINDS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+PNG = {"type": "string", "format": "binary"}
+
 Step = Annotated[int, Path(ge=0, le=999_999_999)]
 
 
@@ -44,7 +46,7 @@ def list_job_snapshots(service: ServiceDep, owner_id: OwnerDep, job_id: str) -> 
     "/{job_id}/snapshots/{step}",
     response_class=Response,
     responses={
-        200: {"description": "The picture.", "content": {"image/png": {}}},
+        200: {"description": "The picture.", "content": {"image/png": {"schema": PNG}}},
         304: {"description": "If-None-Match has its ETag."},
         **problems(404, 422),
     },

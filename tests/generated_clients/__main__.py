@@ -29,6 +29,7 @@ def generate_python(folder: Path, programs: Path) -> None:
     run(
         *(programs / "openapi-python-client", "generate", "--path", COPY, "--meta", "none"),
         *("--output-path", folder / "ddcal_api", "--overwrite", "--fail-on-warning"),
+        *("--config", HERE / "config.yml"),
         folder=folder,
     )
     shutil.copy(HERE / "use_client.py", folder)

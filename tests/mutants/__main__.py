@@ -3,6 +3,7 @@
     python -m tests.mutants                 # all of them: two hours on a busy machine
     python -m tests.mutants NAME ...        # those whose names contain one of these
     python -m tests.mutants --sample 4      # some of the quick ones, drawn by --seed
+    python -m tests.mutants --copies 2      # two at a time, each in a scratch copy of its own
     python -m tests.mutants --list
 
 The tests run on the copy as it is first: one that fails there can kill nothing. Exit status 1 if a
@@ -12,6 +13,7 @@ mutant survives.
 import argparse
 import itertools
 import os
+import queue
 import random
 import re
 import shutil
@@ -20,8 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import ROOT, Mutant
@@ -33,6 +37,8 @@ QUICK_SECONDS = (
 FAILED = 1  # pytest's exit status where tests ran and some failed
 REASON = re.compile(r"^(?:FAILED|ERROR) \S+ - (.*)$", re.MULTILINE)
 
+AskedT = TypeVar("AskedT")
+ResultT = TypeVar("ResultT")
 _versions = itertools.count(1)
 
 
@@ -44,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args(arguments)
     chosen = [one for one in MUTANTS if _is_chosen(one, options.names)]
@@ -53,9 +60,10 @@ def main(arguments: Sequence[str]) -> int:
         print(*(f"{one.name:50} {one.path}" for one in chosen), sep="\n")
         return 0 if options.list else 2
     with tempfile.TemporaryDirectory(prefix="ddcal-mutants-") as folder:
-        copy = Path(folder) / "ddcal"
-        _copy_sources(copy)
-        return 1 if survivors(chosen, copy) else 0
+        copies = [Path(folder) / f"ddcal-{k}" for k in range(options.copies)]
+        for copy in copies:
+            _copy_sources(copy)
+        return 1 if survivors(chosen, copies) else 0
 
 
 def sample(mutants: Sequence[Mutant], n: int, seed: str) -> list[Mutant]:
@@ -79,22 +87,43 @@ def _copy_sources(copy: Path) -> None:
             shutil.copy2(source, target)
 
 
-def survivors(chosen: Sequence[Mutant], copy: Path) -> list[str]:
-    """Try mutants in a copy of the sources, which is as it was afterwards; names those that live.
+def survivors(chosen: Sequence[Mutant], copies: Sequence[Path]) -> list[str]:
+    """Try mutants in copies of the sources, which are as they were afterwards; names those alive.
+
+    Args:
+        chosen: the mutants.
+        copies: one mutant at a time is tried in each.
 
     Raises:
         SystemExit: a test that is to kill one fails without it.
     """
     started = time.monotonic()
     killers = sorted({test for mutant in chosen for test in mutant.killed_by})
-    status, output = _test(killers, copy)
-    print(f"{len(killers)} tests of the code as it is: {_since(started)}", flush=True)
-    if status != 0:
-        sys.exit(f"{output}\nthey fail without a mutant")
-    alive = [mutant.name for mutant in chosen if not _is_killed(mutant, copy)]
+    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+    with ThreadPoolExecutor(len(copies)) as pool:
+        shares = [killers[k :: len(copies)] for k in range(len(copies))]
+        results = list(pool.map(lambda tests: _in_a_copy(_test, tests, free), filter(None, shares)))
+        print(f"{len(killers)} tests of the code as it is: {_since(started)}", flush=True)
+        for status, output in results:
+            if status != 0:
+                sys.exit(f"{output}\nthey fail without a mutant")
+        killed = pool.map(lambda mutant: _in_a_copy(_is_killed, mutant, free), chosen)
+        alive = [mutant.name for mutant, is_dead in zip(chosen, killed, strict=True) if not is_dead]
     print(f"{len(chosen) - len(alive)} of {len(chosen)} mutants killed: {_since(started)}")
     print(*(f"survived: {name}" for name in alive), sep="\n", end="\n" if alive else "")
     return alive
+
+
+def _in_a_copy(
+    act: Callable[[AskedT, Path], ResultT], asked: AskedT, free: queue.SimpleQueue[Path]
+) -> ResultT:
+    copy = free.get()
+    try:
+        return act(asked, copy)
+    finally:
+        free.put(copy)
 
 
 def _since(started: float) -> str:
