@@ -15,7 +15,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from app.embedded.children import spawn
-child = spawn([sys.executable, "-c", "import time; time.sleep(60)"])
+child = spawn([sys.executable, "-c", "import time; time.sleep(3600)"])  # longer than any wait
 Path(sys.argv[1]).write_text(str(child.pid))
 time.sleep(60)
 """

@@ -107,9 +107,9 @@ MUTANTS = (
     ),
     Mutant(
         "running-jobs-need-no-lease",
-        "migrations/versions/0001_the_first_schema.py",
-        "kind = 'pipeline' OR lease_until_at IS NOT NULL\"",
-        'kind IS NOT NULL"',
+        "migrations/versions/0008_studies.py",
+        "OR lease_until_at IS NOT NULL",
+        "OR kind IS NOT NULL",
         (
             "tests/shared/store/test_migrations.py::test_impossible_jobs_are_refused_by_the_database",
         ),
