@@ -86,13 +86,14 @@ def test_a_running_job_is_followed_without_a_reload(devtools, api, picture):
         slide(tab, 0)
         assert is_shown(tab, 0)
         draw(api, run, 30, picture=picture)
-        until(lambda: tab.evaluate(N_PICTURES) == 3)
+        # The slider follows a moment after the pictures.
+        until(lambda: tab.evaluate("document.querySelector('.slide input').max") == "2")
+        assert tab.evaluate(N_PICTURES) == 3
         assert is_shown(tab, 0)
-        assert tab.evaluate("document.querySelector('.slide input').max") == "2"
         slide(tab, 2)
         draw(api, run, 40, picture=picture)
         until(lambda: tab.evaluate(N_PICTURES) == 4)
-        assert is_shown(tab, 40)
+        until(lambda: is_shown(tab, 40))
         assert tab.evaluate("document.querySelector('#describe [name=name]').value") == "half typed"
         assert tab.evaluate("document.querySelector('#describe').open")
         assert tab.evaluate("document.querySelector('#copy-JSON').open")
