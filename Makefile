@@ -33,7 +33,7 @@ quick: $(VENV)/.installed-dev  ## all checks, and the tests that start no server
 	.ci/checks
 	$(PYTEST) -m "not postgresql and not broker and not trainer and not long"
 
-test: $(VENV)/.installed-dev  ## all tests (12 minutes)
+test: $(VENV)/.installed-dev  ## all tests (20 minutes)
 	$(PYTEST)
 
 browser: $(VENV)/.installed-dev  ## pages with a real Chromium (where there is one; 5 minutes)
