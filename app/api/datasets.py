@@ -41,6 +41,7 @@ from ddcal_core.intake.structure.placed_images import asked_fraction
 from ddcal_core.specs.facts import DatasetFacts
 from ddcal_core.specs.fields import DatasetName
 from ddcal_core.specs.uploads import (
+    SAMPLES_FILE,
     Background,
     Colour,
     GreyBits,
@@ -55,8 +56,6 @@ from ddcal_core.specs.uploads import (
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 MOST_NAMES = 20
-SAMPLES = "samples.png"
-"""The picture of a few training images of each class, as an intake names it."""
 SAMPLE = """zip -qr my-images.zip my-images     # my-images/cat/1.png, my-images/dog/1.png, ...
 curl -X POST -H 'Content-Type: application/zip' --data-binary @my-images.zip \\
      'http://127.0.0.1:8000/v1/datasets?name=pets&resize=32&colour=rgb&test_fraction=0.2&seed=0'
@@ -218,7 +217,7 @@ def dataset_bodies(
     samples = {
         file.resource_id: f"/v1/artifacts/{file.id}/content"
         for file in artifacts_of_resources(connection, owner_id, ids)
-        if file.name == SAMPLES
+        if file.name == SAMPLES_FILE
     }
     return [
         _body(connection, owner_id, dataset, samples.get(dataset.id or "")) for dataset in found

@@ -19,6 +19,7 @@ class Bounds:
         n_classes: the first ones.
         n_per_class: the first images of each.
         n_pixels: of all images together; larger ones are made smaller. None: as they are.
+        side: longest of an image; larger ones are made smaller. None: as they are.
         n_letters: of a class's name; None: all.
         is_quick: whether it has to be written fast, as grey where the images are.
     """
@@ -26,6 +27,7 @@ class Bounds:
     n_classes: int
     n_per_class: int
     n_pixels: int | None = None
+    side: int | None = None
     n_letters: int | None = None
     is_quick: bool = False
 
@@ -33,6 +35,8 @@ class Bounds:
 PREVIEW = Bounds(n_classes=100, n_per_class=20)
 SNAPSHOT = Bounds(n_classes=20, n_per_class=10, n_pixels=250_000, n_letters=16, is_quick=True)
 """Of a set on its way: many are made in a run, and kept."""
+SAMPLES = Bounds(n_classes=30, n_per_class=12, side=48)
+"""Of a data set: the sheet stays below some megabytes whatever was sent."""
 
 _GAP = 1
 _GAP_GREY = 128
@@ -71,8 +75,6 @@ def sheet_png(
     labels: NDArray[np.int64],
     facts: DatasetFacts,
     bounds: Bounds = PREVIEW,
-    *,
-    foot: str | None = None,
 ) -> bytes:
     """Draw a row of images for each class, its name on the left.
 
@@ -83,7 +85,6 @@ def sheet_png(
         labels: int64 (N,), of all images.
         facts: with the class names.
         bounds: what of them is shown.
-        foot: what the last line says, where the images are already a choice of many.
 
     Returns:
         A PNG.
@@ -96,7 +97,7 @@ def sheet_png(
     pixels, of_shown = _smaller(pixels, bounds), labels[chosen]
     names = {k: facts.class_names[k][: bounds.n_letters] for k in np.unique(of_shown)}
     strips = [(name, _strip(pixels[of_shown == k])) for k, name in names.items()]
-    left_out = left_out_words(labels, facts.n_classes, bounds) if foot is None else foot
+    left_out = left_out_words(labels, facts.n_classes, bounds)
     font = ImageFont.load_default(_LABEL_SIZE)
     label_width = 3 * _MARGIN + ceil(max(font.getlength(name) for name, _ in strips))
     scale = max(1, _LEAST_SIDE // pixels.shape[2])
@@ -153,7 +154,7 @@ def left_out_words(labels: NDArray[np.int64], n_classes: int, bounds: Bounds = P
 def _smaller(pixels: NDArray[np.uint8], bounds: Bounds) -> NDArray[np.uint8]:
     """Images within a bound of pixels, each pixel the mean of those it stands for."""
     n_images, n_channels, height, width = pixels.shape
-    side = max(height, width)
+    side = max(height, width) if bounds.side is None else bounds.side
     if bounds.n_pixels is not None:
         side = min(side, isqrt(bounds.n_pixels // n_images))
     if max(height, width) <= side:

@@ -19,9 +19,8 @@ from ddcal_core.intake.structure.placed_images import (
     split_words,
 )
 from ddcal_core.specs.facts import DatasetFacts
-from ddcal_core.specs.uploads import ImageOptions
+from ddcal_core.specs.uploads import SAMPLES_FILE, ImageOptions
 
-SAMPLES = "samples.png"
 _FILES: tuple[tuple[Part, ...], ...] = (("train", "validation"), ("test",))
 
 
@@ -152,7 +151,7 @@ def write_dataset(
         ),
         recognised=recognised,
     )
-    samples = folder / SAMPLES
+    samples = folder / SAMPLES_FILE
     samples.write_bytes(samples_png(paths[0], facts))
     return TakenDataset(facts, *paths, samples)
 

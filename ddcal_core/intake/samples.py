@@ -7,15 +7,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ddcal_core.formats.pictures import sheet_png
+from ddcal_core.formats.pictures import SAMPLES, sheet_png, shown_images
 from ddcal_core.specs.facts import DatasetFacts
-
-MAX_CLASSES = 30
-MAX_PER_CLASS = 12
-MAX_SIDE = 48
-"""Larger images are shown smaller: the picture stays below some megabytes whatever was sent."""
 
 
 def samples_png(train_path: Path, facts: DatasetFacts) -> bytes:
@@ -31,15 +25,10 @@ def samples_png(train_path: Path, facts: DatasetFacts) -> bytes:
     with train_path.open("rb") as file:
         tensors = _tensors(file)
         labels = _read(file, tensors["labels"], np.dtype("<i8"))
-        places = [
-            place
-            for label in range(min(facts.n_classes, MAX_CLASSES))
-            for place in np.flatnonzero(labels == label)[:MAX_PER_CLASS].tolist()
-        ]
         images = tensors["images"]
-        rows = (_read(file, images.row(place), np.dtype("u1"))[0] for place in places)
-        pixels = np.stack([_small(image) for image in rows])
-    return sheet_png(pixels, labels[places], facts, foot=_left_out(facts))
+        rows = [images.row(place) for place in shown_images(labels, SAMPLES).tolist()]
+        pixels = np.concatenate([_read(file, row, np.dtype("u1")) for row in rows])
+    return sheet_png(pixels, labels, facts, SAMPLES)
 
 
 class _Tensor(NamedTuple):
@@ -72,25 +61,3 @@ def _read(file: IO[bytes], tensor: _Tensor, dtype: np.dtype[Any]) -> NDArray[Any
     file.seek(tensor.start)
     content = file.read(math.prod(tensor.shape) * dtype.itemsize)
     return np.frombuffer(content, dtype).reshape(tensor.shape)
-
-
-def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give uint8 (C, H, W) with no side above `MAX_SIDE`."""
-    n_channels, height, width = image.shape
-    scale = MAX_SIDE / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(image[0] if n_channels == 1 else image.transpose(1, 2, 0))
-    small = np.asarray(picture.resize(size, Image.Resampling.BOX))
-    return small[np.newaxis] if n_channels == 1 else small.transpose(2, 0, 1)
-
-
-def _left_out(facts: DatasetFacts) -> str:
-    said = []
-    if facts.n_classes > MAX_CLASSES:
-        said.append(f"the first {MAX_CLASSES} of {facts.n_classes:,} classes")
-    n_most = max(facts.train_class_counts)
-    if n_most > MAX_PER_CLASS:
-        said.append(f"the first {MAX_PER_CLASS} of up to {n_most:,} training images per class")
-    return f"Shown: {', '.join(said)}." if said else ""

@@ -11,6 +11,8 @@ DatasetContent = Literal["images", "logits"]
 UploadContent = Literal[DatasetContent, "distilled_sets", "network"]
 """What an upload holds; the check of sets and networks makes results, as other jobs do."""
 
+SAMPLES_FILE = "samples.png"
+"""The picture of a few training images of each class that the check of a data set leaves."""
 MIN_IMAGE_SIDE = 8
 MAX_IMAGE_SIDE = 256
 DEFAULT_TEST_FRACTION = 0.2

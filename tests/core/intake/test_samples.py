@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddcal_core.formats.pictures import SAMPLES
 from ddcal_core.intake.npz_arrays import safetensors_header
-from ddcal_core.intake.samples import MAX_CLASSES, MAX_PER_CLASS, MAX_SIDE, samples_png
+from ddcal_core.intake.samples import samples_png
 from ddcal_core.specs.facts import DatasetFacts
 
 
@@ -43,9 +44,9 @@ def test_a_picture_is_bounded_whatever_was_sent(tmp_path, shape, n_classes):
     images = np.zeros((len(labels), *shape), np.uint8)
     path = written(tmp_path / "train.safetensors", images, labels)
     picture = Image.open(io.BytesIO(samples_png(path, facts_of(images, labels, n_classes))))
-    side = max(40, MAX_SIDE)
-    assert picture.height <= (min(n_classes, MAX_CLASSES) + 1) * (side + 1) + 40
-    assert picture.width <= MAX_PER_CLASS * (2 * side + 1) + 400
+    side = max(40, SAMPLES.side)
+    assert picture.height <= (min(n_classes, SAMPLES.n_classes) + 1) * (side + 1) + 40
+    assert picture.width <= SAMPLES.n_per_class * (2 * side + 1) + 400
 
 
 def test_images_stand_beside_their_class(tmp_path):
@@ -70,5 +71,5 @@ def test_large_images_are_shown_smaller_by_means(tmp_path):
     path = written(tmp_path / "train.safetensors", images, labels)
     picture = Image.open(io.BytesIO(samples_png(path, facts_of(images, labels, 2)))).convert("L")
     pixels = np.asarray(picture)
-    assert ((pixels == 40).sum(1) >= 2 * MAX_SIDE).sum() == 2 * MAX_SIDE
-    assert ((pixels == 200).sum(1) >= MAX_SIDE).sum() == 0
+    assert ((pixels == 40).sum(1) >= 2 * SAMPLES.side).sum() == 2 * SAMPLES.side
+    assert ((pixels == 200).sum(1) >= SAMPLES.side).sum() == 0
